@@ -1,0 +1,67 @@
+"""Blends: how overlapping tiles become one sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from toolkit.errors import PlanError
+from toolkit.geometry.views import blend_view
+
+Ramp = Literal["linear", "cosine", "crop"]
+Merge = Literal["window", "cascade"]
+
+
+@dataclass(frozen=True, repr=False)
+class Blend:
+    """A ramp over each overlap, and the merge that applies it.
+
+    The *window* merge is a weighted sum: weights are the product of one ramp per axis, normalised to one, so the order
+    of tiles does not matter and any overlap will do. The *cascade* merge is what diffusers does: each tile is blended in
+    place into its already blended upper, then left neighbour; where four tiles meet, their weights differ from the
+    window's (.375, .125, .25, .25 at the middle of a corner instead of .25 each).
+
+    Attributes:
+        ramp: the weights over an overlap.
+        merge: how they are applied.
+
+    Example:
+        >>> Blend.linear(), Blend.diffusers()
+        (Blend.linear(), Blend.diffusers())
+    """
+
+    ramp: Ramp = "linear"
+    merge: Merge = "window"
+
+    def __post_init__(self) -> None:
+        for name, value, options in (("ramp", self.ramp, get_args(Ramp)), ("merge", self.merge, get_args(Merge))):
+            if value not in options:
+                raise PlanError(f"{name}={value!r}: must be one of {', '.join(options)}.")
+        if self.merge == "cascade" and self.ramp != "linear":
+            raise PlanError(f"ramp={self.ramp!r} with merge='cascade': diffusers' cascade has linear ramps only.")
+
+    @classmethod
+    def linear(cls) -> Blend:
+        """Weights rise linearly over the overlap, sampled at cell centres."""
+        return cls("linear", "window")
+
+    @classmethod
+    def cosine(cls) -> Blend:
+        """Weights rise as a squared sine: no kink where an overlap begins or ends."""
+        return cls("cosine", "window")
+
+    @classmethod
+    def crop(cls) -> Blend:
+        """No blend: overlaps are computed for context and cut in the middle."""
+        return cls("crop", "window")
+
+    @classmethod
+    def diffusers(cls) -> Blend:
+        """diffusers' in-place linear cascade, bit for bit."""
+        return cls("linear", "cascade")
+
+    def __repr__(self) -> str:
+        return "Blend.diffusers()" if self.merge == "cascade" else f"Blend.{self.ramp}()"
+
+    def _repr_html_(self) -> str:
+        return blend_view(self.ramp, self.merge, repr(self))

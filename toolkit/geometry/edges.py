@@ -1,0 +1,81 @@
+"""Edges: what a tile must know of the tiles before it to finish its own share.
+
+A tile's share runs from its own start to the next tile's start, so it holds every overlap with an earlier tile. In a
+pairwise grid those overlaps are the earlier tiles' trailing edges, which no blend has written to: raw edges, exchanged
+once, let every tile be finished where it was computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from toolkit.geometry.grid import Box, Tile, TileGrid
+from toolkit.geometry.span import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The part of an earlier tile that lies in a later tile's share.
+
+    Attributes:
+        source: index of the earlier tile.
+        target: index of the tile that needs it.
+        offset: how many tiles the source lies before the target, per axis: 0 or 1, not all 0.
+        box: the cells in question, one span per axis.
+    """
+
+    source: int
+    target: int
+    offset: tuple[int, ...]
+    box: Box
+
+    @property
+    def cells(self) -> int:
+        """Number of latent cells in the edge."""
+        return prod(map(len, self.box))
+
+
+def edges_into(grid: TileGrid, tile: Tile) -> tuple[Edge, ...]:
+    """The edges that ``tile`` needs, ascending by source: corner first, then up, then left on a 2-D grid.
+
+    Example:
+        >>> grid = TileGrid.strided({"h": 56, "w": 56}, tile=32, stride=24)
+        >>> [(edge.source, edge.box) for edge in edges_into(grid, grid.tiles[4])]
+        [(0, (24:32, 24:32)), (1, (24:32, 24:48)), (3, (24:48, 24:32))]
+    """
+    return tuple(_edges_into(grid, tile, _overlaps(grid), _offsets(grid)))
+
+
+def all_edges(grid: TileGrid) -> tuple[Edge, ...]:
+    """Every edge of the grid in the one order that all ranks follow: by target, then by source."""
+    overlaps, offsets = _overlaps(grid), _offsets(grid)
+    return tuple(edge for tile in grid.tiles for edge in _edges_into(grid, tile, overlaps, offsets))
+
+
+def _edges_into(
+    grid: TileGrid, tile: Tile, overlaps: list[list[Span]], offsets: list[tuple[tuple[int, ...], int]]
+) -> Iterator[Edge]:
+    for offset, distance in offsets:
+        if any(step > place for step, place in zip(offset, tile.position, strict=True)):
+            continue
+        box = tuple(
+            overlaps[axis][place] if step else tile.share_box[axis]
+            for axis, (place, step) in enumerate(zip(tile.position, offset, strict=True))
+        )
+        if all(map(len, box)):
+            yield Edge(tile.index - distance, tile.index, offset, box)
+
+
+def _overlaps(grid: TileGrid) -> list[list[Span]]:
+    """Per axis and place: what the tile there shares with the one before it (nothing, at the first place)."""
+    return [[Span(0, 0), *(a & b for a, b in zip(row, row[1:], strict=False))] for row in grid.rows]
+
+
+def _offsets(grid: TileGrid) -> list[tuple[tuple[int, ...], int]]:
+    """Every way to step back by at most one tile per axis, with the step's length in tile indices, longest first."""
+    offsets = [offset for offset in product((1, 0), repeat=len(grid.axes)) if any(offset)]
+    lengths = [prod(grid.shape[axis + 1 :]) for axis in range(len(grid.axes))]
+    return [(offset, sum(s * n for s, n in zip(offset, lengths, strict=True))) for offset in offsets]

@@ -1,0 +1,243 @@
+"""Tile grids: which boxes of a latent are computed on their own, and where they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import prod
+
+from toolkit.errors import PlanError
+from toolkit.geometry.span import Span, cores, cover_axis, shares, strided_axis
+from toolkit.geometry.views import grid_view
+
+PerAxis = int | Mapping[str, int]
+Box = tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One box of a grid. Everything is in latent units, in the order of the grid's axes.
+
+    Attributes:
+        index: its place in ``grid.tiles`` (row-major).
+        position: its place along each axis.
+        axes: the grid's axis names.
+        box: what is computed: one span per axis, overlaps included.
+        core_box: the tile without its overlap: overlaps cut in the middle. The cores partition the extent.
+        share_box: what this tile finishes in a merge: up to where the next tile starts. The shares partition it too.
+    """
+
+    index: int
+    position: tuple[int, ...]
+    axes: tuple[str, ...]
+    box: Box
+    core_box: Box
+    share_box: Box
+
+    @property
+    def spans(self) -> dict[str, Span]:
+        """The tile's span along each axis, by name."""
+        return dict(zip(self.axes, self.box, strict=True))
+
+    @property
+    def core(self) -> dict[str, Span]:
+        """The span of the tile's core along each axis, by name."""
+        return dict(zip(self.axes, self.core_box, strict=True))
+
+    @property
+    def cells(self) -> int:
+        """Number of latent cells that are computed for this tile."""
+        return prod(map(len, self.box))
+
+    @property
+    def share_cells(self) -> int:
+        """Number of latent cells in this tile's share."""
+        return prod(map(len, self.share_box))
+
+    def __repr__(self) -> str:
+        spans = ", ".join(f"{axis} {span!r}" for axis, span in self.spans.items())
+        return f"Tile({self.index}: {spans})"
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """Where two neighbouring tiles meet along one axis.
+
+    Attributes:
+        axis: the axis along which they are neighbours.
+        tiles: indices of the earlier and the later tile.
+        span: their overlap along ``axis``; empty where they only touch.
+        box: the seam's box over all axes (the overlap along ``axis``, what both tiles hold along the others).
+    """
+
+    axis: str
+    tiles: tuple[int, int]
+    span: Span
+    box: Box
+
+
+@dataclass(frozen=True, repr=False)
+class TileGrid:
+    """Boxes that cover a latent, the product of one row of spans per axis.
+
+    Made by :meth:`cover` or :meth:`strided`; a grid of your own spans is as good, where they cover the extent in order.
+
+    Attributes:
+        axes: axis names, slowest first, from ``t``, ``h``, ``w``.
+        rows: the spans along each axis.
+
+    Example:
+        >>> grid = TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8)
+        >>> grid
+        TileGrid(h 60 in 3 x 26, w 104 in 4 x 32; 12 tiles, 1.60x the work)
+        >>> grid.tiles[5].spans["h"], grid.tiles[5].core["h"]
+        (17:43, 21:38)
+    """
+
+    axes: tuple[str, ...]
+    rows: tuple[tuple[Span, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.axes) <= 3 or len(set(self.axes)) != len(self.axes):
+            raise PlanError(f"axes={self.axes}: a grid has 1 to 3 axes of different names.")
+        if len(self.rows) != len(self.axes):
+            raise PlanError(f"{len(self.rows)} rows of spans for axes {self.axes}: give one row per axis.")
+        for axis, row in zip(self.axes, self.rows, strict=True):
+            _check_row(axis, row)
+
+    @classmethod
+    def cover(cls, extent: Mapping[str, int], tile: PerAxis, overlap: PerAxis = 0) -> TileGrid:
+        """The fewest tiles that cover, equally large and evenly placed, with no sliver.
+
+        Args:
+            extent: size of each axis, e.g. ``{"h": 60, "w": 104}``, in latent units.
+            tile: largest size of a tile, for all axes or per axis. An axis no longer than its tile stays whole.
+            overlap: least overlap of neighbours, for all axes or per axis.
+
+        Raises:
+            PlanError: for a size below 1, an overlap outside ``0 <= overlap < tile`` or an axis without a value.
+
+        Example:
+            >>> len(TileGrid.cover({"h": 128, "w": 128}, tile=32, overlap=8))
+            25
+        """
+        return cls._lay(cover_axis, extent, tile, overlap, "overlap")
+
+    @classmethod
+    def strided(cls, extent: Mapping[str, int], tile: PerAxis, stride: PerAxis) -> TileGrid:
+        """The tiles that ``range(0, extent, stride)`` makes along each axis, slivers included.
+
+        Example:
+            >>> len(TileGrid.strided({"h": 128, "w": 128}, tile=32, stride=24))
+            36
+        """
+        return cls._lay(strided_axis, extent, tile, stride, "stride")
+
+    @classmethod
+    def _lay(
+        cls,
+        lay: Callable[[int, int, int], tuple[Span, ...]],
+        extent: Mapping[str, int],
+        tile: PerAxis,
+        other: PerAxis,
+        name: str,
+    ) -> TileGrid:
+        axes = tuple(extent)
+        tiles, others = _per_axis("tile", tile, axes), _per_axis(name, other, axes)
+        return cls(axes, tuple(lay(extent[a], tiles[a], others[a]) for a in axes))
+
+    @property
+    def extent(self) -> dict[str, int]:
+        """Size of each axis."""
+        return {axis: row[-1].stop for axis, row in zip(self.axes, self.rows, strict=True)}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of tiles along each axis."""
+        return tuple(map(len, self.rows))
+
+    def __len__(self) -> int:
+        return prod(self.shape)
+
+    @cached_property
+    def tiles(self) -> tuple[Tile, ...]:
+        """All tiles, row-major."""
+        positions = product(*(range(n) for n in self.shape))
+        boxes = zip(
+            product(*self.rows), product(*map(cores, self.rows)), product(*map(shares, self.rows)), strict=True
+        )
+        return tuple(
+            Tile(index, position, self.axes, *box)
+            for index, (position, box) in enumerate(zip(positions, boxes, strict=True))
+        )
+
+    @cached_property
+    def seams(self) -> tuple[Seam, ...]:
+        """Every place where a tile meets the next one along an axis."""
+        seams = []
+        for tile in self.tiles:
+            for place, axis in enumerate(self.axes):
+                if tile.position[place] + 1 < self.shape[place]:
+                    after = self.tiles[tile.index + prod(self.shape[place + 1 :])]
+                    box = tuple(a & b for a, b in zip(tile.box, after.box, strict=True))
+                    seams.append(Seam(axis, (tile.index, after.index), box[place], box))
+        return tuple(seams)
+
+    @property
+    def redundancy(self) -> float:
+        """Cells computed over cells of the latent: 1.0 where nothing is computed twice."""
+        return prod(sum(map(len, row)) / row[-1].stop for row in self.rows)
+
+    @property
+    def pairwise(self) -> bool:
+        """Whether at most two tiles meet at any place along any axis.
+
+        Then a tile's trailing edge is untouched by the blend with the tiles before it, and every rank can finish its
+        own tiles after one exchange of raw edges.
+        """
+        return all(a.stop <= c.start for row in self.rows for a, c in zip(row, row[2:], strict=False))
+
+    def index(self, position: tuple[int, ...]) -> int:
+        """The index of the tile at ``position``.
+
+        Example:
+            >>> TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8).index((1, 2))
+            6
+        """
+        index = 0
+        for place, count in zip(position, self.shape, strict=True):
+            index = index * count + place
+        return index
+
+    def __repr__(self) -> str:
+        rows = ", ".join(_describe(axis, row) for axis, row in zip(self.axes, self.rows, strict=True))
+        return f"TileGrid({rows}; {len(self)} tiles, {self.redundancy:.2f}x the work)"
+
+    def _repr_html_(self) -> str:
+        return grid_view(self.axes, self.rows, f"{len(self)} tiles, {self.redundancy:.2f}x the work")
+
+
+def _describe(axis: str, row: tuple[Span, ...]) -> str:
+    sizes = sorted({len(span) for span in row})
+    size = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]}..{sizes[-1]}"
+    return f"{axis} {row[-1].stop} in {len(row)} x {size}"
+
+
+def _per_axis(name: str, value: PerAxis, axes: tuple[str, ...]) -> dict[str, int]:
+    if isinstance(value, int):
+        return dict.fromkeys(axes, value)
+    missing = [axis for axis in axes if axis not in value]
+    unknown = [axis for axis in value if axis not in axes]
+    if missing or unknown:
+        raise PlanError(f"{name}={dict(value)} for axes {axes}: give one int, or exactly one int per axis.")
+    return dict(value)
+
+
+def _check_row(axis: str, row: tuple[Span, ...]) -> None:
+    if not row or row[0].start != 0 or any(len(span) == 0 for span in row):
+        raise PlanError(f"axis {axis!r}: spans {row} must start at 0 and hold at least one cell each.")
+    for a, b in zip(row, row[1:], strict=False):
+        if not a.start < b.start <= a.stop <= b.stop:
+            raise PlanError(f"axis {axis!r}: span {b} after {a} must start later, leave no gap and end no earlier.")

@@ -1,0 +1,138 @@
+"""Spans: half-open intervals of integers, and the two ways to lay tiles along one axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from toolkit.errors import PlanError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """The integers ``start <= i < stop`` along one axis. May be empty.
+
+    Example:
+        >>> Span(8, 24), len(Span(8, 24)), Span(8, 24) * 8
+        (8:24, 16, 64:192)
+    """
+
+    start: int
+    stop: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.stop:
+            raise PlanError(f"Span {self.start}:{self.stop} must satisfy 0 <= start <= stop.")
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __repr__(self) -> str:
+        return f"{self.start}:{self.stop}"
+
+    def __mul__(self, ratio: int) -> Span:
+        """The same span in units ``ratio`` times finer (latent to sample)."""
+        return Span(self.start * ratio, self.stop * ratio)
+
+    def __and__(self, other: Span) -> Span:
+        """What both spans hold; empty, at ``other``'s edge, where they do not meet.
+
+        Example:
+            >>> Span(0, 32) & Span(24, 56), Span(0, 8) & Span(8, 16)
+            (24:32, 8:8)
+        """
+        start = max(self.start, other.start)
+        return Span(start, max(start, min(self.stop, other.stop)))
+
+    def __contains__(self, other: object) -> bool:
+        if isinstance(other, Span):
+            return self.start <= other.start and other.stop <= self.stop
+        return isinstance(other, int) and self.start <= other < self.stop
+
+    def inside(self, outer: Span) -> slice:
+        """The slice of a tensor that holds ``outer`` at which this span lies.
+
+        Example:
+            >>> Span(28, 32).inside(Span(24, 56))
+            slice(4, 8, None)
+        """
+        return slice(self.start - outer.start, self.stop - outer.start)
+
+
+def cover_axis(extent: int, tile: int, overlap: int) -> tuple[Span, ...]:
+    """Lay the fewest tiles that cover ``extent``, equally large and evenly placed.
+
+    ``tile`` is the largest extent a tile may have, ``overlap`` the least that neighbours share. For the count that
+    these two force, the tiles are made as small as they can be: no sliver at the end, no row computed for nothing.
+
+    Args:
+        extent: size of the axis.
+        tile: largest size of a tile.
+        overlap: least overlap of two neighbours.
+
+    Raises:
+        PlanError: where ``extent`` or ``tile`` is below 1, or ``overlap`` is not in ``0 <= overlap < tile``.
+
+    Example:
+        >>> cover_axis(60, tile=32, overlap=8)
+        (0:26, 17:43, 34:60)
+        >>> cover_axis(20, tile=32, overlap=8)
+        (0:20,)
+    """
+    _check(extent, tile)
+    if not 0 <= overlap < tile:
+        raise PlanError(f"overlap={overlap} with tile={tile}: overlap must satisfy 0 <= overlap < tile.")
+    if extent <= tile:
+        return (Span(0, extent),)
+    count = -(-(extent - overlap) // (tile - overlap))
+    size = -(-(extent + (count - 1) * overlap) // count)
+    starts = (i * (extent - size) // (count - 1) for i in range(count))
+    return tuple(Span(start, start + size) for start in starts)
+
+
+def strided_axis(extent: int, tile: int, stride: int) -> tuple[Span, ...]:
+    """Lay the tiles that ``range(0, extent, stride)`` makes, clipped at the end, slivers included.
+
+    Raises:
+        PlanError: where a size is below 1, or ``stride`` exceeds ``tile`` (rows between tiles would be lost).
+
+    Example:
+        >>> strided_axis(60, tile=32, stride=24)
+        (0:32, 24:56, 48:60)
+        >>> strided_axis(50, tile=32, stride=24)  # the last tile lies wholly inside its neighbour
+        (0:32, 24:50, 48:50)
+    """
+    _check(extent, tile)
+    if not 1 <= stride <= tile:
+        raise PlanError(f"stride={stride} with tile={tile}: stride must satisfy 1 <= stride <= tile.")
+    return tuple(Span(start, min(start + tile, extent)) for start in range(0, extent, stride))
+
+
+def cores(spans: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Cut every overlap in its middle: disjoint spans that cover the axis, each tile's own part.
+
+    Example:
+        >>> cores((Span(0, 32), Span(24, 56), Span(48, 60)))
+        (0:28, 28:52, 52:60)
+    """
+    cuts = [0, *((a.stop + b.start) // 2 for a, b in zip(spans, spans[1:], strict=False)), spans[-1].stop]
+    return tuple(Span(a, b) for a, b in zip(cuts, cuts[1:], strict=False))
+
+
+def shares(spans: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Cut every overlap at its far end: from each tile's start to the next tile's start.
+
+    A share holds every overlap with an earlier tile and none with a later one, so that it can be finished from one tile
+    and the trailing edges of the tiles before it.
+
+    Example:
+        >>> shares((Span(0, 32), Span(24, 56), Span(48, 60)))
+        (0:24, 24:48, 48:60)
+    """
+    cuts = [*(span.start for span in spans), spans[-1].stop]
+    return tuple(Span(a, b) for a, b in zip(cuts, cuts[1:], strict=False))
+
+
+def _check(extent: int, tile: int) -> None:
+    for name, value in (("extent", extent), ("tile", tile)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise PlanError(f"{name}={value!r}: must be an int of at least 1.")
