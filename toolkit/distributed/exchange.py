@@ -1,0 +1,135 @@
+"""Messages between ranks: point to point, exact shapes, one order that every rank follows.
+
+Shapes and order follow from the plan, so nothing but the tensors' bytes is sent. A receive is posted only when its
+buffer is wanted, a sent tensor is kept until it has left, and every wait watches for the failure of another rank.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.distributed import Work
+
+from toolkit.distributed.failure import FailureFlag
+from toolkit.distributed.group import Member
+from toolkit.measure.trace import Recorder
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """A tensor under way.
+
+    Attributes:
+        label: what it is, for the trace.
+        work: the transfer.
+        buffer: the memory that it reads or fills; kept alive until the transfer is done.
+        done: set when the transfer has ended, in either way.
+        error: what the transfer raised, if it did.
+    """
+
+    label: str
+    work: Work
+    buffer: Tensor
+    done: threading.Event = field(default_factory=threading.Event)
+    error: BaseException | None = None
+
+    def settle(self) -> None:
+        """Wait for the transfer; called on a helper thread."""
+        try:
+            self.work.wait()
+            if self.buffer.device.type != "cpu":
+                # On a device, wait() only orders streams; "done" has to mean that the bytes are there.
+                torch.accelerator.current_stream(self.buffer.device).synchronize()
+        except BaseException as error:
+            self.error = error
+        self.done.set()
+
+
+class Exchange:
+    """The messages of one rank during one call.
+
+    Args:
+        member: this rank.
+        failure: how the ranks tell each other of failures.
+        trace: where sends and waits are recorded.
+        device: where tensors are wanted.
+    """
+
+    def __init__(self, member: Member, failure: FailureFlag, trace: Recorder, device: torch.device) -> None:
+        self.member = member
+        self.failure = failure
+        self.trace = trace
+        self.device = device
+        self._where = torch.device("cpu") if member.staged(device) else device
+        self._sent: list[Message] = []
+        self._waiter = _Waiter()
+
+    def send(self, tensor: Tensor, to: int, label: str) -> None:
+        """Start to send a tensor. It may be changed at once: what is sent is a copy, or kept here."""
+        buffer = tensor.to(self._where).contiguous()
+        with self.trace("send", label, buffer.nbytes):
+            message = Message(label, self.member.send(buffer, to), buffer)
+            self._waiter.add(message)
+        self._sent = [m for m in self._sent if not m.done.is_set()] + [message]
+
+    def receive(self, shape: tuple[int, ...], dtype: torch.dtype, source: int, label: str) -> Message:
+        """Post a receive and return at once."""
+        buffer = torch.empty(shape, dtype=dtype, device=self._where)
+        message = Message(label, self.member.receive(buffer, source), buffer)
+        self._waiter.add(message)
+        return message
+
+    def take(self, message: Message, kind: str = "wait") -> Tensor:
+        """The tensor of a receive, on this rank's device; waits for it where it has not come.
+
+        Raises:
+            RankFailed: where another rank failed meanwhile.
+        """
+        with self.trace(kind, message.label, message.buffer.nbytes):
+            self._await(message)
+        return message.buffer.to(self.device)
+
+    def flush(self) -> None:
+        """Wait until everything sent has left."""
+        waiting = [message for message in self._sent if not message.done.is_set()]
+        if waiting:
+            with self.trace("wait", "sends"):
+                for message in waiting:
+                    self._await(message)
+        self._sent = []
+
+    def close(self) -> None:
+        """End the helper thread once what it waits for has ended."""
+        self._waiter.add(None)
+
+    def _await(self, message: Message) -> None:
+        while not message.done.wait(timeout=0.2):
+            self.failure.check()
+        if message.error is not None:
+            # A peer that failed closes its connections: its own reason is worth more than ours.
+            self.failure.check(patience=2.0)
+            raise message.error
+
+
+class _Waiter(threading.Thread):
+    """Waits for transfers in the order in which they were posted.
+
+    gloo's point-to-point transfers cannot be polled; waiting on a thread leaves the main one free to compute, and to
+    notice a failure elsewhere. A daemon: a transfer that never ends must not keep the process.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="toolkit-transfers", daemon=True)
+        self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self.start()
+
+    def add(self, message: Message | None) -> None:
+        self._messages.put(message)
+
+    def run(self) -> None:
+        while (message := self._messages.get()) is not None:
+            message.settle()

@@ -1,0 +1,108 @@
+"""Process groups: whom a rank talks to, and how groups start and end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed import ProcessGroup, Store, Work
+
+from toolkit.errors import PlanError
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """This process as one rank of a group.
+
+    Attributes:
+        group: the group; None for the default one, or where a single process runs alone.
+        rank: rank within the group.
+        size: number of ranks in the group.
+    """
+
+    group: ProcessGroup | None
+    rank: int
+    size: int
+
+    @classmethod
+    def of(cls, group: ProcessGroup | None) -> Member:
+        """This process in ``group`` (None: the default group; alone where none was started).
+
+        Raises:
+            PlanError: where this process is not in the group.
+        """
+        if group is None and not dist.is_initialized():
+            return cls(None, 0, 1)
+        rank = dist.get_rank(group)
+        if rank < 0:
+            raise PlanError(
+                f"global rank {dist.get_rank()} is not in the group that was given: call only on the group's own ranks."
+            )
+        return cls(group, rank, dist.get_world_size(group))
+
+    def send(self, tensor: Tensor, to: int) -> Work:
+        """Start to send ``tensor`` to a rank of the group; it must stay as it is until the transfer is done."""
+        return _started(dist.isend(tensor, group=self.group, group_dst=to))
+
+    def receive(self, tensor: Tensor, source: int) -> Work:
+        """Start to receive ``tensor`` from a rank of the group."""
+        return _started(dist.irecv(tensor, group=self.group, group_src=source))
+
+    def staged(self, device: torch.device) -> bool:
+        """Whether tensors on ``device`` must pass through the host: gloo moves host memory only."""
+        return device.type != "cpu" and dist.get_backend(self.group) == "gloo"
+
+    @property
+    def store(self) -> Store | None:
+        """The group's key-value store; None where this process runs alone."""
+        if self.size == 1:
+            return None
+        return dist.distributed_c10d._get_process_group_store(self.group or dist.group.WORLD)
+
+
+def _started(work: Work | None) -> Work:
+    if work is None:
+        raise RuntimeError("this process is not in the group.")
+    return work
+
+
+def host_store(timeout: float) -> dist.TCPStore:
+    """A store on a free port of the loopback interface, owned by this process."""
+    return dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=timeout))
+
+
+def join(port: int, generation: int, backend: str, rank: int, size: int, timeout: float) -> None:
+    """Start the default group of this process, through the store on ``port``.
+
+    Args:
+        port: port of :func:`host_store`.
+        generation: counts the groups that used the store, so that none finds an earlier one's keys.
+        backend: ``gloo`` or the device's own.
+        rank: this process's rank.
+        size: number of ranks.
+        timeout: seconds after which an operation of the group gives up.
+    """
+    limit = timedelta(seconds=timeout)
+    store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=limit)
+    prefixed = dist.PrefixStore(f"generation {generation}", store)
+    dist.init_process_group(backend, store=prefixed, rank=rank, world_size=size, timeout=limit)
+
+
+def warm_up() -> None:
+    """Connect every rank with every other: the first message of a pair sets up its connection."""
+    rank, size = dist.get_rank(), dist.get_world_size()
+    for shift in range(1, size):
+        to, source = (rank + shift) % size, (rank - shift) % size
+        incoming = torch.zeros(1)
+        works = [dist.isend(torch.ones(1), to), dist.irecv(incoming, source)]
+        for work in works:
+            _started(work).wait()
+
+
+def leave() -> None:
+    """End the default group of this process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

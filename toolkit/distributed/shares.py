@@ -1,0 +1,218 @@
+"""Tiles over ranks where at most two meet along an axis: every rank finishes its own tiles' shares.
+
+A tile's share holds its overlaps with earlier tiles and none with later ones. Once a rank has decoded a tile it keeps
+the share, hands the trailing edges on to the tiles after it, and drops the rest. A share is finished as soon as the
+edges that it needs are there; finished shares travel to the root once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from toolkit.distributed.exchange import Exchange, Message
+from toolkit.geometry.edges import Edge, all_edges
+from toolkit.geometry.grid import Tile
+from toolkit.geometry.plan import RECEIVES_IN_FLIGHT, TilePlan
+from toolkit.measure.device import synchronise
+from toolkit.measure.trace import Recorder
+from toolkit.models.adapter import TileDecoder
+from toolkit.numerics.cascade import cascade_share
+from toolkit.numerics.window import window_share
+
+
+def decode_shares(
+    decoder: TileDecoder, latent: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder
+) -> Tensor | None:
+    """Decode this rank's tiles, finish their shares, and bring all shares to the root.
+
+    Returns:
+        The merged sample on the root, before what the class does once after its merge; None elsewhere.
+    """
+    me = exchange.member.rank
+    canvas = decoder.canvas() if me == plan.root else None
+    shares = Shares(decoder, plan, me, None if canvas is None else decoder.raw_view(canvas))
+    edges = EdgeExchange(decoder, plan, exchange)
+    for index in plan.assignment.tiles_of(me):
+        tile = plan.grid.tiles[index]
+        with trace("decode", f"tile {index}"):
+            raw = decoder(decoder.cut(latent, tile.box))
+            synchronise(decoder.device)
+        shares.keep(tile, raw)
+        for edge in shares.edges_from(index):
+            edges.hand_on(edge, decoder.frame.cut(raw, edge.box, tile.box))
+        del raw
+        edges.post(decoded=index)
+        _finish(shares, edges.arrived(), trace, decoded=index)
+    edges.post(decoded=len(plan.grid))
+    _finish(shares, edges.remaining(), trace)
+    if canvas is None:
+        _deliver(shares, exchange, plan.root)
+    else:
+        _collect(shares, exchange)
+    exchange.flush()
+    return canvas
+
+
+class Shares:
+    """The shares that one rank holds, raw until their edges are in.
+
+    Args:
+        decoder: shapes and the frame.
+        plan: the plan.
+        me: this rank.
+        view: the output as raw tiles lie in it, on the root: its shares are kept there and nowhere else.
+    """
+
+    def __init__(self, decoder: TileDecoder, plan: TilePlan, me: int, view: Tensor | None) -> None:
+        self.decoder, self.plan, self.me, self.view = decoder, plan, me, view
+        self.held: dict[int, Tensor] = {}
+        self._edges: dict[int, dict[tuple[int, ...], Tensor]] = defaultdict(dict)
+        self._missing: dict[int, int] = defaultdict(int)
+        self._leaving: dict[int, list[Edge]] = defaultdict(list)
+        for edge in all_edges(plan.grid):
+            self._missing[edge.target] += 1
+            self._leaving[edge.source].append(edge)
+
+    def edges_from(self, source: int) -> list[Edge]:
+        """The edges that later tiles need of tile ``source``."""
+        return self._leaving[source]
+
+    def keep(self, tile: Tile, raw: Tensor) -> None:
+        """Keep the share of a raw tile."""
+        part = self.decoder.frame.cut(raw, tile.share_box, tile.box)
+        if self.view is None:
+            self.held[tile.index] = part.clone(memory_format=torch.contiguous_format)
+        else:
+            self.held[tile.index] = self.place(tile, part)
+
+    def place(self, tile: Tile, part: Tensor) -> Tensor:
+        """Write a share into the output; returns the view of it there."""
+        assert self.view is not None
+        return self.decoder.frame.cut(self.view, tile.share_box).copy_(part)
+
+    def add_edge(self, edge: Edge, piece: Tensor) -> None:
+        """Take in an edge of one of this rank's tiles."""
+        self._edges[edge.target][edge.offset] = piece
+
+    def ready(self, index: int) -> bool:
+        """Whether tile ``index`` is decoded, its edges are all in, and it is not finished yet."""
+        return index in self.held and index in self._edges and len(self._edges[index]) == self._missing[index]
+
+    def finish(self, index: int) -> None:
+        """Blend a share with its edges, which are dropped."""
+        edges, share = self._edges.pop(index), self.held[index]
+        frame, blend = self.decoder.frame, self.plan.blend
+        rows, position = self.plan.grid.rows, self.plan.grid.tiles[index].position
+        overlaps = tuple(
+            len(row[place - 1] & row[place]) * ratio if place else 0
+            for row, place, ratio in zip(rows, position, frame.ratios, strict=True)
+        )
+        if blend.merge == "cascade":
+            cascade_share(share, edges, frame, overlaps)
+        else:
+            window_share(share, edges, frame, overlaps, blend.ramp)
+
+
+class EdgeExchange:
+    """The edges that come to one rank's tiles, from its own tiles and from other ranks.
+
+    With each peer there is one queue of edges, in the plan's order, that both ends work off in that order: sends when
+    the source is decoded, receives when the target is. No tags and no metadata are needed, and no order can deadlock.
+
+    Args:
+        decoder: shapes.
+        plan: the plan.
+        exchange: the messages.
+    """
+
+    def __init__(self, decoder: TileDecoder, plan: TilePlan, exchange: Exchange) -> None:
+        self.decoder, self.link, self.owners = decoder, exchange, plan.assignment.owners
+        self.me = exchange.member.rank
+        self._local: list[tuple[Edge, Tensor]] = []
+        self._leaving: dict[Edge, Tensor] = {}
+        self._posted: deque[tuple[Edge, Message]] = deque()
+        self._queues: dict[int, deque[Edge]] = defaultdict(deque)
+        for edge in plan.edges:
+            ends = self.owners[edge.source], self.owners[edge.target]
+            if self.me in ends:
+                self._queues[ends[ends[0] == self.me]].append(edge)
+
+    def hand_on(self, edge: Edge, piece: Tensor) -> None:
+        """Take an edge of a tile that this rank has just decoded to where it is needed."""
+        if self.owners[edge.target] == self.me:
+            self._local.append((edge, piece.clone()))
+        else:
+            self._leaving[edge] = piece.clone(memory_format=torch.contiguous_format)
+
+    def post(self, decoded: int) -> None:
+        """Start every transfer whose turn it is, this rank's tiles up to index ``decoded`` being done."""
+        for peer, edges in self._queues.items():
+            while edges:
+                edge = edges[0]
+                if edge in self._leaving:
+                    self.link.send(self._leaving.pop(edge), peer, _label(edge))
+                elif self.owners[edge.target] == self.me and edge.target <= decoded:
+                    shape = self.decoder.raw_shape(edge.box)
+                    message = self.link.receive(shape, self.decoder.dtype, peer, _label(edge))
+                    self._posted.append((edge, message))
+                else:
+                    break
+                edges.popleft()
+
+    def arrived(self) -> Iterator[tuple[Edge, Tensor]]:
+        """The edges that are there, without waiting for others."""
+        waiting = deque(entry for entry in self._posted if not entry[1].done.is_set())
+        ready = [entry for entry in self._posted if entry not in waiting]
+        self._posted = waiting
+        local, self._local = self._local, []
+        yield from local
+        yield from ((edge, self.link.take(message)) for edge, message in ready)
+
+    def remaining(self) -> Iterator[tuple[Edge, Tensor]]:
+        """All edges that are still to come, waiting for them."""
+        while self._posted:
+            edge, message = self._posted.popleft()
+            yield edge, self.link.take(message)
+
+
+def _finish(shares: Shares, edges: Iterator[tuple[Edge, Tensor]], trace: Recorder, decoded: int = -1) -> None:
+    """Take in edges, and finish each share that is complete with them, or by having just been decoded."""
+
+    def finish(index: int) -> None:
+        if shares.ready(index):
+            with trace("blend", f"tile {index}", shares.held[index].nbytes):
+                shares.finish(index)
+
+    finish(decoded)
+    for edge, piece in edges:
+        shares.add_edge(edge, piece)
+        finish(edge.target)
+
+
+def _deliver(shares: Shares, exchange: Exchange, root: int) -> None:
+    """Send this rank's finished shares to the root, in the order of the tiles."""
+    for index in sorted(shares.held):
+        exchange.send(shares.held.pop(index), root, f"tile {index}")
+
+
+def _collect(shares: Shares, exchange: Exchange) -> None:
+    """Receive the other ranks' finished shares, several at a time, and write them into the output."""
+    owners, decoder = shares.plan.assignment.owners, shares.decoder
+    remote = deque(tile for tile in shares.plan.grid.tiles if owners[tile.index] != shares.me)
+    posted: deque[tuple[Tile, Message]] = deque()
+    while remote or posted:
+        while remote and len(posted) < RECEIVES_IN_FLIGHT:
+            tile = remote.popleft()
+            shape = decoder.raw_shape(tile.share_box)
+            label = f"tile {tile.index}"
+            posted.append((tile, exchange.receive(shape, decoder.dtype, owners[tile.index], label)))
+        tile, message = posted.popleft()
+        shares.place(tile, exchange.take(message, "receive"))
+
+
+def _label(edge: Edge) -> str:
+    return f"edge {edge.source}>{edge.target}"

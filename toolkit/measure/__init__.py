@@ -1,0 +1,1 @@
+"""What a run leaves behind (trace, memory, record) and how it compares with a reference."""

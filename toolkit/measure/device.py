@@ -1,0 +1,58 @@
+"""Devices and their memory, through ``torch.accelerator``. The one file that knows which kinds there are."""
+
+from __future__ import annotations
+
+import torch
+
+
+def device_of_rank(rank: int, device: str | None = None) -> torch.device:
+    """The device on which a rank computes.
+
+    Args:
+        rank: the rank.
+        device: a device type (``"cpu"``, ``"cuda"``, ...), a device (``"cuda:1"``: the same for every rank), or None:
+            the machine's accelerator where there is one, else the CPU. Ranks share devices where there are fewer.
+
+    Example:
+        >>> device_of_rank(3, "cpu")
+        device(type='cpu')
+    """
+    if device is not None and (device == "cpu" or ":" in device):
+        return torch.device(device)
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if accelerator is None or (device is not None and device != accelerator.type):
+        return torch.device(device or "cpu")
+    return torch.device(accelerator.type, rank % torch.accelerator.device_count())
+
+
+def backend_of(device: torch.device, ranks: int) -> str:
+    """The process-group backend for ranks on devices like ``device``.
+
+    A device's own backend (nccl on CUDA) needs one device a rank; ranks that share a device talk through gloo, staged
+    through the host.
+    """
+    if device.type == "cpu" or device.index is not None and torch.accelerator.device_count() < ranks:
+        return "gloo"
+    return str(torch.distributed.get_default_backend_for_device(device))
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has finished what was queued; nothing to do on the CPU."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def reset_peak(device: torch.device) -> int:
+    """Start a new peak measurement; returns the bytes allocated now."""
+    torch.accelerator.reset_peak_memory_stats(device)
+    return int(torch.accelerator.memory_allocated(device))
+
+
+def allocated(device: torch.device) -> int:
+    """Bytes allocated on an accelerator now."""
+    return int(torch.accelerator.memory_allocated(device))
+
+
+def peak(device: torch.device) -> int:
+    """Most bytes allocated on an accelerator since :func:`reset_peak`."""
+    return int(torch.accelerator.max_memory_allocated(device))

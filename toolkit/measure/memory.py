@@ -1,0 +1,112 @@
+"""Memory of one rank over time, with its true peak.
+
+On the CPU the profiler's allocation events are summed: they see every buffer, also those inside kernels, and nothing of
+what the allocator keeps for later. (Resident memory overstated a small decode's peak by 1.8 times.) On an accelerator
+the allocator's own statistics give the peak, and samples between events the curve.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from toolkit.measure import device as devices
+from toolkit.measure.trace import clock
+
+MAX_POINTS = 2000
+
+
+@dataclass(slots=True)
+class MemoryCurve:
+    """Bytes allocated above those at the run's begin, over time.
+
+    Attributes:
+        rank: whose memory.
+        times: seconds since the run began.
+        bytes: bytes allocated at those times.
+        peak: most bytes allocated at any time; None where memory was not measured.
+    """
+
+    rank: int
+    times: list[float] = field(default_factory=list)
+    bytes: list[int] = field(default_factory=list)
+    peak: int | None = None
+
+    def sample(self, device: torch.device, origin: float, base: int) -> None:
+        """Add the accelerator's present allocation as a point."""
+        self.times.append(clock() - origin)
+        self.bytes.append(devices.allocated(device) - base)
+
+
+@contextmanager
+def measured(curve: MemoryCurve, device: torch.device, origin: float) -> Iterator[None]:
+    """Measure the memory of what happens inside the ``with`` block into ``curve``.
+
+    Args:
+        curve: filled when the block ends.
+        device: where the tensors live.
+        origin: the run's begin, see :class:`toolkit.measure.trace.Recorder`.
+    """
+    if device.type != "cpu":
+        base = devices.reset_peak(device)
+        curve.sample(device, origin, base)
+        yield
+        devices.synchronise(device)
+        curve.sample(device, origin, base)
+        curve.peak = devices.peak(device) - base
+        return
+    # Profiler times count from the epoch, events from the run's begin.
+    shift = time.time() - clock() + origin
+    profiler = profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True)
+    with _quiet_stderr():
+        profiler.start()
+    try:
+        yield
+    finally:
+        with _quiet_stderr():
+            profiler.stop()
+    results = profiler.profiler.kineto_results  # type: ignore[union-attr]
+    events = [(e.start_ns(), e.nbytes()) for e in results.events() if e.name() == "[memory]"]
+    _sum_up(curve, events, shift)
+
+
+def frame(curves: list[MemoryCurve]) -> pd.DataFrame:
+    """Curves of several ranks as one table of ``rank``, ``time`` (s) and ``bytes``."""
+    parts = [pd.DataFrame({"rank": c.rank, "time": c.times, "bytes": c.bytes}) for c in curves if c.times]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["rank", "time", "bytes"])
+
+
+def _sum_up(curve: MemoryCurve, events: list[tuple[int, int]], shift: float) -> None:
+    if not events:
+        curve.peak = 0
+        return
+    table = np.array(sorted(events), dtype=np.int64)
+    level = table[:, 1].cumsum()
+    curve.peak = max(int(level.max()), 0)
+    # Of every stretch of events keep the highest: the curve loses detail, never its peaks.
+    stretch = -(-len(level) // MAX_POINTS)
+    kept = [start + int(level[start : start + stretch].argmax()) for start in range(0, len(level), stretch)]
+    kept = sorted({*kept, len(level) - 1})
+    curve.times = (table[kept, 0] / 1e9 - shift).tolist()
+    curve.bytes = level[kept].tolist()
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """The profiler's library writes two lines to the process's stderr that no setting of its own silences."""
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

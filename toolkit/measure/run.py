@@ -1,0 +1,75 @@
+"""Runs: an output, and how it came about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+from torch import Tensor
+
+from toolkit.geometry.plan import TilePlan
+from toolkit.measure.record import Record
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Run:
+    """What one call on a cluster gave.
+
+    Attributes:
+        output: what the model's own call returns as its tensor, on the CPU.
+        trace: one row per event: rank, kind, label, start and end (s since the run began), bytes.
+        memory: each rank's allocated bytes over time: rank, time (s), bytes, above those at the run's begin.
+        peaks: each rank's true peak in bytes, by rank; empty where memory was not measured.
+        record: where the numbers come from.
+        plan: the plan, or None for the model's own call.
+        seconds: from the call in the kernel to the last rank's end, the transfer of the output included.
+        ratio: sample cells per latent cell along each axis of the plan's grid.
+    """
+
+    output: Tensor
+    trace: pd.DataFrame
+    memory: pd.DataFrame
+    peaks: pd.Series
+    record: Record
+    plan: TilePlan | None
+    seconds: float
+    ratio: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def busy(self) -> pd.Series:
+        """Seconds that each rank spent computing (decoding, blending, finishing), by rank."""
+        work = self.trace[self.trace["kind"].isin(("whole", "decode", "blend", "finish"))]
+        return (work["end"] - work["start"]).groupby(work["rank"]).sum()
+
+    def summary(self) -> pd.DataFrame:
+        """One row per rank: tiles, seconds busy, waiting and moving data, bytes sent, peak bytes."""
+        rows = []
+        for rank, events in self.trace.groupby("rank"):
+            spent = (events["end"] - events["start"]).groupby(events["kind"]).sum()
+            sent = int(events.loc[events["kind"] == "send", "bytes"].sum())
+            rows.append(
+                {
+                    "rank": rank,
+                    "tiles": int((events["kind"] == "decode").sum()),
+                    "busy s": float(self.busy.get(rank, 0.0)),
+                    "wait s": float(spent.get("wait", 0.0)),
+                    "move s": float(spent.get("send", 0.0) + spent.get("receive", 0.0)),
+                    "sent bytes": sent,
+                    "peak bytes": self.peaks.get(rank),
+                }
+            )
+        return pd.DataFrame(rows).set_index("rank") if rows else pd.DataFrame()
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.output.shape))
+        how = f"{len(self.plan.grid)} tiles over {self.plan.ranks} ranks" if self.plan else "the model's own call"
+        peak = f", peak {self.peaks.max() / 1e6:.0f} MB" if len(self.peaks) else ""
+        return f"Run({shape} by {how} in {self.seconds:.2f} s{peak})"
+
+    def _repr_html_(self) -> str:
+        table = self.summary()
+        if "peak bytes" in table:
+            table = table.assign(**{"sent bytes": table["sent bytes"] / 1e6, "peak bytes": table["peak bytes"] / 1e6})
+            table = table.rename(columns={"sent bytes": "sent MB", "peak bytes": "peak MB"})
+        return f"<p>{self!r}</p>{table.to_html(float_format='%.2f', border=0)}"

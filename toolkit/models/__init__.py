@@ -1,0 +1,1 @@
+"""What the toolkit must know of diffusers models. The only package that imports diffusers."""

@@ -1,0 +1,1 @@
+"""Blend weights, merges and metrics: torch and einops, one process."""

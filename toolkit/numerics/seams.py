@@ -1,0 +1,182 @@
+"""How large an error is at the seams of a grid, and how it falls off beside them.
+
+A seam's line is the centre of the overlap of its two tiles, rounded down to the edge of a sample cell; where tiles only
+touch, the line is where they touch. Everything here is in sample cells (pixels, frames).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, inf
+
+import torch
+from torch import Tensor
+
+from toolkit.errors import ToolkitError
+from toolkit.geometry.grid import Seam, TileGrid
+from toolkit.geometry.span import Span, cores
+from toolkit.numerics.boxes import DIMS, Frame
+from toolkit.numerics.colour import without_shift
+from toolkit.numerics.sample_grid import sample_grid
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How large the absolute error is over some cells.
+
+    Attributes:
+        mean: its mean.
+        p99: the value that 99 % of the cells do not exceed.
+        max: its maximum.
+    """
+
+    mean: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class SeamProfile:
+    """The absolute error against the distance to the nearest seam of one axis.
+
+    Attributes:
+        axis: the axis along which distance is taken.
+        distance: signed distance of a cell's centre from the seam's line, ascending: -1.5, -0.5, 0.5, ...
+        levels: the error at each distance, over all seams of the axis and everything along the other axes.
+        interior: the error over the half of the axis that is farthest from its seams: what a seam should come down to.
+    """
+
+    axis: str
+    distance: tuple[float, ...]
+    levels: tuple[Level, ...]
+    interior: Level
+
+
+@dataclass(frozen=True, slots=True)
+class SeamError:
+    """The error where two tiles meet.
+
+    Attributes:
+        axis: the axis along which they are neighbours.
+        position: the seam's line, in sample cells along ``axis``.
+        tiles: indices of the earlier and the later tile.
+        mean: mean absolute error in their overlap (in the two cells beside the line, where they only touch).
+        max: largest absolute error there.
+        ratio: ``mean`` over the mean in the interior, the half of every axis that is farthest from its seams; 1.0 where
+            both are 0.
+        residual: mean of what is left there after :func:`~toolkit.numerics.colour.without_shift`: near 0 where the tiles differ in colour only.
+    """
+
+    axis: str
+    position: int
+    tiles: tuple[int, int]
+    mean: float
+    max: float
+    ratio: float
+    residual: float
+
+
+def seam_profile(
+    error: Tensor, grid: TileGrid, axis: str, ratio: Mapping[str, int], reach: int | None = None
+) -> SeamProfile:
+    """The absolute error against the signed distance to the nearest seam of ``axis``.
+
+    Args:
+        error: ``b c h w`` or ``b c t h w``; signed or absolute.
+        grid: the tiles, in latent cells.
+        axis: along which to take the distance.
+        ratio: sample cells per latent cell along each axis.
+        reach: largest distance, in sample cells; as far as there are cells where None.
+
+    Raises:
+        ToolkitError: where the axis has no seam, or ``reach`` is below 1.
+
+    Example:
+        >>> error = torch.zeros(1, 1, 4, 16)
+        >>> error[..., 8] = 0.5
+        >>> profile = seam_profile(error, TileGrid.cover({"w": 4}, tile=2), "w", {"w": 4}, reach=2)
+        >>> profile.distance, [level.mean for level in profile.levels], profile.interior.mean
+        ((-1.5, -0.5, 0.5, 1.5), [0.0, 0.0, 0.5, 0.0], 0.0)
+    """
+    rows = dict(zip(grid.axes, sample_grid(grid, error.shape, ratio).rows, strict=True))
+    if len(rows.get(axis, ())) < 2:
+        raise ToolkitError(f"axis={axis!r} has no seam in {grid!r}: choose an axis with at least 2 tiles.")
+    if reach is not None and reach < 1:
+        raise ToolkitError(f"reach={reach}: must be at least 1 sample cell.")
+    distance = _distance(rows[axis])
+    cells = error.detach().abs().movedim(DIMS[axis], 0).flatten(1)
+    shown = distance[distance.abs() <= (inf if reach is None else reach)].unique()
+    return SeamProfile(
+        axis,
+        tuple(shown.tolist()),
+        tuple(_level(cells[distance == d]) for d in shown),
+        _level(cells[_far(distance)]),
+    )
+
+
+def per_seam(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> tuple[SeamError, ...]:
+    """The error at each seam of a grid, in the order of ``grid.seams``.
+
+    Args:
+        error: signed, ``b c h w`` or ``b c t h w``.
+        grid: the tiles, in latent cells.
+        ratio: sample cells per latent cell along each axis.
+
+    Example:
+        >>> error = torch.full((1, 1, 4, 16), 0.25)
+        >>> [(seam.position, seam.mean, seam.ratio) for seam in per_seam(error, TileGrid.cover({"w": 4}, 2), {"w": 4})]
+        [(8, 0.25, 1.0)]
+    """
+    tiles, size, residual = sample_grid(grid, error.shape, ratio), error.detach().abs(), without_shift(error, grid, ratio)
+    frame = Frame(tiles.axes, (1,) * len(tiles.axes))
+    floor = _mean(_interior(size, tiles))
+    lines = {axis: _lines(row) for axis, row in zip(tiles.axes, tiles.rows, strict=True)}
+
+    def measure(seam: Seam) -> SeamError:
+        place = tiles.axes.index(seam.axis)
+        line = lines[seam.axis][tiles.tiles[seam.tiles[0]].position[place]]
+        # Where tiles only touch there is no overlap to look into: take the cells beside the line.
+        wide = Span(min(seam.span.start, line - 1), max(seam.span.stop, line + 1))
+        box = (*seam.box[:place], wide, *seam.box[place + 1 :])
+        here = frame.cut(size, box)
+        mean, left = _mean(here), _mean(frame.cut(residual, box).abs())
+        return SeamError(seam.axis, line, seam.tiles, mean, float(here.max()), _quotient(mean, floor), left)
+
+    return tuple(map(measure, tiles.seams))
+
+
+def _interior(size: Tensor, tiles: TileGrid) -> Tensor:
+    for axis, row in zip(tiles.axes, tiles.rows, strict=True):
+        if len(row) > 1:
+            size = size.index_select(DIMS[axis], _far(_distance(row)).nonzero().flatten())
+    return size
+
+
+def _lines(row: tuple[Span, ...]) -> list[int]:
+    return [core.start for core in cores(row)[1:]]
+
+
+def _distance(row: tuple[Span, ...]) -> Tensor:
+    """Signed distance of each cell's centre from the nearest seam line, the earlier one of equals."""
+    gaps = (torch.arange(row[-1].stop) + 0.5)[:, None] - torch.tensor(_lines(row))
+    return gaps.gather(1, gaps.abs().argmin(1, keepdim=True)).squeeze(1)
+
+
+def _far(distance: Tensor) -> Tensor:
+    return distance.abs() >= distance.abs().median()
+
+
+def _level(cells: Tensor) -> Level:
+    flat = cells.flatten()
+    return Level(_mean(flat), float(flat.kthvalue(ceil(0.99 * len(flat))).values), float(flat.max()))
+
+
+def _mean(cells: Tensor) -> float:
+    return float(cells.double().mean())
+
+
+def _quotient(mean: float, floor: float) -> float:
+    if floor == 0:
+        return 1.0 if mean == 0 else inf
+    return mean / floor
