@@ -1,0 +1,77 @@
+"""toolkit: plan, run and look at diffusion VAEs over several devices, from a notebook.
+
+    import toolkit as tk
+
+    vae, latent = tk.demo.video_vae(), tk.demo.latents("video")
+    grid = tk.TileGrid.cover({"h": 32, "w": 32}, tile=18, overlap=4)
+    plan = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, ranks=2))
+    with tk.Cluster(ranks=2) as cluster:
+        run = cluster.decode(vae, latent, plan)
+    tk.plot.timeline(run)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from toolkit import distributed
+from toolkit.cluster import Cluster, Job
+from toolkit.errors import (
+    ModelError,
+    PlanError,
+    RankDied,
+    RankFailed,
+    RunCancelled,
+    RunError,
+    RunTimeout,
+    ToolkitError,
+)
+from toolkit.geometry import Assignment, Blend, Seam, Span, Tile, TileGrid, TilePlan
+from toolkit.measure.compare import Comparison, compare
+from toolkit.measure.record import Record
+from toolkit.measure.run import Run
+from toolkit.models import demo
+from toolkit.models.tiling import diffusers_grid
+
+if TYPE_CHECKING:
+    from toolkit import plot
+
+__all__ = [
+    "Assignment",
+    "Blend",
+    "Cluster",
+    "Comparison",
+    "Job",
+    "ModelError",
+    "PlanError",
+    "RankDied",
+    "RankFailed",
+    "Record",
+    "Run",
+    "RunCancelled",
+    "RunError",
+    "RunTimeout",
+    "Seam",
+    "Span",
+    "Tile",
+    "TileGrid",
+    "TilePlan",
+    "ToolkitError",
+    "compare",
+    "demo",
+    "diffusers_grid",
+    "distributed",
+    "plot",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the plots on first use: a machine without plotly can plan and run."""
+    if name == "plot":
+        return import_module("toolkit.plot")
+    raise AttributeError(f"module 'toolkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -20,7 +20,13 @@ class ModelError(ToolkitError, TypeError):
 
 
 class RunError(ToolkitError, RuntimeError):
-    """A run did not finish. The cluster it ran on has been reset and is usable again."""
+    """A run did not finish. The cluster it ran on has been reset and is usable again.
+
+    Attributes:
+        settled: whether every rank had answered, in one way or the other, when the error was raised.
+    """
+
+    settled = False
 
 
 class RankFailed(RunError):

@@ -69,6 +69,21 @@ def _started(work: Work | None) -> Work:
     return work
 
 
+def backend_of(device: torch.device, ranks: int) -> str:
+    """The backend for ranks on devices like ``device``.
+
+    A device's own backend (nccl on CUDA) needs one device a rank; ranks that share a device talk through gloo, staged
+    through the host.
+
+    Example:
+        >>> backend_of(torch.device("cpu"), 4)
+        'gloo'
+    """
+    if device.type == "cpu" or torch.accelerator.device_count() < ranks:
+        return "gloo"
+    return dist.get_default_backend_for_device(device)
+
+
 def host_store(timeout: float) -> dist.TCPStore:
     """A store on a free port of the loopback interface, owned by this process."""
     return dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=timeout))
@@ -91,15 +106,15 @@ def join(port: int, generation: int, backend: str, rank: int, size: int, timeout
     dist.init_process_group(backend, store=prefixed, rank=rank, world_size=size, timeout=limit)
 
 
-def warm_up() -> None:
+def warm_up(device: torch.device) -> None:
     """Connect every rank with every other: the first message of a pair sets up its connection."""
     rank, size = dist.get_rank(), dist.get_world_size()
     for shift in range(1, size):
         to, source = (rank + shift) % size, (rank - shift) % size
-        incoming = torch.zeros(1)
-        works = [dist.isend(torch.ones(1), to), dist.irecv(incoming, source)]
-        for work in works:
-            _started(work).wait()
+        incoming, outgoing = torch.zeros(1, device=device), torch.ones(1, device=device)
+        ops = [dist.P2POp(dist.isend, outgoing, to), dist.P2POp(dist.irecv, incoming, source)]
+        for work in dist.batch_isend_irecv(ops):
+            work.wait()
 
 
 def leave() -> None:

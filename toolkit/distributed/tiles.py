@@ -22,6 +22,7 @@ from toolkit.measure.device import synchronise
 from toolkit.measure.trace import Recorder
 from toolkit.models.adapter import TileDecoder, borrowed
 from toolkit.numerics.cascade import cascade_merge
+from toolkit.numerics.convolution import Convolutions, convolution_kernels
 from toolkit.numerics.window import window_merge
 
 
@@ -32,6 +33,7 @@ def decode(
     group: ProcessGroup | None = None,
     *,
     trace: Recorder | None = None,
+    convolutions: Convolutions = "onednn",
 ) -> Tensor | None:
     """Decode a latent in tiles over the ranks of a process group.
 
@@ -44,6 +46,7 @@ def decode(
         plan: the tiles and their ranks; None: the model's own call, on rank 0.
         group: the group; None for the default one.
         trace: records what this rank did.
+        convolutions: the kernels of small fp32 CPU convolutions, during this call; they decide the last bits.
 
     Returns:
         The sample on the plan's root, None on the other ranks.
@@ -65,7 +68,7 @@ def decode(
     member = Member.of(group)
     trace = trace or Recorder(member.rank)
     failure = FailureFlag(member.store, member.rank)
-    with failure.watch():
+    with failure.watch(), convolution_kernels(convolutions):
         if plan is None:
             return _own_call(vae, latent, member, trace)
         if plan.ranks > member.size:

@@ -33,8 +33,10 @@ class Comparison:
         ssim: mean over frames.
         colour_shift: largest shift of a tile's colour in any channel, in absolute value.
         per_frame: one row per frame, in the order ``(b t)``: frame, max_abs, psnr, ssim.
-        per_seam: one row per seam: axis, position, tiles, mean, max, ratio to the interior, residual; None without a grid.
-        per_tile: one row per tile and channel: tile, channel, shift of its colour. Without a grid the whole is one tile.
+        per_seam: one row per seam: axis, position, tiles, mean, max, ratio to the interior, residual; None
+            without a grid.
+        per_tile: one row per tile and channel: tile, channel, shift of its colour. Without a grid the whole
+            is one tile.
         error: output minus reference, ``b c h w`` or ``b c t h w``, float32 or wider.
         grid: the tiles of the output, in latent cells, or None.
         ratio: sample cells per latent cell along each axis of the grid.
@@ -97,8 +99,9 @@ class Comparison:
     def _repr_html_(self) -> str:
         """A small table without colours or ids, so that it looks like its page and is the same every time."""
         rows = {"output": self.name, "reference": self.reference, **self._readable()}
+        left = 'style="text-align:left"'
         cells = "".join(
-            f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(value)}</td></tr>'
+            f"<tr><th {left}>{escape(name)}</th><td {left}>{escape(value)}</td></tr>"
             for name, value in rows.items()
         )
         return f"<table><tbody>{cells}</tbody></table>"
@@ -120,8 +123,8 @@ def compare(
         reference: the same.
         grid: the tiles of the output, in latent cells; of the run's plan where None.
         name: what to call the output; from the run's plan where None.
-        reference_name: what to call the reference, e.g. ``"the model's own untiled decode"``; from the run's plan where
-            None.
+        reference_name: what to call the reference, e.g. ``"the model's own untiled decode"``; from the run's
+            plan where None.
         data_range: largest minus smallest possible value: 2.0 for samples in -1..1.
 
     Raises:

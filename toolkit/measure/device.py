@@ -25,17 +25,6 @@ def device_of_rank(rank: int, device: str | None = None) -> torch.device:
     return torch.device(accelerator.type, rank % torch.accelerator.device_count())
 
 
-def backend_of(device: torch.device, ranks: int) -> str:
-    """The process-group backend for ranks on devices like ``device``.
-
-    A device's own backend (nccl on CUDA) needs one device a rank; ranks that share a device talk through gloo, staged
-    through the host.
-    """
-    if device.type == "cpu" or device.index is not None and torch.accelerator.device_count() < ranks:
-        return "gloo"
-    return str(torch.distributed.get_default_backend_for_device(device))
-
-
 def synchronise(device: torch.device) -> None:
     """Wait until the device has finished what was queued; nothing to do on the CPU."""
     if device.type != "cpu":

@@ -9,46 +9,48 @@ from typing import Any
 
 import pandas as pd
 
-from toolkit.measure.run import Run
+from toolkit.measure.record import Record
 
 
-def to_chrome_trace(run: Run, path: str | Path) -> Path:
+def write_chrome_trace(trace: pd.DataFrame, memory: pd.DataFrame, record: Record, path: str | Path) -> Path:
     """Write a run's trace and memory for chrome://tracing or Perfetto: one process per rank.
 
     Args:
-        run: the run.
+        trace: the run's events.
+        memory: its memory curves.
+        record: where it comes from.
         path: file to write; compressed where it ends in ``.gz``.
     """
     path = Path(path)
-    text = json.dumps({"traceEvents": _events(run), "otherData": {"record": run.record.to_json()}})
+    text = json.dumps({"traceEvents": _events(trace, memory), "otherData": {"record": record.to_json()}})
     data = text.encode()
     # No name and no time in the header: the same run gives the same bytes.
     path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     return path
 
 
-def to_parquet(run: Run, folder: str | Path) -> Path:
+def write_parquet(trace: pd.DataFrame, memory: pd.DataFrame, record: Record, folder: str | Path) -> Path:
     """Write ``trace.parquet``, ``memory.parquet`` and ``record.json`` into ``folder``, which is made."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    run.trace.to_parquet(folder / "trace.parquet")
-    run.memory.to_parquet(folder / "memory.parquet")
-    (folder / "record.json").write_text(run.record.to_json())
+    trace.to_parquet(folder / "trace.parquet")
+    memory.to_parquet(folder / "memory.parquet")
+    (folder / "record.json").write_text(record.to_json())
     return folder
 
 
 def read_parquet(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read back the trace and the memory that :func:`to_parquet` wrote."""
+    """Read back the trace and the memory that :func:`write_parquet` wrote."""
     folder = Path(folder)
     return pd.read_parquet(folder / "trace.parquet"), pd.read_parquet(folder / "memory.parquet")
 
 
-def _events(run: Run) -> list[dict[str, Any]]:
-    ranks = sorted(set(run.trace["rank"]))
+def _events(trace: pd.DataFrame, memory: pd.DataFrame) -> list[dict[str, Any]]:
+    ranks = sorted(set(trace["rank"]))
     events: list[dict[str, Any]] = [
         {"ph": "M", "name": "process_name", "pid": rank, "args": {"name": f"rank {rank}"}} for rank in ranks
     ]
-    for row in run.trace.itertuples():
+    for row in trace.itertuples():
         events.append(
             {
                 "ph": "X",
@@ -61,7 +63,7 @@ def _events(run: Run) -> list[dict[str, Any]]:
                 "args": {"bytes": row.bytes},
             }
         )
-    for point in run.memory.itertuples():
+    for point in memory.itertuples():
         args = {"bytes": point.bytes}
         events.append({"ph": "C", "name": "allocated", "pid": point.rank, "ts": point.time * 1e6, "args": args})
     return events

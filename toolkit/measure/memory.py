@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch import autograd
+from torch._C._profiler import ProfilerActivity, ProfilerConfig, ProfilerState, RecordScope, _ExperimentalConfig
 
 from toolkit.measure import device as devices
 from toolkit.measure.trace import clock
@@ -65,23 +66,42 @@ def measured(curve: MemoryCurve, device: torch.device, origin: float) -> Iterato
         return
     # Profiler times count from the epoch, events from the run's begin.
     shift = time.time() - clock() + origin
-    profiler = profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True)
-    with _quiet_stderr():
-        profiler.start()
-    try:
+    with _allocations() as events:
         yield
+    _sum_up(curve, events, shift)
+
+
+@contextmanager
+def _allocations() -> Iterator[list[tuple[int, int]]]:
+    """Collect the time (ns) and size (bytes, negative when freed) of this thread's CPU allocations.
+
+    ``torch.profiler.profile`` would do, but it records every operation as well, at a third of a decode's time; the
+    calls under it can be told to record none but ours, and we mark none.
+    """
+    events: list[tuple[int, int]] = []
+    config = ProfilerConfig(ProfilerState.KINETO, False, True, False, False, False, _ExperimentalConfig())
+    activities = {ProfilerActivity.CPU}
+    with _quiet_stderr():
+        autograd._prepare_profiler(config, activities)
+        autograd._enable_profiler(config, activities, {RecordScope.USER_SCOPE})
+    try:
+        yield events
     finally:
         with _quiet_stderr():
-            profiler.stop()
-    results = profiler.profiler.kineto_results  # type: ignore[union-attr]
-    events = [(e.start_ns(), e.nbytes()) for e in results.events() if e.name() == "[memory]"]
-    _sum_up(curve, events, shift)
+            result = autograd._disable_profiler()
+        events += [(e.start_ns(), e.nbytes()) for e in result.events() if e.name() == "[memory]"]
 
 
 def frame(curves: list[MemoryCurve]) -> pd.DataFrame:
     """Curves of several ranks as one table of ``rank``, ``time`` (s) and ``bytes``."""
     parts = [pd.DataFrame({"rank": c.rank, "time": c.times, "bytes": c.bytes}) for c in curves if c.times]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["rank", "time", "bytes"])
+
+
+def peaks(curves: list[MemoryCurve]) -> pd.Series:
+    """Each rank's peak in bytes, by rank; without the ranks whose memory was not measured."""
+    found = {curve.rank: curve.peak for curve in curves if curve.peak is not None}
+    return pd.Series(found, name="peak bytes", dtype="int64")
 
 
 def _sum_up(curve: MemoryCurve, events: list[tuple[int, int]], shift: float) -> None:

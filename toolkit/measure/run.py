@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 from torch import Tensor
 
 from toolkit.geometry.plan import TilePlan
+from toolkit.measure.export import write_chrome_trace, write_parquet
 from toolkit.measure.record import Record
 
 
@@ -60,6 +62,14 @@ class Run:
                 }
             )
         return pd.DataFrame(rows).set_index("rank") if rows else pd.DataFrame()
+
+    def to_chrome_trace(self, path: str | Path) -> Path:
+        """Write trace and memory for chrome://tracing or Perfetto; compressed where ``path`` ends in ``.gz``."""
+        return write_chrome_trace(self.trace, self.memory, self.record, path)
+
+    def to_parquet(self, folder: str | Path) -> Path:
+        """Write trace and memory as parquet, and the record as JSON, into ``folder``."""
+        return write_parquet(self.trace, self.memory, self.record, folder)
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.output.shape))

@@ -36,7 +36,7 @@ def spatial_ratio(vae: Any) -> int:
     """
     if hasattr(vae, "spatial_compression_ratio"):
         return int(vae.spatial_compression_ratio)
-    blocks = getattr(vae.config, "block_out_channels", None)
+    blocks = getattr(getattr(vae, "config", None), "block_out_channels", None)
     if blocks is None:
         raise ModelError(
             f"{type(vae).__name__} has neither spatial_compression_ratio nor config.block_out_channels: "

@@ -17,9 +17,10 @@ from toolkit.numerics.sample_grid import sample_grid, sample_ratio
 def colour_shift(
     a: Tensor, b: Tensor, grid: TileGrid | None = None, ratio: Mapping[str, int] | None = None
 ) -> Tensor:
-    """The signed shift of each tile's colour: the median of ``a - b`` over the tile's core, channel by channel.
+    """The signed shift of each tile's colour: the median of ``a - b`` over its core, channel by channel.
 
-    A tile that came out brighter as a whole shifts by just that; a thin line at a seam does not move a median.
+    A tile that came out brighter as a whole shifts by just that; a thin line at a seam does not move a
+    median.
 
     Args:
         a: ``b c h w`` or ``b c t h w``.
@@ -45,8 +46,9 @@ def colour_shift(
 def without_shift(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> Tensor:
     """What no blend of the tiles' colour shifts explains of an error.
 
-    A blend of tiles whose colours are shifted lies between their shifts. What sticks out of that interval remains, so a
-    step or a ramp from one tile's colour to the next leaves 0, and a line at the seam stays whole.
+    A blend of tiles whose colours are shifted lies between their shifts. What sticks out of that interval
+    remains, so a step or a ramp from one tile's colour to the next leaves 0, and a line at the seam stays
+    whole.
 
     Example:
         >>> error = torch.tensor([0.0, 0.0, 0.0, 0.25, 0.5, 0.5, 0.75, 0.5]).view(1, 1, 1, 8)

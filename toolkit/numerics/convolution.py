@@ -41,7 +41,7 @@ class OneDnnConvolutions(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def convolutions(kind: Convolutions) -> AbstractContextManager[Any]:
+def convolution_kernels(kind: Convolutions) -> AbstractContextManager[Any]:
     """The context in which fp32 CPU convolutions use the kernels of ``kind``: ``"onednn"``, or ``"aten"``'s choice."""
     return OneDnnConvolutions() if kind == "onednn" else nullcontext()
 

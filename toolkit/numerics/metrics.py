@@ -1,7 +1,8 @@
 """How far two samples are apart: largest error, PSNR and SSIM, on raw tensors.
 
-Compare what the model returned, never what a codec made of it: 66 dB between two decodes can become 43 dB between the
-same two as MP4. Everything is computed in float64, one frame at a time, whatever the dtype of the inputs.
+Compare what the model returned, never what a codec made of it: 66 dB between two decodes can become 43 dB
+between the same two as MP4. Everything is computed in float64, one frame at a time, whatever the dtype of the
+inputs.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ def psnr(a: Tensor, b: Tensor, data_range: float = 2.0) -> float:
 def ssim(a: Tensor, b: Tensor, data_range: float = 2.0) -> float:
     """Mean structural similarity over frames (Wang et al. 2004), colours as channels of one picture.
 
-    scikit-image computes it: its figures are the ones that readers can check against, and SSIM has enough variants
-    (window, border, covariance) that an own one would agree with nobody's.
+    scikit-image computes it: its figures are the ones that readers can check against, and SSIM has enough
+    variants (window, border, covariance) that an own one would agree with nobody's.
 
     Args:
         a: ``b c h w`` or ``b c t h w``.
@@ -107,7 +108,9 @@ def frame_errors(a: Tensor, b: Tensor, data_range: float = 2.0) -> tuple[FrameEr
     for x, y in _frame_pairs(a, b):
         mse = float((x - y).square().mean())
         errors.append(
-            FrameError(float((x - y).abs().max()), mse, decibels(mse, data_range), _frame_ssim(x, y, data_range))
+            FrameError(
+                float((x - y).abs().max()), mse, decibels(mse, data_range), _frame_ssim(x, y, data_range)
+            )
         )
     return tuple(errors)
 
@@ -161,12 +164,12 @@ def check_same_shape(a: Tensor, b: Tensor) -> None:
     """
     if a.shape != b.shape:
         raise ToolkitError(
-            f"shapes {tuple(a.shape)} and {tuple(b.shape)} differ: compare samples of the same latent, uncropped."
+            f"shapes {tuple(a.shape)} and {tuple(b.shape)} differ: compare samples of the same latent."
         )
 
 
 def _frame_pairs(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs of frames ``c h w`` in float64 on the CPU: one at a time, since a video in float64 may not fit."""
+    """Pairs of frames ``c h w`` in float64 on the CPU, one at a time: a video in float64 may not fit."""
     check_same_shape(a, b)
     for x, y in zip(frames(a.detach()), frames(b.detach()), strict=True):
         yield _wide(x), _wide(y)
@@ -180,14 +183,18 @@ def _frame_ssim(a: Tensor, b: Tensor, data_range: float) -> float:
     smallest = min(a.shape[-2:])
     if smallest < 3:
         raise ToolkitError(
-            f"frame of {a.shape[-2]} x {a.shape[-1]}: SSIM needs at least 3 x 3; use max_abs and psnr instead."
+            f"frame of {a.shape[-2]} x {a.shape[-1]}: SSIM needs at least 3 x 3; use max_abs and psnr."
         )
     window = min(SSIM_WINDOW, smallest - (smallest + 1) % 2)
     return float(
-        structural_similarity(a.numpy(), b.numpy(), win_size=window, data_range=data_range, channel_axis=0)
+        structural_similarity(  # type: ignore[no-untyped-call]
+            a.numpy(), b.numpy(), win_size=window, data_range=data_range, channel_axis=0
+        )
     )
 
 
 def _check_range(data_range: float) -> None:
     if not (isfinite(data_range) and data_range > 0):
-        raise ToolkitError(f"data_range={data_range}: must be a finite number above 0; 2.0 for samples in -1..1.")
+        raise ToolkitError(
+            f"data_range={data_range}: must be a finite number above 0; 2.0 for samples in -1..1."
+        )

@@ -61,7 +61,7 @@ def sample_grid(grid: TileGrid, shape: Sequence[int], ratio: Mapping[str, int]) 
         offset = cells - row[-1].stop * times
         if offset not in ((0, 1 - times) if axis == "t" else (0,)):
             raise ToolkitError(
-                f"axis {axis!r}: {row[-1].stop} latent cells at ratio {times} do not make the sample's {cells}; "
+                f"axis {axis!r}: {row[-1].stop} latent cells at ratio {times} are not the sample's {cells}; "
                 "give the grid and the ratio that this sample was made with."
             )
         rows.append(tuple(Span(max(0, s.start * times + offset), s.stop * times + offset) for s in row))

@@ -1,7 +1,7 @@
 """How large an error is at the seams of a grid, and how it falls off beside them.
 
-A seam's line is the centre of the overlap of its two tiles, rounded down to the edge of a sample cell; where tiles only
-touch, the line is where they touch. Everything here is in sample cells (pixels, frames).
+A seam's line is the centre of the overlap of its two tiles, rounded down to the edge of a sample cell; where
+tiles only touch, the line is where they touch. Everything here is in sample cells (pixels, frames).
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class SeamProfile:
         axis: the axis along which distance is taken.
         distance: signed distance of a cell's centre from the seam's line, ascending: -1.5, -0.5, 0.5, ...
         levels: the error at each distance, over all seams of the axis and everything along the other axes.
-        interior: the error over the half of the axis that is farthest from its seams: what a seam should come down to.
+        interior: the error over the half of the axis that is farthest from its seams: what a seam should come
+            down to.
     """
 
     axis: str
@@ -63,9 +64,10 @@ class SeamError:
         tiles: indices of the earlier and the later tile.
         mean: mean absolute error in their overlap (in the two cells beside the line, where they only touch).
         max: largest absolute error there.
-        ratio: ``mean`` over the mean in the interior, the half of every axis that is farthest from its seams; 1.0 where
-            both are 0.
-        residual: mean of what is left there after :func:`~toolkit.numerics.colour.without_shift`: near 0 where the tiles differ in colour only.
+        ratio: ``mean`` over the mean in the interior, the half of every axis that is farthest from its seams;
+            1.0 where both are 0.
+        residual: mean of what is left there after :func:`~toolkit.numerics.colour.without_shift`: near 0
+            where the tiles differ in colour only.
     """
 
     axis: str
@@ -75,6 +77,16 @@ class SeamError:
     max: float
     ratio: float
     residual: float
+
+
+def seam_lines(row: tuple[Span, ...]) -> list[int]:
+    """Where the seams of one axis lie: the centre of each overlap, rounded down.
+
+    Example:
+        >>> seam_lines((Span(0, 32), Span(24, 56), Span(48, 60)))
+        [28, 52]
+    """
+    return [core.start for core in cores(row)[1:]]
 
 
 def seam_profile(
@@ -106,10 +118,10 @@ def seam_profile(
         raise ToolkitError(f"reach={reach}: must be at least 1 sample cell.")
     distance = _distance(rows[axis])
     cells = error.detach().abs().movedim(DIMS[axis], 0).flatten(1)
-    shown = distance[distance.abs() <= (inf if reach is None else reach)].unique()
+    shown = sorted({d for d in distance.tolist() if reach is None or abs(d) <= reach})
     return SeamProfile(
         axis,
-        tuple(shown.tolist()),
+        tuple(shown),
         tuple(_level(cells[distance == d]) for d in shown),
         _level(cells[_far(distance)]),
     )
@@ -125,13 +137,18 @@ def per_seam(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> tuple[S
 
     Example:
         >>> error = torch.full((1, 1, 4, 16), 0.25)
-        >>> [(seam.position, seam.mean, seam.ratio) for seam in per_seam(error, TileGrid.cover({"w": 4}, 2), {"w": 4})]
+        >>> found = per_seam(error, TileGrid.cover({"w": 4}, tile=2), {"w": 4})
+        >>> [(seam.position, seam.mean, seam.ratio) for seam in found]
         [(8, 0.25, 1.0)]
     """
-    tiles, size, residual = sample_grid(grid, error.shape, ratio), error.detach().abs(), without_shift(error, grid, ratio)
+    tiles, size, residual = (
+        sample_grid(grid, error.shape, ratio),
+        error.detach().abs(),
+        without_shift(error, grid, ratio),
+    )
     frame = Frame(tiles.axes, (1,) * len(tiles.axes))
     floor = _mean(_interior(size, tiles))
-    lines = {axis: _lines(row) for axis, row in zip(tiles.axes, tiles.rows, strict=True)}
+    lines = {axis: seam_lines(row) for axis, row in zip(tiles.axes, tiles.rows, strict=True)}
 
     def measure(seam: Seam) -> SeamError:
         place = tiles.axes.index(seam.axis)
@@ -153,13 +170,9 @@ def _interior(size: Tensor, tiles: TileGrid) -> Tensor:
     return size
 
 
-def _lines(row: tuple[Span, ...]) -> list[int]:
-    return [core.start for core in cores(row)[1:]]
-
-
 def _distance(row: tuple[Span, ...]) -> Tensor:
     """Signed distance of each cell's centre from the nearest seam line, the earlier one of equals."""
-    gaps = (torch.arange(row[-1].stop) + 0.5)[:, None] - torch.tensor(_lines(row))
+    gaps = (torch.arange(row[-1].stop) + 0.5)[:, None] - torch.tensor(seam_lines(row))
     return gaps.gather(1, gaps.abs().argmin(1, keepdim=True)).squeeze(1)
 
 

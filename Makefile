@@ -1,0 +1,49 @@
+# Set-up and tests, from nothing but Python 3.11 or newer.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+
+.PHONY: demo lab test lint types imports unit notebooks bench clean
+
+demo: $(VENV)/.demo  ## run the quickstart on two spawned ranks; prints what was measured and where the HTML is
+	$(BIN)/python notebooks/execute.py notebooks/00_quickstart.ipynb
+
+lab: $(VENV)/.demo  ## open the quickstart in JupyterLab
+	$(BIN)/jupyter lab notebooks/00_quickstart.ipynb
+
+test: lint types imports unit notebooks  ## everything that CI runs
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+imports: $(VENV)/.test
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.test  ## doctests, unit tests, tests with real processes
+	$(BIN)/python -m pytest -q
+
+notebooks: $(VENV)/.test
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -p no:doctest -o addopts= --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 300 notebooks
+
+bench: $(VENV)/.demo
+	$(BIN)/python -m toolkit bench tiles
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[notebook]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[test]'
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build

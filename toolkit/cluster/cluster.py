@@ -1,0 +1,348 @@
+"""Clusters: ranks that a notebook starts, uses again and again, and leaves nothing of."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self, overload
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.cluster.decode import decode_on_rank
+from toolkit.cluster.interrupts import Interrupts, deferred
+from toolkit.cluster.job import Job
+from toolkit.cluster.pool import Listener, Pool
+from toolkit.cluster.progress import Progress
+from toolkit.cluster.shelf import Shelf
+from toolkit.cluster.wire import pack, unpack
+from toolkit.cluster.worker import Setup
+from toolkit.distributed.group import backend_of
+from toolkit.errors import PlanError, RunCancelled, RunError, ToolkitError
+from toolkit.geometry.plan import TilePlan
+from toolkit.measure import device as devices
+from toolkit.measure import memory as memories
+from toolkit.measure import trace as traces
+from toolkit.measure.record import Record
+from toolkit.measure.run import Run
+from toolkit.measure.trace import Event
+from toolkit.models.adapter import TileDecoder
+from toolkit.numerics.convolution import Convolutions
+
+
+class Cluster:
+    """A number of ranks, one process each, started from this process and ended with it.
+
+    Workers start when first needed and persist: a model is sent once and again only when it has changed. They are
+    spawned, so a program that uses a cluster keeps its own work under ``if __name__ == "__main__":``; a notebook needs
+    nothing. A fault in a run ends the run everywhere and leaves the cluster usable.
+
+    Args:
+        ranks: number of ranks.
+        device: ``"cpu"``, an accelerator's type, or one device for all ranks; None: the accelerator where there is one.
+        backend: the process group's; None: gloo on the CPU and where ranks share a device (messages then pass through
+            the host), the device's own otherwise.
+        threads: CPU threads of each rank.
+        start: ``"spawn"``, or ``"forkserver"``: much quicker to start, for the CPU only.
+        convolutions: ``"onednn"`` keeps small fp32 CPU convolutions out of a slow kernel; ``"aten"`` leaves the choice.
+        keep_memory: let CPU workers keep freed buffers for reuse instead of handing them back at once.
+        timeout: seconds after which an operation between ranks gives up.
+
+    Example:
+        >>> with Cluster(ranks=2, start="forkserver") as cluster:
+        ...     cluster.run(lambda x: x + 1, 1)
+        [2, 2]
+    """
+
+    def __init__(
+        self,
+        ranks: int,
+        device: str | None = None,
+        backend: str | None = None,
+        threads: int = 1,
+        *,
+        start: Literal["spawn", "forkserver"] = "spawn",
+        convolutions: Convolutions = "onednn",
+        keep_memory: bool = True,
+        timeout: float = 1800.0,
+    ) -> None:
+        for name, value in (("ranks", ranks), ("threads", threads)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise PlanError(f"{name}={value!r}: must be an int of at least 1.")
+        first = devices.device_of_rank(0, device)
+        if start == "forkserver" and first.type != "cpu":
+            raise ToolkitError(f"start='forkserver' with device {first}: a forked process cannot use it; use 'spawn'.")
+        backend = backend or backend_of(first, ranks)
+        self._setup = Setup(0, ranks, device, backend, threads, convolutions, keep_memory, 0, 0, timeout)
+        self._device = first
+        self._start = start
+        self._pool = Pool(self._setup, start)
+        self._shelf = Shelf()
+        self._busy = threading.Lock()
+
+    @property
+    def ranks(self) -> int:
+        """Number of ranks."""
+        return self._setup.size
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the workers, by rank; empty before the first run and after a fault."""
+        return self._pool.pids
+
+    def run(self, function: Callable[..., Any], *args: Any, timeout: float | None = None, **kwargs: Any) -> list[Any]:
+        """Call a function on every rank, also one defined in the notebook, and collect what it returns.
+
+        It may use ``torch.distributed``: the default group spans all ranks. Tensors among the arguments lie in memory
+        that the ranks share: read them, or clone them. Modules among the positional arguments are sent once.
+
+        Args:
+            function: called as ``function(*args, **kwargs)`` on each rank.
+            *args: its arguments.
+            timeout: seconds after which the run is given up.
+            **kwargs: its keyword arguments.
+
+        Returns:
+            One result per rank, tensors on the CPU.
+
+        Raises:
+            RankFailed: where a rank raised, with its traceback.
+            RankDied: where a rank's process ended.
+            RunTimeout: where ranks had not finished after ``timeout``.
+        """
+        with self._exclusive(), deferred() as interrupts:
+            listener = Listener(timeout=timeout, interrupts=interrupts)
+            answers = self._call(range(self.ranks), function, False, args, kwargs, listener)
+            return [answers[rank] for rank in range(self.ranks)]
+
+    @overload
+    def decode(self, vae: Any, latent: Tensor, plan: TilePlan | None = None, *, block: Literal[True] = True,
+               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
+
+    @overload
+    def decode(self, vae: Any, latent: Tensor, plan: TilePlan | None = None, *, block: Literal[False],
+               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
+
+    def decode(
+        self,
+        vae: Any,
+        latent: Tensor,
+        plan: TilePlan | None = None,
+        *,
+        block: bool = True,
+        timeout: float | None = None,
+        progress: bool = True,
+        memory: bool = True,
+    ) -> Run | Job[Run]:
+        """Decode a latent by a plan, or by the model's own call on rank 0.
+
+        Args:
+            vae: a diffusers autoencoder; it is not changed.
+            latent: as ``vae.decode`` takes it.
+            plan: the tiles and their ranks; None: the model's own call, with the model's own tiling where that is on.
+            block: wait for the run; else return a :class:`Job` at once.
+            timeout: seconds after which the run is given up.
+            progress: show a bar, and a line of text at the end.
+            memory: measure each rank's memory.
+
+        Returns:
+            The run: output, trace, memory and record.
+
+        Raises:
+            PlanError: before anything starts, where the plan does not fit the latent or the cluster.
+            ModelError: before anything starts, where tiles of this class are not known to merge into its decode.
+            RankFailed: where a rank raised, with its traceback.
+            RankDied: where a rank's process ended.
+            RunTimeout: where ranks had not finished after ``timeout``.
+        """
+        ratio = self._check(vae, latent, plan)
+        shown = Progress(plan, progress)
+
+        def work(cancelled: Callable[[], bool]) -> Run:
+            with self._exclusive(), deferred() as interrupts:
+                events: list[Event] = []
+                listener = Listener(timeout=timeout, cancelled=cancelled, interrupts=interrupts)
+                listener.on_event = lambda event: (events.append(event), shown.update(event))  # type: ignore[func-returns-value]
+                try:
+                    run = self._decode(vae, latent, plan, memory, listener, events, ratio)
+                except RunError as error:
+                    error.add_note(f"{len(events)} events were recorded before; see error.trace")
+                    error.trace = traces.frame(events)
+                    shown.close("not finished")
+                    raise
+                shown.close(f"{run!r}")
+                return run
+
+        return work(lambda: False) if block else Job(work, shown)
+
+    def _decode(
+        self,
+        vae: Any,
+        latent: Tensor,
+        plan: TilePlan | None,
+        memory: bool,
+        listener: Listener,
+        events: list[Event],
+        ratio: dict[str, int],
+    ) -> Run:
+        ranks = _taking_part(plan)
+        what = {**self._describe(), "call": "decode", "ranks taking part": len(ranks)}
+        record = Record.make(vae, latent, plan, what)
+        origin, answers = self._timed(ranks, (vae, latent, plan), memory, listener)
+        seconds = traces.clock() - origin
+        curves = [answers[rank][1] for rank in ranks]
+        return Run(
+            output=answers[plan.root if plan else 0][0],
+            trace=traces.frame(events),
+            memory=memories.frame(curves),
+            peaks=memories.peaks(curves),
+            record=record,
+            plan=plan,
+            seconds=seconds,
+            ratio=ratio,
+        )
+
+    def _timed(
+        self, ranks: Sequence[int], args: tuple[Any, ...], memory: bool, listener: Listener
+    ) -> tuple[float, dict[int, Any]]:
+        """Prepare the workers, then take the time and call."""
+        self._ready(listener)
+        args = self._refer(args, listener)
+        origin = traces.clock()
+        return origin, self._call(ranks, decode_on_rank, True, (*args, origin, memory), {}, listener)
+
+    def _call(
+        self,
+        ranks: Sequence[int],
+        function: Callable[..., Any],
+        wants_context: bool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        listener: Listener,
+    ) -> dict[int, Any]:
+        try:
+            self._ready(listener)
+            parcel = pack((function, wants_context, self._refer(args, listener), kwargs))
+            self._pool.send(ranks, "call", parcel)
+            answers = self._pool.listen(ranks, "done", listener)
+            return {rank: unpack(answer) for rank, answer in answers.items()}
+        except RunError as error:
+            self._recover(error, listener)
+            raise
+        except BaseException:
+            self._drop_workers()
+            raise
+
+    def _ready(self, listener: Listener) -> None:
+        if not self._pool.running:
+            try:
+                self._pool.start(Listener(interrupts=listener.interrupts, cancelled=listener.cancelled))
+            except BaseException:
+                self._drop_workers()
+                raise
+
+    def _refer(self, args: tuple[Any, ...], listener: Listener) -> tuple[Any, ...]:
+        """Replace models by references, sending first what the workers lack."""
+        everyone = range(self.ranks)
+        waiting = Listener(interrupts=listener.interrupts, cancelled=listener.cancelled)
+
+        def install(key: int, parcel: Any) -> None:
+            self._pool.send(everyone, "install", key, parcel)
+            self._pool.listen(everyone, "installed", waiting)
+
+        if stale := self._shelf.stale():
+            self._pool.send(everyone, "drop", stale)
+        return tuple(self._shelf.refer(arg, install) if isinstance(arg, nn.Module) else arg for arg in args)
+
+    def _recover(self, error: RunError, listener: Listener) -> None:
+        """After a fault: keep the processes where all have answered, with a new group; else end them."""
+        if not error.settled or isinstance(error, RunCancelled):
+            self._drop_workers()
+            return
+        try:
+            self._pool.regroup(Listener(timeout=5.0, interrupts=listener.interrupts))
+        except RunError:
+            self._drop_workers()
+
+    def _drop_workers(self) -> None:
+        self._pool.kill()
+        self._shelf.workers_are_new()
+
+    def _check(self, vae: Any, latent: Tensor, plan: TilePlan | None) -> dict[str, int]:
+        """Refuse what cannot run before any worker starts; the sample's ratio along each axis of the plan."""
+        if not isinstance(latent, Tensor):
+            raise PlanError(f"latent is a {type(latent).__name__}: give the torch.Tensor that vae.decode takes.")
+        if plan is None:
+            return {}
+        if not isinstance(plan, TilePlan):
+            raise PlanError(f"plan is a {type(plan).__name__}: give a TilePlan, or None for the model's own call.")
+        if plan.ranks > self.ranks:
+            raise PlanError(
+                f"the plan is for {plan.ranks} ranks, the cluster has {self.ranks}: "
+                f"assign the tiles to {self.ranks} ranks, or make a larger cluster."
+            )
+        decoder = TileDecoder.of(vae, tuple(latent.shape), plan.grid)
+        return {axis: r * decoder.patch for axis, r in zip(plan.grid.axes, decoder.frame.ratios, strict=True)}
+
+    def _describe(self) -> dict[str, Any]:
+        setup = self._setup
+        return {
+            "ranks": setup.size,
+            "device": str(self._device),
+            "backend": setup.backend,
+            "staged through the host": self.staged,
+            "threads": setup.threads,
+            "convolutions": setup.convolutions,
+            "keep_memory": setup.keep_memory,
+            "start": self._start,
+        }
+
+    @property
+    def staged(self) -> bool:
+        """Whether messages between ranks pass through the host: gloo with an accelerator."""
+        return self._device.type != "cpu" and self._setup.backend == "gloo"
+
+    def _exclusive(self) -> _Exclusive:
+        return _Exclusive(self._busy)
+
+    def close(self) -> None:
+        """End the workers. The cluster can be used again: it starts new ones."""
+        with deferred():
+            self._pool.stop()
+            self._shelf.workers_are_new()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        via = f"{self._setup.backend}, staged through the host" if self.staged else self._setup.backend
+        state = "running" if self._pool.running else "not started"
+        return f"Cluster({self.ranks} ranks on {self._device.type}, {via}, {self._setup.threads} thread(s) each; {state})"
+
+
+class _Exclusive:
+    """One run at a time: a second is refused instead of mixing its messages with the first's."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise ToolkitError("the cluster is running a job: wait for its result() or cancel() it first.")
+
+    def __exit__(self, *args: object) -> None:
+        self._lock.release()
+
+
+def _taking_part(plan: TilePlan | None) -> list[int]:
+    """Ranks that have a tile, or that the output goes to; the others are left alone."""
+    if plan is None:
+        return [0]
+    idle = set(plan.assignment.idle) - {plan.root}
+    return [rank for rank in range(plan.ranks) if rank not in idle]

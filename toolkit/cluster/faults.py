@@ -1,0 +1,71 @@
+"""Faults: naming what became of a rank."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from toolkit.errors import RankDied, RankFailed, RunError
+
+_STATES = {"R": "computing", "S": "waiting", "D": "in the kernel", "T": "stopped by a signal", "Z": "ended"}
+
+
+def out_of_memory_kills() -> int:
+    """How often the kernel's out-of-memory killer has struck in this process's control group; 0 where unknown."""
+    try:
+        group = Path("/proc/self/cgroup").read_text().strip().rpartition(":")[2].lstrip("/")
+        lines = (Path("/sys/fs/cgroup") / group / "memory.events").read_text().splitlines()
+        return int(dict(line.split() for line in lines).get("oom_kill", 0))
+    except (OSError, ValueError):
+        return 0
+
+
+def died(rank: int, exitcode: int | None, oom_kills: int, last: str) -> RankDied:
+    """The error for a rank whose process ended without a word.
+
+    Args:
+        rank: the rank.
+        exitcode: negative for the signal that ended it.
+        oom_kills: how often the out-of-memory killer struck during the run.
+        last: the last that was heard of it.
+    """
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        cause = f"ended by {name}"
+        if name == "SIGKILL" and oom_kills:
+            cause += ": the out-of-memory killer took it. Use smaller tiles, or fewer ranks on this machine"
+        elif name == "SIGKILL":
+            cause += ", as the out-of-memory killer or another process does"
+    else:
+        cause = f"its process exited with code {exitcode}"
+    return RankDied(rank, exitcode, f"{cause} ({last})")
+
+
+def failed(rank: int, summary: str, remote_traceback: str) -> RankFailed:
+    """The error for a rank that raised; running out of memory is named as such."""
+    words = ("can't allocate memory", "out of memory", "MemoryError", "OutOfMemoryError")
+    if any(word in summary for word in words):
+        summary = f"{summary}\nIt ran out of memory: use smaller tiles, or more ranks on more devices."
+    return RankFailed(rank, summary, remote_traceback)
+
+
+def first_cause(errors: list[RunError]) -> RunError:
+    """Of what several ranks report, what the others follow from: a death, then a rank's own error, then the rest."""
+
+    def order(error: RunError) -> int:
+        if isinstance(error, RankDied):
+            return 0
+        told = isinstance(error, RankFailed) and error.summary.startswith("RankFailed")
+        lost = any(word in str(error) for word in ("Connection closed", "Connection reset", "Broken pipe"))
+        return 3 if told else 2 if lost else 1
+
+    return min(errors, key=order)
+
+
+def process_state(pid: int) -> str:
+    """What the system says a process is doing, in a word."""
+    try:
+        letter = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "state unknown"
+    return _STATES.get(letter, f"state {letter}")

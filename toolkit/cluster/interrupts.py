@@ -1,0 +1,41 @@
+"""Stop pressed once, twice or more: noticed, never in the way of cleaning up."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+
+@dataclass(slots=True)
+class Interrupts:
+    """How often Stop was pressed since the block was entered."""
+
+    count: int = 0
+
+
+@contextmanager
+def deferred() -> Iterator[Interrupts]:
+    """Count interrupts (Ctrl-C, a notebook's Stop) instead of raising them, and raise one when the block has ended.
+
+    A ``KeyboardInterrupt`` inside clean-up would leave the rest of it undone, so none is raised before it is through.
+    Outside the main thread, where no interrupts arrive, nothing is changed.
+    """
+    seen = Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        seen.count += 1
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if seen.count:
+            raise KeyboardInterrupt

@@ -1,0 +1,46 @@
+"""Progress of a run: one bar while it goes on, one line of text that stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from toolkit.geometry.plan import TilePlan
+from toolkit.measure.trace import Event
+
+
+class Progress:
+    """Counts tiles per rank.
+
+    A bar saved with a notebook stays at 0 % for ever; the line that :meth:`close` prints does not.
+
+    Args:
+        plan: the plan; None for the model's own call, which has no parts to count.
+        show: whether to show anything.
+    """
+
+    def __init__(self, plan: TilePlan | None, show: bool) -> None:
+        self.totals = plan.assignment.counts if plan else (1,)
+        self.done = dict.fromkeys(range(len(self.totals)), 0)
+        self._show = show
+        self._bar: Any = tqdm(total=sum(self.totals), unit="tile", leave=False, disable=not show, delay=0.5)
+
+    def update(self, event: Event) -> None:
+        """Take note of a finished event."""
+        if event.kind in ("decode", "whole"):
+            self.done[event.rank] += 1
+            counts = " ".join(f"r{rank} {self.done[rank]}/{total}" for rank, total in self._shown())
+            self._bar.set_postfix_str(counts, refresh=False)
+            self._bar.update()
+
+    def close(self, outcome: str) -> None:
+        """End the bar and print how the run ended."""
+        self._bar.close()
+        if self._show:
+            counts = ", ".join(f"rank {rank} {self.done[rank]} of {total}" for rank, total in self._shown())
+            print(f"{outcome}: {counts}")
+
+    def _shown(self) -> list[tuple[int, int]]:
+        """The first ranks that have tiles, with their totals."""
+        return [(rank, total) for rank, total in enumerate(self.totals) if total][:8]

@@ -1,0 +1,64 @@
+"""Colours: one per rank, the same in every picture, and apart for colour-blind eyes too."""
+
+from __future__ import annotations
+
+RANK_COLOURS = (
+    "#0072B2",  # blue
+    "#E69F00",  # orange
+    "#009E73",  # green
+    "#CC79A7",  # pink
+    "#56B4E9",  # sky
+    "#D55E00",  # vermilion
+    "#F0E442",  # yellow
+    "#8C564B",  # brown
+)
+"""Okabe and Ito's colours, with a brown for their black, which a dark page would swallow.
+
+Any two are at least 10 apart in CIEDE2000, also as seen with protanopia, deuteranopia or tritanopia.
+"""
+
+SEQUENTIAL = "Viridis"
+"""Colour scale for quantities from 0 up, by plotly's name."""
+
+DIVERGING = "RdBu"
+"""Colour scale for signed differences, its middle at 0, by plotly's name."""
+
+
+def rank_colour(rank: int) -> str:
+    """The colour of a rank. Colours repeat after eight ranks: always print the rank's number as well.
+
+    Example:
+        >>> rank_colour(0), rank_colour(8)
+        ('#0072B2', '#0072B2')
+    """
+    return RANK_COLOURS[rank % len(RANK_COLOURS)]
+
+
+def text_on(colour: str) -> str:
+    """Black or white, whichever reads better on ``colour``: a contrast of at least 4.58 on any colour.
+
+    Example:
+        >>> text_on(rank_colour(0)), text_on(rank_colour(1))
+        ('#FFFFFF', '#000000')
+    """
+    return max("#000000", "#FFFFFF", key=lambda ink: contrast(ink, colour))
+
+
+def contrast(one: str, other: str) -> float:
+    """How far apart two colours are in lightness, 1 to 21, as WCAG 2 defines it; text wants 4.5.
+
+    Example:
+        >>> contrast("#000000", "#FFFFFF")
+        21.0
+    """
+    dark, light = sorted((_luminance(one), _luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    red, green, blue = (_linear(int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _linear(value: float) -> float:
+    return float(value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4)
