@@ -1,13 +1,13 @@
 """toolkit: plan, run and look at diffusion VAEs over several devices, from a notebook.
 
-    import toolkit as tk
+import toolkit as tk
 
-    vae, latent = tk.demo.video_vae(), tk.demo.latents("video")
-    grid = tk.TileGrid.cover({"h": 32, "w": 32}, tile=18, overlap=4)
-    plan = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, ranks=2))
-    with tk.Cluster(ranks=2) as cluster:
-        run = cluster.decode(vae, latent, plan)
-    tk.plot.timeline(run)
+vae, latent = tk.demo.video_vae(), tk.demo.latents("video")
+grid = tk.TileGrid.cover({"h": 32, "w": 32}, tile=18, overlap=4)
+plan = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, ranks=2))
+with tk.Cluster(ranks=2) as cluster:
+    run = cluster.decode(vae, latent, plan)
+tk.plot.timeline(run)
 """
 
 from __future__ import annotations

@@ -24,9 +24,11 @@ class RunError(ToolkitError, RuntimeError):
 
     Attributes:
         settled: whether every rank had answered, in one way or the other, when the error was raised.
+        trace: the events up to then, as ``Run.trace``; None where none were recorded.
     """
 
-    settled = False
+    settled: bool = False
+    trace: object = None
 
 
 class RankFailed(RunError):

@@ -48,7 +48,7 @@ def test_the_model_is_left_as_it_was_found(name):
     grid = tk.diffusers_grid(vae, latent.shape)
     plan = tk.TilePlan(grid, tk.Blend.diffusers(), tk.Assignment.balanced(grid, 1))
     tk.distributed.decode(vae, latent, plan)
-    with pytest.raises(ZeroDivisionError), borrowed(vae):
+    with pytest.raises(ZeroDivisionError), borrowed(vae):  # noqa: PT012
         vae.clear_cache() if hasattr(vae, "clear_cache") else None
         vae._feat_map = ["half done"]
         raise ZeroDivisionError

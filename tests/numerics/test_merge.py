@@ -52,9 +52,7 @@ def diffusers_merge(raw: list[torch.Tensor], grid: TileGrid, ratio: int) -> torc
 def raw_tiles(grid: TileGrid, ratio: int, dtype: torch.dtype) -> list[torch.Tensor]:
     torch.manual_seed(0)
     frame = Frame(grid.axes, (ratio,) * len(grid.axes))
-    return [
-        (torch.randn(frame.shape((2, 3, 0, 0), tile.box)) + tile.index).to(dtype) for tile in grid.tiles
-    ]
+    return [(torch.randn(frame.shape((2, 3, 0, 0), tile.box)) + tile.index).to(dtype) for tile in grid.tiles]
 
 
 def by_shares(raw: list[torch.Tensor], grid: TileGrid, ratio: int, finish) -> torch.Tensor:

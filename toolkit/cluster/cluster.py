@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from toolkit.cluster.calls import Calls
 from toolkit.cluster.decode import decode_on_rank
-from toolkit.cluster.interrupts import Interrupts, deferred
+from toolkit.cluster.interrupts import deferred
 from toolkit.cluster.job import Job
-from toolkit.cluster.pool import Listener, Pool
+from toolkit.cluster.pool import Listener
 from toolkit.cluster.progress import Progress
-from toolkit.cluster.shelf import Shelf
-from toolkit.cluster.wire import pack, unpack
 from toolkit.cluster.worker import Setup
 from toolkit.distributed.group import backend_of
-from toolkit.errors import PlanError, RunCancelled, RunError, ToolkitError
+from toolkit.errors import PlanError, RunError, ToolkitError
 from toolkit.geometry.plan import TilePlan
 from toolkit.measure import device as devices
 from toolkit.measure import memory as memories
@@ -77,8 +76,7 @@ class Cluster:
         self._setup = Setup(0, ranks, device, backend, threads, convolutions, keep_memory, 0, 0, timeout)
         self._device = first
         self._start = start
-        self._pool = Pool(self._setup, start)
-        self._shelf = Shelf()
+        self._calls = Calls(self._setup, start)
         self._busy = threading.Lock()
 
     @property
@@ -89,7 +87,7 @@ class Cluster:
     @property
     def pids(self) -> list[int]:
         """Process ids of the workers, by rank; empty before the first run and after a fault."""
-        return self._pool.pids
+        return self._calls.pool.pids
 
     def run(self, function: Callable[..., Any], *args: Any, timeout: float | None = None, **kwargs: Any) -> list[Any]:
         """Call a function on every rank, also one defined in the notebook, and collect what it returns.
@@ -113,7 +111,8 @@ class Cluster:
         """
         with self._exclusive(), deferred() as interrupts:
             listener = Listener(timeout=timeout, interrupts=interrupts)
-            answers = self._call(range(self.ranks), function, False, args, kwargs, listener)
+            args = self._calls.prepare(args, listener)
+            answers = self._calls.call(range(self.ranks), function, args, kwargs, listener)
             return [answers[rank] for rank in range(self.ranks)]
 
     @overload
@@ -162,8 +161,12 @@ class Cluster:
         def work(cancelled: Callable[[], bool]) -> Run:
             with self._exclusive(), deferred() as interrupts:
                 events: list[Event] = []
-                listener = Listener(timeout=timeout, cancelled=cancelled, interrupts=interrupts)
-                listener.on_event = lambda event: (events.append(event), shown.update(event))  # type: ignore[func-returns-value]
+
+                def note(event: Event) -> None:
+                    events.append(event)
+                    shown.update(event)
+
+                listener = Listener(note, timeout=timeout, cancelled=cancelled, interrupts=interrupts)
                 try:
                     run = self._decode(vae, latent, plan, memory, listener, events, ratio)
                 except RunError as error:
@@ -189,7 +192,9 @@ class Cluster:
         ranks = _taking_part(plan)
         what = {**self._describe(), "call": "decode", "ranks taking part": len(ranks)}
         record = Record.make(vae, latent, plan, what)
-        origin, answers = self._timed(ranks, (vae, latent, plan), memory, listener)
+        args = self._calls.prepare((vae, latent, plan), listener)
+        origin = traces.clock()
+        answers = self._calls.call(ranks, decode_on_rank, (*args, origin, memory), {}, listener, wants_context=True)
         seconds = traces.clock() - origin
         curves = [answers[rank][1] for rank in ranks]
         return Run(
@@ -202,72 +207,6 @@ class Cluster:
             seconds=seconds,
             ratio=ratio,
         )
-
-    def _timed(
-        self, ranks: Sequence[int], args: tuple[Any, ...], memory: bool, listener: Listener
-    ) -> tuple[float, dict[int, Any]]:
-        """Prepare the workers, then take the time and call."""
-        self._ready(listener)
-        args = self._refer(args, listener)
-        origin = traces.clock()
-        return origin, self._call(ranks, decode_on_rank, True, (*args, origin, memory), {}, listener)
-
-    def _call(
-        self,
-        ranks: Sequence[int],
-        function: Callable[..., Any],
-        wants_context: bool,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        listener: Listener,
-    ) -> dict[int, Any]:
-        try:
-            self._ready(listener)
-            parcel = pack((function, wants_context, self._refer(args, listener), kwargs))
-            self._pool.send(ranks, "call", parcel)
-            answers = self._pool.listen(ranks, "done", listener)
-            return {rank: unpack(answer) for rank, answer in answers.items()}
-        except RunError as error:
-            self._recover(error, listener)
-            raise
-        except BaseException:
-            self._drop_workers()
-            raise
-
-    def _ready(self, listener: Listener) -> None:
-        if not self._pool.running:
-            try:
-                self._pool.start(Listener(interrupts=listener.interrupts, cancelled=listener.cancelled))
-            except BaseException:
-                self._drop_workers()
-                raise
-
-    def _refer(self, args: tuple[Any, ...], listener: Listener) -> tuple[Any, ...]:
-        """Replace models by references, sending first what the workers lack."""
-        everyone = range(self.ranks)
-        waiting = Listener(interrupts=listener.interrupts, cancelled=listener.cancelled)
-
-        def install(key: int, parcel: Any) -> None:
-            self._pool.send(everyone, "install", key, parcel)
-            self._pool.listen(everyone, "installed", waiting)
-
-        if stale := self._shelf.stale():
-            self._pool.send(everyone, "drop", stale)
-        return tuple(self._shelf.refer(arg, install) if isinstance(arg, nn.Module) else arg for arg in args)
-
-    def _recover(self, error: RunError, listener: Listener) -> None:
-        """After a fault: keep the processes where all have answered, with a new group; else end them."""
-        if not error.settled or isinstance(error, RunCancelled):
-            self._drop_workers()
-            return
-        try:
-            self._pool.regroup(Listener(timeout=5.0, interrupts=listener.interrupts))
-        except RunError:
-            self._drop_workers()
-
-    def _drop_workers(self) -> None:
-        self._pool.kill()
-        self._shelf.workers_are_new()
 
     def _check(self, vae: Any, latent: Tensor, plan: TilePlan | None) -> dict[str, int]:
         """Refuse what cannot run before any worker starts; the sample's ratio along each axis of the plan."""
@@ -303,14 +242,20 @@ class Cluster:
         """Whether messages between ranks pass through the host: gloo with an accelerator."""
         return self._device.type != "cpu" and self._setup.backend == "gloo"
 
-    def _exclusive(self) -> _Exclusive:
-        return _Exclusive(self._busy)
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """One run at a time: a second is refused instead of mixing its messages with the first's."""
+        if not self._busy.acquire(blocking=False):
+            raise ToolkitError("the cluster is running a job: wait for its result() or cancel() it first.")
+        try:
+            yield
+        finally:
+            self._busy.release()
 
     def close(self) -> None:
         """End the workers. The cluster can be used again: it starts new ones."""
         with deferred():
-            self._pool.stop()
-            self._shelf.workers_are_new()
+            self._calls.close()
 
     def __enter__(self) -> Self:
         return self
@@ -322,22 +267,10 @@ class Cluster:
 
     def __repr__(self) -> str:
         via = f"{self._setup.backend}, staged through the host" if self.staged else self._setup.backend
-        state = "running" if self._pool.running else "not started"
-        return f"Cluster({self.ranks} ranks on {self._device.type}, {via}, {self._setup.threads} thread(s) each; {state})"
-
-
-class _Exclusive:
-    """One run at a time: a second is refused instead of mixing its messages with the first's."""
-
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise ToolkitError("the cluster is running a job: wait for its result() or cancel() it first.")
-
-    def __exit__(self, *args: object) -> None:
-        self._lock.release()
+        state = "running" if self._calls.pool.running else "not started"
+        return (
+            f"Cluster({self.ranks} ranks on {self._device.type}, {via}, {self._setup.threads} thread(s) each; {state})"
+        )
 
 
 def _taking_part(plan: TilePlan | None) -> list[int]:

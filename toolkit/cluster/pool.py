@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-import torch.multiprocessing as multiprocessing
+from torch import multiprocessing
 
 from toolkit.cluster import faults
 from toolkit.cluster.interrupts import Interrupts
@@ -52,7 +52,7 @@ class Pool:
 
     def __init__(self, setup: Setup, start: str) -> None:
         self.setup = setup
-        self._context = multiprocessing.get_context(start)
+        self._context: Any = multiprocessing.get_context(start)
         if start == "forkserver":
             self._context.set_forkserver_preload(["toolkit.cluster.worker", "diffusers"])
         self._store = host_store(setup.timeout)

@@ -37,8 +37,8 @@ def decode(
 ) -> Tensor | None:
     """Decode a latent in tiles over the ranks of a process group.
 
-    Called by every rank of the group, with an equal model, latent and plan. Plan ranks are group ranks; those beyond the
-    plan's return at once. Without a process group the plan must be for one rank.
+    Called by every rank of the group, with an equal model, latent and plan. Plan ranks are group ranks; those beyond
+    the plan's return at once. Without a process group the plan must be for one rank.
 
     Args:
         vae: a diffusers autoencoder. It is left as it was found.
@@ -94,9 +94,7 @@ def _own_call(vae: Any, latent: Tensor, member: Member, trace: Recorder) -> Tens
     return sample
 
 
-def _decode(
-    decoder: TileDecoder, latent: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder
-) -> Tensor | None:
+def _decode(decoder: TileDecoder, latent: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
     if decoder.whole:
         return _decode_whole(decoder, latent, plan, exchange, trace)
     if plan.finish == "shares":

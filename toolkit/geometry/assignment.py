@@ -42,9 +42,7 @@ class Assignment:
             raise PlanError(f"owners {min(self.owners)}..{max(self.owners)} must lie in 0..{self.ranks - 1}.")
 
     @classmethod
-    def balanced(
-        cls, grid: TileGrid, ranks: int, cost: Callable[[Tile], float] | None = None
-    ) -> Assignment:
+    def balanced(cls, grid: TileGrid, ranks: int, cost: Callable[[Tile], float] | None = None) -> Assignment:
         """Give the costliest tile that is left to the rank with the least work, the lowest of equals.
 
         Longest processing time first (Graham 1969): never over 4/3 of the best possible maximum.

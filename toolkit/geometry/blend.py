@@ -17,8 +17,8 @@ class Blend:
     """A ramp over each overlap, and the merge that applies it.
 
     The *window* merge is a weighted sum: weights are the product of one ramp per axis, normalised to one, so the order
-    of tiles does not matter and any overlap will do. The *cascade* merge is what diffusers does: each tile is blended in
-    place into its already blended upper, then left neighbour; where four tiles meet, their weights differ from the
+    of tiles does not matter and any overlap will do. The *cascade* merge is what diffusers does: each tile is blended
+    in place into its already blended upper, then left neighbour; where four tiles meet, their weights differ from the
     window's (.375, .125, .25, .25 at the middle of a corner instead of .25 each).
 
     Attributes:
@@ -57,7 +57,7 @@ class Blend:
 
     @classmethod
     def diffusers(cls) -> Blend:
-        """diffusers' in-place linear cascade, bit for bit."""
+        """Diffusers' in-place linear cascade, bit for bit."""
         return cls("linear", "cascade")
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 
 from toolkit.geometry.grid import Box, Tile, TileGrid
@@ -71,7 +71,7 @@ def _edges_into(
 
 def _overlaps(grid: TileGrid) -> list[list[Span]]:
     """Per axis and place: what the tile there shares with the one before it (nothing, at the first place)."""
-    return [[Span(0, 0), *(a & b for a, b in zip(row, row[1:], strict=False))] for row in grid.rows]
+    return [[Span(0, 0), *(a & b for a, b in pairwise(row))] for row in grid.rows]
 
 
 def _offsets(grid: TileGrid) -> list[tuple[tuple[int, ...], int]]:

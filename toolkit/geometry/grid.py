@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 
 from toolkit.errors import PlanError
@@ -165,9 +165,7 @@ class TileGrid:
     def tiles(self) -> tuple[Tile, ...]:
         """All tiles, row-major."""
         positions = product(*(range(n) for n in self.shape))
-        boxes = zip(
-            product(*self.rows), product(*map(cores, self.rows)), product(*map(shares, self.rows)), strict=True
-        )
+        boxes = zip(product(*self.rows), product(*map(cores, self.rows)), product(*map(shares, self.rows)), strict=True)
         return tuple(
             Tile(index, position, self.axes, *box)
             for index, (position, box) in enumerate(zip(positions, boxes, strict=True))
@@ -238,6 +236,6 @@ def _per_axis(name: str, value: PerAxis, axes: tuple[str, ...]) -> dict[str, int
 def _check_row(axis: str, row: tuple[Span, ...]) -> None:
     if not row or row[0].start != 0 or any(len(span) == 0 for span in row):
         raise PlanError(f"axis {axis!r}: spans {row} must start at 0 and hold at least one cell each.")
-    for a, b in zip(row, row[1:], strict=False):
+    for a, b in pairwise(row):
         if not a.start < b.start <= a.stop <= b.stop:
             raise PlanError(f"axis {axis!r}: span {b} after {a} must start later, leave no gap and end no earlier.")

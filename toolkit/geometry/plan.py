@@ -87,8 +87,8 @@ class TilePlan:
     def finish(self) -> str:
         """Where overlaps are blended.
 
-        ``"shares"``: every rank finishes its own tiles' shares after one exchange of raw edges. ``"tiles"``: where three
-        tiles meet somewhere, raw tiles travel whole and the root blends them in order.
+        ``"shares"``: every rank finishes its own tiles' shares after one exchange of raw edges. ``"tiles"``: where
+        three tiles meet somewhere, raw tiles travel whole and the root blends them in order.
         """
         return "shares" if self.grid.pairwise else "tiles"
 
@@ -181,9 +181,7 @@ class TilePlan:
 
     def __repr__(self) -> str:
         counts = repr(self.assignment).partition("(")[2][:-1]
-        return (
-            f"TilePlan({counts}; {self.blend}, {self.grid.redundancy:.2f}x the work, imbalance {self.imbalance:.2f})"
-        )
+        return f"TilePlan({counts}; {self.blend}, {self.grid.redundancy:.2f}x the work, imbalance {self.imbalance:.2f})"
 
     def _repr_html_(self) -> str:
         ledger = [(cost.tiles, cost.work, cost.sent, cost.received) for cost in self.costs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from toolkit.errors import PlanError
@@ -114,8 +115,8 @@ def cores(spans: tuple[Span, ...]) -> tuple[Span, ...]:
         >>> cores((Span(0, 32), Span(24, 56), Span(48, 60)))
         (0:28, 28:52, 52:60)
     """
-    cuts = [0, *((a.stop + b.start) // 2 for a, b in zip(spans, spans[1:], strict=False)), spans[-1].stop]
-    return tuple(Span(a, b) for a, b in zip(cuts, cuts[1:], strict=False))
+    cuts = [0, *((a.stop + b.start) // 2 for a, b in itertools.pairwise(spans)), spans[-1].stop]
+    return tuple(Span(a, b) for a, b in itertools.pairwise(cuts))
 
 
 def shares(spans: tuple[Span, ...]) -> tuple[Span, ...]:
@@ -129,7 +130,7 @@ def shares(spans: tuple[Span, ...]) -> tuple[Span, ...]:
         (0:24, 24:48, 48:60)
     """
     cuts = [*(span.start for span in spans), spans[-1].stop]
-    return tuple(Span(a, b) for a, b in zip(cuts, cuts[1:], strict=False))
+    return tuple(Span(a, b) for a, b in itertools.pairwise(cuts))
 
 
 def _check(extent: int, tile: int) -> None:

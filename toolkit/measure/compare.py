@@ -101,8 +101,7 @@ class Comparison:
         rows = {"output": self.name, "reference": self.reference, **self._readable()}
         left = 'style="text-align:left"'
         cells = "".join(
-            f"<tr><th {left}>{escape(name)}</th><td {left}>{escape(value)}</td></tr>"
-            for name, value in rows.items()
+            f"<tr><th {left}>{escape(name)}</th><td {left}>{escape(value)}</td></tr>" for name, value in rows.items()
         )
         return f"<table><tbody>{cells}</tbody></table>"
 

@@ -13,6 +13,11 @@ KINDS = ("whole", "decode", "wait", "send", "receive", "blend", "finish")
 """Kinds of events. ``whole`` is the model's own call; ``wait`` is time blocked on another rank."""
 
 
+def clock() -> float:
+    """Seconds on a clock that all processes of one machine share and nobody sets."""
+    return time.monotonic()
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that one rank did.
@@ -53,7 +58,7 @@ class Recorder:
     """
 
     rank: int = 0
-    origin: float = field(default_factory=lambda: clock())
+    origin: float = field(default_factory=clock)
     listener: Callable[[Event], None] | None = None
     events: list[Event] = field(default_factory=list)
 
@@ -69,11 +74,6 @@ class Recorder:
         self.events.append(event)
         if self.listener is not None:
             self.listener(event)
-
-
-def clock() -> float:
-    """Seconds on a clock that all processes of one machine share and nobody sets."""
-    return time.monotonic()
 
 
 def frame(events: Iterable[Event]) -> pd.DataFrame:

@@ -44,9 +44,7 @@ def wan_tile(vae: Any, latent: Tensor) -> Tensor:
     for index in range(latent.shape[2]):
         vae._conv_idx = [0]
         frame = vae.post_quant_conv(latent[:, :, index : index + 1])
-        frames.append(
-            vae.decoder(frame, feat_cache=vae._feat_map, feat_idx=vae._conv_idx, first_chunk=index == 0)
-        )
+        frames.append(vae.decoder(frame, feat_cache=vae._feat_map, feat_idx=vae._conv_idx, first_chunk=index == 0))
     vae.clear_cache()
     return torch.cat(frames, dim=2)
 

@@ -6,6 +6,7 @@ already blended by then. The weights follow from that order, so the order is par
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -74,7 +75,7 @@ def cascade_merge(tiles: Iterable[Tensor], grid: TileGrid, frame: Frame, canvas:
     Tiles are blended in place. One row of the grid is held at a time.
     """
     overlaps = [
-        [0, *(len(a & b) * ratio for a, b in zip(row, row[1:], strict=False))]
+        [0, *(len(a & b) * ratio for a, b in itertools.pairwise(row))]
         for row, ratio in zip(grid.rows, frame.ratios, strict=True)
     ]
     held: dict[tuple[int, ...], Tensor] = {}

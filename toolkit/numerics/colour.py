@@ -14,9 +14,7 @@ from toolkit.numerics.metrics import difference
 from toolkit.numerics.sample_grid import sample_grid, sample_ratio
 
 
-def colour_shift(
-    a: Tensor, b: Tensor, grid: TileGrid | None = None, ratio: Mapping[str, int] | None = None
-) -> Tensor:
+def colour_shift(a: Tensor, b: Tensor, grid: TileGrid | None = None, ratio: Mapping[str, int] | None = None) -> Tensor:
     """The signed shift of each tile's colour: the median of ``a - b`` over its core, channel by channel.
 
     A tile that came out brighter as a whole shifts by just that; a thin line at a seam does not move a

@@ -1,8 +1,8 @@
 """The convolution kernel that small fp32 tiles fall into on a CPU, and the way around it.
 
-ATen hands a CPU convolution of batch 1 in fp32 to oneDNN only above 20480 cells (the first four dims multiplied, ``b c t h`` of a video); below, it runs
-a kernel of its own that is up to several times slower per pixel and rounds differently. Tiles fall under that bound
-sooner than the whole sample, which can turn a gain from two ranks into a loss.
+ATen hands a CPU convolution of batch 1 in fp32 to oneDNN only above 20480 cells (the first four dims multiplied:
+``b c t h`` of a video); below, it runs a kernel of its own that is up to several times slower per pixel and rounds
+differently. Tiles fall under that bound sooner than the whole sample, which can turn a gain from two ranks into a loss.
 """
 
 from __future__ import annotations

@@ -108,9 +108,7 @@ def frame_errors(a: Tensor, b: Tensor, data_range: float = 2.0) -> tuple[FrameEr
     for x, y in _frame_pairs(a, b):
         mse = float((x - y).square().mean())
         errors.append(
-            FrameError(
-                float((x - y).abs().max()), mse, decibels(mse, data_range), _frame_ssim(x, y, data_range)
-            )
+            FrameError(float((x - y).abs().max()), mse, decibels(mse, data_range), _frame_ssim(x, y, data_range))
         )
     return tuple(errors)
 
@@ -163,9 +161,7 @@ def check_same_shape(a: Tensor, b: Tensor) -> None:
         ToolkitError: naming both shapes.
     """
     if a.shape != b.shape:
-        raise ToolkitError(
-            f"shapes {tuple(a.shape)} and {tuple(b.shape)} differ: compare samples of the same latent."
-        )
+        raise ToolkitError(f"shapes {tuple(a.shape)} and {tuple(b.shape)} differ: compare samples of the same latent.")
 
 
 def _frame_pairs(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -182,9 +178,7 @@ def _wide(frame: Tensor) -> Tensor:
 def _frame_ssim(a: Tensor, b: Tensor, data_range: float) -> float:
     smallest = min(a.shape[-2:])
     if smallest < 3:
-        raise ToolkitError(
-            f"frame of {a.shape[-2]} x {a.shape[-1]}: SSIM needs at least 3 x 3; use max_abs and psnr."
-        )
+        raise ToolkitError(f"frame of {a.shape[-2]} x {a.shape[-1]}: SSIM needs at least 3 x 3; use max_abs and psnr.")
     window = min(SSIM_WINDOW, smallest - (smallest + 1) % 2)
     return float(
         structural_similarity(  # type: ignore[no-untyped-call]
@@ -195,6 +189,4 @@ def _frame_ssim(a: Tensor, b: Tensor, data_range: float) -> float:
 
 def _check_range(data_range: float) -> None:
     if not (isfinite(data_range) and data_range > 0):
-        raise ToolkitError(
-            f"data_range={data_range}: must be a finite number above 0; 2.0 for samples in -1..1."
-        )
+        raise ToolkitError(f"data_range={data_range}: must be a finite number above 0; 2.0 for samples in -1..1.")

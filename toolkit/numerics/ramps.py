@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -44,7 +45,7 @@ def windows(spans: tuple[Span, ...], ratio: int, ramp: Ramp) -> list[Tensor]:
         [[1.0, 1.0, 1.0, 1.0, 0.75, 0.25], [0.25, 0.75, 1.0, 1.0]]
     """
     raw = [torch.ones(len(span) * ratio, dtype=torch.float64) for span in spans]
-    for i, (before, after) in enumerate(zip(spans, spans[1:], strict=False)):
+    for i, (before, after) in enumerate(itertools.pairwise(spans)):
         size = len(before & after) * ratio
         if size:
             rise = rising(ramp, size)

@@ -1,0 +1,56 @@
+"""Stand-ins for runs, with the awkward numbers of ranks and tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+import torch
+
+from toolkit.geometry import Assignment, Blend, TileGrid, TilePlan
+from toolkit.measure.record import Record
+from toolkit.measure.run import Run
+
+TRACE = ["rank", "kind", "label", "start", "end", "bytes"]
+
+
+def plan_of(grid: TileGrid, ranks: int) -> TilePlan:
+    return TilePlan(grid, Blend.linear(), Assignment.balanced(grid, ranks))
+
+
+def make_run(plan: TilePlan | None, events: bool = True) -> Run:
+    """A run whose numbers follow from its plan alone."""
+    rows, points = [], []
+    for rank in range(plan.ranks) if plan and events else ():
+        now, held = 0.01 * rank, 0
+        for index in plan.assignment.tiles_of(rank):
+            rows.append((rank, "decode", f"tile {index}", now, now + 0.1, 0))
+            rows.append((rank, "send", f"edge of tile {index}", now + 0.08, now + 0.1, 200_000))
+            points += [(rank, now + 0.05, held + 200_000_000), (rank, now + 0.1, held + 3_000_000)]
+            now, held = now + 0.1, held + 3_000_000
+        rows.append((rank, "wait", "edges", now, now + 0.05, 0))
+        rows.append((rank, "receive", "edges", now + 0.05, now + 0.06, 400_000))
+        rows.append((rank, "blend", "shares", now + 0.06, now + 0.09, 0))
+    memory = pd.DataFrame(points, columns=["rank", "time", "bytes"])
+    peaks = memory.groupby("rank")["bytes"].max() + 12_345_678 if points else pd.Series(dtype=float)
+    record = Record("", {}, {}, "", {}, 0, {}, {}, {})
+    return Run(torch.zeros(1), pd.DataFrame(rows, columns=TRACE), memory, peaks, record, plan, 1.0)
+
+
+@pytest.fixture
+def run() -> Run:
+    return make_run(plan_of(TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8), 3))
+
+
+@pytest.fixture
+def runs() -> Callable[..., Run]:
+    return make_run
+
+
+@pytest.fixture(scope="session")
+def large() -> Run:
+    """2000 tiles on 64 ranks."""
+    grid = TileGrid.cover({"h": 400, "w": 500}, tile=14, overlap=4)
+    assert len(grid) == 2000
+    return make_run(plan_of(grid, 64))

@@ -1,0 +1,1 @@
+"""Benchmarks: speed as ratios of paired runs, because machines are shared and noisy."""

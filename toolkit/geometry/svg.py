@@ -1,0 +1,100 @@
+"""SVG from plain integers: the few pieces that the pictures of plans are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2s
+from html import escape
+
+HATCH = "url(#hatch)"
+"""The fill for overlaps. :func:`svg` gives the pattern a name of its own in every picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawing, and what a reader must be told about it.
+
+    Attributes:
+        svg: the drawing.
+        notes: what it leaves out or distorts, a phrase each.
+    """
+
+    svg: str
+    notes: tuple[str, ...] = ()
+
+
+def svg(width: int, height: int, summary: str, parts: Iterable[str]) -> str:
+    """The whole drawing, described by ``summary`` to those who cannot see it.
+
+    Its only id is that of the hatch pattern, made from the content: the same picture gives the same bytes, and two
+    pictures on one page do not take each other's pattern.
+
+    Example:
+        >>> svg(8, 4, "a dash", [path(rect(0, 1, 8, 2))])
+        '<svg width="8" height="4" viewBox="0 0 8 4" role="img" aria-label="a dash"><path d="M0 1h8v2h-8z"/></svg>'
+    """
+    head = f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" '
+    head += f'aria-label="{escape(summary)}">'
+    body = "".join(parts)
+    if HATCH in body:
+        name = f"tk-{blake2s((head + body).encode(), digest_size=6).hexdigest()}"
+        body = _hatch(name) + body.replace(HATCH, f"url(#{name})")
+    return f"{head}{body}</svg>"
+
+
+def rect(x: int, y: int, width: int, height: int) -> str:
+    """A rectangle as path data, so that many can share one path.
+
+    Example:
+        >>> rect(1, 2, 30, 40)
+        'M1 2h30v40h-30z'
+    """
+    return f"M{x} {y}h{width}v{height}h-{width}z"
+
+
+def path(data: str, title: str = "", **attributes: str | float) -> str:
+    """A path; ``title`` shows when the pointer rests on it.
+
+    Example:
+        >>> path("M0 0h9", stroke_width=2)
+        '<path stroke-width="2" d="M0 0h9"/>'
+    """
+    head = f'<path{_attributes(attributes)} d="{data}"'
+    return f"{head}><title>{escape(title)}</title></path>" if title else f"{head}/>"
+
+
+def text(x: float, y: float, content: object, **attributes: str | float) -> str:
+    """A label, its baseline at ``y``.
+
+    Example:
+        >>> text(3, 9.5, "h < w", text_anchor="end")
+        '<text x="3" y="9.5" text-anchor="end">h &lt; w</text>'
+    """
+    return f'<text x="{x:g}" y="{y:g}"{_attributes(attributes)}>{escape(str(content))}</text>'
+
+
+def group(parts: Iterable[str], **attributes: str | float) -> str:
+    """Parts that share attributes.
+
+    Example:
+        >>> group(["<b/>"], fill="none")
+        '<g fill="none"><b/></g>'
+    """
+    return f"<g{_attributes(attributes)}>{''.join(parts)}</g>"
+
+
+def _attributes(values: dict[str, str | float]) -> str:
+    # A trailing underscore lets `class_` be a keyword argument.
+    named = ((name.rstrip("_").replace("_", "-"), value) for name, value in values.items())
+    return "".join(f' {name}="{escape(str(value))}"' for name, value in named)
+
+
+def _hatch(name: str) -> str:
+    # A dark and a light line side by side: one of them shows on any colour.
+    dark = '<path d="M1.5 0v7" stroke="#000" stroke-opacity=".45"/>'
+    light = '<path d="M2.6 0v7" stroke="#fff" stroke-opacity=".6"/>'
+    return (
+        f'<defs><pattern id="{name}" width="7" height="7" patternUnits="userSpaceOnUse" '
+        f'patternTransform="rotate(45)">{dark}{light}</pattern></defs>'
+    )

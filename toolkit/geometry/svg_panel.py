@@ -1,0 +1,109 @@
+"""One panel of a grid's picture: cores filled and numbered, overlaps hatched, one whole tile outlined."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from toolkit.geometry.palette import rank_colour, text_on
+from toolkit.geometry.span import Span
+from toolkit.geometry.svg import HATCH, group, path, rect, text
+from toolkit.geometry.svg_axis import Axis, labels_below, labels_beside
+
+SMALLEST = 5
+"""Font size, in pixels, below which a number is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The tiles at one place of the slowest axis.
+
+    Attributes:
+        down: the vertical axis.
+        across: the horizontal axis.
+        left: pixels to the left of it.
+        top: pixels above it.
+        first: index of its first tile.
+    """
+
+    down: Axis
+    across: Axis
+    left: int
+    top: int
+    first: int
+
+    def draw(self, owners: Sequence[int] | None, outlined: bool, titles: bool) -> str:
+        """The panel: cores coloured and numbered by rank, or numbered by tile where there are no ``owners``.
+
+        Args:
+            owners: the rank of each tile.
+            outlined: whether to outline one tile with its overlaps.
+            titles: whether each tile says its spans when the pointer rests on it.
+        """
+        tiles, numbers = defaultdict(list), defaultdict(list)
+        for index, i, j in self._places():
+            number = index if owners is None else owners[index]
+            colour = "" if owners is None else rank_colour(number)
+            x, y, width, height = core = self._pixels(self.down.cores[i], self.across.cores[j])
+            tiles[colour].append(path(rect(*core), self._title(index, i, j) if titles else ""))
+            size = min(13, height * 9 // 10, int(width / (0.62 * len(str(number)))))
+            if size >= SMALLEST:
+                label = text(x + width / 2, round(y + height / 2 + size * 0.35, 1), number)
+                numbers[colour, size].append(label)
+        lines = [*self._cuts(), *self._hatched(), *(self._outline() if outlined else ())]
+        parts = [group(paths, **_fill(colour)) for colour, paths in tiles.items()]
+        parts += [group(lines, class_="tk-over")]
+        parts += [group(labels, font_size=size, **_ink(colour)) for (colour, size), labels in numbers.items()]
+        parts += [labels_below(self.across, self.left, self.top + self.down.length)]
+        parts += [labels_beside(self.down, self.left, self.top)]
+        return "".join(parts)
+
+    @property
+    def middle(self) -> tuple[int, int, int]:
+        """Index and place of the tile that is outlined."""
+        i, j = len(self.down.spans) // 2, len(self.across.spans) // 2
+        return self.first + i * self.across.count + j, i, j
+
+    def _places(self) -> Iterator[tuple[int, int, int]]:
+        for i, j in product(range(len(self.down.spans)), range(len(self.across.spans))):
+            yield self.first + i * self.across.count + j, i, j
+
+    def _pixels(self, down: Span, across: Span) -> tuple[int, int, int, int]:
+        (y, height), (x, width) = self.down.pixels(down), self.across.pixels(across)
+        return self.left + x, self.top + y, width, height
+
+    def _title(self, index: int, i: int, j: int) -> str:
+        spans = ((axis.name, axis.spans[place]) for axis, place in ((self.down, i), (self.across, j)))
+        return f"tile {index}: " + ", ".join(f"{name} {span}" for name, span in spans if name)
+
+    def _cuts(self) -> Iterator[str]:
+        """Lines between cores; dashes where the drawing ends before the grid does."""
+        rows = [f"M{self.left} {self.top + y}h{self.across.length}" for y in [*self.down.cuts(), self.down.length]]
+        columns = [f"M{self.left + x} {self.top}v{self.down.length}" for x in [*self.across.cuts(), self.across.length]]
+        yield path("".join(rows[:-1] + columns[:-1]), class_="tk-cut")
+        torn = ((rows, self.down), (columns, self.across))
+        yield path("".join(lines[-1] for lines, axis in torn if axis.end < axis.extent), class_="tk-torn")
+
+    def _hatched(self) -> Iterator[str]:
+        down, across = Span(0, self.down.end), Span(0, self.across.end)
+        bands = [(band, across) for band in self.down.overlaps] + [(down, band) for band in self.across.overlaps]
+        if bands:
+            yield path("".join(rect(*self._pixels(*band)) for band in bands), class_="tk-hatch", fill=HATCH)
+
+    def _outline(self) -> Iterator[str]:
+        _, i, j = self.middle
+        box = rect(*self._pixels(self.down.spans[i], self.across.spans[j]))
+        yield path(box, class_="tk-halo")
+        yield path(box, class_="tk-box")
+
+
+def _fill(colour: str) -> dict[str, str]:
+    return {"fill": colour} if colour else {"class_": "tk-tile"}
+
+
+def _ink(colour: str) -> dict[str, str]:
+    if not colour:
+        return {"class_": "tk-number tk-index"}
+    return {"class_": "tk-number", "fill": text_on(colour), "stroke": colour}

@@ -1,0 +1,138 @@
+"""What each value shows in a notebook. Functions of plain integers and spans, so that the values can import them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from toolkit.geometry.html import bar, cell, chip, table, view, word
+from toolkit.geometry.span import Span
+from toolkit.geometry.svg_blend import draw_blend
+from toolkit.geometry.svg_grid import draw_grid
+from toolkit.geometry.svg_strip import draw_strip
+
+MOST_ROWS = 16
+"""Ranks that a table lists."""
+
+MOST_INDICES = 8
+"""Tile indices that a row of a table lists."""
+
+_Rows = tuple[tuple[Span, ...], ...]
+
+_MERGES = {
+    "window": "A sum of tiles times weights, which add up to one at every cell: tiles may come in any order.",
+    "crop": "Every overlap is cut in its middle: nothing is mixed, and tiles may come in any order.",
+    "cascade": "Each tile is blended in place into its upper, then its left neighbour, which are blended already: "
+    "the order of tiles is part of the result.",
+}
+_CORNERS = {"window": ".25 .25 | .25 .25", "crop": "0 0 | 0 1", "cascade": ".375 .125 | .25 .25"}
+
+
+def grid_view(axes: tuple[str, ...], rows: _Rows, facts: str) -> str:
+    """A line per axis, beside the grid with its tiles' indices.
+
+    Args:
+        axes: axis names.
+        rows: the spans along each axis.
+        facts: what else to say, in one sentence.
+    """
+    lines = []
+    for axis, row in zip(axes, rows, strict=True):
+        sizes, overlaps = _range(map(len, row)), _range(len(a & b) for a, b in pairwise(row))
+        lines.append([word(axis), cell(row[-1].stop), cell(len(row)), cell(sizes), cell(overlaps)])
+    picture = draw_grid(axes, rows, summary=f"Tiles of {_extents(axes, rows)}, by index: {facts}")
+    return view("TileGrid", facts, table(["axis", "extent", "tiles", "tile", "overlap"], lines), picture)
+
+
+def assignment_view(owners: Sequence[int], counts: Sequence[int], facts: str) -> str:
+    """A line per rank, beside the tiles in order.
+
+    Args:
+        owners: the rank of each tile.
+        counts: tiles of each rank.
+        facts: what else to say, in one sentence.
+    """
+    tiles = defaultdict(list)
+    for index, rank in enumerate(owners):
+        if len(tiles[rank]) <= MOST_INDICES:
+            tiles[rank].append(index)
+    lines = [
+        [chip(rank), bar(count, max(counts)), cell(_percent(count, len(owners))), word(_some(tiles[rank]) or "idle")]
+        for rank, count in enumerate(counts[:MOST_ROWS])
+    ]
+    if len(counts) > MOST_ROWS:
+        rest = counts[MOST_ROWS:]
+        lines.append([cell("..."), cell(sum(rest)), cell(_percent(sum(rest), len(owners))), word(_others(rest))])
+    picture = draw_strip(owners, f"The rank of each tile, in order: {facts}")
+    return view("Assignment", facts, table(["rank", "tiles", "share", "which"], lines), picture)
+
+
+def blend_view(ramp: str, merge: str, facts: str) -> str:
+    """What the merge does, beside the weights over one overlap."""
+    kind = "crop" if ramp == "crop" else merge
+    corner = word(_CORNERS[kind])
+    lines = [
+        [word("ramp"), word(ramp)],
+        [word("merge"), word(merge)],
+        [word("weights where four tiles meet"), corner],
+    ]
+    picture = draw_blend(ramp, merge, f"Weights of two tiles over their overlap, {ramp} ramp. {_MERGES[kind]}")
+    return view(facts, _MERGES[kind], table([], lines), picture)
+
+
+def plan_view(
+    axes: tuple[str, ...],
+    rows: _Rows,
+    owners: Sequence[int],
+    ledger: Sequence[tuple[int, int, int, int]],
+    facts: str,
+    *,
+    root: int,
+) -> str:
+    """A line per rank, beside the grid with its tiles' ranks.
+
+    Args:
+        axes: axis names.
+        rows: the spans along each axis.
+        owners: the rank of each tile.
+        ledger: tiles, and cells computed, sent and received, of each rank.
+        facts: what else to say, in one sentence.
+        root: the rank that ends up with the output.
+    """
+    busiest, whole = max(work for _, work, *_ in ledger), sum(work for _, work, *_ in ledger)
+    lines = []
+    for rank, (tiles, work, *moved) in enumerate(ledger[:MOST_ROWS]):
+        marks = ["root"] * (rank == root) + ["idle"] * (tiles == 0)
+        numbers = [cell(tiles), bar(work, busiest), cell(_percent(work, whole)), *map(cell, moved)]
+        lines.append([chip(rank), *numbers, word(", ".join(marks))])
+    if len(ledger) > MOST_ROWS:
+        rest = ledger[MOST_ROWS:]
+        tiles, work, *moved = map(sum, zip(*rest, strict=True))
+        numbers = [cell(tiles), cell(work), cell(_percent(work, whole)), *map(cell, moved)]
+        lines.append([cell("..."), *numbers, word(_others([tiles for tiles, *_ in rest]))])
+    picture = draw_grid(axes, rows, owners, summary=f"Tiles of {_extents(axes, rows)}, by rank: {facts}")
+    head = ["rank", "tiles", "cells computed", "share", "sent", "received", ""]
+    return view("TilePlan", facts, table(head, lines), picture)
+
+
+def _others(counts: Sequence[int]) -> str:
+    idle = sum(count == 0 for count in counts)
+    return f"{len(counts)} more ranks" + (f", {idle} idle" if idle else "")
+
+
+def _some(indices: Sequence[int]) -> str:
+    return " ".join(map(str, indices[:MOST_INDICES])) + (" ..." if len(indices) > MOST_INDICES else "")
+
+
+def _range(values: Iterable[int]) -> str:
+    distinct = set(values) or {0}
+    return str(min(distinct)) if len(distinct) == 1 else f"{min(distinct)} to {max(distinct)}"
+
+
+def _extents(axes: tuple[str, ...], rows: _Rows) -> str:
+    return " x ".join(f"{axis} {row[-1].stop}" for axis, row in zip(axes, rows, strict=True))
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} %"

@@ -1,0 +1,153 @@
+"""What each rank did when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from toolkit.geometry.palette import RANK_COLOURS
+from toolkit.measure.run import Run
+from toolkit.plot.figure import Figure, make, nothing
+from toolkit.plot.theme import ThemeName, Unit, byte_unit, time_unit
+
+BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
+STYLES = {
+    "whole": (SKY, ""),
+    "decode": (BLUE, ""),
+    "encode": (BLUE, ""),
+    "blend": (GREEN, "x"),
+    "finish": (PINK, "."),
+    "send": (ORANGE, "/"),
+    "receive": (VERMILION, "\\"),
+    "wait": ("rgba(127,127,127,0.12)", "/"),
+}
+"""Colour and pattern of each kind of event, in the order of the legend."""
+
+MOVES = ("send", "receive")
+MAX_EVENTS = 8000
+
+
+def timeline(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
+    """Draw what each rank did when: a row per rank, a bar per event, colour and pattern by kind.
+
+    Sends and receives are thin bars, since they may run beside a computation. In a trace of more than 8000
+    events those of one kind that follow each other closely on a rank are drawn as one.
+
+    Args:
+        run: a run, or a trace: a table of rank, kind, label, start, end (s) and bytes.
+        theme: ``"neutral"`` reads on light and dark pages.
+
+    Example:
+        >>> trace = pd.DataFrame(
+        ...     {"rank": [0, 1], "kind": ["decode", "wait"], "label": ["tile 0", ""], "start": [0.0, 0.0],
+        ...      "end": [0.5, 0.25], "bytes": [0, 0]}
+        ... )
+        >>> timeline(trace).describe()
+        '2 events on 2 ranks over 500 ms: decode 500 ms, wait 250 ms.'
+    """
+    trace = run.trace if isinstance(run, Run) else run
+    names = sorted({int(rank) for rank in trace["rank"]})
+    total = float(trace["end"].max()) if names else 0.0
+    unit = time_unit(total)
+    events = trace if len(trace) <= MAX_EVENTS else _merged(trace, total / 2000)
+    joined = "" if events is trace else "; brief ones of a kind drawn as one"
+    layout: dict[str, Any] = {
+        "barmode": "overlay",
+        "xaxis": {
+            "title": {"text": f"time since the run began ({unit.name})"},
+            "range": [0, total * unit.scale or 1],
+        },
+        "yaxis": {
+            "tickvals": names,
+            "ticktext": [f"rank {rank}" for rank in names],
+            "range": [max(names, default=0) + 0.6, min(names, default=0) - 0.6],
+            "showgrid": False,
+        },
+        "showlegend": True,
+    }
+    if not names:
+        layout["annotations"] = [nothing("the trace holds no events")]
+    return make(
+        [_bars(group, kind, unit) for kind, group in _by_kind(events)],
+        layout,
+        title=f"What each rank did when: {total * unit.scale:.4g} {unit.name} in all{joined}",
+        description=_describe(trace, names, total, unit),
+        height=min(max(len(names) * (14 if len(names) > 16 else 36), 130), 900) + 110,
+        theme=theme,
+    )
+
+
+def _describe(trace: pd.DataFrame, names: list[int], total: float, unit: Unit) -> str:
+    if not names:
+        return "A timeline without events."
+    spent = (trace["end"] - trace["start"]).groupby(trace["kind"]).sum() * unit.scale
+    parts = ", ".join(f"{kind} {spent[kind]:.4g} {unit.name}" for kind, _ in _by_kind(trace))
+    ranks = f"{len(names)} rank{'s' * (len(names) != 1)}"
+    return f"{len(trace)} events on {ranks} over {total * unit.scale:.4g} {unit.name}: {parts}."
+
+
+def _by_kind(trace: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    known = {kind: place for place, kind in enumerate(STYLES)}
+    kinds = sorted(trace["kind"].unique(), key=lambda kind: (known.get(kind, len(known)), kind))
+    return [(kind, trace[trace["kind"] == kind]) for kind in kinds]
+
+
+def _bars(events: pd.DataFrame, kind: str, unit: Unit) -> dict[str, Any]:
+    colour, pattern = STYLES.get(kind, (BROWN, "-"))
+    ink = "#8A8A8A" if kind == "wait" else "#FFFFFF"
+    lengths = ((events["end"] - events["start"]) * unit.scale).to_numpy(np.float32)
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": kind,
+        "y": events["rank"].to_numpy(np.int32),
+        # Plotly sends a base as text, the others packed.
+        "base": (events["start"] * unit.scale).round(6).tolist(),
+        "x": lengths,
+        "customdata": lengths,
+        "width": 0.36 if kind in MOVES else 0.72,
+        "marker": {
+            "color": colour,
+            "pattern": {"shape": pattern, "size": 6, "solidity": 0.2, "fgcolor": ink, "bgcolor": colour},
+            "line": {"width": 0.5, "color": ink},
+        },
+        "hovertext": [_hover(*event) for event in zip(events["label"], events["bytes"], strict=True)],
+        "hovertemplate": f"<b>{kind}</b> %{{hovertext}}<br>rank %{{y}}<br>from %{{base:.4~g}} {unit.name}, "
+        f"for %{{customdata:.4~g}} {unit.name}<extra></extra>",
+    }
+
+
+def _hover(label: str, count: int) -> str:
+    unit = byte_unit(count)
+    return f"{label}, {count * unit.scale:.3g} {unit.name}" if count else str(label)
+
+
+def _merged(trace: pd.DataFrame, short: float) -> pd.DataFrame:
+    """Events shorter than ``short`` that follow each other as closely, joined."""
+    trace = trace.sort_values(["rank", "kind", "start"], kind="stable")
+    brief = trace["end"] - trace["start"] < short
+    before = trace.shift()
+    joined = (
+        brief
+        & brief.shift(fill_value=False)
+        & (trace["rank"] == before["rank"])
+        & (trace["kind"] == before["kind"])
+        & (trace["start"] - before["end"] < short)
+    )
+    groups = trace.assign(count=1).groupby((~joined).cumsum().to_numpy())
+    merged = groups.agg(
+        {
+            "rank": "first",
+            "kind": "first",
+            "label": "first",
+            "start": "min",
+            "end": "max",
+            "bytes": "sum",
+            "count": "sum",
+        }
+    )
+    several = merged["count"] > 1
+    merged.loc[several, "label"] += ", " + merged.loc[several, "count"].astype(str) + " events"
+    return merged

@@ -1,0 +1,140 @@
+"""The error against the distance to the nearest seam."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from toolkit.errors import ToolkitError
+from toolkit.geometry.palette import rank_colour
+from toolkit.geometry.span import cores
+from toolkit.measure.compare import Comparison
+from toolkit.numerics.seams import SeamProfile
+from toolkit.plot.figure import Figure, make, nothing
+from toolkit.plot.theme import ThemeName
+
+Statistic = Literal["mean", "p99", "max"]
+NAMES = {"mean": "mean |error|", "p99": "99th percentile of |error|", "max": "largest |error|"}
+
+
+def seam_profile(
+    comparisons: Comparison | Iterable[Comparison],
+    axis: str | None = None,
+    *,
+    reach: int | None = None,
+    statistic: Statistic = "mean",
+    theme: ThemeName = "neutral",
+) -> Figure:
+    """Draw the absolute error against the signed distance to the nearest seam, one line per comparison.
+
+    The dashed line of the same colour is the error in the interior, the half of the axis farthest from its
+    seams: where the curve does not rise above it, the seam cannot be seen.
+
+    Args:
+        comparisons: one or several; their names tell them apart.
+        axis: along which to take the distance; the last one along which all of them have a seam where None.
+        reach: largest distance in sample cells; half the usual distance of two seams where None.
+        statistic: what to draw of the errors at each distance: ``"mean"``, ``"p99"`` or ``"max"``.
+        theme: ``"neutral"`` reads on light and dark pages.
+
+    Raises:
+        ToolkitError: where there is nothing to draw, or a comparison has no seam along ``axis``.
+    """
+    every = (comparisons,) if isinstance(comparisons, Comparison) else tuple(comparisons)
+    if statistic not in get_args(Statistic):
+        raise ToolkitError(f"statistic={statistic!r}: must be one of {', '.join(get_args(Statistic))}.")
+    axis = axis or _common_axis(every)
+    reach = reach or max(_half_core(comparison, axis) for comparison in every)
+    profiles = [comparison.seam_profile(axis, reach) for comparison in every]
+    references = sorted({comparison.reference for comparison in every})
+    names = [c.name if len(references) == 1 else f"{c.name} vs {c.reference}" for c in every]
+    against = references[0] if len(references) == 1 else f"{len(references)} references"
+    drawn = [_values(profile, statistic) for profile in profiles]
+    layout: dict[str, Any] = {
+        "xaxis": {"title": {"text": f"distance to the nearest seam along {axis} (sample px)"}},
+        "yaxis": {"title": {"text": NAMES[statistic]}, "type": "log", "dtick": "D2", "tickformat": ".1~g"},
+        "showlegend": True,
+        "shapes": [_line_at_seam()],
+    }
+    if not any((values > 0).any() for values, _ in drawn):
+        layout["annotations"] = [nothing("no error at any distance")]
+    parts = (f"{name} {_rise(values, floor)}" for name, (values, floor) in zip(names, drawn, strict=True))
+    return make(
+        [trace for i, profile in enumerate(profiles) for trace in _traces(profile, drawn[i], names[i], i)],
+        layout,
+        title=f"{NAMES[statistic].capitalize()} beside the seams, against {against}; dashed: interior",
+        description=f"{NAMES[statistic].capitalize()} by distance to the nearest seam along {axis}, against "
+        f"{against}: {'; '.join(parts)}.",
+        height=420,
+        theme=theme,
+    )
+
+
+def _common_axis(comparisons: tuple[Comparison, ...]) -> str:
+    if not comparisons:
+        raise ToolkitError("no comparisons: give at least one.")
+    grids = [comparison.grid for comparison in comparisons]
+    if any(grid is None for grid in grids):
+        raise ToolkitError("a comparison has no grid, so no seams: give compare(..., grid=) the grid of the output.")
+    common = [
+        axis
+        for axis in ("t", "h", "w")
+        if all(len(dict(zip(grid.axes, grid.rows, strict=True)).get(axis, ())) > 1 for grid in grids if grid)
+    ]
+    if not common:
+        raise ToolkitError(f"no axis along which every grid has a seam: {', '.join(map(repr, grids))}.")
+    return common[-1]
+
+
+def _half_core(comparison: Comparison, axis: str) -> int:
+    """Half the median core: beyond that a few cells at the picture's border are all that is left."""
+    grid = comparison.grid
+    if grid is None or axis not in grid.axes:
+        return 1
+    lengths = sorted(map(len, cores(grid.rows[grid.axes.index(axis)])))
+    return max(1, lengths[(len(lengths) - 1) // 2] * comparison.ratio[axis] // 2)
+
+
+def _values(profile: SeamProfile, statistic: Statistic) -> tuple[np.ndarray, float]:
+    values = [getattr(level, statistic) for level in profile.levels]
+    return np.array(values, np.float32), float(getattr(profile.interior, statistic))
+
+
+def _rise(values: np.ndarray, floor: float) -> str:
+    if not values.any():
+        return "has no error"
+    return f"at most {values.max():.3g}, {floor:.3g} in the interior"
+
+
+def _traces(profile: SeamProfile, drawn: tuple[np.ndarray, float], name: str, place: int) -> list[dict[str, Any]]:
+    (values, floor), colour = drawn, rank_colour(place)
+    distance = np.array(profile.distance, np.float32)
+    hover = f"%{{y:.3g}} at %{{x}} px<extra>{name}</extra>"
+    # A log axis has no place for 0: gaps there, and nothing for a line of zeros.
+    curve = np.where(values > 0, values, np.nan).astype(np.float32)
+    common = {"type": "scatter", "mode": "lines", "legendgroup": str(place)}
+    return [
+        common
+        | {
+            "x": distance,
+            "y": curve,
+            "name": name if values.any() else f"{name} (no error)",
+            "line": {"color": colour, "width": 2},
+            "hovertemplate": hover,
+        },
+        common
+        | {
+            "x": [float(distance[0]), float(distance[-1])],
+            "y": [floor or None] * 2,
+            "line": {"color": colour, "width": 1, "dash": "dash"},
+            "showlegend": False,
+            "hovertemplate": f"interior %{{y:.3g}}<extra>{name}</extra>",
+        },
+    ]
+
+
+def _line_at_seam() -> dict[str, Any]:
+    stroke = {"color": "rgba(127,127,127,0.6)", "width": 1, "dash": "dot"}
+    return {"type": "line", "x0": 0, "x1": 0, "y0": 0, "y1": 1, "yref": "paper", "line": stroke}

@@ -1,0 +1,67 @@
+"""What plotly says and matplotlib understands: colours, dashes, arrays, text."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import to_rgba
+
+DPI = 100
+POINTS_PER_PIXEL = 72 / DPI
+DASHES = {"dash": (0, (5, 3)), "dot": (0, (1, 2)), "dashdot": (0, (5, 2, 1, 2))}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where traces are drawn, and in what ink.
+
+    Attributes:
+        axes: matplotlib's axes.
+        ink: colour of text.
+        font: family of text.
+    """
+
+    axes: Any
+    ink: str
+    font: str
+
+    def text(self, size: float) -> dict[str, Any]:
+        """Text properties at ``size`` points. Dollar signs are dollar signs."""
+        return {"color": rgba(self.ink), "fontsize": size, "fontfamily": self.font, "parse_math": False}
+
+
+def rgba(colour: str | None) -> tuple[float, float, float, float]:
+    """A CSS colour, as plotly takes it, for matplotlib; nothing at all for None.
+
+    Example:
+        >>> rgba("rgba(255,0,0,0.5)"), rgba("#FFFFFF"), rgba(None)
+        ((1.0, 0.0, 0.0, 0.5), (1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 0.0))
+    """
+    if colour is None:
+        return (0.0, 0.0, 0.0, 0.0)
+    if colour.startswith("rgb"):
+        red, green, blue, *alpha = (float(part) for part in re.findall(r"[\d.]+", colour))
+        return (red / 255, green / 255, blue / 255, alpha[0] if alpha else 1.0)
+    return to_rgba(colour)
+
+
+def decode(dash: str | None) -> Any:
+    """Plotly's name of a dash as matplotlib's line style."""
+    return DASHES.get(dash or "", "-")
+
+
+def array(value: Any) -> np.ndarray:
+    """A trace's numbers, also in the packed form that a copied figure holds them in.
+
+    Example:
+        >>> array({"dtype": "i1", "bdata": "AQID"}), array((None, 2.0))
+        (array([1, 2, 3], dtype=int8), array([nan,  2.]))
+    """
+    if isinstance(value, dict):
+        flat = np.frombuffer(b64decode(value["bdata"]), value["dtype"])
+        return flat.reshape([int(n) for n in value["shape"].split(",")]) if "shape" in value else flat
+    return np.asarray([] if value is None else value, dtype=None if isinstance(value, np.ndarray) else float)

@@ -1,0 +1,203 @@
+"""Each kind of trace on matplotlib axes. One function per kind, found by name in :data:`DRAW`."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PathCollection, PolyCollection
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_hex
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.textpath import TextPath
+from matplotlib.transforms import Affine2D, IdentityTransform
+from PIL import Image
+from plotly.colors import get_colorscale
+
+from toolkit.geometry.palette import text_on
+from toolkit.plot.static_base import POINTS_PER_PIXEL, Place, array, decode, rgba
+
+MARKERS = {"circle": "o", "diamond": "D", "square": "s", "triangle-down": "v", "triangle-up": "^", "x": "x"}
+HATCHES = {"/": "////", "\\": "\\\\\\\\", "x": "xxx", ".": "...", "-": "---", "|": "|||", "+": "+++"}
+MAX_HATCHED = 500
+LARGE_TEXT, SMALL_TEXT = 10.0, 4.0
+
+
+def draw_bar(place: Place, trace: Any, order: int) -> None:
+    """Bars, upright or lying, each from its base."""
+    lying = trace.orientation == "h"
+    where, length = (array(trace.y), array(trace.x)) if lying else (array(trace.x), array(trace.y))
+    base = np.broadcast_to(array(trace.base if trace.base is not None else 0.0), length.shape)
+    width = np.broadcast_to(array(trace.width if trace.width is not None else 0.8), length.shape)
+    low, high = where - width / 2, where + width / 2
+    sides = (base, low, base + length, high) if lying else (low, base, high, base + length)
+    face, edge, hatch = _fill(trace)
+    # A hatch costs a millisecond a bar, and where there are so many nobody can see it.
+    hatch = hatch if len(length) <= MAX_HATCHED else None
+    bars = PolyCollection(_rectangles(*sides), facecolors=[face], edgecolors=[edge], linewidths=0.4, hatch=hatch)
+    bars.set_zorder(2 + order / 1000)
+    place.axes.add_collection(bars)
+    place.axes.autoscale_view()
+
+
+def draw_scatter(place: Place, trace: Any, order: int) -> None:
+    """Lines, markers, and closed outlines filled and hatched."""
+    x, y = array(trace.x), array(trace.y)
+    zorder = 3 + order / 1000
+    mode = trace.mode or "lines"
+    if trace.fill == "toself":
+        gaps = np.flatnonzero(np.isnan(x))
+        outlines = [part[~np.isnan(part[:, 0])] for part in np.split(np.stack([x, y], 1), gaps)]
+        face, edge, hatch = _fill(trace)
+        parts = [part for part in outlines if len(part)]
+        fills = PolyCollection(parts, facecolors=[face], edgecolors=[edge], linewidths=0, hatch=hatch)
+        fills.set_zorder(zorder)
+        place.axes.add_collection(fills)
+    if "lines" in mode:
+        steps = "steps-post" if trace.line.shape == "hv" else "default"
+        place.axes.plot(x, y, drawstyle=steps, zorder=zorder, **_stroke(trace))
+    if "markers" in mode:
+        size = np.max(trace.marker.size if trace.marker.size is not None else 6) * POINTS_PER_PIXEL
+        colour = rgba(trace.marker.color) if isinstance(trace.marker.color, str) else rgba(place.ink)
+        style = {
+            "color": colour,
+            "marker": MARKERS.get(trace.marker.symbol or "circle", "o"),
+            "markersize": size,
+            "alpha": trace.opacity,
+        }
+        place.axes.plot(x, y, linestyle="none", zorder=zorder + 0.5, **style)
+
+
+def draw_heatmap(place: Place, trace: Any, order: int) -> None:
+    """Cells of colour with their text, where the text fits."""
+    if trace.opacity == 0:
+        return
+    z = array(trace.z)
+    x, y = _bounds(trace.x, trace.x0, trace.dx, z.shape[1]), _bounds(trace.y, trace.y0, trace.dy, z.shape[0])
+    low = float(np.nanmin(z)) if trace.zmin is None else trace.zmin
+    high = float(np.nanmax(z)) if trace.zmax is None else trace.zmax
+    scale, cmap = Normalize(low, high), _cmap(trace.colorscale)
+    gap = (trace.xgap or 0) * POINTS_PER_PIXEL
+    style = {"edgecolors": rgba("#FFFFFF") if gap else "none", "linewidth": gap, "zorder": 1}
+    place.axes.pcolormesh(x, y, z, cmap=cmap, norm=scale, **style)
+    if trace.text is not None and trace.texttemplate:
+        _cell_texts(place, trace.text, (x, y), cmap(scale(z)), trace.textfont.size)
+
+
+def draw_image(place: Place, trace: Any, order: int) -> None:
+    """A picture given as a data URI."""
+    pixels = np.asarray(Image.open(BytesIO(b64decode(trace.source.partition(",")[2]))).convert("RGB"))
+    height, width = pixels.shape[:2]
+    dx, dy = trace.dx or 1, trace.dy or 1
+    left, top = (trace.x0 or 0) - dx / 2, (trace.y0 or 0) - dy / 2
+    extent = (left, left + width * dx, top + height * dy, top)
+    place.axes.imshow(pixels, extent=extent, aspect="auto", interpolation="antialiased", zorder=0)
+
+
+def draw_colour_bar(place: Place, marker: Any) -> None:
+    """The colour bar of a scatter's markers, to the right of the axes."""
+    mappable = ScalarMappable(Normalize(marker.cmin, marker.cmax), _cmap(marker.colorscale))
+    side = place.axes.inset_axes((1.025, 0.0, 0.025, 1.0))
+    bar = place.axes.figure.colorbar(mappable, cax=side)
+    bar.outline.set_visible(False)
+    given = marker.colorbar
+    if given.tickvals is not None:
+        bar.set_ticks(list(given.tickvals), labels=[str(label) for label in given.ticktext or given.tickvals])
+    bar.ax.tick_params(length=0, labelsize=8, colors=rgba(place.ink), labelfontfamily=place.font)
+    bar.ax.set_title(given.title.text or "", loc="left", **place.text(8.5))
+
+
+def handle(trace: Any) -> Artist:
+    """What stands for a trace in the legend."""
+    if trace.type == "bar" or (trace.type == "scatter" and trace.fill == "toself"):
+        face, edge, hatch = _fill(trace)
+        return Patch(facecolor=face, edgecolor=edge, hatch=hatch, linewidth=0.4, label=trace.name)
+    return Line2D([], [], label=trace.name, **_stroke(trace))
+
+
+DRAW: dict[str, Callable[[Place, Any, int], None]] = {
+    "bar": draw_bar,
+    "scatter": draw_scatter,
+    "heatmap": draw_heatmap,
+    "image": draw_image,
+}
+"""How to draw each type of trace: the axes, the trace, its place in the figure."""
+
+
+def _fill(trace: Any) -> tuple[Any, Any, str | None]:
+    """Face, edge and hatch; matplotlib draws a hatch in the edge's colour."""
+    pattern = trace.marker.pattern if trace.type == "bar" else trace.fillpattern
+    face = trace.marker.color if trace.type == "bar" else trace.fillcolor
+    return rgba(face or "#888888"), rgba(pattern.fgcolor), HATCHES.get(pattern.shape or "")
+
+
+def _stroke(trace: Any) -> dict[str, Any]:
+    width = 2 if trace.line.width is None else trace.line.width
+    colour = trace.line.color or (trace.marker.color if isinstance(trace.marker.color, str) else None) or "#888888"
+    return {
+        "color": rgba(colour),
+        "linewidth": width * POINTS_PER_PIXEL,
+        "linestyle": decode(trace.line.dash),
+        "alpha": trace.opacity,
+    }
+
+
+def _rectangles(left: np.ndarray, low: np.ndarray, right: np.ndarray, high: np.ndarray) -> list[np.ndarray]:
+    x, y = np.stack([left, right, right, left], 1), np.stack([low, low, high, high], 1)
+    return list(np.stack([x, y], 2))
+
+
+def _bounds(values: Any, start: float | None, step: float | None, count: int) -> np.ndarray:
+    """The edges of a heatmap's cells, from edges, centres, or a start and a step."""
+    if values is None:
+        return (start or 0) + (step or 1) * (np.arange(count + 1) - 0.5)
+    given = array(values).astype(float)
+    if len(given) == count + 1:
+        return given
+    gaps = np.diff(given) if count > 1 else np.ones(1)
+    return np.concatenate([[given[0] - gaps[0] / 2], given[:-1] + np.diff(given) / 2, [given[-1] + gaps[-1] / 2]])
+
+
+def _cmap(colorscale: Any) -> LinearSegmentedColormap:
+    stops = get_colorscale("Viridis") if colorscale is None else colorscale
+    return LinearSegmentedColormap.from_list("scale", [(place, rgba(colour)) for place, colour in stops])
+
+
+def _cell_texts(
+    place: Place, texts: Any, bounds: tuple[np.ndarray, np.ndarray], colours: np.ndarray, given: float | None
+) -> None:
+    place.axes.apply_aspect()
+    cells = np.asarray(texts, dtype=str)
+    x, y = bounds
+    corners = place.axes.transData.transform(np.array([[x[0], y[0]], [x[-1], y[-1]]]))
+    pixels = np.abs(corners[1] - corners[0])
+    wide = np.diff(x) / abs(x[-1] - x[0]) * pixels[0] / max(map(len, cells.flat)) / 0.62
+    high = np.diff(y) / abs(y[-1] - y[0]) * pixels[1]
+    size = min(LARGE_TEXT, 0.7 * min(float(wide.max()), float(high.max())) * POINTS_PER_PIXEL)
+    size = given * POINTS_PER_PIXEL if given else size
+    if size < SMALL_TEXT:
+        return
+    centres = np.stack(np.meshgrid((x[:-1] + x[1:]) / 2, (y[:-1] + y[1:]) / 2), axis=-1)
+    inks = np.array([text_on(to_hex(tuple(colour))) for colour in colours.reshape(-1, colours.shape[-1])])
+    inks = inks.reshape(cells.shape)
+    for text, ink in sorted({(text, ink) for text, ink in zip(cells.flat, inks.flat, strict=True) if text.strip()}):
+        # One path drawn at many places: thousands of text objects would take seconds.
+        path = TextPath((0, 0), text, size=size, prop=FontProperties(family=place.font))
+        middle = path.get_extents().get_points().mean(0)
+        where = centres[(cells == text) & (inks == ink)]
+        drawn = PathCollection(
+            [path.transformed(Affine2D().translate(*-middle).scale(1 / POINTS_PER_PIXEL))],
+            offsets=where,
+            offset_transform=place.axes.transData,
+            facecolors=[ink],
+            linewidths=0,
+            zorder=6,
+        )
+        drawn.set_transform(IdentityTransform())
+        place.axes.add_collection(drawn, autolim=False)
