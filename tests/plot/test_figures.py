@@ -417,3 +417,13 @@ class TestSeamProfile:
             plot.seam_profile(comparison(grid=TileGrid.cover({"h": 12, "w": 20}, tile=20)))
         with pytest.raises(ToolkitError, match="statistic='median'"):
             plot.seam_profile(comparison(), statistic="median")
+
+    def test_the_scale_has_labels_however_flat_the_curve(self):
+        a = torch.zeros(1, 3, 48, 80)
+        figure = plot.seam_profile(compare(a + 0.03, a, GRID))
+        np.testing.assert_allclose(10 ** np.array(figure.layout.yaxis.range), [0.02, 0.05])
+
+    def test_long_names_get_room_above_the_curves(self):
+        few, many = (plot.seam_profile([comparison(0.1, f"{i} " * 30) for i in range(n)]) for n in (1, 4))
+        assert many.layout.margin.t > few.layout.margin.t
+        assert few.layout.legend.orientation == "h"

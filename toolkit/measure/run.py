@@ -82,4 +82,4 @@ class Run:
         if "peak bytes" in table:
             table = table.assign(**{"sent bytes": table["sent bytes"] / 1e6, "peak bytes": table["peak bytes"] / 1e6})
             table = table.rename(columns={"sent bytes": "sent MB", "peak bytes": "peak MB"})
-        return f"<p>{self!r}</p>{table.to_html(float_format='%.2f', border=0)}"
+        return f"<p>{self!r}</p>" + table.to_html(float_format="{:.2f}".format)

@@ -77,7 +77,14 @@ def make(
         "width": WIDTH,
         "height": height,
         "margin": {"l": 64, "r": 24, "t": 56, "b": 52},
-        "title": {"text": title, "x": 0.01, "xanchor": "left", "font": {"size": 15}},
+        "title": {
+            "text": title,
+            "x": 0.01,
+            "xanchor": "left",
+            "font": {"size": 15},
+            "yanchor": "middle",
+            "y": 1 - 24 / height,
+        },
         "meta": {"description": description},
         "hovermode": "closest",
     }

@@ -16,6 +16,7 @@ from toolkit.plot.figure import Figure, make, nothing
 from toolkit.plot.theme import ThemeName
 
 Statistic = Literal["mean", "p99", "max"]
+LEGEND_LETTERS = 110
 NAMES = {"mean": "mean |error|", "p99": "99th percentile of |error|", "max": "largest |error|"}
 
 
@@ -54,8 +55,8 @@ def seam_profile(
     drawn = [_values(profile, statistic) for profile in profiles]
     layout: dict[str, Any] = {
         "xaxis": {"title": {"text": f"distance to the nearest seam along {axis} (sample px)"}},
-        "yaxis": {"title": {"text": NAMES[statistic]}, "type": "log", "dtick": "D2", "tickformat": ".1~g"},
-        "showlegend": True,
+        "yaxis": {"title": {"text": NAMES[statistic]}, "type": "log", **_ticks(drawn)},
+        **_legend(names),
         "shapes": [_line_at_seam()],
     }
     if not any((values > 0).any() for values, _ in drawn):
@@ -133,6 +134,25 @@ def _traces(profile: SeamProfile, drawn: tuple[np.ndarray, float], name: str, pl
             "hovertemplate": f"interior %{{y:.3g}}<extra>{name}</extra>",
         },
     ]
+
+
+def _ticks(drawn: list[tuple[np.ndarray, float]]) -> dict[str, Any]:
+    """From one of 1, 2, 5, 10 ... to another, so that there are labels and noise does not fill the picture."""
+    levels = np.concatenate([np.append(values, floor) for values, floor in drawn])
+    levels = np.log10(levels[(levels > 0) & np.isfinite(levels)])
+    if not len(levels):
+        return {"dtick": "D2"}
+    steps = np.array([decade + np.log10(step) for decade in range(-40, 40) for step in (1, 2, 5)])
+    below = steps[steps < levels.min()].max(initial=steps[0])
+    above = steps[steps > levels.max()].min(initial=steps[-1])
+    return {"dtick": "D2", "tickformat": ".1~g", "range": [float(below), float(above)]}
+
+
+def _legend(names: list[str]) -> dict[str, Any]:
+    """Above the curves, since the names of comparisons can be long, with room for as many lines as they take."""
+    lines = -(-len(names) // max(1, LEGEND_LETTERS // (max(map(len, names)) + 8)))
+    above = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"}
+    return {"showlegend": True, "legend": above, "margin": {"l": 64, "r": 24, "t": 48 + 20 * lines, "b": 52}}
 
 
 def _line_at_seam() -> dict[str, Any]:

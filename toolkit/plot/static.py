@@ -24,6 +24,7 @@ from toolkit.plot.static_traces import DRAW, draw_colour_bar, handle
 
 DEFAULT_SIZE = (800, 450)
 SIDE_MARGIN = 176
+LEGEND_LETTERS = 110
 FONT = "DejaVu Sans"
 
 
@@ -93,10 +94,11 @@ def _encode(canvas: Figure) -> bytes:
 
 def _frame(canvas: Figure, figure: go.Figure, width: float, height: float) -> Axes:
     """The axes inside the figure's margins, with room for a legend or a colour bar on the right."""
-    margin = figure.layout.margin
+    layout, margin = figure.layout, figure.layout.margin
     left, top, bottom = (margin[side] if margin[side] is not None else 60 for side in "ltb")
     right = margin.r if margin.r is not None else 20
-    if _has_legend(figure) or any(t.type == "scatter" and t.marker.showscale for t in figure.data):
+    beside = _has_legend(figure) and layout.legend.orientation != "h"
+    if beside or any(t.type == "scatter" and t.marker.showscale for t in figure.data):
         right = max(right, SIDE_MARGIN)
     box = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
     axes = canvas.add_axes(box, facecolor="none")
@@ -224,10 +226,14 @@ def _listed(figure: go.Figure) -> Iterator[Any]:
 def _legend(place: Place, figure: go.Figure) -> None:
     if not _has_legend(figure):
         return
+    handles = [handle(trace) for trace in _listed(figure)]
+    longest = max(len(str(one.get_label())) for one in handles)
+    above = figure.layout.legend.orientation == "h"
     place.axes.legend(
-        handles=[handle(trace) for trace in _listed(figure)],
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
+        handles=handles,
+        loc="lower left" if above else "upper left",
+        bbox_to_anchor=(0.0, 1.0) if above else (1.01, 1.0),
+        ncols=max(1, LEGEND_LETTERS // (longest + 8)) if above else 1,
         borderaxespad=0,
         frameon=False,
         labelcolor=rgba(place.ink),

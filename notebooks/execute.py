@@ -1,0 +1,32 @@
+"""Run a notebook headless, save it as HTML, and print what its last cell printed: ``make demo``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+
+
+def main(path: Path, folder: Path) -> None:
+    """Execute the notebook at ``path`` and write its HTML into ``folder``."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    )
+    client.store_widget_state = False
+    begin = time.monotonic()
+    client.execute()
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / f"{path.stem}.html"
+    page.write_text(HTMLExporter().from_notebook_node(notebook)[0])
+    last = next(cell for cell in reversed(notebook.cells) if cell.cell_type == "code")
+    print("".join(output.get("text", "") for output in last.outputs), end="")
+    print(f"{path.name} ran in {time.monotonic() - begin:.0f} s; open {page}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path("build"))
