@@ -91,6 +91,6 @@ def test_hashes_are_of_values_not_of_strides():
 
 
 def test_a_run_says_itself_in_a_line(run):
-    assert repr(run).startswith("Run(1x3x26x34 by 6 tiles over 2 ranks in ")
-    assert run.summary()["tiles"].sum() == 6
+    assert repr(run).startswith("Run(1x3x26x34 by 9 tiles over 2 ranks in ")
+    assert run.summary()["tiles"].sum() == 9
     assert run.busy.index.tolist() == [0, 1]

@@ -28,7 +28,7 @@ class RankCost:
         sent: cells that it sends: edges to the ranks of later tiles, and its part of the result to the root.
         received: cells that it receives.
         kept: finished cells that it holds until they are sent (the root: until the end).
-        edges: edge cells that it may hold at one time.
+        edges: most edge cells that it may have to hold at one time.
         largest: cells of its largest tile.
     """
 
@@ -118,30 +118,42 @@ class TilePlan:
     @cached_property
     def costs(self) -> tuple[RankCost, ...]:
         """What the plan asks of each rank."""
-        owners = self.assignment.owners
-        tiles, work, sent, received, kept, waiting, largest = ([0] * self.ranks for _ in range(7))
-        shared = self.finish == "shares"
-        rows: dict[tuple[int, int], int] = {}
+        owners, shared = self.assignment.owners, self.finish == "shares"
+        tiles, work, sent, received, kept, largest = ([0] * self.ranks for _ in range(6))
         for tile, rank in zip(self.grid.tiles, owners, strict=True):
             part = tile.share_cells if shared else tile.cells
             tiles[rank] += 1
             work[rank] += tile.cells
             kept[rank] += part
             largest[rank] = max(largest[rank], tile.cells)
-            # A tile's last rows and columns wait for the tiles after it: one row of the grid at a time.
-            row = (rank, tile.position[0])
-            rows[row] = rows.get(row, 0) + tile.cells - tile.share_cells
-            waiting[rank] = max(waiting[rank], rows[row])
             if rank != self.root:
                 sent[rank] += part
                 received[self.root] += part
         for edge in self.edges:
             sent[owners[edge.source]] += edge.cells
             received[owners[edge.target]] += edge.cells
-        return tuple(
-            RankCost(rank, *values)
-            for rank, values in enumerate(zip(tiles, work, sent, received, kept, waiting, largest, strict=True))
-        )
+        columns = zip(tiles, work, sent, received, kept, self._edges_held(), largest, strict=True)
+        return tuple(RankCost(rank, *values) for rank, values in enumerate(columns))
+
+    def _edges_held(self) -> list[int]:
+        """Most edge cells on each rank at one time.
+
+        Edges between a rank's own tiles wait for one row of the grid at most. Those between ranks wait for as long as
+        one rank is ahead of another, so all of them count.
+        """
+        held, rows = [0] * self.ranks, dict[tuple[int, int], int]()
+        if self.finish == "tiles":
+            return held
+        owners, grid_tiles = self.assignment.owners, self.grid.tiles
+        for tile in grid_tiles:
+            row = owners[tile.index], tile.position[0]
+            rows[row] = rows.get(row, 0) + tile.cells - tile.share_cells
+        for (rank, _), cells in rows.items():
+            held[rank] = max(held[rank], cells)
+        for edge in self.edges:
+            held[owners[edge.source]] += edge.cells
+            held[owners[edge.target]] += edge.cells
+        return held
 
     def bytes_moved(self, cell_bytes: int) -> int:
         """Bytes sent between ranks in all.
@@ -152,7 +164,7 @@ class TilePlan:
         return self.moved * cell_bytes
 
     def peaks(self, cell_bytes: int, working_bytes: int = 0) -> tuple[int, ...]:
-        """The bytes that each rank will hold at its worst moment, weights and latent apart.
+        """The most bytes that each rank may hold at one time, weights and latent apart.
 
         The root: the output, the edges that wait, and either one tile's working memory or the receives in flight. The
         others: their finished shares, the edges that wait, and one tile's working memory.
@@ -171,11 +183,13 @@ class TilePlan:
         largest = max(cost.largest for cost in self.costs)
         peaks = []
         for cost in self.costs:
-            working = cost.largest * working_bytes
+            # A blend works on copies of one share and of one edge.
+            working = max(cost.largest * working_bytes, 2 * cost.largest * cell_bytes)
             held = cost.kept + cost.edges
             if cost.rank == self.root:
                 in_flight = min(RECEIVES_IN_FLIGHT, len(self.grid) - cost.tiles) * largest * cell_bytes
-                working, held = max(working, in_flight), whole + cost.edges
+                working = max(working, in_flight)
+                held = whole + (cost.edges if self.finish == "shares" else cost.kept)
             peaks.append(held * cell_bytes + working)
         return tuple(peaks)
 
