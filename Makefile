@@ -28,8 +28,8 @@ unit: $(VENV)/.test  ## doctests, unit tests, tests with real processes
 	$(BIN)/python -m pytest -q
 
 notebooks: $(VENV)/.test
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -p no:doctest -o addopts= --nbval --nbval-current-env \
-		--nbval-sanitize-with tests/nbval.cfg --nbval-cell-timeout 300 notebooks
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -o addopts= --nbval --nbval-current-env \
+		--nbval-cell-timeout 300 notebooks/*.ipynb
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m toolkit bench tiles

@@ -35,7 +35,7 @@ def test_a_program_whose_peak_is_known():
     assert curve.peak == 12 * MEGA
     assert curve.bytes[-1] == 0
     assert curve.times == sorted(curve.times)
-    assert 0 <= curve.times[0]
+    assert curve.times[0] >= 0
     assert curve.times[-1] < 5
 
 

@@ -60,7 +60,9 @@ class Member:
         """The group's key-value store; None where this process runs alone."""
         if self.size == 1:
             return None
-        return dist.distributed_c10d._get_process_group_store(self.group or dist.group.WORLD)
+        group = self.group or dist.group.WORLD
+        assert group is not None
+        return dist.distributed_c10d._get_process_group_store(group)
 
 
 def _started(work: Work | None) -> Work:

@@ -28,7 +28,8 @@ _RULES = """
 .tk-view table th,.tk-view table td{padding:2px 8px;text-align:right;border:0;border-bottom:1px solid var(--tk-line)}
 .tk-view table th{color:var(--tk-soft);font-weight:500;vertical-align:bottom}
 .tk-view table .tk-word{text-align:left;white-space:normal}
-.tk-view .tk-chip{display:inline-block;min-width:1.3em;padding:0 4px;border-radius:3px;text-align:center;font-weight:600}
+.tk-view .tk-chip{display:inline-block;min-width:1.3em;padding:0 4px;border-radius:3px}
+.tk-view .tk-chip{text-align:center;font-weight:600}
 .tk-view .tk-bar{background:linear-gradient(90deg,var(--tk-tile) var(--tk-part),transparent 0)}
 .tk-view .tk-label{fill:var(--tk-ink)}.tk-view .tk-name{font-weight:600}.tk-view .tk-tile{fill:var(--tk-tile)}
 .tk-view .tk-over{pointer-events:none;fill:none}.tk-view .tk-cut{stroke:var(--tk-paper);stroke-width:2}

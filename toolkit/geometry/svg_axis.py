@@ -98,4 +98,4 @@ def margin(axis: Axis) -> int:
         >>> margin(Axis.first(9, "h", (Span(0, 128),)))
         42
     """
-    return 24 + 6 * len(str(axis.end)) if axis.name else 2
+    return 24 + 6 * len(str(axis.end)) if axis.name else 8

@@ -48,7 +48,7 @@ class Panel:
             colour = "" if owners is None else rank_colour(number)
             x, y, width, height = core = self._pixels(self.down.cores[i], self.across.cores[j])
             tiles[colour].append(path(rect(*core), self._title(index, i, j) if titles else ""))
-            size = min(13, height * 9 // 10, int(width / (0.62 * len(str(number)))))
+            size = min(13, height * 3 // 4, int(width / (0.68 * len(str(number)) + 0.4)))
             if size >= SMALLEST:
                 label = text(x + width / 2, round(y + height / 2 + size * 0.35, 1), number)
                 numbers[colour, size].append(label)

@@ -26,7 +26,7 @@ def draw_strip(owners: Sequence[int], summary: str) -> Picture:
     for index, rank in enumerate(owners[:shown]):
         line, place = divmod(index, PER_LINE)
         x, y, colour = _LEFT + place * _SIDE, line * (_SIDE + 4), rank_colour(rank)
-        size = min(13, int(_SIDE / (0.62 * len(str(rank)))))
+        size = min(13, int(_SIDE / (0.68 * len(str(rank)) + 0.4)))
         tiles[colour].append(path(rect(x, y, _SIDE - 1, _SIDE)))
         numbers[colour, size].append(text(x + (_SIDE - 1) / 2, round(y + _SIDE / 2 + size * 0.35, 1), rank))
     lines = -(-shown // PER_LINE)

@@ -53,7 +53,7 @@ def assignment_view(owners: Sequence[int], counts: Sequence[int], facts: str) ->
         counts: tiles of each rank.
         facts: what else to say, in one sentence.
     """
-    tiles = defaultdict(list)
+    tiles: defaultdict[int, list[int]] = defaultdict(list)
     for index, rank in enumerate(owners):
         if len(tiles[rank]) <= MOST_INDICES:
             tiles[rank].append(index)

@@ -50,20 +50,20 @@ def _events(trace: pd.DataFrame, memory: pd.DataFrame) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = [
         {"ph": "M", "name": "process_name", "pid": rank, "args": {"name": f"rank {rank}"}} for rank in ranks
     ]
-    for row in trace.itertuples():
+    for row in trace.to_dict(orient="records"):
         events.append(
             {
                 "ph": "X",
-                "name": f"{row.kind} {row.label}".strip(),
-                "cat": row.kind,
-                "pid": row.rank,
+                "name": f"{row['kind']} {row['label']}".strip(),
+                "cat": row["kind"],
+                "pid": row["rank"],
                 "tid": 0,
-                "ts": row.start * 1e6,
-                "dur": (row.end - row.start) * 1e6,
-                "args": {"bytes": row.bytes},
+                "ts": row["start"] * 1e6,
+                "dur": (row["end"] - row["start"]) * 1e6,
+                "args": {"bytes": row["bytes"]},
             }
         )
-    for point in memory.itertuples():
-        args = {"bytes": point.bytes}
-        events.append({"ph": "C", "name": "allocated", "pid": point.rank, "ts": point.time * 1e6, "args": args})
+    for point in memory.to_dict(orient="records"):
+        value = {"bytes": point["bytes"]}
+        events.append({"ph": "C", "name": "allocated", "pid": point["rank"], "ts": point["time"] * 1e6, "args": value})
     return events

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,13 +84,15 @@ def _allocations() -> Iterator[list[tuple[int, int]]]:
     activities = {ProfilerActivity.CPU}
     with _quiet_stderr():
         autograd._prepare_profiler(config, activities)
-        autograd._enable_profiler(config, activities, {RecordScope.USER_SCOPE})
+        # The stubs lack the third parameter, the scopes of which operations are recorded.
+        autograd._enable_profiler(config, activities, {RecordScope.USER_SCOPE})  # type: ignore[call-arg]
     try:
         yield events
     finally:
         with _quiet_stderr():
             result = autograd._disable_profiler()
-        events += [(e.start_ns(), e.nbytes()) for e in result.events() if e.name() == "[memory]"]
+        recorded: list[Any] = result.events()
+        events += [(e.start_ns(), e.nbytes()) for e in recorded if e.name() == "[memory]"]
 
 
 def frame(curves: list[MemoryCurve]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -20,14 +21,14 @@ from diffusers import AutoencoderKL, AutoencoderKLWan
 from einops import rearrange
 from torch import Tensor, nn
 
+from toolkit.models.demo.checkpoints import WEIGHTS, save
 from toolkit.models.demo.flat import flat
 from toolkit.models.demo.pictures import HELD_OUT, image
 from toolkit.models.demo.start import start
 from toolkit.models.demo.train_data import Photographs
 from toolkit.models.demo.videos import VIDEOS, video
-from toolkit.models.demo.checkpoints import WEIGHTS, save
 
-Model = AutoencoderKL | AutoencoderKLWan
+Model: TypeAlias = AutoencoderKL | AutoencoderKLWan
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,7 @@ def quiet(vae: Model) -> Model:
 RECIPES = {
     "image": Recipe(new_image_vae, "image_vae", None, batch=8, side=96, steps=1800, rate=1.5e-3),
     "video-space": Recipe(new_video_vae, "video_vae", 1, batch=8, side=64, steps=6000, rate=1.5e-3),
-    "video-time": Recipe(
-        new_video_vae, "video_vae", 9, batch=3, side=80, steps=2400, rate=7e-4, after="video-space"
-    ),
+    "video-time": Recipe(new_video_vae, "video_vae", 9, batch=3, side=80, steps=2400, rate=7e-4, after="video-space"),
 }
 
 

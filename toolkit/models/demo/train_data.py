@@ -2,6 +2,7 @@
 
 import torch
 from einops import rearrange
+from sklearn.datasets import load_sample_images
 from torch import Generator, Tensor
 
 from toolkit.models.demo.pictures import TRAINING, from_uint8, image, resize
@@ -25,7 +26,7 @@ class Photographs:
         for picture in [*(image(name)[0] for name in TRAINING), *_sklearn_photographs()]:
             grey = bool((picture[0] == picture[1]).all())
             for scale in SCALES:
-                size = tuple(round(side * scale) for side in picture.shape[1:])
+                size = (round(picture.shape[1] * scale), round(picture.shape[2] * scale))
                 if min(size) >= smallest:
                     self.pictures.append(resize(picture[None], size)[0] if scale < 1 else picture)
                     # Large pictures have more to show; grey ones have no colour to teach.
@@ -92,8 +93,4 @@ def _uniform(generator: Generator, low: float = 0.0, high: float = 1.0) -> float
 
 
 def _sklearn_photographs() -> list[Tensor]:
-    # Only training needs scikit-learn, for two photographs.
-    from sklearn.datasets import load_sample_images
-
     return [from_uint8(pixels) for pixels in load_sample_images().images]
-

@@ -136,7 +136,7 @@ def shoot(picture: Tensor, camera: Camera, frames: int, size: tuple[int, int], p
     if scale < 1:
         smaller = (max(8, round(picture.shape[1] * scale)), max(8, round(picture.shape[2] * scale)))
         picture = resize(picture[None], smaller)[0]
-    grid = camera.grid(tuple(picture.shape[1:]), frames, size)
+    grid = camera.grid((picture.shape[1], picture.shape[2]), frames, size)
     layers = picture.expand(frames, *picture.shape)
     return F.grid_sample(layers, grid, mode="bicubic", padding_mode=padding, align_corners=False)
 
