@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -165,6 +167,29 @@ def test_cancelling_a_job(three):
     assert within(5, begin)
     assert gone(pids)
     assert usable(three)
+
+
+def test_closing_ends_a_job():
+    vae, latent = tiny.wan21(), tiny.latent("wan21", 30, 30, frames=9)
+    grid = tk.diffusers_grid(vae, latent.shape)
+    plan = tk.TilePlan(grid, tk.Blend.diffusers(), tk.Assignment.balanced(grid, 2))
+    with tk.Cluster(ranks=2, device="cpu", start="forkserver") as cluster:
+        cluster.run(os.getpid)
+        pids = cluster.pids
+        job = cluster.decode(vae, latent, plan, block=False, progress=False)
+        time.sleep(0.5)
+    assert gone(pids)
+    with pytest.raises(tk.RunCancelled):
+        job.result(timeout=5)
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import toolkit as tk\ntk.Cluster(ranks=1, device='cpu').run(print)\n")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "rank 0 died: its process exited with code 1" in done.stderr
+    assert 'use a cluster under `if __name__ == "__main__":`' in done.stderr
 
 
 def test_spmd_all_ranks_raise_with_the_first_reason(three):

@@ -78,6 +78,7 @@ class Cluster:
         self._start = start
         self._calls = Calls(self._setup, start)
         self._busy = threading.Lock()
+        self._closing = threading.Event()
 
     @property
     def ranks(self) -> int:
@@ -162,11 +163,14 @@ class Cluster:
             with self._exclusive(), deferred() as interrupts:
                 events: list[Event] = []
 
+                def given_up() -> bool:
+                    return cancelled() or self._closing.is_set()
+
                 def note(event: Event) -> None:
                     events.append(event)
                     shown.update(event)
 
-                listener = Listener(note, timeout=timeout, cancelled=cancelled, interrupts=interrupts)
+                listener = Listener(note, timeout=timeout, cancelled=given_up, interrupts=interrupts)
                 try:
                     run = self._decode(vae, latent, plan, memory, listener, events, ratio)
                 except RunError as error:
@@ -253,9 +257,12 @@ class Cluster:
             self._busy.release()
 
     def close(self) -> None:
-        """End the workers. The cluster can be used again: it starts new ones."""
+        """End the workers, and a job that is still running. The cluster can be used again: it starts new ones."""
         with deferred():
-            self._calls.close()
+            self._closing.set()
+            with self._busy:
+                self._closing.clear()
+                self._calls.close()
 
     def __enter__(self) -> Self:
         return self

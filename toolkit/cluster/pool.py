@@ -17,7 +17,7 @@ from toolkit.cluster import faults
 from toolkit.cluster.interrupts import Interrupts
 from toolkit.cluster.worker import Setup, main
 from toolkit.distributed.group import host_store
-from toolkit.errors import RunCancelled, RunError, RunTimeout
+from toolkit.errors import RankDied, RunCancelled, RunError, RunTimeout
 
 GRACE = 1.0
 """Seconds that other ranks are given to tell their side after the first fault."""
@@ -83,7 +83,14 @@ class Pool:
             self._pipes.append(mine)
             process.start()
             theirs.close()
-        self.listen(range(self.setup.size), "up", listener)
+        try:
+            self.listen(range(self.setup.size), "up", listener)
+        except RankDied as error:
+            error.add_note(
+                "It ended before it was up. Spawned processes import the script that starts them: in a script, use a "
+                'cluster under `if __name__ == "__main__":`.'
+            )
+            raise
 
     def send(self, ranks: Iterable[int], *message: Any) -> None:
         """Send a message to some ranks. One whose process has ended is found out while listening."""

@@ -57,8 +57,8 @@ class Assignment:
         """
         _check_ranks(ranks)
         costs = [float((cost or tile_cells)(tile)) for tile in grid.tiles]
-        if not all(value >= 0 for value in costs):
-            raise PlanError(f"cost gave {min(costs)}: costs must be numbers of at least 0.")
+        if wrong := [value for value in costs if not value >= 0]:
+            raise PlanError(f"cost gave {wrong[0]}: costs must be numbers of at least 0.")
         load = [(0.0, 0, rank) for rank in range(ranks)]
         heapify(load)
         owners = [0] * len(grid)
@@ -110,8 +110,8 @@ class Assignment:
         return f"Assignment({len(self.owners)} tiles over {self.ranks} ranks: {_short(self.counts)})"
 
     def _repr_html_(self) -> str:
-        facts = f"{len(self.owners)} tiles over {self.ranks} ranks, {len(self.idle)} of them idle"
-        return assignment_view(self.owners, self.counts, facts)
+        idle = f", {len(self.idle)} of them idle" if self.idle else ""
+        return assignment_view(self.owners, self.counts, f"{len(self.owners)} tiles over {self.ranks} ranks{idle}")
 
 
 def _short(values: Iterable[int], limit: int = 12) -> str:

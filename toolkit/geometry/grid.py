@@ -144,6 +144,8 @@ class TileGrid:
         other: PerAxis,
         name: str,
     ) -> TileGrid:
+        if not isinstance(extent, Mapping):
+            raise PlanError(f"extent={extent!r}: must be a dict of axis names and sizes, as {{'h': 60, 'w': 104}}.")
         axes = tuple(extent)
         tiles, others = _per_axis("tile", tile, axes), _per_axis(name, other, axes)
         return cls(axes, tuple(lay(extent[a], tiles[a], others[a]) for a in axes))
@@ -206,6 +208,8 @@ class TileGrid:
         """
         index = 0
         for place, count in zip(position, self.shape, strict=True):
+            if not 0 <= place < count:
+                raise PlanError(f"position={position}: must lie inside the grid's shape {self.shape}.")
             index = index * count + place
         return index
 
@@ -224,7 +228,7 @@ def _describe(axis: str, row: tuple[Span, ...]) -> str:
 
 
 def _per_axis(name: str, value: PerAxis, axes: tuple[str, ...]) -> dict[str, int]:
-    if isinstance(value, int):
+    if not isinstance(value, Mapping):
         return dict.fromkeys(axes, value)
     missing = [axis for axis in axes if axis not in value]
     unknown = [axis for axis in value if axis not in axes]

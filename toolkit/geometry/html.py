@@ -27,10 +27,10 @@ _RULES = """
 .tk-view table tr{background:none}.tk-view table tr:hover{background:none}
 .tk-view table th,.tk-view table td{padding:2px 8px;text-align:right;border:0;border-bottom:1px solid var(--tk-line)}
 .tk-view table th{color:var(--tk-soft);font-weight:500;vertical-align:bottom}
-.tk-view table .tk-word{text-align:left;white-space:normal}
+.tk-view table .tk-word{text-align:left;white-space:pre-line}
 .tk-view .tk-chip{display:inline-block;min-width:1.3em;padding:0 4px;border-radius:3px}
 .tk-view .tk-chip{text-align:center;font-weight:600}
-.tk-view .tk-bar{background:linear-gradient(90deg,var(--tk-tile) var(--tk-part),transparent 0)}
+.tk-view .tk-bar{min-width:5em;background:linear-gradient(90deg,var(--tk-tile) var(--tk-part),transparent 0)}
 .tk-view .tk-label{fill:var(--tk-ink)}.tk-view .tk-name{font-weight:600}.tk-view .tk-tile{fill:var(--tk-tile)}
 .tk-view .tk-over{pointer-events:none;fill:none}.tk-view .tk-cut{stroke:var(--tk-paper);stroke-width:2}
 .tk-view .tk-torn{stroke:var(--tk-ink);stroke-width:2;stroke-dasharray:2 3}
@@ -56,16 +56,22 @@ def view(title: str, facts: str, table: str, picture: Picture) -> str:
     )
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[str] = ()) -> str:
     """A table of cells that are HTML already: see :func:`cell`, :func:`word` and :func:`bar`.
+
+    Args:
+        head: names of the columns; none for a table without a head.
+        rows: the cells.
+        words: names of the columns that hold words.
 
     Example:
         >>> table(["rank"], [[cell(3)]])
         '<table><thead><tr><th>rank</th></tr></thead><tbody><tr><td>3</td></tr></tbody></table>'
     """
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    names = (f'<th class="tk-word">{escape(n)}</th>' if n in words else f"<th>{escape(n)}</th>" for n in head)
+    top = f"<thead><tr>{''.join(names)}</tr></thead>" if head else ""
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<table>{top}<tbody>{body}</tbody></table>"
 
 
 def cell(content: object) -> str:

@@ -199,5 +199,8 @@ class TilePlan:
 
     def _repr_html_(self) -> str:
         ledger = [(cost.tiles, cost.work, cost.sent, cost.received) for cost in self.costs]
-        facts = f"{repr(self)[9:-1]}, finished in {self.finish}, output on rank {self.root}"
+        facts = (
+            f"{len(self.grid)} tiles over {self.ranks} ranks; {self.blend}, finished in {self.finish}; "
+            f"{self.grid.redundancy:.2f}x the work, imbalance {self.imbalance:.2f}; output on rank {self.root}"
+        )
         return plan_view(self.grid.axes, self.grid.rows, self.assignment.owners, ledger, facts, root=self.root)

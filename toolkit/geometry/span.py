@@ -79,8 +79,9 @@ def cover_axis(extent: int, tile: int, overlap: int) -> tuple[Span, ...]:
         >>> cover_axis(20, tile=32, overlap=8)
         (0:20,)
     """
-    _check(extent, tile)
-    if not 0 <= overlap < tile:
+    _check(1, extent=extent, tile=tile)
+    _check(0, overlap=overlap)
+    if overlap >= tile:
         raise PlanError(f"overlap={overlap} with tile={tile}: overlap must satisfy 0 <= overlap < tile.")
     if extent <= tile:
         return (Span(0, extent),)
@@ -102,8 +103,8 @@ def strided_axis(extent: int, tile: int, stride: int) -> tuple[Span, ...]:
         >>> strided_axis(50, tile=32, stride=24)  # the last tile lies wholly inside its neighbour
         (0:32, 24:50, 48:50)
     """
-    _check(extent, tile)
-    if not 1 <= stride <= tile:
+    _check(1, extent=extent, tile=tile, stride=stride)
+    if stride > tile:
         raise PlanError(f"stride={stride} with tile={tile}: stride must satisfy 1 <= stride <= tile.")
     return tuple(Span(start, min(start + tile, extent)) for start in range(0, extent, stride))
 
@@ -133,7 +134,7 @@ def shares(spans: tuple[Span, ...]) -> tuple[Span, ...]:
     return tuple(Span(a, b) for a, b in itertools.pairwise(cuts))
 
 
-def _check(extent: int, tile: int) -> None:
-    for name, value in (("extent", extent), ("tile", tile)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise PlanError(f"{name}={value!r}: must be an int of at least 1.")
+def _check(least: int, **sizes: int) -> None:
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise PlanError(f"{name}={value!r}: must be an int of at least {least}.")

@@ -46,11 +46,13 @@ def draw_blend(ramp: str, merge: str, summary: str) -> Picture:
     right, bottom = _LEFT + cells * _STEP, _TOP + _HIGH
     parts.append(path(f"M{_LEFT} {_TOP}v{_HIGH}h{cells * _STEP}", class_="tk-axis"))
     words = [text(_LEFT - 6, y, label, text_anchor="end") for y, label in ((_TOP + 4, "1"), (bottom + 4, "0"))]
-    words += [text(_LEFT, _TOP - 9, "earlier tile"), text(right, _TOP - 9, "later tile", text_anchor="end")]
+    words += [text(_LEFT + 10, _TOP - 9, "earlier tile"), text(right - 10, _TOP - 9, "later tile", text_anchor="end")]
     words += [text(start + width / 2, bottom + 15, f"an overlap of {SIZE} cells", text_anchor="middle")]
     words += [
         text(12, _TOP + _HIGH / 2 + 4, "weight", transform=f"rotate(-90 12 {_TOP + _HIGH / 2:g})", text_anchor="middle")
     ]
+    for number, x in enumerate((_LEFT + 3, right - 3)):
+        parts.append(path(f"M{x} {_TOP - 13}h0", class_="tk-dots", stroke=rank_colour(number)))
     parts.append(group(words, class_="tk-label"))
     return Picture(svg(right + 8, bottom + 22, summary, parts))
 

@@ -19,8 +19,11 @@ MOST_PANELS = 4
 MOST_TITLES = 120
 """Tiles up to which each says its spans when the pointer rests on it."""
 
-ROOM, PANEL_ROOM, STRIP, LEAST = 400, 196, 40, 18
-"""Pixels: the longest side of a lone panel, and of one of several; the height of a strip; the least for a tile."""
+ROOM, PANEL_ROOM, STRIP = 400, 196, 40
+"""Pixels: the longest side of a lone panel, and of one of several; the height of a strip."""
+
+LEAST, MOST = 18, 110
+"""Pixels along an axis for each of its tiles."""
 
 _FLAT = (Span(0, 1),)
 
@@ -59,7 +62,7 @@ def draw_grid(
         width = panels[1].left + across.length + 10
     if outlined:
         parts.append(_legend(panels[0].middle[0], margin(down), height + 14))
-        width, height = max(width, 260), height + 20
+        width, height = max(width, margin(down) + 240), height + 20
     return Picture(svg(width, height, summary, parts), tuple(_notes((down, across), slow, names[0])))
 
 
@@ -67,7 +70,7 @@ def _lay_out(names: Sequence[str], rows: Sequence[Row], several: bool) -> tuple[
     """The plane's two axes, to one scale unless that leaves too little to a tile."""
     most, room = (MOST_TILES // 2, PANEL_ROOM) if several else (MOST_TILES, ROOM)
     axes = [Axis.first(most, name, row) for name, row in zip(names, rows, strict=True)]
-    scale = min(room / axis.end for axis in axes if axis.name)
+    scale = min(min(room, MOST * len(axis.spans)) / axis.end for axis in axes if axis.name)
     wanted = (max(round(axis.end * scale), LEAST * len(axis.spans)) if axis.name else STRIP for axis in axes)
     down, across = (replace(axis, length=min(room, length)) for axis, length in zip(axes, wanted, strict=True))
     return down, across

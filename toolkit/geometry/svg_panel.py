@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from statistics import median_low
 
 from toolkit.geometry.palette import rank_colour, text_on
 from toolkit.geometry.span import Span
@@ -43,12 +44,14 @@ class Panel:
             titles: whether each tile says its spans when the pointer rests on it.
         """
         tiles, numbers = defaultdict(list), defaultdict(list)
+        widest = self._digits(owners)
+        usual = median_low(_font_size(*self._core(i, j)[2:], widest) for _, i, j in self._places())
         for index, i, j in self._places():
             number = index if owners is None else owners[index]
             colour = "" if owners is None else rank_colour(number)
-            x, y, width, height = core = self._pixels(self.down.cores[i], self.across.cores[j])
+            x, y, width, height = core = self._core(i, j)
             tiles[colour].append(path(rect(*core), self._title(index, i, j) if titles else ""))
-            size = min(13, height * 3 // 4, int(width / (0.68 * len(str(number)) + 0.4)))
+            size = min(usual, _font_size(width, height, len(str(number))))
             if size >= SMALLEST:
                 label = text(x + width / 2, round(y + height / 2 + size * 0.35, 1), number)
                 numbers[colour, size].append(label)
@@ -74,6 +77,14 @@ class Panel:
         (y, height), (x, width) = self.down.pixels(down), self.across.pixels(across)
         return self.left + x, self.top + y, width, height
 
+    def _core(self, i: int, j: int) -> tuple[int, int, int, int]:
+        return self._pixels(self.down.cores[i], self.across.cores[j])
+
+    def _digits(self, owners: Sequence[int] | None) -> int:
+        """Length of the longest number in the panel."""
+        indices = (index for index, *_ in self._places())
+        return max(len(str(index if owners is None else owners[index])) for index in indices)
+
     def _title(self, index: int, i: int, j: int) -> str:
         spans = ((axis.name, axis.spans[place]) for axis, place in ((self.down, i), (self.across, j)))
         return f"tile {index}: " + ", ".join(f"{name} {span}" for name, span in spans if name)
@@ -82,9 +93,10 @@ class Panel:
         """Lines between cores; dashes where the drawing ends before the grid does."""
         rows = [f"M{self.left} {self.top + y}h{self.across.length}" for y in [*self.down.cuts(), self.down.length]]
         columns = [f"M{self.left + x} {self.top}v{self.down.length}" for x in [*self.across.cuts(), self.across.length]]
-        yield path("".join(rows[:-1] + columns[:-1]), class_="tk-cut")
-        torn = ((rows, self.down), (columns, self.across))
-        yield path("".join(lines[-1] for lines, axis in torn if axis.end < axis.extent), class_="tk-torn")
+        torn = [ends[-1] for ends, axis in ((rows, self.down), (columns, self.across)) if axis.end < axis.extent]
+        for lines, name in ((rows[:-1] + columns[:-1], "tk-cut"), (torn, "tk-torn")):
+            if lines:
+                yield path("".join(lines), class_=name)
 
     def _hatched(self) -> Iterator[str]:
         down, across = Span(0, self.down.end), Span(0, self.across.end)
@@ -97,6 +109,11 @@ class Panel:
         box = rect(*self._pixels(self.down.spans[i], self.across.spans[j]))
         yield path(box, class_="tk-halo")
         yield path(box, class_="tk-box")
+
+
+def _font_size(width: int, height: int, digits: int) -> int:
+    """The largest font size, up to 13, at which a number fits."""
+    return min(13, height * 3 // 4, int(width / (0.68 * digits + 0.4)))
 
 
 def _fill(colour: str) -> dict[str, str]:

@@ -26,7 +26,11 @@ _MERGES = {
     "cascade": "Each tile is blended in place into its upper, then its left neighbour, which are blended already: "
     "the order of tiles is part of the result.",
 }
-_CORNERS = {"window": ".25 .25 | .25 .25", "crop": "0 0 | 0 1", "cascade": ".375 .125 | .25 .25"}
+_CORNERS = {
+    "window": "one quarter of each",
+    "crop": "one tile alone",
+    "cascade": "3/8 upper left\n1/8 upper right\n1/4 lower left\n1/4 lower right",
+}
 
 
 def grid_view(axes: tuple[str, ...], rows: _Rows, facts: str) -> str:
@@ -42,7 +46,8 @@ def grid_view(axes: tuple[str, ...], rows: _Rows, facts: str) -> str:
         sizes, overlaps = _range(map(len, row)), _range(len(a & b) for a, b in pairwise(row))
         lines.append([word(axis), cell(row[-1].stop), cell(len(row)), cell(sizes), cell(overlaps)])
     picture = draw_grid(axes, rows, summary=f"Tiles of {_extents(axes, rows)}, by index: {facts}")
-    return view("TileGrid", facts, table(["axis", "extent", "tiles", "tile", "overlap"], lines), picture)
+    head = ["axis", "extent", "tiles", "tile", "overlap"]
+    return view("TileGrid", facts, table(head, lines, words=["axis"]), picture)
 
 
 def assignment_view(owners: Sequence[int], counts: Sequence[int], facts: str) -> str:
@@ -61,22 +66,18 @@ def assignment_view(owners: Sequence[int], counts: Sequence[int], facts: str) ->
         [chip(rank), bar(count, max(counts)), cell(_percent(count, len(owners))), word(_some(tiles[rank]) or "idle")]
         for rank, count in enumerate(counts[:MOST_ROWS])
     ]
-    if len(counts) > MOST_ROWS:
-        rest = counts[MOST_ROWS:]
-        lines.append([cell("..."), cell(sum(rest)), cell(_percent(sum(rest), len(owners))), word(_others(rest))])
+    if rest := counts[MOST_ROWS:]:
+        share = _percent(sum(rest), len(owners))
+        lines.append([cell(f"{len(rest)} more"), cell(sum(rest)), cell(share), word(_idle(rest))])
     picture = draw_strip(owners, f"The rank of each tile, in order: {facts}")
-    return view("Assignment", facts, table(["rank", "tiles", "share", "which"], lines), picture)
+    return view("Assignment", facts, table(["rank", "tiles", "share", "which"], lines, words=["which"]), picture)
 
 
 def blend_view(ramp: str, merge: str, facts: str) -> str:
     """What the merge does, beside the weights over one overlap."""
     kind = "crop" if ramp == "crop" else merge
-    corner = word(_CORNERS[kind])
-    lines = [
-        [word("ramp"), word(ramp)],
-        [word("merge"), word(merge)],
-        [word("weights where four tiles meet"), corner],
-    ]
+    rows = {"ramp": ramp, "merge": merge, "in the middle of four tiles": _CORNERS[kind]}
+    lines = [[word(name), word(value)] for name, value in rows.items()]
     picture = draw_blend(ramp, merge, f"Weights of two tiles over their overlap, {ramp} ramp. {_MERGES[kind]}")
     return view(facts, _MERGES[kind], table([], lines), picture)
 
@@ -106,19 +107,18 @@ def plan_view(
         marks = ["root"] * (rank == root) + ["idle"] * (tiles == 0)
         numbers = [cell(tiles), bar(work, busiest), cell(_percent(work, whole)), *map(cell, moved)]
         lines.append([chip(rank), *numbers, word(", ".join(marks))])
-    if len(ledger) > MOST_ROWS:
-        rest = ledger[MOST_ROWS:]
+    if rest := ledger[MOST_ROWS:]:
         tiles, work, *moved = map(sum, zip(*rest, strict=True))
         numbers = [cell(tiles), cell(work), cell(_percent(work, whole)), *map(cell, moved)]
-        lines.append([cell("..."), *numbers, word(_others([tiles for tiles, *_ in rest]))])
+        lines.append([cell(f"{len(rest)} more"), *numbers, word(_idle([tiles for tiles, *_ in rest]))])
     picture = draw_grid(axes, rows, owners, summary=f"Tiles of {_extents(axes, rows)}, by rank: {facts}")
     head = ["rank", "tiles", "cells computed", "share", "sent", "received", ""]
     return view("TilePlan", facts, table(head, lines), picture)
 
 
-def _others(counts: Sequence[int]) -> str:
+def _idle(counts: Sequence[int]) -> str:
     idle = sum(count == 0 for count in counts)
-    return f"{len(counts)} more ranks" + (f", {idle} idle" if idle else "")
+    return f"{idle} idle" if idle else ""
 
 
 def _some(indices: Sequence[int]) -> str:
@@ -135,4 +135,4 @@ def _extents(axes: tuple[str, ...], rows: _Rows) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f} %"
+    return f"{100 * part / whole:.1f} %"
