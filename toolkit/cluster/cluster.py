@@ -27,7 +27,7 @@ from toolkit.measure.record import Record
 from toolkit.measure.run import Run
 from toolkit.measure.trace import Event
 from toolkit.models.adapter import TileDecoder
-from toolkit.numerics.convolution import Convolutions
+from toolkit.numerics.convolution import Convolutions, convolution_kernels
 
 
 class Cluster:
@@ -69,6 +69,7 @@ class Cluster:
         for name, value in (("ranks", ranks), ("threads", threads)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise PlanError(f"{name}={value!r}: must be an int of at least 1.")
+        convolution_kernels(convolutions)  # refuses what it does not know
         first = devices.device_of_rank(0, device)
         if start == "forkserver" and first.type != "cpu":
             raise ToolkitError(f"start='forkserver' with device {first}: a forked process cannot use it; use 'spawn'.")

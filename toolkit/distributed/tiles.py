@@ -6,6 +6,8 @@ nothing.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -132,7 +134,7 @@ def _decode_tiles(
     decoder: TileDecoder, latent: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder
 ) -> Tensor | None:
     """Where three tiles meet: raw tiles travel whole, and the root merges them in row-major order."""
-    me, owners = exchange.member.rank, plan.assignment.owners
+    me = exchange.member.rank
     own: dict[int, Tensor] = {}
     for index in plan.assignment.tiles_of(me):
         tile = plan.grid.tiles[index]
@@ -144,22 +146,23 @@ def _decode_tiles(
     if me != plan.root:
         exchange.flush()
         return None
-    posted: dict[int, Message] = {}
-    remote = [index for index, owner in enumerate(owners) if owner != me]
-
-    def in_order() -> Any:
-        for index in range(len(owners)):
-            for ahead in remote[: RECEIVES_IN_FLIGHT - len(posted)]:
-                shape = decoder.raw_shape(plan.grid.tiles[ahead].box)
-                posted[ahead] = exchange.receive(shape, decoder.dtype, owners[ahead], f"tile {ahead}")
-                remote.remove(ahead)
-            yield own.pop(index) if index in own else exchange.take(posted.pop(index), "receive")
-
-    canvas = decoder.canvas()
+    canvas, raw = decoder.canvas(), _in_order(decoder, plan, exchange, own)
     with trace("blend", "tiles", canvas.nbytes):
         view = decoder.raw_view(canvas)
         if plan.blend.merge == "cascade":
-            cascade_merge(in_order(), plan.grid, decoder.frame, view)
+            cascade_merge(raw, plan.grid, decoder.frame, view)
         else:
-            window_merge(in_order(), plan.grid, decoder.frame, plan.blend.ramp, view)
+            window_merge(raw, plan.grid, decoder.frame, plan.blend.ramp, view)
     return canvas
+
+
+def _in_order(decoder: TileDecoder, plan: TilePlan, exchange: Exchange, own: dict[int, Tensor]) -> Iterator[Tensor]:
+    """All raw tiles, row-major: the root's own, and the others' as they are received, several at a time."""
+    posted: dict[int, Message] = {}
+    remote = deque(tile for tile in plan.grid.tiles if tile.index not in own)
+    for index, _ in enumerate(plan.grid.tiles):
+        while remote and len(posted) < RECEIVES_IN_FLIGHT:
+            tile = remote.popleft()
+            shape, owner = decoder.raw_shape(tile.box), plan.assignment.owners[tile.index]
+            posted[tile.index] = exchange.receive(shape, decoder.dtype, owner, f"tile {tile.index}")
+        yield own.pop(index) if index in own else exchange.take(posted.pop(index), "receive")

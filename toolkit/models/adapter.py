@@ -79,16 +79,13 @@ class TileDecoder:
     def __call__(self, latent: Tensor) -> Tensor:
         """Decode one tile of latent ``b c [t] h w`` to a raw tile: unfinished, patches beside the channels."""
         if self.recipe.tile is None:
-            return self._own(latent)
+            return self.decode_whole(latent)
         slices = latent.split(1) if self.vae.use_slicing and len(latent) > 1 else (latent,)
         raw = [self.recipe.tile(self.vae, one) for one in slices]
         return self._beside(torch.cat(raw) if len(raw) > 1 else raw[0])
 
     def decode_whole(self, latent: Tensor) -> Tensor:
-        """Decode the latent untiled, by the model's own call."""
-        return self._own(latent)
-
-    def _own(self, latent: Tensor) -> Tensor:
+        """Decode a latent untiled, by the model's own call."""
         sample: Tensor = self.vae.decode(latent, return_dict=False)[0]
         return sample
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from toolkit.errors import PlanError
 
 Convolutions = Literal["onednn", "aten"]
 _BOUND = 20480
@@ -42,7 +44,13 @@ class OneDnnConvolutions(TorchFunctionMode):
 
 
 def convolution_kernels(kind: Convolutions) -> AbstractContextManager[Any]:
-    """The context in which fp32 CPU convolutions use the kernels of ``kind``: ``"onednn"``, or ``"aten"``'s choice."""
+    """The context in which fp32 CPU convolutions use the kernels of ``kind``: ``"onednn"``, or ``"aten"``'s choice.
+
+    Raises:
+        PlanError: for another kind.
+    """
+    if kind not in get_args(Convolutions):
+        raise PlanError(f"convolutions={kind!r}: must be one of {', '.join(get_args(Convolutions))}.")
     return OneDnnConvolutions() if kind == "onednn" else nullcontext()
 
 
