@@ -120,12 +120,15 @@ def test_costs_must_be_costs(wrong, said):
     assert "at least 0" in str(error.value)
 
 
-@pytest.mark.parametrize(("owners", "ranks", "said"), [
-    ((), 2, "owners is empty"),
-    ((0, 7), 2, "owners 0..7 must lie in 0..1"),
-    ((-1, 0), 2, "owners -1..0 must lie in 0..1"),
-    ((0, 1), 0, "ranks=0"),
-])
+@pytest.mark.parametrize(
+    ("owners", "ranks", "said"),
+    [
+        ((), 2, "owners is empty"),
+        ((0, 7), 2, "owners 0..7 must lie in 0..1"),
+        ((-1, 0), 2, "owners -1..0 must lie in 0..1"),
+        ((0, 1), 0, "ranks=0"),
+    ],
+)
 def test_owners_must_be_ranks(owners, ranks, said):
     with pytest.raises(PlanError) as error:
         Assignment(owners, ranks)

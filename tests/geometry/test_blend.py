@@ -27,12 +27,15 @@ def test_a_blend_is_a_value_that_prints_as_it_is_made(blend, parts):
         blend.ramp = "crop"  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(("wrong", "said"), [
-    (("cubic",), "ramp='cubic': must be one of linear, cosine, crop"),
-    (("linear", "sum"), "merge='sum': must be one of window, cascade"),
-    (("cosine", "cascade"), "ramp='cosine' with merge='cascade': diffusers' cascade has linear ramps only"),
-    (("crop", "cascade"), "ramp='crop' with merge='cascade'"),
-])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("cubic",), "ramp='cubic': must be one of linear, cosine, crop"),
+        (("linear", "sum"), "merge='sum': must be one of window, cascade"),
+        (("cosine", "cascade"), "ramp='cosine' with merge='cascade': diffusers' cascade has linear ramps only"),
+        (("crop", "cascade"), "ramp='crop' with merge='cascade'"),
+    ],
+)
 def test_a_blend_says_what_is_wrong(wrong, said):
     with pytest.raises(PlanError) as error:
         Blend(*wrong)

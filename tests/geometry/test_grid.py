@@ -52,7 +52,9 @@ def test_tiles_that_only_touch_have_an_empty_seam():
 
 
 def test_axes_may_differ():
-    grid = TileGrid.cover({"t": 21, "h": 60, "w": 104}, tile={"t": 9, "h": 60, "w": 32}, overlap={"t": 2, "h": 0, "w": 8})
+    grid = TileGrid.cover(
+        {"t": 21, "h": 60, "w": 104}, tile={"t": 9, "h": 60, "w": 32}, overlap={"t": 2, "h": 0, "w": 8}
+    )
     assert grid.shape == (3, 1, 4)
     assert [tile.position for tile in grid.tiles] == list(product(range(3), range(1), range(4)))
     assert repr(grid).startswith("TileGrid(t 21 in 3 x 9, h 60 in 1 x 60, w 104 in 4 x 32; 12 tiles")
@@ -118,18 +120,24 @@ def test_a_grid_is_a_value():
         grid.axes = ("h",)  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(("call", "said"), [
-    (dict(extent=SMALL, tile={"h": 32}, overlap=8), "tile={'h': 32} for axes ('h', 'w'): give one int, or exactly one"),
-    (dict(extent=SMALL, tile=32, overlap={"h": 8, "x": 8}), "overlap={'h': 8, 'x': 8} for axes ('h', 'w')"),
-    (dict(extent=SMALL, tile=32, overlap=32), "overlap=32 with tile=32: overlap must satisfy 0 <= overlap < tile"),
-    (dict(extent=SMALL, tile=32.0, overlap=8), "tile=32.0: must be an int of at least 1"),
-    (dict(extent=SMALL, tile=32, overlap=8.5), "overlap=8.5: must be an int of at least 0"),
-    (dict(extent=SMALL, tile=None, overlap=8), "tile=None: must be an int of at least 1"),
-    (dict(extent={"h": 0, "w": 4}, tile=32), "extent=0: must be an int of at least 1"),
-    (dict(extent=(60, 104), tile=32), "extent=(60, 104): must be a dict of axis names and sizes"),
-    (dict(extent={}, tile=32), "axes=(): a grid has 1 to 3 axes"),
-    (dict(extent=dict.fromkeys("abcd", 9), tile=3), "axes=('a', 'b', 'c', 'd'): a grid has 1 to 3 axes"),
-])
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            dict(extent=SMALL, tile={"h": 32}, overlap=8),
+            "tile={'h': 32} for axes ('h', 'w'): give one int, or exactly one",
+        ),
+        (dict(extent=SMALL, tile=32, overlap={"h": 8, "x": 8}), "overlap={'h': 8, 'x': 8} for axes ('h', 'w')"),
+        (dict(extent=SMALL, tile=32, overlap=32), "overlap=32 with tile=32: overlap must satisfy 0 <= overlap < tile"),
+        (dict(extent=SMALL, tile=32.0, overlap=8), "tile=32.0: must be an int of at least 1"),
+        (dict(extent=SMALL, tile=32, overlap=8.5), "overlap=8.5: must be an int of at least 0"),
+        (dict(extent=SMALL, tile=None, overlap=8), "tile=None: must be an int of at least 1"),
+        (dict(extent={"h": 0, "w": 4}, tile=32), "extent=0: must be an int of at least 1"),
+        (dict(extent=(60, 104), tile=32), "extent=(60, 104): must be a dict of axis names and sizes"),
+        (dict(extent={}, tile=32), "axes=(): a grid has 1 to 3 axes"),
+        (dict(extent=dict.fromkeys("abcd", 9), tile=3), "axes=('a', 'b', 'c', 'd'): a grid has 1 to 3 axes"),
+    ],
+)
 def test_cover_says_what_is_wrong(call, said):
     with pytest.raises(PlanError) as error:
         TileGrid.cover(**call)
@@ -137,16 +145,19 @@ def test_cover_says_what_is_wrong(call, said):
     assert isinstance(error.value, ToolkitError)
 
 
-@pytest.mark.parametrize(("axes", "rows", "said"), [
-    (("w",), ((Span(0, 4), Span(5, 8)),), "axis 'w': span 5:8 after 0:4 must start later, leave no gap"),
-    (("w",), ((Span(0, 4), Span(0, 8)),), "must start later"),
-    (("w",), ((Span(0, 8), Span(2, 6)),), "end no earlier"),
-    (("w",), ((Span(1, 8),),), "must start at 0"),
-    (("w",), ((Span(0, 0),),), "hold at least one cell"),
-    (("w",), ((),), "must start at 0"),
-    (("h", "w"), ((Span(0, 4),),), "1 rows of spans for axes ('h', 'w'): give one row per axis"),
-    (("w", "w"), ((Span(0, 4),),) * 2, "axes of different names"),
-])
+@pytest.mark.parametrize(
+    ("axes", "rows", "said"),
+    [
+        (("w",), ((Span(0, 4), Span(5, 8)),), "axis 'w': span 5:8 after 0:4 must start later, leave no gap"),
+        (("w",), ((Span(0, 4), Span(0, 8)),), "must start later"),
+        (("w",), ((Span(0, 8), Span(2, 6)),), "end no earlier"),
+        (("w",), ((Span(1, 8),),), "must start at 0"),
+        (("w",), ((Span(0, 0),),), "hold at least one cell"),
+        (("w",), ((),), "must start at 0"),
+        (("h", "w"), ((Span(0, 4),),), "1 rows of spans for axes ('h', 'w'): give one row per axis"),
+        (("w", "w"), ((Span(0, 4),),) * 2, "axes of different names"),
+    ],
+)
 def test_spans_of_your_own_must_cover_in_order(axes, rows, said):
     with pytest.raises(PlanError) as error:
         TileGrid(axes, rows)

@@ -69,15 +69,18 @@ def test_cover_makes_tiles_as_small_as_their_count_allows():
                 assert len(spans) * smaller - (len(spans) - 1) * overlap < extent
 
 
-@pytest.mark.parametrize(("extent", "tile", "overlap", "spans"), [
-    (60, 32, 8, (Span(0, 26), Span(17, 43), Span(34, 60))),
-    (104, 32, 8, (Span(0, 32), Span(24, 56), Span(48, 80), Span(72, 104))),
-    (9, 3, 0, (Span(0, 3), Span(3, 6), Span(6, 9))),
-    (4, 3, 2, (Span(0, 3), Span(1, 4))),
-    (3, 3, 2, (Span(0, 3),)),
-    (1, 1, 0, (Span(0, 1),)),
-    (7, 100, 99, (Span(0, 7),)),
-])
+@pytest.mark.parametrize(
+    ("extent", "tile", "overlap", "spans"),
+    [
+        (60, 32, 8, (Span(0, 26), Span(17, 43), Span(34, 60))),
+        (104, 32, 8, (Span(0, 32), Span(24, 56), Span(48, 80), Span(72, 104))),
+        (9, 3, 0, (Span(0, 3), Span(3, 6), Span(6, 9))),
+        (4, 3, 2, (Span(0, 3), Span(1, 4))),
+        (3, 3, 2, (Span(0, 3),)),
+        (1, 1, 0, (Span(0, 1),)),
+        (7, 100, 99, (Span(0, 7),)),
+    ],
+)
 def test_cover_places_exactly(extent, tile, overlap, spans):
     assert cover_axis(extent, tile, overlap) == spans
 
@@ -114,17 +117,20 @@ def test_cores_cut_each_overlap_in_its_middle(row):
         assert 0 <= (both.stop - core.stop) - (core.stop - both.start) <= 1
 
 
-@pytest.mark.parametrize(("wrong", "said", "right"), [
-    ((0, 8, 2), "extent=0: must be an int of at least 1", (1, 8, 2)),
-    ((-3, 8, 2), "extent=-3: must be an int of at least 1", (3, 8, 2)),
-    ((60.0, 8, 2), "extent=60.0: must be an int of at least 1", (60, 8, 2)),
-    ((True, 8, 2), "extent=True: must be an int of at least 1", (1, 8, 2)),
-    ((60, 0, 0), "tile=0: must be an int of at least 1", (60, 1, 0)),
-    ((60, 7.5, 2), "tile=7.5: must be an int of at least 1", (60, 7, 2)),
-    ((60, 8, -1), "overlap=-1: must be an int of at least 0", (60, 8, 0)),
-    ((60, 8, 2.0), "overlap=2.0: must be an int of at least 0", (60, 8, 2)),
-    ((60, 8, 8), "overlap=8 with tile=8: overlap must satisfy 0 <= overlap < tile", (60, 8, 7)),
-])
+@pytest.mark.parametrize(
+    ("wrong", "said", "right"),
+    [
+        ((0, 8, 2), "extent=0: must be an int of at least 1", (1, 8, 2)),
+        ((-3, 8, 2), "extent=-3: must be an int of at least 1", (3, 8, 2)),
+        ((60.0, 8, 2), "extent=60.0: must be an int of at least 1", (60, 8, 2)),
+        ((True, 8, 2), "extent=True: must be an int of at least 1", (1, 8, 2)),
+        ((60, 0, 0), "tile=0: must be an int of at least 1", (60, 1, 0)),
+        ((60, 7.5, 2), "tile=7.5: must be an int of at least 1", (60, 7, 2)),
+        ((60, 8, -1), "overlap=-1: must be an int of at least 0", (60, 8, 0)),
+        ((60, 8, 2.0), "overlap=2.0: must be an int of at least 0", (60, 8, 2)),
+        ((60, 8, 8), "overlap=8 with tile=8: overlap must satisfy 0 <= overlap < tile", (60, 8, 7)),
+    ],
+)
 def test_cover_says_what_is_wrong(wrong, said, right):
     with pytest.raises(PlanError) as error:
         cover_axis(*wrong)
@@ -132,12 +138,15 @@ def test_cover_says_what_is_wrong(wrong, said, right):
     assert cover_axis(*right)
 
 
-@pytest.mark.parametrize(("wrong", "said", "right"), [
-    ((60, 8, 9), "stride=9 with tile=8: stride must satisfy 1 <= stride <= tile", (60, 8, 8)),
-    ((60, 8, 0), "stride=0: must be an int of at least 1", (60, 8, 1)),
-    ((60, 8, 6.5), "stride=6.5: must be an int of at least 1", (60, 8, 6)),
-    ((60, 8, True), "stride=True: must be an int of at least 1", (60, 8, 1)),
-])
+@pytest.mark.parametrize(
+    ("wrong", "said", "right"),
+    [
+        ((60, 8, 9), "stride=9 with tile=8: stride must satisfy 1 <= stride <= tile", (60, 8, 8)),
+        ((60, 8, 0), "stride=0: must be an int of at least 1", (60, 8, 1)),
+        ((60, 8, 6.5), "stride=6.5: must be an int of at least 1", (60, 8, 6)),
+        ((60, 8, True), "stride=True: must be an int of at least 1", (60, 8, 1)),
+    ],
+)
 def test_strided_says_what_is_wrong(wrong, said, right):
     with pytest.raises(PlanError) as error:
         strided_axis(*wrong)

@@ -42,9 +42,11 @@ def read(markup: str) -> Drawing:
         if kind.startswith("tk-number"):
             numbers += [(float(t.get("x")), float(t.get("y")), t.text, dict(part.attrib)) for t in part]
         elif kind in ("", "tk-tile"):
-            cores += [(rectangles(p.get("d"))[0], part.get("fill"), (p.findtext("title") or "")) for p in part]
+            cores += [(rectangles(p.get("d"))[0], part.get("fill"), p.findtext("title")) for p in part]
         elif kind == "tk-label":
             labels += [t.text for t in part.iter("text")]
+    for part in root.findall("path"):  # Without titles, cores of one colour are one path.
+        cores += [(rectangle, part.get("fill"), "") for rectangle in rectangles(part.get("d"))]
     labels += [t.text for t in root.findall("text")]
     hatched = rectangles(over["tk-hatch"].get("d")) if "tk-hatch" in over else []
     box = rectangles(over["tk-box"].get("d")) if "tk-box" in over else []
@@ -127,7 +129,9 @@ def test_axes_are_named_with_their_extent():
 
 
 def test_three_axes_are_panels_over_the_slowest():
-    grid = TileGrid.cover({"t": 81, "h": 60, "w": 104}, tile={"t": 9, "h": 32, "w": 32}, overlap={"t": 4, "h": 8, "w": 8})
+    grid = TileGrid.cover(
+        {"t": 81, "h": 60, "w": 104}, tile={"t": 9, "h": 32, "w": 32}, overlap={"t": 4, "h": 8, "w": 8}
+    )
     picture = draw_grid(grid.axes, grid.rows, summary="a grid")
     drawing = read(picture.svg)
     assert [label for label in drawing.labels if label.startswith("t ")] == ["t 0:9", "t 4:13", "t 9:18", "t 14:23"]

@@ -4,11 +4,14 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
 from toolkit.geometry import Assignment, Blend, Span, TileGrid, TilePlan
 from toolkit.geometry.palette import rank_colour
 from toolkit.geometry.svg_blend import rising
 from toolkit.geometry.views import MOST_ROWS
+from toolkit.numerics.cascade import blend_into
+from toolkit.numerics.ramps import rising as weights
 
 LIMIT = 50_000
 GRID = TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8)
@@ -25,14 +28,17 @@ def line(tiles: int) -> TileGrid:
 @pytest.fixture(scope="module")
 def values() -> dict[str, object]:
     """Ordinary values, and those that would make the largest pictures and tables."""
-    square = TileGrid.cover({"h": 300 * 8, "w": 300 * 8}, tile=10, overlap=2)
+    square = TileGrid.cover({"h": 302, "w": 302}, tile=3, overlap=2)
     video = TileGrid.cover({"t": 400, "h": 400, "w": 400}, tile=16, overlap=9)
     widest = TileGrid(("a" * 60, "b" * 60), line(10**5).rows + line(1).rows)
     return {
         "grid": GRID,
         "plan": plan(GRID, 5),
         "assignment": Assignment.balanced(GRID, 5),
-        **{blend.ramp + blend.merge: blend for blend in (Blend.linear(), Blend.cosine(), Blend.crop(), Blend.diffusers())},
+        **{
+            blend.ramp + blend.merge: blend
+            for blend in (Blend.linear(), Blend.cosine(), Blend.crop(), Blend.diffusers())
+        },
         "single": plan(TileGrid.cover({"h": 1, "w": 1}, tile=1), 1),
         "idle": plan(GRID, 1000, root=999),
         "line": line(10**5),
@@ -40,7 +46,7 @@ def values() -> dict[str, object]:
         "square": square,
         "square plan": plan(square, 1000),
         "video": video,
-        "video plan": plan(TileGrid.cover({"t": 60, "h": 90, "w": 160}, tile=16, overlap=9), 1000),
+        "video plan": plan(TileGrid.cover({"t": 60, "h": 90, "w": 160}, tile=16, overlap=9), 10**5),
         "wide": widest,
         "assignment of many": Assignment.round_robin(line(10**5), 1000),
         "assignment of more": Assignment(tuple(range(10**5)), 10**5),
@@ -54,6 +60,7 @@ def pages(values) -> dict[str, str]:
 def test_every_form_is_small_and_the_same_twice(values):
     first, second = pages(values), pages(values)
     assert first == second
+    assert (len(values["square"]), len(values["line"])) == (300 * 300, 10**5)
     assert max((len(page.encode()), name) for name, page in first.items())[0] < LIMIT
 
 
@@ -108,9 +115,7 @@ def test_the_table_of_a_grid():
 
 
 def test_the_table_of_a_plan():
-    two = TilePlan(
-        TileGrid(("w",), ((Span(0, 1200), Span(800, 2000)),)), Blend.cosine(), Assignment((0, 2), 4), root=2
-    )
+    two = TilePlan(TileGrid(("w",), ((Span(0, 1200), Span(800, 2000)),)), Blend.cosine(), Assignment((0, 2), 4), root=2)
     page = two._repr_html_()
     assert cells(page) == [
         ["rank", "tiles", "cells computed", "share", "sent", "received", ""],
@@ -157,7 +162,9 @@ def test_an_assignment_s_strip_shows_owners_in_order():
 
 
 def test_a_blend_says_what_its_merge_does():
-    said = {blend.merge + blend.ramp: blend._repr_html_() for blend in (Blend.linear(), Blend.crop(), Blend.diffusers())}
+    said = {
+        blend.merge + blend.ramp: blend._repr_html_() for blend in (Blend.linear(), Blend.crop(), Blend.diffusers())
+    }
     assert "tiles may come in any order" in said["windowlinear"]
     assert "cut in its middle" in said["windowcrop"]
     assert "the order of tiles is part of the result" in said["cascadelinear"]
@@ -173,10 +180,6 @@ def test_axis_names_cannot_break_out():
 
 @pytest.mark.parametrize("merge", ["window", "cascade"])
 def test_drawn_ramps_are_those_of_the_merges(merge):
-    torch = pytest.importorskip("torch")
-    from toolkit.numerics.cascade import blend_into
-    from toolkit.numerics.ramps import rising as weights
-
     if merge == "window":
         for ramp in ("linear", "cosine", "crop"):
             assert rising(ramp, "window", 7) == pytest.approx(weights(ramp, 7).tolist())

@@ -83,15 +83,18 @@ class Exchange:
         self._waiter.add(message)
         return message
 
-    def take(self, message: Message, kind: str = "wait") -> Tensor:
+    def take(self, message: Message) -> Tensor:
         """The tensor of a receive, on this rank's device; waits for it where it has not come.
 
         Raises:
             RankFailed: where another rank failed meanwhile.
         """
-        with self.trace(kind, message.label, message.buffer.nbytes):
-            self._await(message)
-        return message.buffer.to(self.device)
+        if not message.done.is_set():
+            with self.trace("wait", message.label):
+                self._await(message)
+        self._check(message)
+        with self.trace("receive", message.label, message.buffer.nbytes):
+            return message.buffer.to(self.device)
 
     def flush(self) -> None:
         """Wait until everything sent has left."""
@@ -109,6 +112,9 @@ class Exchange:
     def _await(self, message: Message) -> None:
         while not message.done.wait(timeout=0.2):
             self.failure.check()
+        self._check(message)
+
+    def _check(self, message: Message) -> None:
         if message.error is not None:
             # A peer that failed closes its connections: its own reason is worth more than ours.
             self.failure.check(patience=2.0)

@@ -211,7 +211,7 @@ def _collect(shares: Shares, exchange: Exchange) -> None:
             label = f"tile {tile.index}"
             posted.append((tile, exchange.receive(shape, decoder.dtype, owners[tile.index], label)))
         tile, message = posted.popleft()
-        shares.place(tile, exchange.take(message, "receive"))
+        shares.place(tile, exchange.take(message))
 
 
 def _label(edge: Edge) -> str:

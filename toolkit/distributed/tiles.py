@@ -127,7 +127,7 @@ def _decode_whole(
         exchange.send(sample, plan.root, "tile 0")
         exchange.flush()
         return None
-    return exchange.take(exchange.receive(decoder.shape, decoder.dtype, owner, "tile 0"), "receive")
+    return exchange.take(exchange.receive(decoder.shape, decoder.dtype, owner, "tile 0"))
 
 
 def _decode_tiles(
@@ -165,4 +165,4 @@ def _in_order(decoder: TileDecoder, plan: TilePlan, exchange: Exchange, own: dic
             tile = remote.popleft()
             shape, owner = decoder.raw_shape(tile.box), plan.assignment.owners[tile.index]
             posted[tile.index] = exchange.receive(shape, decoder.dtype, owner, f"tile {tile.index}")
-        yield own.pop(index) if index in own else exchange.take(posted.pop(index), "receive")
+        yield own.pop(index) if index in own else exchange.take(posted.pop(index))

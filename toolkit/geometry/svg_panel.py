@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from statistics import median_low
@@ -50,13 +50,14 @@ class Panel:
             number = index if owners is None else owners[index]
             colour = "" if owners is None else rank_colour(number)
             x, y, width, height = core = self._core(i, j)
-            tiles[colour].append(path(rect(*core), self._title(index, i, j) if titles else ""))
+            tiles[colour].append(path(rect(*core), self._title(index, i, j)) if titles else rect(*core))
             size = min(usual, _font_size(width, height, len(str(number))))
             if size >= SMALLEST:
                 label = text(x + width / 2, round(y + height / 2 + size * 0.35, 1), number)
                 numbers[colour, size].append(label)
         lines = [*self._cuts(), *self._hatched(), *(self._outline() if outlined else ())]
-        parts = [group(paths, **_fill(colour)) for colour, paths in tiles.items()]
+        merge = group if titles else _one_path
+        parts = [merge(found, **_fill(colour)) for colour, found in tiles.items()]
         parts += [group(lines, class_="tk-over")]
         parts += [group(labels, font_size=size, **_ink(colour)) for (colour, size), labels in numbers.items()]
         parts += [labels_below(self.across, self.left, self.top + self.down.length)]
@@ -109,6 +110,10 @@ class Panel:
         box = rect(*self._pixels(self.down.spans[i], self.across.spans[j]))
         yield path(box, class_="tk-halo")
         yield path(box, class_="tk-box")
+
+
+def _one_path(data: Iterable[str], **attributes: str) -> str:
+    return path("".join(data), **attributes)
 
 
 def _font_size(width: int, height: int, digits: int) -> int:

@@ -91,7 +91,7 @@ RECIPES = {
     "image": Recipe(new_image_vae, "image_vae", None, batch=8, side=96, steps=1800, rate=1.5e-3),
     "image-more": Recipe(new_image_vae, "image_vae", None, batch=8, side=64, steps=1500, rate=1e-3, after="image"),
     "video-space": Recipe(new_video_vae, "video_vae", 1, batch=8, side=64, steps=6000, rate=1.5e-3),
-    "video-time": Recipe(new_video_vae, "video_vae", 9, batch=3, side=80, steps=2400, rate=7e-4, after="video-space"),
+    "video-time": Recipe(new_video_vae, "video_vae", 9, batch=3, side=80, steps=900, rate=7e-4, after="video-space"),
 }
 
 
