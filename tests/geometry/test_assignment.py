@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import PlanError
-from toolkit.geometry import Assignment, Span, TileGrid
+from toolkit.geometry import Assignment, TileGrid
 
 MAKERS = [Assignment.balanced, Assignment.round_robin, Assignment.contiguous]
 

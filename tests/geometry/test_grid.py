@@ -124,18 +124,21 @@ def test_a_grid_is_a_value():
     ("call", "said"),
     [
         (
-            dict(extent=SMALL, tile={"h": 32}, overlap=8),
+            {"extent": SMALL, "tile": {"h": 32}, "overlap": 8},
             "tile={'h': 32} for axes ('h', 'w'): give one int, or exactly one",
         ),
-        (dict(extent=SMALL, tile=32, overlap={"h": 8, "x": 8}), "overlap={'h': 8, 'x': 8} for axes ('h', 'w')"),
-        (dict(extent=SMALL, tile=32, overlap=32), "overlap=32 with tile=32: overlap must satisfy 0 <= overlap < tile"),
-        (dict(extent=SMALL, tile=32.0, overlap=8), "tile=32.0: must be an int of at least 1"),
-        (dict(extent=SMALL, tile=32, overlap=8.5), "overlap=8.5: must be an int of at least 0"),
-        (dict(extent=SMALL, tile=None, overlap=8), "tile=None: must be an int of at least 1"),
-        (dict(extent={"h": 0, "w": 4}, tile=32), "extent=0: must be an int of at least 1"),
-        (dict(extent=(60, 104), tile=32), "extent=(60, 104): must be a dict of axis names and sizes"),
-        (dict(extent={}, tile=32), "axes=(): a grid has 1 to 3 axes"),
-        (dict(extent=dict.fromkeys("abcd", 9), tile=3), "axes=('a', 'b', 'c', 'd'): a grid has 1 to 3 axes"),
+        ({"extent": SMALL, "tile": 32, "overlap": {"h": 8, "x": 8}}, "overlap={'h': 8, 'x': 8} for axes ('h', 'w')"),
+        (
+            {"extent": SMALL, "tile": 32, "overlap": 32},
+            "overlap=32 with tile=32: overlap must satisfy 0 <= overlap < tile",
+        ),
+        ({"extent": SMALL, "tile": 32.0, "overlap": 8}, "tile=32.0: must be an int of at least 1"),
+        ({"extent": SMALL, "tile": 32, "overlap": 8.5}, "overlap=8.5: must be an int of at least 0"),
+        ({"extent": SMALL, "tile": None, "overlap": 8}, "tile=None: must be an int of at least 1"),
+        ({"extent": {"h": 0, "w": 4}, "tile": 32}, "extent=0: must be an int of at least 1"),
+        ({"extent": (60, 104), "tile": 32}, "extent=(60, 104): must be a dict of axis names and sizes"),
+        ({"extent": {}, "tile": 32}, "axes=(): a grid has 1 to 3 axes"),
+        ({"extent": dict.fromkeys("abcd", 9), "tile": 3}, "axes=('a', 'b', 'c', 'd'): a grid has 1 to 3 axes"),
     ],
 )
 def test_cover_says_what_is_wrong(call, said):

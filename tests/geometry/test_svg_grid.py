@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -107,8 +108,8 @@ def test_cores_fill_each_panel_and_stay_inside_the_picture(grid):
     assert len(drawing.cores) == len(grid)
     left, top = (min(r[place] for r, *_ in drawing.cores) for place in (0, 1))
     right, bottom = (max(r[place] + r[place + 2] for r, *_ in drawing.cores) for place in (0, 1))
-    assert 0 <= left
-    assert 0 <= top
+    assert left >= 0
+    assert top >= 0
     assert right <= drawing.size[0]
     assert bottom <= drawing.size[1]
     area = sum(width * height for (_, _, width, height), *_ in drawing.cores)
@@ -166,4 +167,4 @@ def test_labels_along_an_axis_do_not_touch():
         cells = sorted(Axis(axis.name, axis.spans, axis.cores, (), 20, 20, length).labelled(lambda _: 20))
         assert cells[0] == (0, 0)
         assert cells[-1] == (length, 20)
-        assert all(b[0] - a[0] >= 20 for a, b in zip(cells, cells[1:], strict=False))
+        assert all(b[0] - a[0] >= 20 for a, b in pairwise(cells))

@@ -32,7 +32,7 @@ def video_vae() -> AutoencoderKLWan:
     return demo.video_vae()
 
 
-@pytest.mark.parametrize(("name", "least"), [("coffee", 0.0), ("chelsea", 0.0)])
+@pytest.mark.parametrize(("name", "least"), [("coffee", 25.0), ("chelsea", 28.1)])
 @torch.no_grad()
 def test_image_model_reconstructs_held_out_picture(image_vae: AutoencoderKL, name: str, least: float) -> None:
     sample = demo.image(name)
@@ -41,7 +41,7 @@ def test_image_model_reconstructs_held_out_picture(image_vae: AutoencoderKL, nam
     assert psnr(seen, sample) >= least
 
 
-@pytest.mark.parametrize(("name", "least"), [("pan", 0.0), ("zoom", 0.0), ("object", 0.0)])
+@pytest.mark.parametrize(("name", "least"), [("pan", 21.1), ("zoom", 24.5), ("object", 21.9)])
 @torch.no_grad()
 def test_video_model_reconstructs_held_out_video(video_vae: AutoencoderKLWan, name: str, least: float) -> None:
     sample = demo.video(name, frames=9, size=(128, 128))
