@@ -7,7 +7,7 @@ from toolkit.geometry.svg import HATCH, group, path, rect, svg, text
 
 
 def hatched(width: int) -> str:
-    return svg(width, 9, "hatched", [path(rect(0, 0, width, 9), fill=HATCH)])
+    return svg(9, 9, "hatched", [path(rect(0, 0, width, 9), fill=HATCH)])
 
 
 def ids(markup: str) -> list[str]:

@@ -150,6 +150,17 @@ def test_what_is_not_drawn_is_said():
     assert {"h 3000", "200"} <= set(drawing.labels)
 
 
+def test_tiles_keep_their_index_where_others_are_not_drawn():
+    grid = TileGrid.cover({"h": 90, "w": 900}, tile=12, overlap=2)
+    drawing = drawn(grid)
+    assert grid.shape == (9, 90)
+    assert {int(number) for *_, number, _ in drawing.numbers} == {90 * i + j for i in range(9) for j in range(20)}
+    assert f"tile {grid.index((4, 10))}, overlaps included" in drawing.labels
+    owners = tuple(tile.index % 7 for tile in grid.tiles)
+    rows = sorted(drawn(grid, owners).cores, key=lambda core: core[0][1::-1])
+    assert [fill for _, fill, _ in rows] == [rank_colour((90 * i + j) % 7) for i in range(9) for j in range(20)]
+
+
 def test_a_picture_that_is_not_to_scale_says_so():
     grid = TileGrid.cover({"h": 8, "w": 2000}, tile={"h": 2, "w": 500})
     assert draw_grid(grid.axes, grid.rows, summary="a grid").notes == ("h and w are not drawn to one scale",)
