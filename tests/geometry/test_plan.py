@@ -128,3 +128,12 @@ def test_a_plan_says_what_is_wrong():
     for root in (2, -1):
         with pytest.raises(PlanError, match=rf"root={root}: must be one of the plan's 2 ranks, 0\.\.1"):
             plan(TWO, (0, 1), root=root)
+
+
+def test_what_was_derived_does_not_travel():
+    grid = TileGrid.cover({"h": 100, "w": 100}, tile=8, overlap=2)
+    plan = TilePlan(grid, Blend.linear(), Assignment.balanced(grid, 3))
+    fresh = pickle.dumps(TilePlan(TileGrid(grid.axes, grid.rows), plan.blend, plan.assignment))
+    _ = plan.costs, plan.edges, grid.seams
+    assert len(pickle.dumps(plan)) == len(fresh)
+    assert pickle.loads(pickle.dumps(plan)) == plan

@@ -156,6 +156,8 @@ def test_tiles_keep_their_index_where_others_are_not_drawn():
     assert grid.shape == (9, 90)
     assert {int(number) for *_, number, _ in drawing.numbers} == {90 * i + j for i in range(9) for j in range(20)}
     assert f"tile {grid.index((4, 10))}, overlaps included" in drawing.labels
+    edge = max(x + width for (x, _, width, _), *_ in drawing.cores)
+    assert max(x + width for x, _, width, _ in drawing.hatched) == edge  # The last overlap is half drawn.
     owners = tuple(tile.index % 7 for tile in grid.tiles)
     rows = sorted(drawn(grid, owners).cores, key=lambda core: core[0][1::-1])
     assert [fill for _, fill, _ in rows] == [rank_colour((90 * i + j) % 7) for i in range(9) for j in range(20)]

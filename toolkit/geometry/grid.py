@@ -107,6 +107,10 @@ class TileGrid:
         for axis, row in zip(self.axes, self.rows, strict=True):
             _check_row(axis, row)
 
+    def __reduce__(self) -> tuple[type[TileGrid], tuple[object, ...]]:
+        # Pickles hold the fields, not what was derived from them since: a plan travels with every run.
+        return type(self), (self.axes, self.rows)
+
     @classmethod
     def cover(cls, extent: Mapping[str, int], tile: PerAxis, overlap: PerAxis = 0) -> TileGrid:
         """The fewest tiles that cover, equally large and evenly placed, with no sliver.

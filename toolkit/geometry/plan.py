@@ -78,6 +78,9 @@ class TilePlan:
         if not 0 <= self.root < self.ranks:
             raise PlanError(f"root={self.root}: must be one of the plan's {self.ranks} ranks, 0..{self.ranks - 1}.")
 
+    def __reduce__(self) -> tuple[type[TilePlan], tuple[object, ...]]:
+        return type(self), (self.grid, self.blend, self.assignment, self.root)
+
     @property
     def ranks(self) -> int:
         """Number of ranks, idle ones included."""

@@ -35,7 +35,7 @@ class Span:
         return Span(self.start * ratio, self.stop * ratio)
 
     def __and__(self, other: Span) -> Span:
-        """What both spans hold; empty, at ``other``'s edge, where they do not meet.
+        """What both spans hold; empty where they do not meet.
 
         Example:
             >>> Span(0, 32) & Span(24, 56), Span(0, 8) & Span(8, 16)

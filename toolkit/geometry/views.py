@@ -29,7 +29,7 @@ _MERGES = {
 _CORNERS = {
     "window": "one quarter of each",
     "crop": "one tile alone",
-    "cascade": "3/8 upper left\n1/8 upper right\n1/4 lower left\n1/4 lower right",
+    "cascade": "3/8 upper left,\n1/8 upper right,\n1/4 lower left,\n1/4 lower right",
 }
 
 
