@@ -69,7 +69,7 @@ class Exchange:
         self._waiter = _Waiter()
 
     def send(self, tensor: Tensor, to: int, label: str) -> None:
-        """Start to send a tensor. It may be changed at once: what is sent is a copy, or kept here."""
+        """Start to send a tensor, which must stay as it is until :meth:`flush`: it may be sent from where it lies."""
         buffer = tensor.to(self._where).contiguous()
         with self.trace("send", label, buffer.nbytes):
             message = Message(label, self.member.send(buffer, to), buffer)

@@ -20,9 +20,6 @@ Any two are at least 10 apart in CIEDE2000, also as seen with protanopia, deuter
 SEQUENTIAL = "Viridis"
 """Colour scale for quantities from 0 up, by plotly's name."""
 
-DIVERGING = "RdBu"
-"""Colour scale for signed differences, its middle at 0, by plotly's name."""
-
 
 def rank_colour(rank: int) -> str:
     """The colour of a rank. Colours repeat after eight ranks: always print the rank's number as well.
