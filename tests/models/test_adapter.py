@@ -9,7 +9,7 @@ import torch
 from support import tiny
 
 import toolkit as tk
-from toolkit.models.adapter import TileDecoder, borrowed
+from toolkit.models.adapter import TileCoder, borrowed
 from toolkit.models.recipes import RECIPES, recipe_of
 
 
@@ -18,22 +18,22 @@ from toolkit.models.recipes import RECIPES, recipe_of
 def test_shapes_and_dtype_are_known_beforehand(name, dtype):
     vae = tiny.MODELS[name]().to(dtype)
     latent = tiny.latent(name, 11, 7, batch=2, frames=3, dtype=dtype)
-    decoder = TileDecoder.of(vae, tuple(latent.shape), tk.diffusers_grid(vae, latent.shape))
+    coder = TileCoder.of(vae, tuple(latent.shape), tk.diffusers_grid(vae, latent.shape))
     with borrowed(vae):
         sample = vae.decode(latent).sample
-        assert (decoder.shape, decoder.dtype) == (tuple(sample.shape), sample.dtype)
-        tile = decoder.grid.tiles[1]
-        raw = decoder(decoder.cut(latent, tile.box))
-    assert tuple(raw.shape) == decoder.raw_shape(tile.box)
+        assert (coder.shape, coder.dtype) == (tuple(sample.shape), sample.dtype)
+        tile = coder.grid.tiles[1]
+        raw = coder(coder.cut(latent, tile.box))
+    assert tuple(raw.shape) == coder.raw_shape(tile.box)
 
 
 def test_dtype_under_autocast_is_the_decoded_one():
     vae, latent = tiny.kl(), tiny.latent("kl", 11, 7)
     grid = tk.diffusers_grid(vae, latent.shape)
     with torch.autocast("cpu", torch.bfloat16):
-        decoder = TileDecoder.of(vae, tuple(latent.shape), grid)
+        coder = TileCoder.of(vae, tuple(latent.shape), grid)
         with borrowed(vae):
-            assert decoder(latent[..., :8, :7]).dtype == decoder.dtype == torch.bfloat16
+            assert coder(latent[..., :8, :7]).dtype == coder.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("name", tiny.MODELS)
@@ -74,11 +74,11 @@ def test_what_does_not_fit_is_refused():
     vae = tiny.kl()
     grid = tk.TileGrid.cover({"h": 9, "w": 9}, tile=8, overlap=2)
     with pytest.raises(tk.PlanError, match=r"h=9, w=10"):
-        TileDecoder.of(vae, (1, 4, 9, 10), grid)
+        TileCoder.of(vae, (1, 4, 9, 10), grid)
     with pytest.raises(tk.PlanError, match="b c h w"):
-        TileDecoder.of(vae, (1, 4, 2, 9, 9), grid)
+        TileCoder.of(vae, (1, 4, 2, 9, 9), grid)
     with pytest.raises(tk.PlanError, match="along h and w only"):
-        TileDecoder.of(vae, (1, 4, 9, 9), tk.TileGrid.cover({"t": 2, "h": 9, "w": 9}, tile=8))
+        TileCoder.of(vae, (1, 4, 9, 9), tk.TileGrid.cover({"t": 2, "h": 9, "w": 9}, tile=8))
 
 
 def test_only_known_classes():

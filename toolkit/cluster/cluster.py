@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self, overload
@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, overload
 from torch import Tensor
 
 from toolkit.cluster.calls import Calls
-from toolkit.cluster.decode import decode_on_rank
+from toolkit.cluster.coding import Plan, Request
 from toolkit.cluster.interrupts import deferred
 from toolkit.cluster.job import Job
 from toolkit.cluster.pool import Listener
@@ -19,14 +19,11 @@ from toolkit.cluster.progress import Progress
 from toolkit.cluster.worker import Setup
 from toolkit.distributed.group import backend_of
 from toolkit.errors import PlanError, RunError, ToolkitError
-from toolkit.geometry.plan import TilePlan
 from toolkit.measure import device as devices
-from toolkit.measure import memory as memories
 from toolkit.measure import trace as traces
-from toolkit.measure.record import Record
 from toolkit.measure.run import Run
 from toolkit.measure.trace import Event
-from toolkit.models.adapter import TileDecoder
+from toolkit.models.whole import Call
 from toolkit.numerics.convolution import Convolutions, convolution_kernels
 
 
@@ -118,20 +115,24 @@ class Cluster:
             return [answers[rank] for rank in range(self.ranks)]
 
     @overload
-    def decode(self, vae: Any, latent: Tensor, plan: TilePlan | None = None, *, block: Literal[True] = True,
-               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
+    def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, block: Literal[True] = True,
+               arguments: Mapping[str, Any] | None = None, seed: int | None = None, timeout: float | None = None,
+               progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
 
     @overload
-    def decode(self, vae: Any, latent: Tensor, plan: TilePlan | None = None, *, block: Literal[False],
-               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
+    def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, block: Literal[False],
+               arguments: Mapping[str, Any] | None = None, seed: int | None = None, timeout: float | None = None,
+               progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
 
     def decode(
         self,
         vae: Any,
         latent: Tensor,
-        plan: TilePlan | None = None,
+        plan: Plan | None = None,
         *,
         block: bool = True,
+        arguments: Mapping[str, Any] | None = None,
+        seed: int | None = None,
         timeout: float | None = None,
         progress: bool = True,
         memory: bool = True,
@@ -141,8 +142,10 @@ class Cluster:
         Args:
             vae: a diffusers autoencoder; it is not changed.
             latent: as ``vae.decode`` takes it.
-            plan: the tiles and their ranks; None: the model's own call, with the model's own tiling where that is on.
+            plan: how the work is divided; None: the model's own call, with the model's own tiling where that is on.
             block: wait for the run; else return a :class:`Job` at once.
+            arguments: further arguments of ``vae.decode``.
+            seed: seeds what the model draws while it decodes.
             timeout: seconds after which the run is given up.
             progress: show a bar, and a line of text at the end.
             memory: measure each rank's memory.
@@ -152,13 +155,49 @@ class Cluster:
 
         Raises:
             PlanError: before anything starts, where the plan does not fit the latent or the cluster.
-            ModelError: before anything starts, where tiles of this class are not known to merge into its decode.
+            ModelError: before anything starts, where the mode is not known to be right for this class.
             RankFailed: where a rank raised, with its traceback.
             RankDied: where a rank's process ended.
             RunTimeout: where ranks had not finished after ``timeout``.
         """
-        ratio = self._check(vae, latent, plan)
-        shown = Progress(plan, progress)
+        request = Request(vae, latent, plan, Call("decode", arguments or {}, seed), memory)
+        return self._code(request, block, timeout, progress)
+
+    @overload
+    def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, block: Literal[True] = True,
+               arguments: Mapping[str, Any] | None = None, seed: int | None = None, timeout: float | None = None,
+               progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
+
+    @overload
+    def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, block: Literal[False],
+               arguments: Mapping[str, Any] | None = None, seed: int | None = None, timeout: float | None = None,
+               progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
+
+    def encode(
+        self,
+        vae: Any,
+        sample: Tensor,
+        plan: Plan | None = None,
+        *,
+        block: bool = True,
+        arguments: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        timeout: float | None = None,
+        progress: bool = True,
+        memory: bool = True,
+    ) -> Run | Job[Run]:
+        """Encode a sample; as :meth:`decode`, with the plan in latent units too.
+
+        Returns:
+            The run. Its output is the posterior's parameters (the latent, for classes without a posterior): draw from
+            them once, with one generator.
+        """
+        request = Request(vae, sample, plan, Call("encode", arguments or {}, seed), memory)
+        return self._code(request, block, timeout, progress)
+
+    def _code(self, request: Request, block: bool, timeout: float | None, progress: bool) -> Run | Job[Run]:
+        ratio = request.check(self.ranks)
+        shown = Progress(request.plan, progress)
 
         def work(cancelled: Callable[[], bool]) -> Run:
             with self._exclusive(), deferred() as interrupts:
@@ -173,7 +212,7 @@ class Cluster:
 
                 listener = Listener(note, timeout=timeout, cancelled=given_up, interrupts=interrupts)
                 try:
-                    run = self._decode(vae, latent, plan, memory, listener, events, ratio)
+                    run = request.run(self._calls, listener, events, ratio, self._describe())
                 except RunError as error:
                     error.add_note(f"{len(events)} events were recorded before; see error.trace")
                     error.trace = traces.frame(events)
@@ -183,51 +222,6 @@ class Cluster:
                 return run
 
         return work(lambda: False) if block else Job(work, shown)
-
-    def _decode(
-        self,
-        vae: Any,
-        latent: Tensor,
-        plan: TilePlan | None,
-        memory: bool,
-        listener: Listener,
-        events: list[Event],
-        ratio: dict[str, int],
-    ) -> Run:
-        ranks = _taking_part(plan)
-        what = {**self._describe(), "call": "decode", "ranks taking part": len(ranks)}
-        record = Record.make(vae, latent, plan, what)
-        args = self._calls.prepare((vae, latent, plan), listener)
-        origin = traces.clock()
-        answers = self._calls.call(ranks, decode_on_rank, (*args, origin, memory), {}, listener, wants_context=True)
-        seconds = traces.clock() - origin
-        curves = [answers[rank][1] for rank in ranks]
-        return Run(
-            output=answers[plan.root if plan else 0][0],
-            trace=traces.frame(events),
-            memory=memories.frame(curves),
-            peaks=memories.peaks(curves),
-            record=record,
-            plan=plan,
-            seconds=seconds,
-            ratio=ratio,
-        )
-
-    def _check(self, vae: Any, latent: Tensor, plan: TilePlan | None) -> dict[str, int]:
-        """Refuse what cannot run before any worker starts; the sample's ratio along each axis of the plan."""
-        if not isinstance(latent, Tensor):
-            raise PlanError(f"latent is a {type(latent).__name__}: give the torch.Tensor that vae.decode takes.")
-        if plan is None:
-            return {}
-        if not isinstance(plan, TilePlan):
-            raise PlanError(f"plan is a {type(plan).__name__}: give a TilePlan, or None for the model's own call.")
-        if plan.ranks > self.ranks:
-            raise PlanError(
-                f"the plan is for {plan.ranks} ranks, the cluster has {self.ranks}: "
-                f"assign the tiles to {self.ranks} ranks, or make a larger cluster."
-            )
-        decoder = TileDecoder.of(vae, tuple(latent.shape), plan.grid)
-        return {axis: r * decoder.patch for axis, r in zip(plan.grid.axes, decoder.frame.ratios, strict=True)}
 
     def _describe(self) -> dict[str, Any]:
         setup = self._setup
@@ -279,11 +273,3 @@ class Cluster:
         return (
             f"Cluster({self.ranks} ranks on {self._device.type}, {via}, {self._setup.threads} thread(s) each; {state})"
         )
-
-
-def _taking_part(plan: TilePlan | None) -> list[int]:
-    """Ranks that have a tile, or that the output goes to; the others are left alone."""
-    if plan is None:
-        return [0]
-    idle = set(plan.assignment.idle) - {plan.root}
-    return [rank for rank in range(plan.ranks) if rank not in idle]

@@ -3,6 +3,6 @@
 The only package that imports ``torch.distributed``.
 """
 
-from toolkit.distributed.tiles import decode
+from toolkit.distributed.coding import decode, encode
 
-__all__ = ["decode"]
+__all__ = ["decode", "encode"]

@@ -19,13 +19,13 @@ from toolkit.geometry.grid import Tile
 from toolkit.geometry.plan import RECEIVES_IN_FLIGHT, TilePlan
 from toolkit.measure.device import synchronise
 from toolkit.measure.trace import Recorder
-from toolkit.models.adapter import TileDecoder
+from toolkit.models.adapter import TileCoder
 from toolkit.numerics.cascade import cascade_share
 from toolkit.numerics.window import window_share
 
 
 def decode_shares(
-    decoder: TileDecoder, latent: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder
+    coder: TileCoder, latent: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder
 ) -> Tensor | None:
     """Decode this rank's tiles, finish their shares, and bring all shares to the root.
 
@@ -33,17 +33,17 @@ def decode_shares(
         The merged sample on the root, before what the class does once after its merge; None elsewhere.
     """
     me = exchange.member.rank
-    canvas = decoder.canvas() if me == plan.root else None
-    shares = Shares(decoder, plan, me, None if canvas is None else decoder.raw_view(canvas))
-    edges = EdgeExchange(decoder, plan, exchange)
+    canvas = coder.canvas() if me == plan.root else None
+    shares = Shares(coder, plan, me, None if canvas is None else coder.raw_view(canvas))
+    edges = EdgeExchange(coder, plan, exchange)
     for index in plan.assignment.tiles_of(me):
         tile = plan.grid.tiles[index]
         with trace("decode", f"tile {index}"):
-            raw = decoder(decoder.cut(latent, tile.box))
-            synchronise(decoder.device)
+            raw = coder(coder.cut(latent, tile.box))
+            synchronise(coder.device)
         shares.keep(tile, raw)
         for edge in shares.edges_from(index):
-            edges.hand_on(edge, decoder.frame.cut(raw, edge.box, tile.box))
+            edges.hand_on(edge, coder.frame.cut(raw, edge.box, tile.box))
         del raw
         edges.post(decoded=index)
         _finish(shares, edges.arrived(), trace, decoded=index)
@@ -61,14 +61,14 @@ class Shares:
     """The shares that one rank holds, raw until their edges are in.
 
     Args:
-        decoder: shapes and the frame.
+        coder: shapes and the frame.
         plan: the plan.
         me: this rank.
         view: the output as raw tiles lie in it, on the root: its shares are kept there and nowhere else.
     """
 
-    def __init__(self, decoder: TileDecoder, plan: TilePlan, me: int, view: Tensor | None) -> None:
-        self.decoder, self.plan, self.me, self.view = decoder, plan, me, view
+    def __init__(self, coder: TileCoder, plan: TilePlan, me: int, view: Tensor | None) -> None:
+        self.coder, self.plan, self.me, self.view = coder, plan, me, view
         self.held: dict[int, Tensor] = {}
         self._edges: dict[int, dict[tuple[int, ...], Tensor]] = defaultdict(dict)
         self._missing: dict[int, int] = defaultdict(int)
@@ -83,7 +83,7 @@ class Shares:
 
     def keep(self, tile: Tile, raw: Tensor) -> None:
         """Keep the share of a raw tile."""
-        part = self.decoder.frame.cut(raw, tile.share_box, tile.box)
+        part = self.coder.frame.cut(raw, tile.share_box, tile.box)
         if self.view is None:
             self.held[tile.index] = part.clone(memory_format=torch.contiguous_format)
         else:
@@ -92,7 +92,7 @@ class Shares:
     def place(self, tile: Tile, part: Tensor) -> Tensor:
         """Write a share into the output; returns the view of it there."""
         assert self.view is not None
-        return self.decoder.frame.cut(self.view, tile.share_box).copy_(part)
+        return self.coder.frame.cut(self.view, tile.share_box).copy_(part)
 
     def add_edge(self, edge: Edge, piece: Tensor) -> None:
         """Take in an edge of one of this rank's tiles."""
@@ -105,7 +105,7 @@ class Shares:
     def finish(self, index: int) -> None:
         """Blend a share with its edges, which are dropped."""
         edges, share = self._edges.pop(index), self.held[index]
-        frame, blend = self.decoder.frame, self.plan.blend
+        frame, blend = self.coder.frame, self.plan.blend
         rows, position = self.plan.grid.rows, self.plan.grid.tiles[index].position
         overlaps = tuple(
             len(row[place - 1] & row[place]) * ratio if place else 0
@@ -124,13 +124,13 @@ class EdgeExchange:
     the source is decoded, receives when the target is. No tags and no metadata are needed, and no order can deadlock.
 
     Args:
-        decoder: shapes.
+        coder: shapes.
         plan: the plan.
         exchange: the messages.
     """
 
-    def __init__(self, decoder: TileDecoder, plan: TilePlan, exchange: Exchange) -> None:
-        self.decoder, self.link, self.owners = decoder, exchange, plan.assignment.owners
+    def __init__(self, coder: TileCoder, plan: TilePlan, exchange: Exchange) -> None:
+        self.coder, self.link, self.owners = coder, exchange, plan.assignment.owners
         self.me = exchange.member.rank
         self._local: list[tuple[Edge, Tensor]] = []
         self._leaving: dict[Edge, Tensor] = {}
@@ -156,8 +156,8 @@ class EdgeExchange:
                 if edge in self._leaving:
                     self.link.send(self._leaving.pop(edge), peer, _label(edge))
                 elif self.owners[edge.target] == self.me and edge.target <= decoded:
-                    shape = self.decoder.raw_shape(edge.box)
-                    message = self.link.receive(shape, self.decoder.dtype, peer, _label(edge))
+                    shape = self.coder.raw_shape(edge.box)
+                    message = self.link.receive(shape, self.coder.dtype, peer, _label(edge))
                     self._posted.append((edge, message))
                 else:
                     break
@@ -201,15 +201,15 @@ def _deliver(shares: Shares, exchange: Exchange, root: int) -> None:
 
 def _collect(shares: Shares, exchange: Exchange) -> None:
     """Receive the other ranks' finished shares, several at a time, and write them into the output."""
-    owners, decoder = shares.plan.assignment.owners, shares.decoder
+    owners, coder = shares.plan.assignment.owners, shares.coder
     remote = deque(tile for tile in shares.plan.grid.tiles if owners[tile.index] != shares.me)
     posted: deque[tuple[Tile, Message]] = deque()
     while remote or posted:
         while remote and len(posted) < RECEIVES_IN_FLIGHT:
             tile = remote.popleft()
-            shape = decoder.raw_shape(tile.share_box)
+            shape = coder.raw_shape(tile.share_box)
             label = f"tile {tile.index}"
-            posted.append((tile, exchange.receive(shape, decoder.dtype, owners[tile.index], label)))
+            posted.append((tile, exchange.receive(shape, coder.dtype, owners[tile.index], label)))
         tile, message = posted.popleft()
         shares.place(tile, exchange.take(message))
 

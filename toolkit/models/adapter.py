@@ -15,17 +15,19 @@ from toolkit.errors import PlanError
 from toolkit.geometry.grid import Box, TileGrid
 from toolkit.models.recipes import Recipe, recipe_of
 from toolkit.models.tiling import spatial_ratio
+from toolkit.models.whole import Call
 from toolkit.numerics.boxes import Frame
 
 
 @dataclass(frozen=True, slots=True)
-class TileDecoder:
+class TileCoder:
     """A model, the latent it is to decode in tiles, and the shapes that follow.
 
     Everything is known before anything runs, and alike on every rank.
 
     Attributes:
         vae: the model; its weights and state are only borrowed.
+        call: which of the model's calls.
         recipe: what its class needs beyond its own call.
         grid: the tiles.
         patch: side of the patches that raw tiles hold as channels; 1 for most models.
@@ -36,6 +38,7 @@ class TileDecoder:
     """
 
     vae: Any
+    call: Call
     recipe: Recipe
     grid: TileGrid
     patch: int
@@ -45,7 +48,7 @@ class TileDecoder:
     device: torch.device
 
     @classmethod
-    def of(cls, vae: Any, latent_shape: tuple[int, ...], grid: TileGrid) -> TileDecoder:
+    def of(cls, vae: Any, latent_shape: tuple[int, ...], grid: TileGrid, call: Call | None = None) -> TileCoder:
         """Read a model for a latent of ``latent_shape`` in the tiles of ``grid``.
 
         Raises:
@@ -62,6 +65,7 @@ class TileDecoder:
         weight = next(vae.decoder.parameters())
         return cls(
             vae,
+            call or Call(),
             recipe,
             grid,
             patch,
@@ -86,8 +90,7 @@ class TileDecoder:
 
     def decode_whole(self, latent: Tensor) -> Tensor:
         """Decode a latent untiled, by the model's own call."""
-        sample: Tensor = self.vae.decode(latent, return_dict=False)[0]
-        return sample
+        return self.call(self.vae, latent)
 
     def cut(self, latent: Tensor, box: Box) -> Tensor:
         """The tile of ``latent`` at ``box``, on the model's device."""

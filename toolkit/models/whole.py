@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
@@ -14,18 +15,15 @@ from toolkit.errors import ModelError, PlanError
 Direction = Literal["decode", "encode"]
 
 
-def whole(vae: Any, x: Tensor, direction: Direction = "decode", call: Mapping[str, Any] | None = None) -> Tensor:
-    """Decode or encode ``x`` by the model's own call.
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A model's own call: which one, with which further arguments, and where its random numbers come from.
 
-    Args:
-        vae: a diffusers autoencoder.
-        x: a latent or a sample, ``b c h w`` or ``b c t h w``.
+    Attributes:
         direction: ``"decode"`` or ``"encode"``.
-        call: further arguments of the model's own call (LTX: ``temb``; TemporalDecoder: ``num_frames``).
-
-    Returns:
-        What the call returns as its tensor: the sample, or the posterior's parameters; the latent itself for classes
-        without a posterior.
+        arguments: further arguments of the model's call (LTX: ``temb``; TemporalDecoder: ``num_frames``).
+        seed: seeds what the model draws during the call from the global generators, which are put back after it;
+            None leaves them alone.
 
     Raises:
         PlanError: for another direction.
@@ -33,18 +31,31 @@ def whole(vae: Any, x: Tensor, direction: Direction = "decode", call: Mapping[st
     Example:
         >>> from toolkit.models.census import specimen
         >>> kl = specimen("AutoencoderKL")
-        >>> vae = kl.build()
         >>> with torch.no_grad():
-        ...     whole(vae, kl.sample(3, 4), "encode").shape
+        ...     Call("encode")(kl.build(), kl.sample(3, 4)).shape
         torch.Size([1, 8, 3, 4])
     """
-    if direction not in get_args(Direction):
-        raise PlanError(f"direction={direction!r}: must be one of {', '.join(get_args(Direction))}.")
-    own = OWN_CALLS.get(type(vae).__name__, {}).get(direction)
-    if own is not None:
-        return own(vae, x)
-    method = vae.decode if direction == "decode" else vae.encode
-    return as_tensor(method(x, **(call or {})))
+
+    direction: Direction = "decode"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.direction not in get_args(Direction):
+            raise PlanError(f"direction={self.direction!r}: must be one of {', '.join(get_args(Direction))}.")
+
+    def __call__(self, vae: Any, x: Tensor) -> Tensor:
+        """Decode or encode the whole of ``x`` (``b c h w`` or ``b c t h w``).
+
+        Returns:
+            The sample, or the posterior's parameters; the latent itself for classes without a posterior.
+        """
+        own = OWN_CALLS.get(type(vae).__name__, {}).get(self.direction)
+        with _seeded(self.seed, x.device):
+            if own is not None:
+                return own(vae, x)
+            method = vae.decode if self.direction == "decode" else vae.encode
+            return as_tensor(method(x, **self.arguments))
 
 
 def as_tensor(output: Any) -> Tensor:
@@ -72,18 +83,13 @@ def as_tensor(output: Any) -> Tensor:
 
 
 @contextmanager
-def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Let everything that the model draws from the global generators come from ``seed``, and put them back after.
-
-    None leaves them alone.
-    """
+def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
     if seed is None:
         yield
         return
-    index = device.index if device.index is not None else 0
-    devices = [] if device.type == "cpu" else [index]
-    scope = torch.random.fork_rng(devices, device_type=device.type) if devices else torch.random.fork_rng([])
-    with scope if seed is not None else nullcontext():
+    devices = [] if device.type == "cpu" else [device.index or 0]
+    options = {"device_type": device.type} if devices else {}
+    with torch.random.fork_rng(devices, **options):
         torch.manual_seed(seed)
         yield
 

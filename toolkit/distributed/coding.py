@@ -1,0 +1,120 @@
+"""Decode and encode over the ranks of a process group, by whichever plan.
+
+Every rank of the group calls the same function with an equal model, input and plan. Plan ranks are group ranks; those
+beyond the plan's return at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed import ProcessGroup
+
+from toolkit.distributed.failure import FailureFlag
+from toolkit.distributed.group import Member
+from toolkit.distributed.rank import Rank
+from toolkit.distributed.tiles import run_tiles
+from toolkit.errors import PlanError
+from toolkit.geometry.plan import TilePlan
+from toolkit.measure.device import synchronise
+from toolkit.measure.trace import Recorder
+from toolkit.models.whole import Call
+from toolkit.numerics.convolution import Convolutions, convolution_kernels
+
+
+def decode(
+    vae: Any,
+    latent: Tensor,
+    plan: TilePlan | None = None,
+    group: ProcessGroup | None = None,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    trace: Recorder | None = None,
+    convolutions: Convolutions = "onednn",
+) -> Tensor | None:
+    """Decode a latent over the ranks of a process group. Without a group, the plan must be for one rank.
+
+    Args:
+        vae: a diffusers autoencoder. It is left as it was found.
+        latent: ``b c h w`` or ``b c t h w``, as ``vae.decode`` takes it.
+        plan: how the work is divided; None: the model's own call, on rank 0.
+        group: the group; None for the default one.
+        arguments: further arguments of ``vae.decode``.
+        seed: seeds what the model draws while it decodes.
+        trace: records what this rank did.
+        convolutions: the kernels of small fp32 CPU convolutions, during this call; they decide the last bits.
+
+    Returns:
+        The sample on the plan's root, None on the other ranks.
+
+    Raises:
+        PlanError: on all ranks alike, where the plan does not fit the latent or has more ranks than the group.
+        ModelError: on all ranks alike, where the mode is not known to be right for the class.
+        RankFailed: where another rank raised.
+
+    Example:
+        >>> from toolkit.geometry import Assignment, Blend
+        >>> from toolkit.models import demo
+        >>> from toolkit.models.tiling import diffusers_grid
+        >>> vae = demo.image_vae()
+        >>> latent = torch.zeros(1, 16, 40, 36)
+        >>> grid = diffusers_grid(vae, latent.shape)
+        >>> decode(vae, latent, TilePlan(grid, Blend.diffusers(), Assignment.balanced(grid, 1))).shape
+        torch.Size([1, 3, 320, 288])
+    """
+    return run(vae, latent, plan, Call("decode", arguments or {}, seed), group, trace, convolutions)
+
+
+def encode(
+    vae: Any,
+    sample: Tensor,
+    plan: TilePlan | None = None,
+    group: ProcessGroup | None = None,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    trace: Recorder | None = None,
+    convolutions: Convolutions = "onednn",
+) -> Tensor | None:
+    """Encode a sample over the ranks of a process group; as :func:`decode`.
+
+    Returns:
+        The posterior's parameters (the latent, for classes without a posterior) on the plan's root, None on the other
+        ranks. Draw from them there, once, with one generator.
+    """
+    return run(vae, sample, plan, Call("encode", arguments or {}, seed), group, trace, convolutions)
+
+
+def run(
+    vae: Any,
+    x: Tensor,
+    plan: TilePlan | None,
+    call: Call,
+    group: ProcessGroup | None = None,
+    trace: Recorder | None = None,
+    convolutions: Convolutions = "onednn",
+) -> Tensor | None:
+    """Make a model's call over a group, by a plan: what :func:`decode` and :func:`encode` do."""
+    member = Member.of(group)
+    rank = Rank(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), convolutions)
+    with rank.failure.watch():
+        if plan is not None and plan.ranks > member.size:
+            raise PlanError(f"the plan is for {plan.ranks} ranks, the group has {member.size}: make it for the group.")
+        with convolution_kernels(convolutions):
+            if plan is None:
+                return _own_call(vae, x, call, rank)
+            return run_tiles(vae, x, plan, call, rank)
+
+
+def _own_call(vae: Any, x: Tensor, call: Call, rank: Rank) -> Tensor | None:
+    if rank.member.rank != 0:
+        return None
+    device = next(vae.parameters()).device
+    with torch.no_grad(), rank.trace("whole", type(vae).__name__):
+        output = call(vae, x.to(device))
+        synchronise(device)
+    return output
