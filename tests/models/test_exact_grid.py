@@ -1,0 +1,47 @@
+"""Exact grids: tiles that are cut are the whole, and classes for which no overlap is enough are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+import toolkit as tk
+from toolkit.models.census import specimen
+from toolkit.models.exact_grid import exact_grid, grid_beyond
+from toolkit.models.receptive import Halo, ReceptiveField
+
+FIELD = ReceptiveField("decode", Halo(5, 4), Halo(3, 3), False, False, False)
+
+
+@pytest.mark.parametrize("tile", [11, 12, 15, 21, 40])
+def test_kept_cells_are_a_halo_away_from_inner_borders(tile):
+    grid = grid_beyond(FIELD, {"h": 60, "w": 33}, tile)
+    for tile_ in grid.tiles:
+        for axis, box, core in zip(grid.axes, tile_.box, tile_.core_box, strict=True):
+            halo, extent = FIELD.halo[axis], grid.extent[axis]
+            assert box.start == 0 or core.start - box.start >= halo.before
+            assert box.stop == extent or box.stop - core.stop >= halo.after
+            assert len(core)
+
+
+def test_an_axis_within_one_tile_stays_whole():
+    assert grid_beyond(FIELD, {"h": 60, "w": 6}, {"h": 20, "w": 6}).shape == (5, 1)
+
+
+def test_a_tile_without_room_is_refused_with_its_numbers():
+    with pytest.raises(tk.PlanError, match=r"tile=10 along h: .* 5 cells before and 4 after.* overlap by 10 "):
+        grid_beyond(FIELD, {"h": 60, "w": 33}, tile=10)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("AutoencoderKL", "GroupNorm.*, and an attention over"),
+        ("AutoencoderKLWan_2.1", "attention over the whole map"),
+        ("AutoencoderKLLTXVideo_0.9.1", "random numbers"),
+    ],
+)
+def test_classes_with_global_operations_are_refused(name, why):
+    model = specimen(name)
+    shape = model.latent(40, 40).shape
+    with pytest.raises(tk.ModelError, match=f"{why}.*in its decode: no overlap makes tiles exact.*ShardPlan"):
+        exact_grid(model.build(), shape, 32, arguments=model.call)
