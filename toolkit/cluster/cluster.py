@@ -23,7 +23,8 @@ from toolkit.measure import device as devices
 from toolkit.measure import trace as traces
 from toolkit.measure.run import Run
 from toolkit.measure.trace import Event
-from toolkit.models.whole import Call
+from toolkit.models.recipe import Recipe
+from toolkit.models.whole import Call, ambient_autocast
 from toolkit.numerics.convolution import Convolutions, convolution_kernels
 
 
@@ -116,13 +117,13 @@ class Cluster:
 
     @overload
     def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, block: Literal[True] = True,
-               arguments: Mapping[str, Any] | None = None, seed: int | None = None, timeout: float | None = None,
-               progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
+               arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
+               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
 
     @overload
     def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, block: Literal[False],
-               arguments: Mapping[str, Any] | None = None, seed: int | None = None, timeout: float | None = None,
-               progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
+               arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
+               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
 
     def decode(
         self,
@@ -133,11 +134,14 @@ class Cluster:
         block: bool = True,
         arguments: Mapping[str, Any] | None = None,
         seed: int | None = None,
+        recipe: Recipe | None = None,
         timeout: float | None = None,
         progress: bool = True,
         memory: bool = True,
     ) -> Run | Job[Run]:
         """Decode a latent by a plan, or by the model's own call on rank 0.
+
+        Under ``torch.autocast`` for the cluster's type of device, the workers compute under the same.
 
         Args:
             vae: a diffusers autoencoder; it is not changed.
@@ -146,6 +150,7 @@ class Cluster:
             block: wait for the run; else return a :class:`Job` at once.
             arguments: further arguments of ``vae.decode``.
             seed: seeds what the model draws while it decodes.
+            recipe: how tiles of this model are computed, for a class that the toolkit has no entry for.
             timeout: seconds after which the run is given up.
             progress: show a bar, and a line of text at the end.
             memory: measure each rank's memory.
@@ -160,18 +165,18 @@ class Cluster:
             RankDied: where a rank's process ended.
             RunTimeout: where ranks had not finished after ``timeout``.
         """
-        request = Request(vae, latent, plan, Call("decode", arguments or {}, seed), memory)
-        return self._code(request, block, timeout, progress)
+        call = Call("decode", arguments or {}, seed, ambient_autocast(self._device.type), recipe)
+        return self._code(Request(vae, latent, plan, call, memory), block, timeout, progress)
 
     @overload
     def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, block: Literal[True] = True,
-               arguments: Mapping[str, Any] | None = None, seed: int | None = None, timeout: float | None = None,
-               progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
+               arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
+               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
 
     @overload
     def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, block: Literal[False],
-               arguments: Mapping[str, Any] | None = None, seed: int | None = None, timeout: float | None = None,
-               progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
+               arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
+               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
 
     def encode(
         self,
@@ -182,6 +187,7 @@ class Cluster:
         block: bool = True,
         arguments: Mapping[str, Any] | None = None,
         seed: int | None = None,
+        recipe: Recipe | None = None,
         timeout: float | None = None,
         progress: bool = True,
         memory: bool = True,
@@ -192,8 +198,8 @@ class Cluster:
             The run. Its output is the posterior's parameters (the latent, for classes without a posterior): draw from
             them once, with one generator.
         """
-        request = Request(vae, sample, plan, Call("encode", arguments or {}, seed), memory)
-        return self._code(request, block, timeout, progress)
+        call = Call("encode", arguments or {}, seed, ambient_autocast(self._device.type), recipe)
+        return self._code(Request(vae, sample, plan, call, memory), block, timeout, progress)
 
     def _code(self, request: Request, block: bool, timeout: float | None, progress: bool) -> Run | Job[Run]:
         ratio = request.check(self.ranks)

@@ -76,8 +76,7 @@ class Request:
                 f"the plan is for {self.plan.ranks} ranks, the cluster has {ranks}: "
                 f"assign the tiles to {ranks} ranks, or make a larger cluster."
             )
-        coder = TileCoder.of(self.vae, tuple(self.x.shape), self.plan.grid, self.call)
-        return {axis: r * coder.patch for axis, r in zip(self.plan.grid.axes, coder.frame.ratios, strict=True)}
+        return TileCoder.of(self.vae, tuple(self.x.shape), self.plan.grid, self.call, self.plan.blend).ratio
 
     def run(
         self,

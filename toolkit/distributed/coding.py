@@ -21,6 +21,7 @@ from toolkit.errors import PlanError
 from toolkit.geometry.plan import TilePlan
 from toolkit.measure.device import synchronise
 from toolkit.measure.trace import Recorder
+from toolkit.models.recipe import Recipe
 from toolkit.models.whole import Call
 from toolkit.numerics.convolution import Convolutions, convolution_kernels
 
@@ -33,6 +34,7 @@ def decode(
     *,
     arguments: Mapping[str, Any] | None = None,
     seed: int | None = None,
+    recipe: Recipe | None = None,
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
 ) -> Tensor | None:
@@ -45,6 +47,7 @@ def decode(
         group: the group; None for the default one.
         arguments: further arguments of ``vae.decode``.
         seed: seeds what the model draws while it decodes.
+        recipe: how tiles of this model are computed, for a class that the toolkit has no entry for.
         trace: records what this rank did.
         convolutions: the kernels of small fp32 CPU convolutions, during this call; they decide the last bits.
 
@@ -66,7 +69,7 @@ def decode(
         >>> decode(vae, latent, TilePlan(grid, Blend.diffusers(), Assignment.balanced(grid, 1))).shape
         torch.Size([1, 3, 320, 288])
     """
-    return run(vae, latent, plan, Call("decode", arguments or {}, seed), group, trace, convolutions)
+    return run(vae, latent, plan, Call("decode", arguments or {}, seed, recipe=recipe), group, trace, convolutions)
 
 
 def encode(
@@ -77,6 +80,7 @@ def encode(
     *,
     arguments: Mapping[str, Any] | None = None,
     seed: int | None = None,
+    recipe: Recipe | None = None,
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
 ) -> Tensor | None:
@@ -86,7 +90,7 @@ def encode(
         The posterior's parameters (the latent, for classes without a posterior) on the plan's root, None on the other
         ranks. Draw from them there, once, with one generator.
     """
-    return run(vae, sample, plan, Call("encode", arguments or {}, seed), group, trace, convolutions)
+    return run(vae, sample, plan, Call("encode", arguments or {}, seed, recipe=recipe), group, trace, convolutions)
 
 
 def run(

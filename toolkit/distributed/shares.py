@@ -1,6 +1,6 @@
 """Tiles over ranks where at most two meet along an axis: every rank finishes its own tiles' shares.
 
-A tile's share holds its overlaps with earlier tiles and none with later ones. Once a rank has decoded a tile it keeps
+A tile's share holds its overlaps with earlier tiles and none with later ones. Once a rank has computed a tile it keeps
 the share, hands the trailing edges on to the tiles after it, and drops the rest. A share is finished as soon as the
 edges that it needs are there; finished shares travel to the root once.
 """
@@ -24,13 +24,11 @@ from toolkit.numerics.cascade import cascade_share
 from toolkit.numerics.window import window_share
 
 
-def decode_shares(
-    coder: TileCoder, latent: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder
-) -> Tensor | None:
-    """Decode this rank's tiles, finish their shares, and bring all shares to the root.
+def compute_shares(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
+    """Compute this rank's tiles, finish their shares, and bring all shares to the root.
 
     Returns:
-        The merged sample on the root, before what the class does once after its merge; None elsewhere.
+        The merged output on the root, before what the class does once after its merge; None elsewhere.
     """
     me = exchange.member.rank
     canvas = coder.canvas() if me == plan.root else None
@@ -38,16 +36,16 @@ def decode_shares(
     edges = EdgeExchange(coder, plan, exchange)
     for index in plan.assignment.tiles_of(me):
         tile = plan.grid.tiles[index]
-        with trace("decode", f"tile {index}"):
-            raw = coder(coder.cut(latent, tile.box))
+        with trace(coder.call.direction, f"tile {index}"):
+            raw = coder(x, tile)
             synchronise(coder.device)
         shares.keep(tile, raw)
         for edge in shares.edges_from(index):
             edges.hand_on(edge, coder.frame.cut(raw, edge.box, tile.box))
         del raw
-        edges.post(decoded=index)
-        _finish(shares, edges.arrived(), trace, decoded=index)
-    edges.post(decoded=len(plan.grid))
+        edges.post(computed=index)
+        _finish(shares, edges.arrived(), trace, computed=index)
+    edges.post(computed=len(plan.grid))
     _finish(shares, edges.remaining(), trace)
     if canvas is None:
         _deliver(shares, exchange, plan.root)
@@ -99,18 +97,14 @@ class Shares:
         self._edges[edge.target][edge.offset] = piece
 
     def ready(self, index: int) -> bool:
-        """Whether tile ``index`` is decoded, its edges are all in, and it is not finished yet."""
+        """Whether tile ``index`` is computed, its edges are all in, and it is not finished yet."""
         return index in self.held and index in self._edges and len(self._edges[index]) == self._missing[index]
 
     def finish(self, index: int) -> None:
         """Blend a share with its edges, which are dropped."""
         edges, share = self._edges.pop(index), self.held[index]
         frame, blend = self.coder.frame, self.plan.blend
-        rows, position = self.plan.grid.rows, self.plan.grid.tiles[index].position
-        overlaps = tuple(
-            len(row[place - 1] & row[place]) * ratio if place else 0
-            for row, place, ratio in zip(rows, position, frame.ratios, strict=True)
-        )
+        overlaps = frame.overlaps(self.plan.grid.rows, self.plan.grid.tiles[index].position)
         if blend.merge == "cascade":
             cascade_share(share, edges, frame, overlaps)
         else:
@@ -121,7 +115,7 @@ class EdgeExchange:
     """The edges that come to one rank's tiles, from its own tiles and from other ranks.
 
     With each peer there is one queue of edges, in the plan's order, that both ends work off in that order: sends when
-    the source is decoded, receives when the target is. No tags and no metadata are needed, and no order can deadlock.
+    the source is computed, receives when the target is. No tags and no metadata are needed, and no order can deadlock.
 
     Args:
         coder: shapes.
@@ -142,20 +136,20 @@ class EdgeExchange:
                 self._queues[ends[ends[0] == self.me]].append(edge)
 
     def hand_on(self, edge: Edge, piece: Tensor) -> None:
-        """Take an edge of a tile that this rank has just decoded to where it is needed."""
+        """Take an edge of a tile that this rank has just computed to where it is needed."""
         if self.owners[edge.target] == self.me:
             self._local.append((edge, piece.clone()))
         else:
             self._leaving[edge] = piece.clone(memory_format=torch.contiguous_format)
 
-    def post(self, decoded: int) -> None:
-        """Start every transfer whose turn it is, this rank's tiles up to index ``decoded`` being done."""
+    def post(self, computed: int) -> None:
+        """Start every transfer whose turn it is, this rank's tiles up to index ``computed`` being done."""
         for peer, edges in self._queues.items():
             while edges:
                 edge = edges[0]
                 if edge in self._leaving:
                     self.link.send(self._leaving.pop(edge), peer, _label(edge))
-                elif self.owners[edge.target] == self.me and edge.target <= decoded:
+                elif self.owners[edge.target] == self.me and edge.target <= computed:
                     shape = self.coder.raw_shape(edge.box)
                     message = self.link.receive(shape, self.coder.dtype, peer, _label(edge))
                     self._posted.append((edge, message))
@@ -179,15 +173,15 @@ class EdgeExchange:
             yield edge, self.link.take(message)
 
 
-def _finish(shares: Shares, edges: Iterator[tuple[Edge, Tensor]], trace: Recorder, decoded: int = -1) -> None:
-    """Take in edges, and finish each share that is complete with them, or by having just been decoded."""
+def _finish(shares: Shares, edges: Iterator[tuple[Edge, Tensor]], trace: Recorder, computed: int = -1) -> None:
+    """Take in edges, and finish each share that is complete with them, or by having just been computed."""
 
     def finish(index: int) -> None:
         if shares.ready(index):
             with trace("blend", f"tile {index}", shares.held[index].nbytes):
                 shares.finish(index)
 
-    finish(decoded)
+    finish(computed)
     for edge, piece in edges:
         shares.add_edge(edge, piece)
         finish(edge.target)

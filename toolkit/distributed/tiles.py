@@ -13,7 +13,7 @@ from torch import Tensor
 
 from toolkit.distributed.exchange import Exchange, Message
 from toolkit.distributed.rank import Rank
-from toolkit.distributed.shares import decode_shares
+from toolkit.distributed.shares import compute_shares
 from toolkit.geometry.plan import RECEIVES_IN_FLIGHT, TilePlan
 from toolkit.measure.device import synchronise
 from toolkit.measure.trace import Recorder
@@ -36,62 +36,58 @@ def run_tiles(vae: Any, x: Tensor, plan: TilePlan, call: Call, rank: Rank) -> Te
     Returns:
         The output on the plan's root, None on the other ranks.
     """
-    coder = TileCoder.of(vae, tuple(x.shape), plan.grid, call)
+    coder = TileCoder.of(vae, tuple(x.shape), plan.grid, call, plan.blend)
     me = rank.member.rank
     if me >= plan.ranks or (me != plan.root and me in plan.assignment.idle):
         return None
     exchange = Exchange(rank.member, rank.failure, rank.trace, coder.device)
     try:
-        with borrowed(vae):
-            return _decode(coder, x, plan, exchange, rank.trace)
+        with borrowed(vae, plan.grid):
+            return _compute(coder, x, plan, exchange, rank.trace)
     finally:
         exchange.close()
 
 
-def _decode(coder: TileCoder, latent: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
+def _compute(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
     if coder.whole:
-        return _decode_whole(coder, latent, plan, exchange, trace)
+        return _compute_whole(coder, x, plan, exchange, trace)
     if plan.finish == "shares":
-        canvas = decode_shares(coder, latent, plan, exchange, trace)
+        canvas = compute_shares(coder, x, plan, exchange, trace)
     else:
-        canvas = _decode_tiles(coder, latent, plan, exchange, trace)
+        canvas = _compute_tiles(coder, x, plan, exchange, trace)
     if canvas is None:
         return None
-    with trace("finish", "sample", canvas.nbytes):
+    with trace("finish", "output", canvas.nbytes):
         coder.finish(canvas)
         synchronise(coder.device)
     return canvas
 
 
-def _decode_whole(
-    coder: TileCoder, latent: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder
-) -> Tensor | None:
+def _compute_whole(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
     """A grid of one tile is no tiling: its owner makes the model's own untiled call."""
     me, owner = exchange.member.rank, plan.assignment.owners[0]
-    sample = None
+    output = None
     if me == owner:
-        with trace("decode", "tile 0"):
-            sample = coder.decode_whole(latent.to(coder.device))
+        with trace(coder.call.direction, "tile 0"):
+            output = coder.compute_whole(x)
             synchronise(coder.device)
     if owner == plan.root:
-        return sample
-    if sample is not None:
-        exchange.send(sample, plan.root, "tile 0")
+        return output
+    if output is not None:
+        exchange.send(output, plan.root, "tile 0")
         exchange.flush()
         return None
     return exchange.take(exchange.receive(coder.shape, coder.dtype, owner, "tile 0"))
 
 
-def _decode_tiles(
-    coder: TileCoder, latent: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder
-) -> Tensor | None:
+def _compute_tiles(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
     """Where three tiles meet: raw tiles travel whole, and the root merges them in row-major order."""
     me = exchange.member.rank
     own: dict[int, Tensor] = {}
     for index in plan.assignment.tiles_of(me):
         tile = plan.grid.tiles[index]
-        with trace("decode", f"tile {index}"):
-            own[index] = coder(coder.cut(latent, tile.box))
+        with trace(coder.call.direction, f"tile {index}"):
+            own[index] = coder(x, tile)
             synchronise(coder.device)
         if me != plan.root:
             exchange.send(own.pop(index), plan.root, f"tile {index}")

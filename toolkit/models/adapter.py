@@ -1,19 +1,24 @@
-"""One adapter for every autoencoder: decode a tile, know the sample's shape, finish the merged sample."""
+"""One adapter for every autoencoder: compute a tile, know the output's shape, finish the merged output."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from diffusers.configuration_utils import ConfigMixin
 from einops import rearrange
 from torch import Tensor, nn
 
-from toolkit.errors import PlanError
-from toolkit.geometry.grid import Box, TileGrid
-from toolkit.models.recipes import Recipe, recipe_of
+from toolkit.errors import ModelError, PlanError
+from toolkit.geometry.blend import Blend
+from toolkit.geometry.grid import Box, Tile, TileGrid
+from toolkit.models.frames import temporal_ratio
+from toolkit.models.recipe import Recipe
+from toolkit.models.recipes import recipe_of
+from toolkit.models.shapes import first_weight, output_dtype, output_shape, patch_side
 from toolkit.models.tiling import spatial_ratio
 from toolkit.models.whole import Call
 from toolkit.numerics.boxes import Frame
@@ -21,9 +26,9 @@ from toolkit.numerics.boxes import Frame
 
 @dataclass(frozen=True, slots=True)
 class TileCoder:
-    """A model, the latent it is to decode in tiles, and the shapes that follow.
+    """A model, the call that is to be made in tiles, and the shapes that follow.
 
-    Everything is known before anything runs, and alike on every rank.
+    Everything is known before anything runs, and alike on every rank. Boxes are latent in both directions.
 
     Attributes:
         vae: the model; its weights and state are only borrowed.
@@ -31,9 +36,10 @@ class TileCoder:
         recipe: what its class needs beyond its own call.
         grid: the tiles.
         patch: side of the patches that raw tiles hold as channels; 1 for most models.
+        source: where latent boxes lie in the input.
         frame: where latent boxes lie in raw tiles.
         shape: shape of the output, ``b c h w`` or ``b c t h w``.
-        dtype: dtype of the output: the decoder's, or autocast's where that is on.
+        dtype: dtype of the output: the model's, or autocast's where that is on.
         device: where the model computes.
     """
 
@@ -42,59 +48,90 @@ class TileCoder:
     recipe: Recipe
     grid: TileGrid
     patch: int
+    source: Frame
     frame: Frame
     shape: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
 
     @classmethod
-    def of(cls, vae: Any, latent_shape: tuple[int, ...], grid: TileGrid, call: Call | None = None) -> TileCoder:
-        """Read a model for a latent of ``latent_shape`` in the tiles of ``grid``.
+    def of(
+        cls,
+        vae: Any,
+        input_shape: Sequence[int],
+        grid: TileGrid,
+        call: Call | None = None,
+        blend: Blend | None = None,
+    ) -> TileCoder:
+        """Read a model for an input of ``input_shape`` in the tiles of ``grid``.
+
+        Args:
+            vae: a diffusers autoencoder, or a module like one with a recipe in ``call``.
+            input_shape: shape of the latent to decode, or of the sample to encode.
+            grid: the tiles, in latent cells.
+            call: which of the model's calls; None: decode.
+            blend: how the tiles are to be merged, where that is known.
 
         Raises:
-            ModelError: where the class is not known.
-            PlanError: where the grid is not for this latent.
+            ModelError: where the class is not known, or blends its tiles in another way than is asked for.
+            PlanError: where the grid is not for this input, or an argument of the call cannot be divided.
         """
-        recipe = recipe_of(vae)
-        _check_latent(vae, recipe, latent_shape, grid)
-        ratio = spatial_ratio(vae)
-        patch = (vae.config[recipe.patch] or 1) if recipe.patch else 1
-        batch, _, *time, h, w = latent_shape
-        frames = [recipe.time(vae, time[0])] if recipe.time else []
-        channels = vae.config.out_channels // patch**2 if patch > 1 else vae.config.out_channels
-        weight = next(vae.decoder.parameters())
-        return cls(
-            vae,
-            call or Call(),
-            recipe,
-            grid,
-            patch,
-            Frame(grid.axes, (ratio // patch,) * len(grid.axes)),
-            (batch, channels, *frames, h * ratio, w * ratio),
-            _output_dtype(weight),
-            weight.device,
-        )
+        call = call or Call()
+        recipe = call.recipe or recipe_of(vae)
+        shape = output_shape(vae, recipe, call.direction, input_shape)
+        _check_call(vae, recipe, call, blend)
+        latent_shape, sample_shape = (shape, input_shape) if call.direction == "encode" else (input_shape, shape)
+        _check_grid(vae, recipe, latent_shape, sample_shape, grid)
+        patch = patch_side(vae, recipe, call.direction)
+        latent, sample = _frame(vae, grid, 0), _frame(vae, grid, patch)
+        source, frame = (latent, sample) if call.direction == "decode" else (sample, latent)
+        device = first_weight(vae, call.direction).device
+        return cls(vae, call, recipe, grid, patch, source, frame, shape, output_dtype(vae, recipe, call), device)
 
     @property
     def whole(self) -> bool:
-        """Whether the grid is one tile: then the model's own untiled call decodes it."""
-        return len(self.grid) == 1
+        """Whether the grid is one tile: then the model's own untiled call computes it."""
+        return len(self.grid) == 1 and not self.recipe.always_tiles
 
-    def __call__(self, latent: Tensor) -> Tensor:
-        """Decode one tile of latent ``b c [t] h w`` to a raw tile: unfinished, patches beside the channels."""
-        if self.recipe.tile is None:
-            return self.decode_whole(latent)
-        slices = latent.split(1) if self.vae.use_slicing and len(latent) > 1 else (latent,)
-        raw = [self.recipe.tile(self.vae, one) for one in slices]
-        return self._beside(torch.cat(raw) if len(raw) > 1 else raw[0])
+    @property
+    def ratio(self) -> dict[str, int]:
+        """Cells of the output per latent cell along each axis."""
+        ratios = zip(self.frame.axes, self.frame.ratios, strict=True)
+        return {axis: ratio if axis == "t" else ratio * self.patch for axis, ratio in ratios}
 
-    def decode_whole(self, latent: Tensor) -> Tensor:
-        """Decode a latent untiled, by the model's own call."""
-        return self.call(self.vae, latent)
+    def __call__(self, x: Tensor, tile: Tile) -> Tensor:
+        """Compute one tile of the input ``x``: a raw tile, unfinished, patches beside the channels.
 
-    def cut(self, latent: Tensor, box: Box) -> Tensor:
-        """The tile of ``latent`` at ``box``, on the model's device."""
-        return Frame(self.grid.axes, (1,) * len(box)).cut(latent, box).to(self.device)
+        Raises:
+            ModelError: where the model returns another shape or dtype than it was read to.
+        """
+        part = self.cut(x, tile.box)
+        raw = self._raw(part)
+        if self._lead(tile.box):
+            raw = raw.narrow(-3, 1, raw.shape[-3] - 1)
+        if raw.shape != self.raw_shape(tile.box) or raw.dtype != self.dtype:
+            raise ModelError(
+                f"{type(self.vae).__name__} {self.call.direction}s {tuple(part.shape)} to {raw.dtype} of shape "
+                f"{tuple(raw.shape)}, where {self.dtype} of shape {self.raw_shape(tile.box)} was expected: this "
+                "configuration of it is not known; use plan=None, or give a Recipe of your own."
+            )
+        return raw
+
+    def compute_whole(self, x: Tensor) -> Tensor:
+        """Compute the output untiled, by the model's own call."""
+        return self.call(self.vae, x.to(self.device))
+
+    def cut(self, x: Tensor, box: Box) -> Tensor:
+        """The input of the tile at ``box``, on the model's device.
+
+        Along ``t``, a tile after the first begins a cell early: what a causal model makes of a first frame is of
+        another kind than the rest, and is dropped.
+        """
+        lead = self._lead(box)
+        for axis, dim, span in zip(self.grid.axes, self.source.dims, self.source.spans(box), strict=True):
+            early = lead if axis == "t" else 0
+            x = x.narrow(dim, span.start - early, len(span) + early)
+        return x.to(self.device)
 
     def canvas(self) -> Tensor:
         """Memory for the whole output."""
@@ -108,52 +145,103 @@ class TileCoder:
 
     def raw_shape(self, box: Box) -> tuple[int, ...]:
         """The shape of a raw tensor that holds ``box``."""
-        b, c, *time, _, _ = self.shape
-        patches = (self.patch, self.patch) if self.patch > 1 else ()
-        return self.frame.shape((b, c, *patches, *time, 0, 0), box)
+        *outer, h, w = self.shape
+        if self.patch > 1:
+            b, c, t = outer
+            outer = [b, c, self.patch, self.patch, t]
+        return self.frame.shape((*outer, h // self.patch, w // self.patch), box)
 
-    def finish(self, canvas: Tensor) -> Tensor:
-        """What the class does once, after its merge (Wan clamps)."""
-        return self.recipe.finish(canvas) if self.recipe.finish else canvas
+    def finish(self, canvas: Tensor) -> None:
+        """What the class does once, after it has merged decoded tiles, in place (Wan clamps)."""
+        if self.recipe.finish and self.call.direction == "decode":
+            self.recipe.finish(canvas)
 
-    def _beside(self, raw: Tensor) -> Tensor:
-        """Split the patches off the channels, as a view."""
+    def _lead(self, box: Box) -> int:
+        """Cells of the input before the box that are computed with it."""
+        return int(self.grid.axes[0] == "t" and box[0].start > 0)
+
+    def _raw(self, part: Tensor) -> Tensor:
+        tile = self.recipe.tile(self.call.direction)
+        if tile is None:
+            return self.call(self.vae, part)
+        # The class slices a batch before it tiles, and this call comes after its slicing.
+        slices = part.split(1) if getattr(self.vae, "use_slicing", False) and len(part) > 1 else (part,)
+        with self.call.around(self.device):
+            raws = [tile(self.vae, one, self.call.arguments_on(self.device)) for one in slices]
+        raw = torch.cat(raws) if len(raws) > 1 else raws[0]
         if self.patch == 1:
             return raw
         return rearrange(raw, "b (c q r) t h w -> b c q r t h w", q=self.patch, r=self.patch)
 
 
 @contextmanager
-def borrowed(vae: nn.Module) -> Iterator[None]:
+def borrowed(vae: nn.Module, grid: TileGrid | None = None) -> Iterator[None]:
     """Use a model without its own tiling and without gradients, and leave it exactly as it was found.
 
-    Every attribute of every submodule that the model sets meanwhile (causal caches, counters, flags) is put back.
+    Every attribute of every submodule that the model sets meanwhile (causal caches, counters, flags) is put back, and
+    those of its scheduler, where it has one.
+
+    Args:
+        vae: the model.
+        grid: the tiles that it is used for: with an axis ``t``, the model's own tiling in time is off too.
     """
-    found = [(module, dict(vars(module))) for module in vae.modules()]
+    holders: list[Any] = list(vae.modules())
+    holders += [value for module in holders for value in vars(module).values() if isinstance(value, ConfigMixin)]
+    found = [(holder, dict(vars(holder))) for holder in holders]
     vae.use_tiling = False  # type: ignore[assignment]
+    for name in ("use_framewise_decoding", "use_framewise_encoding"):
+        if grid is not None and "t" in grid.axes and hasattr(vae, name):
+            setattr(vae, name, False)
     try:
         with torch.no_grad():
             yield
     finally:
-        for module, attributes in found:
-            vars(module).clear()
-            vars(module).update(attributes)
+        for holder, attributes in found:
+            vars(holder).clear()
+            vars(holder).update(attributes)
 
 
-def _output_dtype(weight: Tensor) -> torch.dtype:
-    kind = weight.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+def _frame(vae: Any, grid: TileGrid, patch: int) -> Frame:
+    """Where latent boxes lie in latents (``patch`` 0), or in samples in patches of that side."""
+    if not patch:
+        return Frame(grid.axes, (1,) * len(grid.axes))
+    ratios = {"h": spatial_ratio(vae) // patch, "w": spatial_ratio(vae) // patch}
+    if "t" not in grid.axes:
+        return Frame(grid.axes, tuple(ratios[axis] for axis in grid.axes))
+    ratios["t"] = temporal_ratio(vae)
+    firsts = ratios | {"t": 1}
+    return Frame(grid.axes, tuple(ratios[axis] for axis in grid.axes), tuple(firsts[axis] for axis in grid.axes))
 
 
-def _check_latent(vae: Any, recipe: Recipe, shape: tuple[int, ...], grid: TileGrid) -> None:
-    layout = "b c t h w" if recipe.time else "b c h w"
-    if len(shape) != len(layout.split()):
-        raise PlanError(f"latent of shape {tuple(shape)}: {type(vae).__name__} decodes {layout}.")
-    if set(grid.axes) - {"h", "w"}:
-        raise PlanError(f"grid axes {grid.axes}: {type(vae).__name__} can be tiled along h and w only.")
-    sizes = {"h": shape[-2], "w": shape[-1]}
-    extent = grid.extent
+def _check_call(vae: Any, recipe: Recipe, call: Call, blend: Blend | None) -> None:
+    if blend is not None and blend.merge == "cascade" and recipe.other_blend:
+        raise ModelError(
+            f"Blend.diffusers() with {type(vae).__name__}: its own tiling is not the cascade but "
+            f"{recipe.other_blend}. Use Blend.linear(), .cosine() or .crop()."
+        )
+    for name, value in call.arguments.items():
+        if isinstance(value, torch.Generator):
+            raise PlanError(f"{name} is a torch.Generator, which tiles on several ranks cannot share: give seed=.")
+        if isinstance(value, Tensor) and value.ndim > 2:
+            raise PlanError(
+                f"{name} has shape {tuple(value.shape)}: an argument with an extent of its own cannot be divided into "
+                "tiles; use plan=None."
+            )
+
+
+def _check_grid(vae: Any, recipe: Recipe, latent: Sequence[int], sample: Sequence[int], grid: TileGrid) -> None:
+    name, extent = type(vae).__name__, grid.extent
+    allowed = "t, h and w" if recipe.framewise else "h and w"
+    if set(extent) - ({"t", "h", "w"} if recipe.framewise else {"h", "w"}):
+        raise PlanError(f"grid axes {grid.axes}: {name} can be tiled along {allowed} only.")
+    if "t" in extent and grid.axes[0] != "t":
+        raise PlanError(f"grid axes {grid.axes}: t comes first; make the grid with axes t, h, w.")
+    sizes = dict(zip(("t", "h", "w")[-len(latent) + 2 :], latent[2:], strict=True))
     if any(sizes[axis] != extent[axis] for axis in extent):
+        found = ", ".join(f"{axis}={sizes[axis]}" for axis in sizes if axis != "t" or "t" in extent)
+        raise PlanError(f"the grid covers {extent}, the latent has {found}: lay the grid for this latent.")
+    if "t" in extent and sample[2] != (latent[2] - 1) * temporal_ratio(vae) + 1:
         raise PlanError(
-            f"the grid covers {extent}, the latent has h={sizes['h']}, w={sizes['w']}: lay the grid for this latent."
+            f"{sample[2]} frames with a grid along t: {name} takes 1 frame and then groups of {temporal_ratio(vae)}; "
+            "cut the sample to that, or lay the grid along h and w."
         )

@@ -1,4 +1,4 @@
-"""Reading a model's own tiling: the attributes that its ``tiled_decode`` goes by, in latent units."""
+"""Reading a model's own tiling: the attributes that ``tiled_decode`` and ``tiled_encode`` go by, in latent units."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from typing import Any
 
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.grid import TileGrid
-from toolkit.geometry.span import Span
+from toolkit.geometry.span import Span, strided_axis
+from toolkit.models.frames import temporal_ratio
+from toolkit.models.recipe import Direction, Recipe
+from toolkit.models.recipes import recipe_of
+
+_SIDES = {"h": "height", "w": "width"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +23,12 @@ class AxisTiling:
     Attributes:
         tile: extent of a tile, in latent units.
         stride: distance of tile starts, in latent units.
-        blend: rows blended at a seam, in sample units.
-        keep: rows of a tile that reach the output, in sample units.
+        threshold: the largest extent, in latent units, that is not tiled.
     """
 
     tile: int
     stride: int
-    blend: int
-    keep: int
+    threshold: int
 
 
 def spatial_ratio(vae: Any) -> int:
@@ -34,43 +37,50 @@ def spatial_ratio(vae: Any) -> int:
     Raises:
         ModelError: where the class states it in no way known.
     """
-    if hasattr(vae, "spatial_compression_ratio"):
-        return int(vae.spatial_compression_ratio)
-    blocks = getattr(getattr(vae, "config", None), "block_out_channels", None)
-    if blocks is None:
-        raise ModelError(
-            f"{type(vae).__name__} has neither spatial_compression_ratio nor config.block_out_channels: "
-            "its compression ratio cannot be read."
-        )
-    return int(2 ** (len(blocks) - 1))
+    config = getattr(vae, "config", None)
+    # Where it is only in the config, asking the model for it warns.
+    for owner in (vars(vae), config or {}):
+        if owner.get("spatial_compression_ratio") is not None:
+            return int(owner["spatial_compression_ratio"])
+    for name in ("block_out_channels", "encoder_block_out_channels", "down_block_out_channels", "ch_mult"):
+        blocks = getattr(config, name, None)
+        if blocks is not None:
+            return int(2 ** (len(blocks) - 1))
+    raise ModelError(
+        f"{type(vae).__name__} has neither spatial_compression_ratio nor config.block_out_channels: "
+        "its compression ratio cannot be read."
+    )
 
 
-def read_tiling(vae: Any) -> dict[str, AxisTiling]:
-    """The tiling of ``h`` and ``w`` that ``vae.tiled_decode`` would use, from the class's own attributes.
+def read_tiling(vae: Any, direction: Direction = "decode") -> dict[str, AxisTiling]:
+    """The tiling of ``h`` and ``w`` that the class itself would use, from its own attributes.
 
     diffusers has three families of them: a tile and a stride in sample units; a tile in both units and an overlap
     factor; the same per axis. (What its code names ``overlap_size`` is the stride.)
 
     Raises:
         ModelError: where the class has none of these.
-        PlanError: where its values do not fall on whole latent cells; ``tiled_decode`` would return another size.
+        PlanError: where its values do not fall on whole latent cells; it would return another size.
     """
-    ratio = spatial_ratio(vae)
-    return {"h": _read_axis(vae, "height", ratio), "w": _read_axis(vae, "width", ratio)}
+    return {axis: _read_axis(vae, side, direction) for axis, side in _SIDES.items()}
 
 
-def diffusers_grid(vae: Any, latent_shape: Sequence[int]) -> TileGrid:
-    """The tiles that ``vae.enable_tiling(); vae.decode(latent)`` computes.
+def diffusers_grid(vae: Any, latent_shape: Sequence[int], direction: Direction = "decode") -> TileGrid:
+    """The tiles that ``vae.enable_tiling()`` makes ``vae.decode`` or ``vae.encode`` compute.
 
     The class's own threshold counts: a latent no larger than one tile along both axes is one tile. For AutoencoderKL
-    that tile is as large as the ``sample_size`` it was made with: one of 1024 pixels is not tiled at 1024x1024.
+    that tile is as large as the ``sample_size`` it was made with: one of 1024 pixels is not tiled at 1024x1024. Where
+    the class tiles in time too (HunyuanVideo does by default), the grid has an axis ``t``.
+
+    Wan 2.2 and its like measure the tiles of ``encode`` in patches: there a tile is larger than that of ``decode``.
 
     Args:
         vae: a diffusers autoencoder; it is read, nothing runs.
-        latent_shape: ``b c h w`` or ``b c t h w``.
+        latent_shape: ``b c h w`` or ``b c t h w``, of the latent in either direction.
+        direction: ``"decode"`` or ``"encode"``.
 
     Raises:
-        ModelError: where the class has no tiling attributes.
+        ModelError: where the class has no tiling, or none that its result could be equal to.
         PlanError: where its tile and overlap do not fall on whole latent cells.
 
     Example:
@@ -81,21 +91,36 @@ def diffusers_grid(vae: Any, latent_shape: Sequence[int]) -> TileGrid:
     """
     if len(latent_shape) not in (4, 5):
         raise PlanError(f"latent_shape={tuple(latent_shape)}: must be b c h w or b c t h w.")
+    recipe = recipe_of(vae)
+    if direction not in recipe.mirrors:
+        raise ModelError(
+            f"{type(vae).__name__} has no {direction} in tiles to be equal to: {recipe.unlike}. "
+            "Lay a grid of your own with TileGrid.cover."
+        )
     extent = {"h": int(latent_shape[-2]), "w": int(latent_shape[-1])}
-    tiling = read_tiling(vae)
-    if all(extent[axis] <= tiling[axis].tile for axis in extent):
-        return TileGrid(tuple(extent), tuple((Span(0, size),) for size in extent.values()))
-    return TileGrid.strided(
-        extent,
-        tile={axis: tiling[axis].tile for axis in extent},
-        stride={axis: tiling[axis].stride for axis in extent},
-    )
+    tiling = read_tiling(vae, direction)
+    whole = not recipe.always_tiles and all(extent[axis] <= tiling[axis].threshold for axis in extent)
+    rows = {
+        axis: (Span(0, size),) if whole else strided_axis(size, tiling[axis].tile, tiling[axis].stride)
+        for axis, size in extent.items()
+    }
+    time = _time_row(vae, recipe, direction, latent_shape)
+    return TileGrid(("t", *rows) if time else tuple(rows), (*([time] if time else []), *rows.values()))
 
 
-def _read_axis(vae: Any, side: str, ratio: int) -> AxisTiling:
-    if hasattr(vae, f"tile_sample_stride_{side}"):
-        sample, keep = getattr(vae, f"tile_sample_min_{side}"), getattr(vae, f"tile_sample_stride_{side}")
-        tiling = AxisTiling(sample // ratio, keep // ratio, sample - keep, keep)
+def _read_axis(vae: Any, side: str, direction: Direction) -> AxisTiling:
+    """Tile and stride where the input is cut, overlap and what is kept of a tile where the output is merged.
+
+    The two are of the latent and of the sample, or the other way about; they must say the same.
+    """
+    ratio = spatial_ratio(vae)
+    strided = hasattr(vae, f"tile_sample_stride_{side}")
+    if strided:
+        sample, sample_stride = getattr(vae, f"tile_sample_min_{side}"), getattr(vae, f"tile_sample_stride_{side}")
+        sample_blend = sample - sample_stride
+        unit = ratio // _encode_patch(vae, direction)
+        latent, stride = sample // unit, sample_stride // unit
+        blend = latent - stride
     else:
         latent = _first(vae, f"tile_latent_min_{side}", "tile_latent_min_size")
         sample = _first(vae, f"tile_sample_min_{side}", "tile_sample_min_size")
@@ -104,15 +129,47 @@ def _read_axis(vae: Any, side: str, ratio: int) -> AxisTiling:
             raise ModelError(
                 f"{type(vae).__name__} has no tiling attributes for {side}: lay a grid of your own with TileGrid.cover."
             )
-        blend = int(sample * factor)
-        tiling = AxisTiling(latent, int(latent * (1 - factor)), blend, sample - blend)
-    if (tiling.tile - tiling.stride) * ratio != tiling.blend or tiling.stride * ratio != tiling.keep:
+        sample_blend, blend, unit = int(sample * factor), int(latent * factor), ratio
+        sample_stride, stride = int(sample * (1 - factor)), int(latent * (1 - factor))
+    # Decode cuts the latent by its tile and stride and merges by the sample's blend; encode the other way about.
+    keeps = (
+        (stride * unit, sample - sample_blend) if direction == "decode" else (sample_stride, (latent - blend) * unit)
+    )
+    if latent * unit != sample or keeps[0] != keeps[1]:
         raise PlanError(
-            f"{type(vae).__name__} tiles {side} by {tiling.tile} latent cells with stride {tiling.stride}, but blends "
-            f"{tiling.blend} and keeps {tiling.keep} sample rows at ratio {ratio}: its tiled_decode returns another "
-            f"size than the sample's. Choose a tile whose overlap is a whole number of latent cells."
+            f"{type(vae).__name__} tiles {side} by {latent} latent cells with stride {stride}, but blends "
+            f"{sample_blend} of {sample} sample rows at ratio {unit}: its tiled {direction} returns another size than "
+            f"the {'sample' if direction == 'decode' else 'latent'}'s. Choose a tile whose overlap is a whole number "
+            "of latent cells."
         )
-    return tiling
+    threshold = sample // ratio
+    if direction == "decode":
+        threshold = _first(vae, f"tile_latent_min_{side}", "tile_latent_min_size") or latent
+    return AxisTiling(latent, keeps[0] // unit, threshold)
+
+
+def _encode_patch(vae: Any, direction: Direction) -> int:
+    """Side of the patches in which a class measures the tiles of encode."""
+    patch = recipe_of(vae).patch
+    return (direction == "encode" and patch and getattr(vae.config, patch)) or 1
+
+
+def _time_row(vae: Any, recipe: Recipe, direction: Direction, latent_shape: Sequence[int]) -> tuple[Span, ...] | None:
+    """What each tile in time gives; every one but the first is computed with one latent frame more, before it."""
+    if recipe.framewise is None or not getattr(vae, recipe.framewise[direction]):
+        return None
+    frames, ratio = int(latent_shape[-3]), temporal_ratio(vae)
+    sample, sample_stride = vae.tile_sample_min_num_frames, vae.tile_sample_stride_num_frames
+    if sample % ratio or sample_stride % ratio:
+        raise PlanError(
+            f"{type(vae).__name__} tiles time by {sample} frames with stride {sample_stride}: both must be multiples "
+            f"of its ratio {ratio}, for its own tiling to return all frames."
+        )
+    tile, stride = sample // ratio, sample_stride // ratio
+    if frames <= tile:
+        return None
+    later = (Span(start + 1, min(start + tile + 1, frames)) for start in range(stride, frames - 1, stride))
+    return (Span(0, tile + 1), *later)
 
 
 def _first(vae: Any, *names: str) -> Any:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from toolkit.errors import ModelError, PlanError
-
-Direction = Literal["decode", "encode"]
+from toolkit.models.recipe import Direction, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +23,8 @@ class Call:
         arguments: further arguments of the model's call (LTX: ``temb``; TemporalDecoder: ``num_frames``).
         seed: seeds what the model draws during the call from the global generators, which are put back after it;
             None leaves them alone.
+        autocast: the dtype of ``torch.autocast`` during the call; None: as it is where the call is made.
+        recipe: how tiles of the model are computed, for a class that the toolkit has no entry for.
 
     Raises:
         PlanError: for another direction.
@@ -39,6 +40,8 @@ class Call:
     direction: Direction = "decode"
     arguments: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
+    autocast: torch.dtype | None = None
+    recipe: Recipe | None = None
 
     def __post_init__(self) -> None:
         if self.direction not in get_args(Direction):
@@ -51,11 +54,33 @@ class Call:
             The sample, or the posterior's parameters; the latent itself for classes without a posterior.
         """
         own = OWN_CALLS.get(type(vae).__name__, {}).get(self.direction)
-        with _seeded(self.seed, x.device):
+        with self.around(x.device):
             if own is not None:
                 return own(vae, x)
             method = vae.decode if self.direction == "decode" else vae.encode
-            return as_tensor(method(x, **self.arguments))
+            return as_tensor(method(x, **self.arguments_on(x.device)))
+
+    @contextmanager
+    def around(self, device: torch.device) -> Iterator[None]:
+        """The seed and the autocast that the call is made under."""
+        cast = nullcontext() if self.autocast is None else torch.autocast(device.type, self.autocast)
+        with _seeded(self.seed, device), cast:
+            yield
+
+    def arguments_on(self, device: torch.device) -> dict[str, Any]:
+        """The further arguments, tensors among them on ``device``."""
+        return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.arguments.items()}
+
+
+def ambient_autocast(device_type: str) -> torch.dtype | None:
+    """The dtype of the ``torch.autocast`` that is on for a type of device; None where it is off.
+
+    Example:
+        >>> with torch.autocast("cpu", torch.bfloat16):
+        ...     ambient_autocast("cpu")
+        torch.bfloat16
+    """
+    return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
 
 
 def as_tensor(output: Any) -> Tensor:

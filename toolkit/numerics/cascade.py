@@ -1,7 +1,8 @@
 """The cascade merge: diffusers' in-place blend of overlapping tiles, bit for bit.
 
 diffusers blends each tile, in row-major order, into its upper neighbour and then into its left one, in place; both are
-already blended by then. The weights follow from that order, so the order is part of the result.
+already blended by then. The weights follow from that order, so the order is part of the result. Classes that tile in
+time merge each picture in this way first, and then blend the merged pictures.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from toolkit.geometry.grid import TileGrid
+from toolkit.geometry.span import shares
 from toolkit.numerics.boxes import Frame
 
 
@@ -62,28 +64,50 @@ def cascade_share(
         overlaps: overlap with the tile before along each axis, in sample cells.
     """
     pieces = {**edges, (0,) * len(frame.axes): share}
+    space = [axis for axis, name in enumerate(frame.axes) if name != "t"]
     for offset in sorted(pieces, reverse=True):
-        for axis, (dim, size) in enumerate(zip(frame.dims, overlaps, strict=True)):
+        for axis in space:
             before = (*offset[:axis], 1, *offset[axis + 1 :])
             if offset[axis] == 0 and before in pieces:
-                blend_into(pieces[offset], pieces[before], dim, size)
+                blend_into(pieces[offset], pieces[before], frame.dims[axis], overlaps[axis])
+    # Time comes last: diffusers blends whole pictures, already merged, one into the next.
+    for axis in set(range(len(frame.axes))) - set(space):
+        before = tuple(int(place == axis) for place in range(len(frame.axes)))
+        if before in pieces:
+            blend_into(share, pieces[before], frame.dims[axis], overlaps[axis])
 
 
 def cascade_merge(tiles: Iterable[Tensor], grid: TileGrid, frame: Frame, canvas: Tensor) -> None:
     """Merge whole raw tiles, given in row-major order, into ``canvas``. Works for any overlap.
 
-    Tiles are blended in place. One row of the grid is held at a time.
+    Tiles are blended in place. One row of the grid is held at a time; with an axis of time, two merged pictures.
     """
-    overlaps = [
-        [0, *(len(a & b) * ratio for a, b in itertools.pairwise(row))]
-        for row, ratio in zip(grid.rows, frame.ratios, strict=True)
-    ]
+    if grid.axes[0] != "t" or len(grid.axes) == 1:
+        _merge_pictures(tiles, grid, frame, canvas)
+        return
+    tiles = iter(tiles)
+    (row, *rest), dim = grid.rows, frame.dims[0]
+    picture_grid = TileGrid(grid.axes[1:], tuple(rest))
+    picture_frame = Frame(frame.axes[1:], frame.ratios[1:], frame.firsts[1:])
+    time = Frame(frame.axes[:1], frame.ratios[:1], frame.firsts[:1])
+    before = None
+    for place, (span, share) in enumerate(zip(row, shares(row), strict=True)):
+        picture = canvas.new_empty(time.shape(canvas.shape, (span,)))
+        _merge_pictures(itertools.islice(tiles, len(picture_grid)), picture_grid, picture_frame, picture)
+        if before is not None:
+            blend_into(picture, before, dim, *time.overlaps((row,), (place,)))
+        time.cut(canvas, (share,)).copy_(time.cut(picture, (share,), (span,)))
+        before = picture
+
+
+def _merge_pictures(tiles: Iterable[Tensor], grid: TileGrid, frame: Frame, canvas: Tensor) -> None:
     held: dict[tuple[int, ...], Tensor] = {}
     for tile, raw in zip(grid.tiles, tiles, strict=True):
+        overlaps = frame.overlaps(grid.rows, tile.position)
         for axis, (dim, place) in enumerate(zip(frame.dims, tile.position, strict=True)):
             if place:
                 before = held[(*tile.position[:axis], place - 1, *tile.position[axis + 1 :])]
-                blend_into(raw, before, dim, overlaps[axis][place])
+                blend_into(raw, before, dim, overlaps[axis])
         held[tile.position] = raw
         frame.cut(canvas, tile.share_box).copy_(frame.cut(raw, tile.share_box, tile.box))
         # Of the tiles that blend with a tile, the one a step on along the first axis comes last.

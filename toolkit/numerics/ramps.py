@@ -29,7 +29,7 @@ def rising(ramp: Ramp, size: int) -> Tensor:
     return place
 
 
-def windows(spans: tuple[Span, ...], ratio: int, ramp: Ramp) -> list[Tensor]:
+def windows(spans: tuple[Span, ...], ratio: int, ramp: Ramp, first: int | None = None) -> list[Tensor]:
     """One weight per sample cell for each tile of a row; at every cell the weights of all tiles sum to one. float64.
 
     Each tile rises over its overlap with the tile before it and falls over the one with the tile after it. Where three
@@ -39,19 +39,22 @@ def windows(spans: tuple[Span, ...], ratio: int, ramp: Ramp) -> list[Tensor]:
         spans: the tiles along one axis, in latent units.
         ratio: sample cells per latent cell.
         ramp: the weights over an overlap.
+        first: sample cells of the first latent cell; ``ratio`` where None.
 
     Example:
         >>> [w.tolist() for w in windows((Span(0, 3), Span(2, 4)), 2, "linear")]
         [[1.0, 1.0, 1.0, 1.0, 0.75, 0.25], [0.25, 0.75, 1.0, 1.0]]
     """
-    raw = [torch.ones(len(span) * ratio, dtype=torch.float64) for span in spans]
-    for i, (before, after) in enumerate(itertools.pairwise(spans)):
-        size = len(before & after) * ratio
+    lag = ratio - first if first is not None else 0
+    cells = [Span(max(0, span.start * ratio - lag), span.stop * ratio - lag) for span in spans]
+    raw = [torch.ones(len(span), dtype=torch.float64) for span in cells]
+    for i, (before, after) in enumerate(itertools.pairwise(cells)):
+        size = len(before & after)
         if size:
             rise = rising(ramp, size)
             raw[i + 1][:size] *= rise
             raw[i][-size:] *= 1 - rise
-    total = torch.zeros(spans[-1].stop * ratio, dtype=torch.float64)
-    for span, weight in zip(spans, raw, strict=True):
-        total[span.start * ratio : span.stop * ratio] += weight
-    return [w / total[s.start * ratio : s.stop * ratio] for s, w in zip(spans, raw, strict=True)]
+    total = torch.zeros(cells[-1].stop, dtype=torch.float64)
+    for span, weight in zip(cells, raw, strict=True):
+        total[span.start : span.stop] += weight
+    return [w / total[s.start : s.stop] for s, w in zip(cells, raw, strict=True)]

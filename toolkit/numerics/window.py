@@ -55,7 +55,8 @@ def window_share(
 
 def window_merge(tiles: Iterable[Tensor], grid: TileGrid, frame: Frame, ramp: Ramp, canvas: Tensor) -> None:
     """Merge whole raw tiles, given in row-major order, into ``canvas``. Works for any overlap."""
-    rows = [windows(row, ratio, ramp) for row, ratio in zip(grid.rows, frame.ratios, strict=True)]
+    firsts = frame.firsts or frame.ratios
+    rows = [windows(row, ratio, ramp, first) for row, ratio, first in zip(grid.rows, frame.ratios, firsts, strict=True)]
     wide = _wide(canvas)
     total = torch.zeros_like(canvas, dtype=wide)
     for tile, raw in zip(grid.tiles, tiles, strict=True):
