@@ -27,7 +27,7 @@ from toolkit.errors import (
     RunTimeout,
     ToolkitError,
 )
-from toolkit.geometry import Assignment, Blend, Seam, Span, Tile, TileGrid, TilePlan
+from toolkit.geometry import Assignment, Blend, Seam, ShardPlan, Span, Tile, TileGrid, TilePlan
 from toolkit.measure.compare import Comparison, compare
 from toolkit.measure.record import Record
 from toolkit.measure.run import Run
@@ -53,6 +53,7 @@ __all__ = [
     "RunError",
     "RunTimeout",
     "Seam",
+    "ShardPlan",
     "Span",
     "Tile",
     "TileGrid",

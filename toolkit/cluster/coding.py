@@ -12,8 +12,10 @@ from toolkit.cluster.calls import Calls
 from toolkit.cluster.pool import Listener
 from toolkit.cluster.worker import Context
 from toolkit.distributed import coding
+from toolkit.distributed.coding import Plan
 from toolkit.errors import PlanError
 from toolkit.geometry.plan import TilePlan
+from toolkit.geometry.shards import ShardPlan
 from toolkit.measure import memory as memories
 from toolkit.measure import trace as traces
 from toolkit.measure.memory import MemoryCurve, measured
@@ -21,9 +23,8 @@ from toolkit.measure.record import Record
 from toolkit.measure.run import Run
 from toolkit.measure.trace import Event, Recorder
 from toolkit.models.adapter import TileCoder
+from toolkit.models.shards import sharding_of
 from toolkit.models.whole import Call
-
-Plan = TilePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,7 @@ class Request:
         """Ranks that have work, or that the output goes to; the others are left alone."""
         if self.plan is None:
             return [0]
-        idle = set(self.plan.assignment.idle) - {self.plan.root}
-        return [rank for rank in range(self.plan.ranks) if rank not in idle]
+        return self.plan.working
 
     def check(self, ranks: int) -> dict[str, int]:
         """Refuse what cannot run on ``ranks`` ranks, before any worker starts.
@@ -69,13 +69,17 @@ class Request:
             )
         if self.plan is None:
             return {}
-        if not isinstance(self.plan, TilePlan):
-            raise PlanError(f"plan is a {type(self.plan).__name__}: give a TilePlan, or None for the model's own call.")
+        if not isinstance(self.plan, TilePlan | ShardPlan):
+            raise PlanError(
+                f"plan is a {type(self.plan).__name__}: give a TilePlan, a ShardPlan, or None for the model's own call."
+            )
         if self.plan.ranks > ranks:
             raise PlanError(
                 f"the plan is for {self.plan.ranks} ranks, the cluster has {ranks}: "
-                f"assign the tiles to {ranks} ranks, or make a larger cluster."
+                f"make a plan for {ranks} ranks, or a larger cluster."
             )
+        if isinstance(self.plan, ShardPlan):
+            return sharding_of(self.vae, self.call).check(self.plan, tuple(self.x.shape))
         return TileCoder.of(self.vae, tuple(self.x.shape), self.plan.grid, self.call, self.plan.blend).ratio
 
     def run(

@@ -7,11 +7,12 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from toolkit.geometry.plan import TilePlan
+from toolkit.geometry.shards import ShardPlan
 from toolkit.measure.trace import Event
 
 
 class Progress:
-    """Counts tiles per rank.
+    """Counts the tiles of each rank, or its shard.
 
     A bar saved with a notebook stays at 0 % for ever; the line that :meth:`close` prints does not.
 
@@ -20,15 +21,15 @@ class Progress:
         show: whether to show anything.
     """
 
-    def __init__(self, plan: TilePlan | None, show: bool) -> None:
-        self.totals = plan.assignment.counts if plan else (1,)
+    def __init__(self, plan: TilePlan | ShardPlan | None, show: bool) -> None:
+        self.totals = plan.units if plan else (1,)
         self.done = dict.fromkeys(range(len(self.totals)), 0)
         self._show = show
-        self._bar: Any = tqdm(total=sum(self.totals), unit="tile", leave=False, disable=not show, delay=0.5)
+        self._bar: Any = tqdm(total=sum(self.totals), unit="part", leave=False, disable=not show, delay=0.5)
 
     def update(self, event: Event) -> None:
         """Take note of a finished event."""
-        if event.kind in ("decode", "whole"):
+        if event.kind in ("decode", "whole") or (event.kind, event.label) == ("shard", "end"):
             self.done[event.rank] += 1
             counts = " ".join(f"r{rank} {self.done[rank]}/{total}" for rank, total in self._shown())
             self._bar.set_postfix_str(counts, refresh=False)

@@ -16,20 +16,25 @@ from torch.distributed import ProcessGroup
 from toolkit.distributed.failure import FailureFlag
 from toolkit.distributed.group import Member
 from toolkit.distributed.rank import Rank
+from toolkit.distributed.sharding.context import Rule
+from toolkit.distributed.sharding.run import run_shards
 from toolkit.distributed.tiles import run_tiles
 from toolkit.errors import PlanError
 from toolkit.geometry.plan import TilePlan
+from toolkit.geometry.shards import ShardPlan
 from toolkit.measure.device import synchronise
 from toolkit.measure.trace import Recorder
 from toolkit.models.recipe import Recipe
 from toolkit.models.whole import Call
 from toolkit.numerics.convolution import Convolutions, convolution_kernels
 
+Plan = TilePlan | ShardPlan
+
 
 def decode(
     vae: Any,
     latent: Tensor,
-    plan: TilePlan | None = None,
+    plan: Plan | None = None,
     group: ProcessGroup | None = None,
     *,
     arguments: Mapping[str, Any] | None = None,
@@ -37,6 +42,7 @@ def decode(
     recipe: Recipe | None = None,
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
+    rules: Mapping[Any, Rule] | None = None,
 ) -> Tensor | None:
     """Decode a latent over the ranks of a process group. Without a group, the plan must be for one rank.
 
@@ -50,6 +56,7 @@ def decode(
         recipe: how tiles of this model are computed, for a class that the toolkit has no entry for.
         trace: records what this rank did.
         convolutions: the kernels of small fp32 CPU convolutions, during this call; they decide the last bits.
+        rules: with a :class:`~toolkit.geometry.shards.ShardPlan`: further rules for operations, by function or name.
 
     Returns:
         The sample on the plan's root, None on the other ranks.
@@ -69,13 +76,15 @@ def decode(
         >>> decode(vae, latent, TilePlan(grid, Blend.diffusers(), Assignment.balanced(grid, 1))).shape
         torch.Size([1, 3, 320, 288])
     """
-    return run(vae, latent, plan, Call("decode", arguments or {}, seed, recipe=recipe), group, trace, convolutions)
+    return run(
+        vae, latent, plan, Call("decode", arguments or {}, seed, recipe=recipe), group, trace, convolutions, rules
+    )
 
 
 def encode(
     vae: Any,
     sample: Tensor,
-    plan: TilePlan | None = None,
+    plan: Plan | None = None,
     group: ProcessGroup | None = None,
     *,
     arguments: Mapping[str, Any] | None = None,
@@ -83,6 +92,7 @@ def encode(
     recipe: Recipe | None = None,
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
+    rules: Mapping[Any, Rule] | None = None,
 ) -> Tensor | None:
     """Encode a sample over the ranks of a process group; as :func:`decode`.
 
@@ -90,17 +100,20 @@ def encode(
         The posterior's parameters (the latent, for classes without a posterior) on the plan's root, None on the other
         ranks. Draw from them there, once, with one generator.
     """
-    return run(vae, sample, plan, Call("encode", arguments or {}, seed, recipe=recipe), group, trace, convolutions)
+    return run(
+        vae, sample, plan, Call("encode", arguments or {}, seed, recipe=recipe), group, trace, convolutions, rules
+    )
 
 
 def run(
     vae: Any,
     x: Tensor,
-    plan: TilePlan | None,
+    plan: Plan | None,
     call: Call,
     group: ProcessGroup | None = None,
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
+    rules: Mapping[Any, Rule] | None = None,
 ) -> Tensor | None:
     """Make a model's call over a group, by a plan: what :func:`decode` and :func:`encode` do."""
     member = Member.of(group)
@@ -108,6 +121,8 @@ def run(
     with rank.failure.watch():
         if plan is not None and plan.ranks > member.size:
             raise PlanError(f"the plan is for {plan.ranks} ranks, the group has {member.size}: make it for the group.")
+        if isinstance(plan, ShardPlan):
+            return run_shards(vae, x, plan, call, rank, rules)
         with convolution_kernels(convolutions):
             if plan is None:
                 return _own_call(vae, x, call, rank)

@@ -87,6 +87,22 @@ class TilePlan:
         return self.assignment.ranks
 
     @property
+    def working(self) -> tuple[int, ...]:
+        """The ranks that take part: those with a tile, and the one that the output goes to."""
+        idle = set(self.assignment.idle) - {self.root}
+        return tuple(rank for rank in range(self.ranks) if rank not in idle)
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """What each rank reports as done, one by one: its tiles."""
+        return self.assignment.counts
+
+    @property
+    def summary(self) -> str:
+        """The plan in a few words."""
+        return f"{len(self.grid)} tiles over {self.ranks} ranks"
+
+    @property
     def finish(self) -> str:
         """Where overlaps are blended.
 

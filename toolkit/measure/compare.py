@@ -13,6 +13,7 @@ from torch import Tensor
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.grid import TileGrid
+from toolkit.geometry.plan import TilePlan
 from toolkit.measure.run import Run
 from toolkit.numerics.colour import colour_shift
 from toolkit.numerics.metrics import check_same_shape, decibels, difference, frame_errors
@@ -144,7 +145,7 @@ def compare(
             f"e.g. reference.to({a.dtype})."
         )
     errors, error = frame_errors(a, b, data_range), difference(a, b)
-    if grid is None and isinstance(output, Run) and output.plan is not None:
+    if grid is None and isinstance(output, Run) and isinstance(output.plan, TilePlan):
         grid = output.plan.grid
     ratio = {} if grid is None else sample_ratio(a.shape, grid)
     shifts = colour_shift(a, b, grid, ratio)
@@ -178,7 +179,8 @@ def _name(value: Run | Tensor, unnamed: str) -> str:
         return unnamed
     if value.plan is None:
         return "the model's own call"
-    return f"{len(value.plan.grid)} tiles over {value.plan.ranks} ranks, {value.plan.blend}"
+    blend = f", {value.plan.blend}" if isinstance(value.plan, TilePlan) else ""
+    return f"{value.plan.summary}{blend}"
 
 
 def _seam_table(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> pd.DataFrame:

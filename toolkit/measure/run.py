@@ -10,6 +10,7 @@ import pandas as pd
 from torch import Tensor
 
 from toolkit.geometry.plan import TilePlan
+from toolkit.geometry.shards import ShardPlan
 from toolkit.measure.export import write_chrome_trace, write_parquet
 from toolkit.measure.record import Record
 
@@ -34,14 +35,14 @@ class Run:
     memory: pd.DataFrame
     peaks: pd.Series
     record: Record
-    plan: TilePlan | None
+    plan: TilePlan | ShardPlan | None
     seconds: float
     ratio: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def busy(self) -> pd.Series:
-        """Seconds that each rank spent computing (decoding, blending, finishing), by rank."""
-        work = self.trace[self.trace["kind"].isin(("whole", "decode", "blend", "finish"))]
+        """Seconds that each rank spent computing (tiles, shards, blending, finishing), by rank."""
+        work = self.trace[self.trace["kind"].isin(("whole", "decode", "shard", "blend", "finish"))]
         return (work["end"] - work["start"]).groupby(work["rank"]).sum()
 
     def summary(self) -> pd.DataFrame:
@@ -73,7 +74,7 @@ class Run:
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.output.shape))
-        how = f"{len(self.plan.grid)} tiles over {self.plan.ranks} ranks" if self.plan else "the model's own call"
+        how = self.plan.summary if self.plan else "the model's own call"
         peak = f", peak {self.peaks.max() / 1e6:.0f} MB" if len(self.peaks) else ""
         return f"Run({shape} by {how} in {self.seconds:.2f} s{peak})"
 

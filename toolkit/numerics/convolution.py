@@ -39,7 +39,7 @@ class OneDnnConvolutions(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is torch.conv2d or func is torch.conv3d:
-            return _convolve(func, *args, **(kwargs or {}))
+            return convolve(func, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
@@ -54,7 +54,7 @@ def convolution_kernels(kind: Convolutions) -> AbstractContextManager[Any]:
     return OneDnnConvolutions() if kind == "onednn" else nullcontext()
 
 
-def _convolve(
+def convolve(
     func: Callable[..., Tensor],
     input: Tensor,
     weight: Tensor,
@@ -64,6 +64,7 @@ def _convolve(
     dilation: int | tuple[int, ...] = 1,
     groups: int = 1,
 ) -> Tensor:
+    """``func`` of the other arguments, in oneDNN where ATen would keep a small fp32 CPU convolution from it."""
     if not _kept_from_onednn(input, weight, padding, groups):
         return func(input, weight, bias, stride, padding, dilation, groups)
     n = weight.ndim - 2

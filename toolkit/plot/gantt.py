@@ -17,6 +17,7 @@ STYLES = {
     "whole": (SKY, ""),
     "decode": (BLUE, ""),
     "encode": (BLUE, ""),
+    "shard": (BLUE, ""),
     "blend": (GREEN, "x"),
     "finish": (PINK, "."),
     "send": (ORANGE, "/"),

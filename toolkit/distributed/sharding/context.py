@@ -1,0 +1,101 @@
+"""What rules work with: this rank's place among the shards, its messages, and how a rule refuses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from torch import Tensor, nn
+
+from toolkit.distributed.exchange import Exchange
+from toolkit.distributed.sharding.strip import Layout, Strip, layout_of
+from toolkit.errors import ModelError
+from toolkit.geometry.shards import ShardPlan
+from toolkit.numerics.convolution import Convolutions
+
+
+class Refused(ModelError):
+    """An operation that cannot be computed exactly on shards, or for which there is no rule."""
+
+
+Rule = Callable[["Shard", Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+"""``rule(shard, func, args, kwargs)`` computes ``func(*args, **kwargs)`` on this rank's shard and lays the result."""
+
+
+@dataclass(slots=True, eq=False)
+class Shard:
+    """This rank's shard during one call.
+
+    Attributes:
+        plan: the shards.
+        exchange: messages to and from other ranks.
+        convolutions: the kernels of small fp32 CPU convolutions.
+        names: the model's modules' names, for messages and refusals.
+        index: which part of each axis this rank has.
+        probes: what view-like operations do to dims, by operation and shapes.
+        seeded: whether the model's random numbers come from a seed that all ranks have.
+        seen: the layouts of maps computed so far, by the sizes of their last two dims, with dims from the end.
+    """
+
+    plan: ShardPlan
+    exchange: Exchange
+    convolutions: Convolutions
+    names: dict[int, str]
+    seeded: bool
+    index: dict[str, int] = field(init=False)
+    probes: dict[Any, Any] = field(default_factory=dict)
+    seen: dict[tuple[int, ...], Layout] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.index = self.plan.position(self.exchange.member.rank)
+
+    def rank_at(self, axis: str, index: int) -> int:
+        """The rank at another place along one axis of this rank's lattice."""
+        place = {**self.index, axis: index}
+        return place["h"] * self.plan.w + place["w"]
+
+    def rows(self, strip: Strip) -> int:
+        """Rows of a strip in this rank's tensor, padding included."""
+        return strip.rows(self.index[strip.axis])
+
+    def note(self, x: Tensor, strips: Iterable[Strip]) -> None:
+        """Remember the layout of a map, for random numbers of its size."""
+        self.seen[tuple(x.shape[-2:])] = tuple(strip._replace(dim=strip.dim - x.ndim) for strip in strips)
+
+    def refuse(self, func: Any, why: str, *tensors: Tensor) -> Refused:
+        """The refusal of an operation: names it, the module that called it, and the strips of its tensors."""
+        name = getattr(func, "__name__", str(func))
+        shown = "; ".join(f"{tuple(t.shape)} with {describe(layout_of(t))}" for t in tensors)
+        return Refused(
+            f"{name} in {self.module() or 'the model'} cannot be sharded exactly: {why}. "
+            f"{shown and f'Given: {shown}. '}"
+            "Use tiles for this model, or give a rule for the operation with rules={...}."
+        )
+
+    def module(self) -> str:
+        """The name of the innermost module whose code is running."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, nn.Module):
+                return self.names.get(id(owner), type(owner).__name__)
+            frame = frame.f_back
+        return ""
+
+
+def describe(layout: Layout) -> str:
+    """Strips in words, for refusals.
+
+    Example:
+        >>> describe((Strip("h", 3, 1, (6, 5)),))
+        'h 6+5 in dim 3'
+    """
+    parts = []
+    for strip in layout:
+        padding = f" padded by {strip.lo},{strip.hi}" if strip.lo or strip.hi else ""
+        inner = f" of {strip.inner} each" if strip.inner > 1 else ""
+        parts.append(f"{strip.axis} {'+'.join(map(str, strip.extents))} in dim {strip.dim}{inner}{padding}")
+    return ", ".join(parts) or "no strip"

@@ -1,0 +1,87 @@
+"""The mode that runs a model's own code on shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from toolkit.distributed.sharding.context import Rule, Shard
+from toolkit.distributed.sharding.rules.local import plain
+from toolkit.distributed.sharding.rules.table import NEEDS_STRIPS, RANDOM, RULES, WATCHED
+from toolkit.distributed.sharding.strip import ATTRIBUTE, tensors_in
+
+
+class ShardMode(TorchFunctionMode):
+    """Within this context every torch function is computed on this rank's shard, or refused.
+
+    Args:
+        shard: this rank's shard.
+        rules: rules for this run, by function or by its name; before those of the table.
+        partial: whether maps that are not sharded may pass: true where a model's first layers run in full.
+
+    Raises:
+        Refused: where there is no rule for an operation on a sharded tensor, or its rule cannot be exact.
+    """
+
+    def __init__(self, shard: Shard, rules: Mapping[Any, Rule] | None = None, *, partial: bool = False) -> None:
+        super().__init__()
+        self.shard = shard
+        self.partial = partial
+        self._own = dict(rules or {})
+        self._known: dict[Any, tuple[Rule | None, bool]] = {}
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        found = self._known.get(func)
+        if found is None:
+            found = self._look_up(func)
+        rule, always = found
+        if rule is plain:
+            return func(*args, **kwargs)
+        if always or _sharded(args) or (kwargs and _sharded(kwargs.values())):
+            if rule is None:
+                why = "there is no rule for it"
+                raise self.shard.refuse(func, why, *tensors_in([*args, *kwargs.values()]))
+            return rule(self.shard, func, args, kwargs)
+        return func(*args, **kwargs)
+
+    def _look_up(self, func: Callable[..., Any]) -> tuple[Rule | None, bool]:
+        """The rule for a function, and whether it holds for tensors without strips too."""
+        name = getattr(func, "__name__", "")
+        rule = self._own.get(func) or self._own.get(name) or RULES.get(name)
+        always = name in RANDOM or name in WATCHED
+        if name in NEEDS_STRIPS and not self.partial:
+            rule, always = _lost_or(rule), True
+        self._known[func] = rule, always
+        return rule, always
+
+
+def _sharded(values: Any) -> bool:
+    for value in values:
+        if getattr(value, ATTRIBUTE, None):
+            return True
+        if isinstance(value, list | tuple) and _sharded(value):
+            return True
+    return False
+
+
+def _lost_or(rule: Rule | None) -> Rule:
+    """``rule``, after looking whether the map still has its strips."""
+
+    def guarded(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not _sharded(args) and not _sharded(kwargs.values()):
+            raise shard.refuse(func, "its tensors have lost their strips", *tensors_in([*args, *kwargs.values()]))
+        assert rule is not None
+        return rule(shard, func, args, kwargs)
+
+    return guarded
+
+
+def strips_lost(output: Tensor) -> bool:
+    """Whether a result has no strip any more."""
+    return not getattr(output, ATTRIBUTE, None)

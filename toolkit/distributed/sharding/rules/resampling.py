@@ -1,0 +1,48 @@
+"""Changes of resolution: by whole factors, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from toolkit.distributed.sharding.context import Shard
+from toolkit.distributed.sharding.rules.norms import require_settled
+from toolkit.distributed.sharding.rules.views import scaled
+from toolkit.distributed.sharding.rules.windows import alone, checked, unpadded
+from toolkit.distributed.sharding.strip import Strip, layout_of
+
+
+def interpolate(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Nearest upsampling by a whole factor; other modes look across borders, at places that depend on the size."""
+    x = args[0] if args else kwargs["input"]
+    out = func(*args, **kwargs)
+    mode = kwargs.get("mode", args[3] if len(args) > 3 else "nearest")
+    strips = []
+    for strip in layout_of(x):
+        alone(shard, func, x, unpadded(shard, func, x, strip))
+        before, after = x.shape[strip.dim], out.shape[strip.dim]
+        if after % before or (after != before and mode not in ("nearest", "nearest-exact")):
+            raise shard.refuse(func, f"mode {mode!r} from {before} to {after} rows of {strip.axis}", x)
+        strips.append(scaled(strip, after // before))
+    return checked(shard, func, out, strips)
+
+
+def shuffle(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``pixel_shuffle`` and ``pixel_unshuffle``: patches of cells to channels and back."""
+    x, grows = args[0], func.__name__ == "pixel_shuffle"
+    factor: int = args[1] if len(args) > 1 else kwargs["upscale_factor" if grows else "downscale_factor"]
+    strips = []
+    for strip in layout_of(x):
+        alone(shard, func, x, unpadded(shard, func, x, strip))
+        strips.append(scaled(strip, factor) if grows else shrunk(shard, func, x, strip, factor))
+    return checked(shard, func, func(*args, **kwargs), strips)
+
+
+def shrunk(shard: Shard, func: Any, x: Tensor, strip: Strip, times: int) -> Strip:
+    """The strip of a map whose rows are taken together ``times`` by ``times``."""
+    if any(extent % times for extent in strip.extents):
+        raise shard.refuse(func, f"shards of {strip.axis} are not multiples of {times} rows", x)
+    require_settled(shard, func, x, (strip,))
+    return strip._replace(extents=tuple(extent // times for extent in strip.extents))

@@ -1,0 +1,143 @@
+"""One call on shards: cut the input, run the model's own code, bring the parts of the output together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit.distributed.exchange import Exchange
+from toolkit.distributed.rank import Rank
+from toolkit.distributed.sharding.context import Rule, Shard
+from toolkit.distributed.sharding.mode import ShardMode
+from toolkit.distributed.sharding.strip import Layout, Strip, lay, layout_of
+from toolkit.geometry.shards import AXES, ShardPlan
+from toolkit.measure.device import synchronise
+from toolkit.measure.trace import Event, Recorder, clock
+from toolkit.models.adapter import borrowed
+from toolkit.models.shards import Sharding, sharding_of
+from toolkit.models.whole import Call
+
+
+def run_shards(
+    vae: Any, x: Tensor, plan: ShardPlan, call: Call, rank: Rank, rules: Mapping[Any, Rule] | None = None
+) -> Tensor | None:
+    """Make a model's call on the shards of ``plan``; every rank of the group calls it.
+
+    Args:
+        vae: a diffusers autoencoder.
+        x: the whole input, on every rank.
+        plan: the shards.
+        call: which of the model's calls.
+        rank: this process, and what it reports to.
+        rules: further rules for operations, by function or name, for this call.
+
+    Returns:
+        The output on the plan's root, None on the other ranks.
+
+    Raises:
+        ModelError: where an operation cannot be sharded exactly; it names operation and module.
+        PlanError: where a shard would be too thin.
+    """
+    sharding = sharding_of(vae, call)
+    parts = sharding.parts(plan, tuple(x.shape))
+    if rank.member.rank >= plan.ranks:
+        return None
+    device = next(vae.parameters()).device
+    exchange = Exchange(rank.member, rank.failure, rank.trace, device)
+    names = {id(module): name for name, module in vae.named_modules()}
+    shard = Shard(plan, exchange, rank.convolutions, names, call.seed is not None)
+    before, begin = len(rank.trace.events), clock() - rank.trace.origin
+    try:
+        with borrowed(vae):
+            output = _compute(vae, x, call, shard, parts, sharding, rules)
+            synchronise(device)
+            result = _bring_together(shard, output)
+            exchange.flush()
+    finally:
+        exchange.close()
+    _fill_trace(rank.trace, before, begin)
+    return result
+
+
+def _compute(
+    vae: Any,
+    x: Tensor,
+    call: Call,
+    shard: Shard,
+    parts: dict[str, tuple[int, ...]],
+    sharding: Sharding,
+    rules: Mapping[Any, Rule] | None,
+) -> Tensor:
+    local = cut(shard, x, parts).to(next(vae.parameters()).device)
+    with sharding.prepared(vae), ShardMode(shard, rules):
+        output = call(vae, lay(local, layout_of(local) or _layout(shard, local, parts)))
+    if not layout_of(output):
+        raise shard.refuse(type(vae).__name__, "its output has lost its strips", output)
+    return output
+
+
+def _layout(shard: Shard, local: Tensor, parts: dict[str, tuple[int, ...]]) -> Layout:
+    """The strips of the input: of every axis that is divided; of all for a plan of one shard."""
+    alone = shard.plan.ranks == 1
+    strips = [
+        Strip(axis, local.ndim - len(AXES) + place, 1, parts[axis])
+        for place, axis in enumerate(AXES)
+        if len(parts[axis]) > 1 or alone
+    ]
+    shard.note(local, strips)
+    return tuple(strips)
+
+
+def cut(shard: Shard, x: Tensor, parts: dict[str, tuple[int, ...]]) -> Tensor:
+    """This rank's part of the input, in memory of its own."""
+    for place, axis in enumerate(AXES):
+        dim, index = x.ndim - len(AXES) + place, shard.index[axis]
+        x = x.narrow(dim, sum(parts[axis][:index]), parts[axis][index])
+    return x.clone(memory_format=torch.contiguous_format)
+
+
+def _bring_together(shard: Shard, output: Tensor) -> Tensor | None:
+    """All parts of the output, on the root; shapes follow from the strips."""
+    layout, root, me = layout_of(output), shard.plan.root, shard.exchange.member.rank
+    for strip in layout:
+        if strip.inner != 1 or strip.lo or strip.hi or output.shape[strip.dim] != shard.rows(strip):
+            raise shard.refuse("the output", f"its {strip.axis} is not a dim of its own", output)
+    if me != root:
+        shard.exchange.send(output.contiguous(), root, f"shard {me}")
+        return None
+    shape = list(output.shape)
+    for strip in layout:
+        shape[strip.dim] = strip.total
+    canvas = output.new_empty(shape)
+    _place(shard, canvas, layout, me).copy_(output)
+    del output
+    for rank in range(shard.plan.ranks):
+        if rank != me:
+            part = _place(shard, canvas, layout, rank)
+            message = shard.exchange.receive(tuple(part.shape), canvas.dtype, rank, f"shard {rank}")
+            part.copy_(shard.exchange.take(message))
+    return canvas
+
+
+def _place(shard: Shard, canvas: Tensor, layout: Layout, rank: int) -> Tensor:
+    """The view of the output that a rank's part fills."""
+    place = shard.plan.position(rank)
+    for strip in layout:
+        own = strip.own(place[strip.axis])
+        canvas = canvas.narrow(strip.dim, own.start, len(own))
+    return canvas
+
+
+def _fill_trace(trace: Recorder, before: int, begin: float) -> None:
+    """Note as computing what the messages of this call have left of its time."""
+    gaps, at = [], begin
+    for event in sorted(trace.events[before:], key=lambda one: one.start):
+        if event.start > at:
+            gaps.append((at, event.start))
+        at = max(at, event.end)
+    gaps.append((at, clock() - trace.origin))
+    for place, (start, end) in enumerate(gaps, start=1):
+        trace.add(Event(trace.rank, "shard", "end" if place == len(gaps) else "", start, end))
