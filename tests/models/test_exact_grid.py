@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import toolkit as tk
 from toolkit.models.census import specimen
 from toolkit.models.exact_grid import exact_grid, grid_beyond
 from toolkit.models.receptive import Halo, ReceptiveField
+from toolkit.models.whole import Call
 
 FIELD = ReceptiveField("decode", Halo(5, 4), Halo(3, 3), False, False, False)
 
@@ -21,6 +23,34 @@ def test_kept_cells_are_a_halo_away_from_inner_borders(tile):
             assert box.start == 0 or core.start - box.start >= halo.before
             assert box.stop == extent or box.stop - core.stop >= halo.after
             assert len(core)
+
+
+@pytest.mark.parametrize(
+    ("name", "direction", "extent"),
+    [
+        ("AutoencoderTiny", "decode", 46),
+        ("AutoencoderTiny", "encode", 44),
+        ("AutoencoderDC", "decode", 33),
+        ("AutoencoderDC", "encode", 30),
+        ("AutoencoderKLLTXVideo_0.9.5", "decode", 20),
+        ("AutoencoderKLLTX2Video", "decode", 19),
+        ("AutoencoderKLLTX2Video", "encode", 18),
+    ],
+)
+def test_tiles_are_the_whole(name, direction, extent):
+    model = specimen(name)
+    vae, arguments = model.build(), model.call if direction == "decode" else {}
+    x = (model.latent if direction == "decode" else model.sample)(3, extent)
+    grid = exact_grid(vae, x.shape, extent - 3, direction, arguments)
+    assert len(grid) > 1
+    plan = tk.TilePlan(grid, tk.Blend.crop(), tk.Assignment.balanced(grid, 1))
+    run = {"decode": tk.distributed.decode, "encode": tk.distributed.encode}[direction]
+    with torch.no_grad():
+        whole = Call(direction, arguments)(vae, x)
+    assert (run(vae, x, plan, arguments=arguments) - whole).abs().max() < 1e-5 * whole.abs().max()
+    narrow = tk.TileGrid.cover(grid.extent, tile=extent - 3, overlap=2)
+    plan = tk.TilePlan(narrow, tk.Blend.crop(), tk.Assignment.balanced(narrow, 1))
+    assert (run(vae, x, plan, arguments=arguments) - whole).abs().max() > 1e-4 * whole.abs().max()
 
 
 def test_an_axis_within_one_tile_stays_whole():

@@ -39,7 +39,6 @@ def wan() -> AutoencoderKLWan:
         (kl, Halo(18, 18), Halo(13, 14), True, True),
         (wan, Halo(18, 18), Halo(13, 14), False, True),
         (specimen("AutoencoderTiny").build, Halo(19, 19), Halo(19, 18), False, False),
-        (specimen("Kandinsky6SRVAE").build, Halo(18, 18), Halo(14, 13), False, False),
     ],
 )
 def test_models_of_real_depth(make, decode, encode, norm, attention):

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from toolkit.errors import ModelError
 from toolkit.models.adapter import borrowed
+from toolkit.models.frames import temporal_ratio
 from toolkit.models.locality import GlobalOperation, locally
+from toolkit.models.recipes import recipe_of
 from toolkit.models.tiling import spatial_ratio
 from toolkit.models.whole import Call, Direction
 from toolkit.numerics.boxes import DIMS
@@ -190,24 +192,19 @@ def default_shape(vae: Any, direction: Direction) -> tuple[int, ...]:
     """The shape of a small input of a call: one image, or a video of two latent frames; height and width are 1.
 
     Raises:
-        ModelError: where the class does not state its channels under a known name.
+        ModelError: for a class that is not known, or that does not state its channels under a known name.
     """
-    config = vae.config
-    names = ("latent_channels", "z_dim", "z_channels") if direction == "decode" else ("in_channels", "channels")
-    channels = next((config[name] for name in names if isinstance(config.get(name), int)), None)
+    config, video = vae.config, recipe_of(vae).frames is not None
+    if direction == "decode":
+        channels = next((config[name] for name in ("latent_channels", "z_dim", "z_channels") if name in config), None)
+    else:
+        channels = config.get("in_channels", 3)
+        if recipe_of(vae).patch and (patch := config.get("patch_size")):
+            channels //= patch**2
     if channels is None:
-        raise ModelError(f"{type(vae).__name__} states none of {', '.join(names)}: give the shape= of an input.")
-    patch = config.get("patch_size")
-    if direction == "encode" and isinstance(patch, int) and channels % patch**2 == 0:
-        channels //= patch**2  # Wan counts the channels of patches; others those of pixels
-    if not any(parameter.ndim == 5 for parameter in vae.parameters()):
-        return (1, channels, 1, 1)
-    return (1, channels, 2 if direction == "decode" else 1 + _temporal_ratio(vae), 1, 1)
-
-
-def _temporal_ratio(vae: Any) -> int:
-    stated = getattr(vae, "temporal_compression_ratio", None) or vae.config.get("scale_factor_temporal")
-    return int(stated or 4)
+        raise ModelError(f"{type(vae).__name__} has no config.latent_channels, z_dim or z_channels: give shape=.")
+    frames = (2 if direction == "decode" else 1 + temporal_ratio(vae),) if video else ()
+    return (1, channels, *frames, 1, 1)
 
 
 def _nan_rows(output: Tensor, dim: int) -> list[int]:
