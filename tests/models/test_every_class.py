@@ -19,20 +19,19 @@ MIRRORED = [(name, direction) for name, direction in CASES if direction in RECIP
 NOISY = "AutoencoderKLLTXVideo_0.9.1"
 
 
-def given(specimen: Specimen, direction: str, h: int, w: int, **more) -> tuple[torch.Tensor, Call]:
+def given(specimen: Specimen, direction: str, h: int, w: int, batch: int | None = None) -> tuple[torch.Tensor, Call]:
     """An input of ``h`` by ``w`` latent cells, and the call for it."""
     if direction == "decode":
-        return specimen.latent(h, w, **more), Call("decode", specimen.call, seed=5)
+        return specimen.latent(h, w, batch=batch), Call("decode", specimen.call, seed=5)
     # VidTok's causal encoder takes chunks of at least 4 frames.
     frames = 8 if specimen.cls == "AutoencoderVidTok" else None
-    return specimen.sample(h, w, frames=frames, **more), Call("encode", seed=5)
+    return specimen.sample(h, w, frames=frames, batch=batch), Call("encode", seed=5)
 
 
 def in_tiles(vae, x: torch.Tensor, call: Call, grid: tk.TileGrid, blend: tk.Blend) -> torch.Tensor:
     plan = tk.TilePlan(grid, blend, tk.Assignment.balanced(grid, 1))
     run = tk.distributed.decode if call.direction == "decode" else tk.distributed.encode
-    arguments = {**call.arguments}
-    return run(vae, x, plan, arguments=arguments, seed=call.seed, recipe=call.recipe, convolutions="aten")
+    return run(vae, x, plan, arguments=call.arguments, seed=call.seed, convolutions="aten")
 
 
 @torch.no_grad()
@@ -58,6 +57,48 @@ def test_equal_to_the_class_itself(name, direction):
     expected = own(vae, x, call, tiling=True)
     assert torch.equal(in_tiles(vae, x, call, grid, tk.Blend.diffusers()), expected)
     assert not torch.equal(own(vae, x, call, tiling=False), expected)  # or nothing was shown
+
+
+@pytest.mark.parametrize("direction", BOTH)
+@pytest.mark.parametrize("name", ["AutoencoderKLWan_2.1", "AutoencoderKLCogVideoX", "AutoencoderDC"])
+def test_rectangular_tiles_of_a_sliced_batch(name, direction):
+    """A tile of 4 x 6 latent cells; slicing comes before tiling."""
+    specimen = CENSUS[name]
+    vae = with_small_tiles(specimen)
+    vae.tile_sample_min_width = 6 * specimen.ratio
+    if hasattr(vae, "tile_sample_stride_width"):
+        vae.tile_sample_stride_width = 4 * specimen.ratio
+    if hasattr(vae, "tile_latent_min_width"):
+        vae.tile_latent_min_width = 6
+    if hasattr(vae, "tile_overlap_factor_width"):
+        vae.tile_overlap_factor_width = 1 / 3
+    vae.enable_slicing()
+    x, call = given(specimen, direction, 7, 11, batch=2)
+    grid = tk.diffusers_grid(vae, latent_shape(x, specimen, direction, 7, 11), direction)
+    assert grid == tk.TileGrid.strided({"h": 7, "w": 11}, tile={"h": 4, "w": 6}, stride={"h": 3, "w": 4})
+    assert torch.equal(in_tiles(vae, x, call, grid, tk.Blend.diffusers()), own(vae, x, call, tiling=True))
+
+
+def test_arguments_reach_every_tile():
+    specimen = CENSUS["AutoencoderKLLTX2Video"]
+    vae = with_small_tiles(specimen)
+    x = specimen.latent(8, 5)
+    grid = tk.diffusers_grid(vae, x.shape)
+    causal, plain = Call("decode", {"causal": True}), Call("decode")
+    output = in_tiles(vae, x, causal, grid, tk.Blend.diffusers())
+    assert torch.equal(output, own(vae, x, causal, tiling=True))
+    assert not torch.equal(output, own(vae, x, plain, tiling=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"generator": torch.Generator()}, "give seed="), ({"mask": torch.zeros(1, 1, 24, 24)}, "cannot be divided")],
+)
+def test_arguments_that_tiles_cannot_share_are_refused(arguments, message):
+    vae = CENSUS["AsymmetricAutoencoderKL"].build()
+    grid = tk.TileGrid.cover({"h": 6, "w": 6}, tile=4, overlap=2)
+    with pytest.raises(tk.PlanError, match=message):
+        TileCoder.of(vae, (1, 4, 6, 6), grid, Call("decode", arguments))
 
 
 @pytest.mark.parametrize(("name", "direction"), CASES)
@@ -116,6 +157,7 @@ def test_the_census_and_the_table_name_the_same_classes():
         case for case in CASES if case != ("AutoencoderKLCosmos", "encode")
     ],  # torch has no avg_pool3d in bfloat16 for CPUs
 )
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # MiniMaxH3, from torch
 def test_shape_and_dtype_are_known_beforehand(name, direction, dtype):
     """In bfloat16, and in float32 under autocast: buffers are of the output's dtype, whatever the input's."""
     specimen = CENSUS[name]

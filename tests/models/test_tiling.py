@@ -8,7 +8,10 @@ from diffusers import AutoencoderKL
 from support import tiny
 
 import toolkit as tk
+from toolkit.models.adapter import TileCoder
+from toolkit.models.census import specimen
 from toolkit.models.tiling import read_tiling
+from toolkit.models.whole import Call
 
 
 class Counted(torch.nn.Module):
@@ -61,6 +64,32 @@ def test_a_tile_that_falls_between_cells_is_refused():
     vae.tile_latent_min_size, vae.tile_sample_min_size = 10, 20
     with pytest.raises(tk.PlanError, match=r"stride 7.*blends 5"):
         tk.diffusers_grid(vae, (1, 4, 25, 25))
+
+
+def test_wan22_measures_tiles_of_encode_in_patches():
+    tiling = read_tiling(tiny.wan22(), "encode")
+    assert (tiling["h"].tile, tiling["h"].stride, tiling["h"].threshold) == (8, 6, 4)
+
+
+def test_a_wrong_size_is_refused_in_encode_too():
+    vae = tiny.kl()
+    vae.tile_latent_min_size, vae.tile_sample_min_size = 10, 20
+    with pytest.raises(tk.PlanError, match="tiled encode returns another size than the latent's"):
+        tk.diffusers_grid(vae, (1, 4, 25, 25), "encode")
+
+
+def test_half_a_setting_is_refused():
+    """Given sample sizes only, HunyuanVideo-1.5 keeps the latent sizes that it had, and returns another size."""
+    vae = specimen("AutoencoderKLHunyuanVideo15").build()
+    vae.enable_tiling(tile_sample_min_height=64, tile_sample_min_width=64)
+    with pytest.raises(tk.PlanError, match=r"16 latent cells.*of 64 sample rows"):
+        tk.diffusers_grid(vae, (1, 4, 2, 25, 25))
+
+
+def test_samples_of_no_whole_cells_are_refused():
+    vae = tiny.wan22()
+    with pytest.raises(tk.PlanError, match=r"a sample of 65 x 64 pixels.*multiples of 16"):
+        TileCoder.of(vae, (1, 3, 5, 65, 64), tk.TileGrid.cover({"h": 4, "w": 4}, tile=4), Call("encode"))
 
 
 def test_a_large_sample_size_means_no_tiles():

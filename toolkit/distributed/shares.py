@@ -36,7 +36,7 @@ def compute_shares(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchan
     edges = EdgeExchange(coder, plan, exchange)
     for index in plan.assignment.tiles_of(me):
         tile = plan.grid.tiles[index]
-        with trace(coder.call.direction, f"tile {index}"):
+        with trace("decode", f"tile {index}"):
             raw = coder(x, tile)
             synchronise(coder.device)
         shares.keep(tile, raw)

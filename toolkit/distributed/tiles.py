@@ -68,7 +68,7 @@ def _compute_whole(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchan
     me, owner = exchange.member.rank, plan.assignment.owners[0]
     output = None
     if me == owner:
-        with trace(coder.call.direction, "tile 0"):
+        with trace("decode", "tile 0"):
             output = coder.compute_whole(x)
             synchronise(coder.device)
     if owner == plan.root:
@@ -86,7 +86,7 @@ def _compute_tiles(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchan
     own: dict[int, Tensor] = {}
     for index in plan.assignment.tiles_of(me):
         tile = plan.grid.tiles[index]
-        with trace(coder.call.direction, f"tile {index}"):
+        with trace("decode", f"tile {index}"):
             own[index] = coder(x, tile)
             synchronise(coder.device)
         if me != plan.root:

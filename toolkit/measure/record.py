@@ -84,7 +84,9 @@ def tensor_hash(tensor: Tensor) -> str:
 
 
 def _model(vae: Any) -> dict[str, Any]:
-    config = json.dumps(dict(vae.config), sort_keys=True, default=str)
+    # A module that is no diffusers class may keep its configuration in any object, or none.
+    stated = getattr(vae, "config", None)
+    config = json.dumps(dict(stated) if isinstance(stated, Mapping) else repr(stated), sort_keys=True, default=str)
     weights = list(vae.parameters())
     return {
         "class": type(vae).__name__,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from toolkit.errors import ModelError
+from toolkit.models.stated import stated
 
 Frames = Callable[[Any, str, int], int]
 """Model, direction (``"decode"`` or ``"encode"``) and frames that go in, to frames that come out."""
@@ -17,15 +18,12 @@ def temporal_ratio(vae: Any) -> int:
     Raises:
         ModelError: where the class states it in no way known.
     """
-    # Not by getattr: a diffusers model looks what it has not up in its config, and warns.
-    if "temporal_compression_ratio" in vars(vae):
-        return int(vae.temporal_compression_ratio)
-    config = getattr(vae, "config", None)
-    for name in ("temporal_compression_ratio", "temporal_compress_times"):
-        if hasattr(config, name):
-            return int(getattr(config, name))
-    if hasattr(config, "temperal_downsample"):  # diffusers' own spelling
-        return int(2 ** sum(vae.config.temperal_downsample))
+    ratio = stated(vae, "temporal_compression_ratio", "temporal_compress_times")
+    if ratio is not None:
+        return int(ratio)
+    halvings = stated(vae, "temperal_downsample")  # diffusers' own spelling
+    if halvings is not None:
+        return int(2 ** sum(halvings))
     raise ModelError(
         f"{type(vae).__name__} has neither temporal_compression_ratio nor config.temporal_compress_times nor "
         "config.temperal_downsample: its frames cannot be counted."

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from toolkit.errors import ModelError, PlanError
 from toolkit.models.recipe import Direction, Recipe
+from toolkit.models.stated import stated
 from toolkit.models.tiling import spatial_ratio
 from toolkit.models.whole import Call, ambient_autocast
 
@@ -68,17 +69,12 @@ def first_weight(vae: Any, direction: Direction) -> Tensor:
 
 def _channels(vae: Any, recipe: Recipe, direction: Direction) -> int:
     if direction == "encode":
-        latent = _setting(vae, "latent_channels", "z_dim", "z_channels")
+        latent = stated(vae, "latent_channels", "z_dim", "z_channels")
         if latent is None:
             raise ModelError(
                 f"{type(vae).__name__} has no config.latent_channels, z_dim or z_channels: the channels of its "
                 "latents cannot be read."
             )
-        return recipe.moments * latent
+        return recipe.moments * int(latent)
     # Classes that name no number of channels make RGB.
-    return (_setting(vae, "out_channels", "out_ch", "in_channels") or 3) // patch_side(vae, recipe, direction) ** 2
-
-
-def _setting(vae: Any, *names: str) -> int | None:
-    values = (getattr(getattr(vae, "config", None), name, None) for name in names)
-    return next((int(value) for value in values if value is not None), None)
+    return int(stated(vae, "out_channels", "out_ch", "in_channels") or 3) // patch_side(vae, recipe, direction) ** 2

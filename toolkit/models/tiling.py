@@ -12,6 +12,7 @@ from toolkit.geometry.span import Span, strided_axis
 from toolkit.models.frames import temporal_ratio
 from toolkit.models.recipe import Direction, Recipe
 from toolkit.models.recipes import recipe_of
+from toolkit.models.stated import stated
 
 _SIDES = {"h": "height", "w": "width"}
 
@@ -37,15 +38,12 @@ def spatial_ratio(vae: Any) -> int:
     Raises:
         ModelError: where the class states it in no way known.
     """
-    config = getattr(vae, "config", None)
-    # Where it is only in the config, asking the model for it warns.
-    for owner in (vars(vae), config or {}):
-        if owner.get("spatial_compression_ratio") is not None:
-            return int(owner["spatial_compression_ratio"])
-    for name in ("block_out_channels", "encoder_block_out_channels", "down_block_out_channels", "ch_mult"):
-        blocks = getattr(config, name, None)
-        if blocks is not None:
-            return int(2 ** (len(blocks) - 1))
+    ratio = stated(vae, "spatial_compression_ratio")
+    if ratio is not None:
+        return int(ratio)
+    blocks = stated(vae, "block_out_channels", "encoder_block_out_channels", "down_block_out_channels", "ch_mult")
+    if blocks is not None:
+        return int(2 ** (len(blocks) - 1))
     raise ModelError(
         f"{type(vae).__name__} has neither spatial_compression_ratio nor config.block_out_channels: "
         "its compression ratio cannot be read."
