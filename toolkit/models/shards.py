@@ -57,6 +57,27 @@ PREPARE: Mapping[str, tuple[str, Prepare]] = {
 """What is set on a (borrowed) model of a class before its call, with the reason; undone with the loan."""
 
 
+RECOMPUTE: Mapping[str, str | None] = {
+    **dict.fromkeys(
+        (
+            "AutoencoderKLWan",
+            "AutoencoderKLQwenImage",
+            "AutoencoderKLQwenImage21",
+            "AutoencoderKLHunyuanVideo15",
+            "AutoencoderKLHunyuanImageRefiner",
+        ),
+        "up_blocks.0",
+    ),
+    "AutoencoderDC": None,
+    "AutoencoderTiny": None,
+}
+"""Classes whose decoders can do without messages, and from which of the decoder's modules on: after their middle block,
+which attends over the whole map, nothing does. None: from the beginning.
+
+Others see the whole map in every layer (GroupNorm), or remember a map's shape across a convolution, which here consumes
+rows (LTX, Kandinsky 6): for these, tiles with an overlap as large as the receptive field do the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sharding:
     """How a model's call is cut.
@@ -79,6 +100,15 @@ class Sharding:
         Raises:
             PlanError: where a shard would have fewer latent cells than it needs.
         """
+        if plan.borders == "recompute" and self.call.direction == "encode":
+            raise PlanError(
+                "borders='recompute' is for decode: an encoder's last layers see the whole map. Use borders='exchange'."
+            )
+        if plan.borders == "recompute" and self.name not in RECOMPUTE:
+            raise ModelError(
+                f"borders='recompute' with {self.name}: it is known for {', '.join(RECOMPUTE)} only. "
+                "Use borders='exchange', or exact tiles where the class has no global operation."
+            )
         if len(shape) not in (4, 5):
             raise PlanError(f"input of shape {shape}: {self.name} {self.call.direction}s b c h w or b c t h w.")
         sizes = dict(zip(AXES, shape[-2:], strict=True))
@@ -91,6 +121,11 @@ class Sharding:
             scaled[-1] += sizes[axis] - sum(scaled)
             pixels[axis] = tuple(scaled)
         return pixels
+
+    @property
+    def entry(self) -> str | None:
+        """The decoder's module from which on shards suffice; None: from the beginning."""
+        return RECOMPUTE[self.name]
 
     def check(self, plan: ShardPlan, shape: tuple[int, ...]) -> dict[str, int]:
         """Refuse a plan that does not fit an input; returns the sample's ratio along each axis."""

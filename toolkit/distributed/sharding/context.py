@@ -35,9 +35,10 @@ class Shard:
         convolutions: the kernels of small fp32 CPU convolutions.
         names: the model's modules' names, for messages and refusals.
         index: which part of each axis this rank has.
+        whole: whether the layers that run now compute the whole map on purpose.
         probes: what view-like operations do to dims, by operation and shapes.
         seeded: whether the model's random numbers come from a seed that all ranks have.
-        seen: the layouts of maps computed so far, by the sizes of their last two dims, with dims from the end.
+        seen: number of dims and strips of the maps computed so far, by the sizes of their last two dims.
     """
 
     plan: ShardPlan
@@ -46,8 +47,9 @@ class Shard:
     names: dict[int, str]
     seeded: bool
     index: dict[str, int] = field(init=False)
+    whole: bool = False
     probes: dict[Any, Any] = field(default_factory=dict)
-    seen: dict[tuple[int, ...], Layout] = field(default_factory=dict)
+    seen: dict[tuple[int, ...], tuple[int, Iterable[Strip]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.index = self.plan.position(self.exchange.member.rank)
@@ -63,7 +65,7 @@ class Shard:
 
     def note(self, x: Tensor, strips: Iterable[Strip]) -> None:
         """Remember the layout of a map, for random numbers of its size."""
-        self.seen[tuple(x.shape[-2:])] = tuple(strip._replace(dim=strip.dim - x.ndim) for strip in strips)
+        self.seen[x.shape[-2:]] = x.ndim, strips
 
     def refuse(self, func: Any, why: str, *tensors: Tensor) -> Refused:
         """The refusal of an operation: names it, the module that called it, and the strips of its tensors."""

@@ -10,8 +10,9 @@ from torch.overrides import TorchFunctionMode
 
 from toolkit.distributed.sharding.context import Rule, Shard
 from toolkit.distributed.sharding.rules.local import plain
-from toolkit.distributed.sharding.rules.table import NEEDS_STRIPS, RANDOM, RULES, WATCHED
+from toolkit.distributed.sharding.rules.table import NEEDS_STRIPS, RANDOM, RULES, TENSOR_ATTRIBUTES, WATCHED
 from toolkit.distributed.sharding.strip import ATTRIBUTE, tensors_in
+from toolkit.numerics.frame_masks import FrameMask
 
 
 class ShardMode(TorchFunctionMode):
@@ -20,16 +21,14 @@ class ShardMode(TorchFunctionMode):
     Args:
         shard: this rank's shard.
         rules: rules for this run, by function or by its name; before those of the table.
-        partial: whether maps that are not sharded may pass: true where a model's first layers run in full.
 
     Raises:
         Refused: where there is no rule for an operation on a sharded tensor, or its rule cannot be exact.
     """
 
-    def __init__(self, shard: Shard, rules: Mapping[Any, Rule] | None = None, *, partial: bool = False) -> None:
+    def __init__(self, shard: Shard, rules: Mapping[Any, Rule] | None = None) -> None:
         super().__init__()
         self.shard = shard
-        self.partial = partial
         self._own = dict(rules or {})
         self._known: dict[Any, tuple[Rule | None, bool]] = {}
 
@@ -53,9 +52,11 @@ class ShardMode(TorchFunctionMode):
     def _look_up(self, func: Callable[..., Any]) -> tuple[Rule | None, bool]:
         """The rule for a function, and whether it holds for tensors without strips too."""
         name = getattr(func, "__name__", "")
+        if name == "__get__" and func.__self__.__name__ not in TENSOR_ATTRIBUTES:  # type: ignore[attr-defined]
+            name = "size"
         rule = self._own.get(func) or self._own.get(name) or RULES.get(name)
         always = name in RANDOM or name in WATCHED
-        if name in NEEDS_STRIPS and not self.partial:
+        if name in NEEDS_STRIPS:
             rule, always = _lost_or(rule), True
         self._known[func] = rule, always
         return rule, always
@@ -75,6 +76,9 @@ def _lost_or(rule: Rule | None) -> Rule:
 
     def guarded(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not _sharded(args) and not _sharded(kwargs.values()):
+            if shard.whole:
+                by_frames = any(isinstance(one, FrameMask) for one in (*args, *kwargs.values()))
+                return rule(shard, func, args, kwargs) if rule and by_frames else func(*args, **kwargs)
             raise shard.refuse(func, "its tensors have lost their strips", *tensors_in([*args, *kwargs.values()]))
         assert rule is not None
         return rule(shard, func, args, kwargs)

@@ -12,6 +12,7 @@ from toolkit.distributed.exchange import Exchange
 from toolkit.distributed.rank import Rank
 from toolkit.distributed.sharding.context import Rule, Shard
 from toolkit.distributed.sharding.mode import ShardMode
+from toolkit.distributed.sharding.recompute import compute_alone
 from toolkit.distributed.sharding.strip import Layout, Strip, lay, layout_of
 from toolkit.geometry.shards import AXES, ShardPlan
 from toolkit.measure.device import synchronise
@@ -71,21 +72,24 @@ def _compute(
     sharding: Sharding,
     rules: Mapping[Any, Rule] | None,
 ) -> Tensor:
-    local = cut(shard, x, parts).to(next(vae.parameters()).device)
+    device = next(vae.parameters()).device
+    if shard.plan.borders == "recompute":
+        with sharding.prepared(vae):
+            return compute_alone(vae, x.to(device), call, shard, parts, sharding.entry, rules)
+    local = cut(shard, x, parts).to(device)
     with sharding.prepared(vae), ShardMode(shard, rules):
-        output = call(vae, lay(local, layout_of(local) or _layout(shard, local, parts)))
+        output = call(vae, lay(local, _layout(shard, local, parts)))
     if not layout_of(output):
         raise shard.refuse(type(vae).__name__, "its output has lost its strips", output)
     return output
 
 
 def _layout(shard: Shard, local: Tensor, parts: dict[str, tuple[int, ...]]) -> Layout:
-    """The strips of the input: of every axis that is divided; of all for a plan of one shard."""
-    alone = shard.plan.ranks == 1
+    """The strips of the input: of every axis that is divided; of h for a plan of one shard."""
     strips = [
         Strip(axis, local.ndim - len(AXES) + place, 1, parts[axis])
         for place, axis in enumerate(AXES)
-        if len(parts[axis]) > 1 or alone
+        if len(parts[axis]) > 1 or (axis == "h" and shard.plan.ranks == 1)
     ]
     shard.note(local, strips)
     return tuple(strips)

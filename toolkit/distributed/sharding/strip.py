@@ -8,6 +8,7 @@ rank knows every other's shapes and decides alike.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -62,12 +63,17 @@ class Strip(NamedTuple):
             >>> Strip("h", 2, 1, (6, 5), margin=3).held(0), Strip("h", 2, 1, (6, 5), margin=3).held(1)
             (0:9, 3:11)
         """
-        own = self.own(index)
-        return Span(max(0, own.start - self.margin), min(self.total, own.stop + self.margin))
+        return _held(self.extents, self.margin, index)
 
     def rows(self, index: int) -> int:
         """Rows in the tensor of the rank at ``index``, padding included."""
         return len(self.held(index)) + self.lo + self.hi
+
+
+@lru_cache(maxsize=4096)
+def _held(extents: tuple[int, ...], margin: int, index: int) -> Span:
+    start = sum(extents[:index])
+    return Span(max(0, start - margin), min(sum(extents), start + extents[index] + margin))
 
 
 Layout = tuple[Strip, ...]

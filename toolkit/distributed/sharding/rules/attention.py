@@ -27,6 +27,8 @@ def attention(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwa
     given = dict(zip(ARGUMENTS, args, strict=False)) | kwargs
     q, k, v, mask = given["query"], given["key"], given["value"], given.get("attn_mask")
     layout = layout_of(q)
+    if not layout:
+        return _by_frames(func, q, [torch.cat([k, v], -1)], k.shape[-1], mask.frames == 0, given.get("scale"))
     if {(s.axis, s.dim) for s in layout_of(k)} != {(s.axis, s.dim) for s in layout} or layout_of(v) != layout_of(k):
         raise shard.refuse(func, "queries, keys and values are sharded differently", q, k, v)
     places = {strip.dim - q.ndim for strip in layout}
@@ -59,12 +61,19 @@ def _gathered(
         keys, values = torch.cat(parts, -2).split([k.shape[-1], v.shape[-1]], -1)
         out: Tensor = func(q, keys, values, scale=scale)
         return out
+    return _by_frames(func, q, parts, k.shape[-1], visible, scale)
+
+
+def _by_frames(
+    func: Callable[..., Any], q: Tensor, parts: list[Tensor], width: int, visible: Tensor, scale: float | None
+) -> Tensor:
+    """Each frame's queries with the keys of the frames that it sees, of all parts."""
     frames = len(visible)
     split = [part.unflatten(-2, (frames, -1)) for part in parts]
     rows = []
     for frame, queries in enumerate(q.chunk(frames, -2)):
         seen = torch.cat([part[..., visible[frame], :, :].flatten(-3, -2) for part in split], -2)
-        keys, values = seen.split([k.shape[-1], v.shape[-1]], -1)
+        keys, values = seen.split([width, seen.shape[-1] - width], -1)
         rows.append(func(queries, keys, values, scale=scale))
     return torch.cat(rows, -2)
 

@@ -24,16 +24,21 @@ def elementwise(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
 
 
 def _same(args: tuple[Any, ...]) -> Layout | None:
-    """The layout of the first tensor, where nothing else among ``args`` could disagree with it; else None."""
+    """The layout of the first tensor, where it is plain that nothing else among ``args`` disagrees; else None."""
     first = args[0]
     layout = layout_of(first)
     if not layout:
         return None
     for other in args[1:]:
         if isinstance(other, Tensor):
-            if layout_of(other) is not layout and other.ndim:
+            behind = first.ndim - other.ndim
+            if behind < 0:
                 return None
-            if other.ndim > first.ndim:
+            theirs = layout_of(other)
+            if theirs:
+                if behind or (theirs is not layout and theirs != layout):
+                    return None
+            elif any(strip.dim >= behind and other.shape[strip.dim - behind] != 1 for strip in layout):
                 return None
         elif isinstance(other, list | tuple):
             return None
@@ -86,7 +91,7 @@ def plain(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
 
 
 def getter(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Attributes: shapes and flags are local; ``.data`` and ``.grad`` like the tensor; transposes are refused."""
+    """Attributes that are tensors: ``.data`` is like the tensor; transposes are refused."""
     out = func(*args, **kwargs)
     if not isinstance(out, Tensor):
         return out

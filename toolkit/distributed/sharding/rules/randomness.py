@@ -16,11 +16,13 @@ def draw(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: 
     size = kwargs.get("size", args[0] if args and not isinstance(args[0], int) else args)
     _require_seed(shard, func)
     shape = tuple(size)
-    known = shard.seen.get(shape[-2:])
+    known = shard.seen.get(torch.Size(shape[-2:]))
     if known is None:
         raise shard.refuse(func, f"shape {shape} is that of no map that it has computed")
+    ndim, strips = known
+    layout = tuple(strip._replace(dim=strip.dim - ndim + len(shape)) for strip in strips)
     options = {name: value for name, value in kwargs.items() if name != "size"}
-    return _part(shard, func, shape, known, options)
+    return _part(shard, func, shape, layout, options)
 
 
 def draw_like(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -50,13 +52,11 @@ def _require_seed(shard: Shard, func: Callable[..., Any]) -> None:
 def _part(
     shard: Shard, func: Callable[..., Any], shape: tuple[int, ...], layout: Layout, options: dict[str, Any]
 ) -> torch.Tensor:
-    whole, strips = list(shape), []
+    whole = list(shape)
     for strip in layout:
-        dim = strip.dim if strip.dim >= 0 else len(shape) + strip.dim
-        whole[dim] = strip.total
-        strips.append(strip._replace(dim=dim))
+        whole[strip.dim] = strip.total
     canvas = func(whole, **options)
-    for strip in strips:
+    for strip in layout:
         held = strip.held(shard.index[strip.axis])
         canvas = canvas.narrow(strip.dim, held.start, len(held))
-    return lay(canvas.contiguous(), strips)
+    return lay(canvas.contiguous(), layout)

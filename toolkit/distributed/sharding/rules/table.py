@@ -84,5 +84,8 @@ NEEDS_STRIPS = frozenset(
 WATCHED = frozenset(["meshgrid"])
 """Operations whose rules see tensors without strips too."""
 
+TENSOR_ATTRIBUTES = frozenset(["data", "grad", "real", "imag", "T", "mT", "H", "mH"])
+"""Attributes of tensors that are tensors; the others are facts about the local one."""
+
 RANDOM = frozenset(["randn", "rand", "normal", "randint", "randperm", "bernoulli", "normal_", "uniform_", "bernoulli_"])
 """Sources of random numbers; those without a rule are refused."""

@@ -44,16 +44,18 @@ def dims_after(
     shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[int, ...], ...]:
     """For each result of a view, where each dim of the tensor went; ``-1`` where it is not whole any more."""
-    key = func, args[0].shape, _frozen(args[1:]), _frozen(tuple(sorted(kwargs.items())))
-    if key not in shard.probes:
-        shard.probes[key] = _probe(shard, func, args, kwargs)
-    moves: tuple[tuple[int, ...], ...] = shard.probes[key]
-    return moves
+    key: tuple[Any, ...] = func, args[0].shape, args[1:], *kwargs.items()
+    try:
+        moves = shard.probes.get(key)
+    except TypeError:
+        key = func, args[0].shape, _frozen(args[1:]), *kwargs.items()
+        moves = shard.probes.get(key)
+    if moves is None:
+        moves = shard.probes[key] = _probe(func, args, kwargs)
+    return moves  # type: ignore[no-any-return]
 
 
-def _probe(
-    shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[int, ...], ...]:
+def _probe(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
     shape = args[0].shape
     # Primes apart, so that no product of a size and a stride meets another.
     strides = [(dim + 2) * 10**7 + 7 * dim + 1 for dim in range(len(shape))]
@@ -68,13 +70,11 @@ def _probe(
 
 
 def _frozen(value: Any) -> Any:
-    """A hashable twin of arguments; slices have no hash before Python 3.12, and tensors count by shape."""
+    """A hashable twin of arguments: slices have no hash before Python 3.12."""
     if isinstance(value, slice):
         return "slice", value.start, value.stop, value.step
     if isinstance(value, list | tuple):
         return tuple(_frozen(one) for one in value)
-    if isinstance(value, Tensor):
-        return "tensor", value.shape
     return value
 
 
