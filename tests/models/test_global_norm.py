@@ -10,7 +10,7 @@ from torch import nn
 import toolkit as tk
 from toolkit.models.adapter import TileCoder, borrowed
 from toolkit.models.census import DOWN, UP, specimen
-from toolkit.models.global_norm import global_statistics, merge_statistics, tile_norms, tile_statistics
+from toolkit.models.global_norm import NormedCoder, global_statistics, merge_statistics, tile_statistics
 from toolkit.models.receptive import receptive_field
 from toolkit.models.whole import Call
 from toolkit.numerics.window import window_merge
@@ -40,14 +40,9 @@ def convolutional() -> AutoencoderKL:
 def in_tiles(coder: TileCoder, x: torch.Tensor, passes: int) -> torch.Tensor:
     canvas = coder.canvas()
     with borrowed(coder.vae):
-        given = global_statistics(coder, x, passes) if passes else None
-
-        def raw():
-            for tile in coder.grid.tiles:
-                with tile_norms(coder, tile, given):
-                    yield coder(x, tile)
-
-        window_merge(raw(), coder.grid, coder.frame, "crop", coder.raw_view(canvas))
+        normed = NormedCoder.over(coder, global_statistics(coder, x, passes)) if passes else coder
+        raw = (normed(x, tile) for tile in coder.grid.tiles)
+        window_merge(raw, coder.grid, coder.frame, "crop", coder.raw_view(canvas))
         coder.finish(canvas)
     return canvas
 

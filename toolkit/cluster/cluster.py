@@ -118,12 +118,14 @@ class Cluster:
     @overload
     def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, block: Literal[True] = True,
                arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
+               norm_passes: int = 0, timeout: float | None = None, progress: bool = True,
+               memory: bool = True) -> Run: ...  # fmt: skip
 
     @overload
     def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, block: Literal[False],
                arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
+               norm_passes: int = 0, timeout: float | None = None, progress: bool = True,
+               memory: bool = True) -> Job[Run]: ...  # fmt: skip
 
     def decode(
         self,
@@ -135,6 +137,7 @@ class Cluster:
         arguments: Mapping[str, Any] | None = None,
         seed: int | None = None,
         recipe: Recipe | None = None,
+        norm_passes: int = 0,
         timeout: float | None = None,
         progress: bool = True,
         memory: bool = True,
@@ -151,6 +154,9 @@ class Cluster:
             arguments: further arguments of ``vae.decode``.
             seed: seeds what the model draws while it decodes.
             recipe: how tiles of this model are computed, for a class that the toolkit has no entry for.
+            norm_passes: with tiles: passes over all of them beforehand that gather the statistics of GroupNorm, so
+                that each tile is normalised as a part of the whole, not on its own. Colours then hardly shift from
+                tile to tile; each pass takes as long as a run without.
             timeout: seconds after which the run is given up.
             progress: show a bar, and a line of text at the end.
             memory: measure each rank's memory.
@@ -165,18 +171,20 @@ class Cluster:
             RankDied: where a rank's process ended.
             RunTimeout: where ranks had not finished after ``timeout``.
         """
-        call = Call("decode", arguments or {}, seed, ambient_autocast(self._device.type), recipe)
+        call = Call("decode", arguments or {}, seed, ambient_autocast(self._device.type), recipe, norm_passes)
         return self._code(Request(vae, latent, plan, call, memory), block, timeout, progress)
 
     @overload
     def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, block: Literal[True] = True,
                arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
+               norm_passes: int = 0, timeout: float | None = None, progress: bool = True,
+               memory: bool = True) -> Run: ...  # fmt: skip
 
     @overload
     def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, block: Literal[False],
                arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
+               norm_passes: int = 0, timeout: float | None = None, progress: bool = True,
+               memory: bool = True) -> Job[Run]: ...  # fmt: skip
 
     def encode(
         self,
@@ -188,6 +196,7 @@ class Cluster:
         arguments: Mapping[str, Any] | None = None,
         seed: int | None = None,
         recipe: Recipe | None = None,
+        norm_passes: int = 0,
         timeout: float | None = None,
         progress: bool = True,
         memory: bool = True,
@@ -198,7 +207,7 @@ class Cluster:
             The run. Its output is the posterior's parameters (the latent, for classes without a posterior): draw from
             them once, with one generator.
         """
-        call = Call("encode", arguments or {}, seed, ambient_autocast(self._device.type), recipe)
+        call = Call("encode", arguments or {}, seed, ambient_autocast(self._device.type), recipe, norm_passes)
         return self._code(Request(vae, sample, plan, call, memory), block, timeout, progress)
 
     def _code(self, request: Request, block: bool, timeout: float | None, progress: bool) -> Run | Job[Run]:

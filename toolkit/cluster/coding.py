@@ -13,6 +13,7 @@ from toolkit.cluster.pool import Listener
 from toolkit.cluster.worker import Context
 from toolkit.distributed import coding
 from toolkit.distributed.coding import Plan
+from toolkit.distributed.norms import check_norm_passes
 from toolkit.errors import PlanError
 from toolkit.geometry.plan import TilePlan
 from toolkit.geometry.shards import ShardPlan
@@ -68,6 +69,7 @@ class Request:
                 f"{what} is a {type(self.x).__name__}: give the torch.Tensor that vae.{self.call.direction} takes."
             )
         if self.plan is None:
+            check_norm_passes(self.call, None)
             return {}
         if not isinstance(self.plan, TilePlan | ShardPlan):
             raise PlanError(
@@ -78,6 +80,7 @@ class Request:
                 f"the plan is for {self.plan.ranks} ranks, the cluster has {ranks}: "
                 f"make a plan for {ranks} ranks, or a larger cluster."
             )
+        check_norm_passes(self.call, self.plan)
         if isinstance(self.plan, ShardPlan):
             return sharding_of(self.vae, self.call).check(self.plan, tuple(self.x.shape))
         return TileCoder.of(self.vae, tuple(self.x.shape), self.plan.grid, self.call, self.plan.blend).ratio
@@ -92,7 +95,8 @@ class Request:
     ) -> Run:
         """Call the ranks that take part, and put together what they answer."""
         ranks, plan = self.ranks, self.plan
-        what = {**setting, "call": self.call.direction, "ranks taking part": len(ranks)}
+        parts = {"ranks taking part": len(ranks), "norm passes": self.call.norm_passes}
+        what = {**setting, "call": self.call.direction, **parts}
         record = Record.make(self.vae, self.x, plan, what)
         vae, x, *_ = calls.prepare((self.vae, self.x), listener)
         origin = traces.clock()

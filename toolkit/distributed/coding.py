@@ -15,6 +15,7 @@ from torch.distributed import ProcessGroup
 
 from toolkit.distributed.failure import FailureFlag
 from toolkit.distributed.group import Member
+from toolkit.distributed.norms import check_norm_passes
 from toolkit.distributed.rank import Rank
 from toolkit.distributed.sharding.context import Rule
 from toolkit.distributed.sharding.run import run_shards
@@ -40,6 +41,7 @@ def decode(
     arguments: Mapping[str, Any] | None = None,
     seed: int | None = None,
     recipe: Recipe | None = None,
+    norm_passes: int = 0,
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
     rules: Mapping[Any, Rule] | None = None,
@@ -54,6 +56,9 @@ def decode(
         arguments: further arguments of ``vae.decode``.
         seed: seeds what the model draws while it decodes.
         recipe: how tiles of this model are computed, for a class that the toolkit has no entry for.
+        norm_passes: with a :class:`~toolkit.geometry.plan.TilePlan`: passes over all tiles beforehand that gather the
+            statistics of GroupNorm, so that each tile is normalised as a part of the whole, not on its own. Colours
+            then hardly shift from tile to tile; each pass takes as long as a run without.
         trace: records what this rank did.
         convolutions: the kernels of small fp32 CPU convolutions, during this call; they decide the last bits.
         rules: with a :class:`~toolkit.geometry.shards.ShardPlan`: further rules for operations, by function or name.
@@ -76,9 +81,8 @@ def decode(
         >>> decode(vae, latent, TilePlan(grid, Blend.diffusers(), Assignment.balanced(grid, 1))).shape
         torch.Size([1, 3, 320, 288])
     """
-    return run(
-        vae, latent, plan, Call("decode", arguments or {}, seed, recipe=recipe), group, trace, convolutions, rules
-    )
+    call = Call("decode", arguments or {}, seed, recipe=recipe, norm_passes=norm_passes)
+    return run(vae, latent, plan, call, group, trace, convolutions, rules)
 
 
 def encode(
@@ -90,6 +94,7 @@ def encode(
     arguments: Mapping[str, Any] | None = None,
     seed: int | None = None,
     recipe: Recipe | None = None,
+    norm_passes: int = 0,
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
     rules: Mapping[Any, Rule] | None = None,
@@ -100,9 +105,8 @@ def encode(
         The posterior's parameters (the latent, for classes without a posterior) on the plan's root, None on the other
         ranks. Draw from them there, once, with one generator.
     """
-    return run(
-        vae, sample, plan, Call("encode", arguments or {}, seed, recipe=recipe), group, trace, convolutions, rules
-    )
+    call = Call("encode", arguments or {}, seed, recipe=recipe, norm_passes=norm_passes)
+    return run(vae, sample, plan, call, group, trace, convolutions, rules)
 
 
 def run(
@@ -121,6 +125,7 @@ def run(
     with rank.failure.watch():
         if plan is not None and plan.ranks > member.size:
             raise PlanError(f"the plan is for {plan.ranks} ranks, the group has {member.size}: make it for the group.")
+        check_norm_passes(call, plan)
         if isinstance(plan, ShardPlan):
             return run_shards(vae, x, plan, call, rank, rules)
         with convolution_kernels(convolutions):

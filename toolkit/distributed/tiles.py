@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from toolkit.distributed.exchange import Exchange, Message
+from toolkit.distributed.norms import with_statistics
 from toolkit.distributed.rank import Rank
 from toolkit.distributed.shares import compute_shares
 from toolkit.geometry.plan import RECEIVES_IN_FLIGHT, TilePlan
@@ -43,6 +44,7 @@ def run_tiles(vae: Any, x: Tensor, plan: TilePlan, call: Call, rank: Rank) -> Te
     exchange = Exchange(rank.member, rank.failure, rank.trace, coder.device)
     try:
         with borrowed(vae, plan.grid):
+            coder = with_statistics(coder, x, plan, exchange, rank.trace)
             return _compute(coder, x, plan, exchange, rank.trace)
     finally:
         exchange.close()

@@ -9,7 +9,7 @@ normalised on their own, and further passes bring them closer. It is no exact mo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -82,6 +82,28 @@ def global_statistics(coder: TileCoder, x: Tensor, passes: int = 1) -> Statistic
         merged = merge_statistics({tile.index: tile_statistics(coder, x, tile, merged) for tile in coder.grid.tiles})
     assert merged is not None
     return merged
+
+
+@dataclass(frozen=True, slots=True)
+class NormedCoder(TileCoder):
+    """A coder whose GroupNorms use the statistics given.
+
+    Attributes:
+        statistics: the statistics of all tiles.
+    """
+
+    statistics: Statistics | None = None
+
+    @classmethod
+    def over(cls, coder: TileCoder, statistics: Statistics) -> NormedCoder:
+        """A coder like another, with statistics."""
+        return cls(**{field.name: getattr(coder, field.name) for field in fields(coder)}, statistics=statistics)
+
+    def __call__(self, x: Tensor, tile: Tile) -> Tensor:
+        """Compute one tile, normalised as part of the whole."""
+        with tile_norms(self, tile, self.statistics):
+            # A dataclass with slots is another class than the one that a bare super() finds.
+            return TileCoder.__call__(self, x, tile)
 
 
 def check_passes(passes: int, grid: TileGrid) -> None:

@@ -25,9 +25,11 @@ class Call:
             None leaves them alone.
         autocast: the dtype of ``torch.autocast`` during the call; None: as it is where the call is made.
         recipe: how tiles of the model are computed, for a class that the toolkit has no entry for.
+        norm_passes: passes over all tiles beforehand that gather the statistics of GroupNorm, so that each tile is
+            normalised as a part of the whole; 0: on its own.
 
     Raises:
-        PlanError: for another direction.
+        PlanError: for another direction, or a number of passes that is none.
 
     Example:
         >>> from toolkit.models.census import specimen
@@ -42,10 +44,13 @@ class Call:
     seed: int | None = None
     autocast: torch.dtype | None = None
     recipe: Recipe | None = None
+    norm_passes: int = 0
 
     def __post_init__(self) -> None:
         if self.direction not in get_args(Direction):
             raise PlanError(f"direction={self.direction!r}: must be one of {', '.join(get_args(Direction))}.")
+        if isinstance(self.norm_passes, bool) or not isinstance(self.norm_passes, int) or self.norm_passes < 0:
+            raise PlanError(f"norm_passes={self.norm_passes!r}: must be an int of at least 0.")
 
     def __call__(self, vae: Any, x: Tensor) -> Tensor:
         """Decode or encode the whole of ``x`` (``b c h w`` or ``b c t h w``).
