@@ -109,17 +109,15 @@ class TileCoder:
         raw = self._raw(part)
         if self._lead(tile.box):
             raw = raw.narrow(-3, 1, raw.shape[-3] - 1)
-        if raw.shape != self.raw_shape(tile.box) or raw.dtype != self.dtype:
-            raise ModelError(
-                f"{type(self.vae).__name__} {self.call.direction}s {tuple(part.shape)} to {raw.dtype} of shape "
-                f"{tuple(raw.shape)}, where {self.dtype} of shape {self.raw_shape(tile.box)} was expected: this "
-                "configuration of it is not known; use plan=None, or give a Recipe of your own."
-            )
-        return raw
+        return self._checked(raw, part, self.raw_shape(tile.box))
 
     def compute_whole(self, x: Tensor) -> Tensor:
-        """Compute the output untiled, by the model's own call."""
-        return self.call(self.vae, x.to(self.device))
+        """Compute the output untiled, by the model's own call.
+
+        Raises:
+            ModelError: as for a tile.
+        """
+        return self._checked(self.call(self.vae, x.to(self.device)), x, self.shape)
 
     def cut(self, x: Tensor, box: Box) -> Tensor:
         """The input of the tile at ``box``, on the model's device.
@@ -155,6 +153,15 @@ class TileCoder:
         """What the class does once, after it has merged decoded tiles, in place (Wan clamps)."""
         if self.recipe.finish and self.call.direction == "decode":
             self.recipe.finish(canvas)
+
+    def _checked(self, output: Tensor, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        if output.shape == shape and output.dtype == self.dtype:
+            return output
+        raise ModelError(
+            f"{type(self.vae).__name__} {self.call.direction}s {tuple(x.shape)} to {output.dtype} of shape "
+            f"{tuple(output.shape)}, where {self.dtype} of shape {shape} was expected: this configuration of it is not "
+            "known; use plan=None, or give a Recipe of your own."
+        )
 
     def _lead(self, box: Box) -> int:
         """Cells of the input before the box that are computed with it."""

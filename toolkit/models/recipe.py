@@ -35,7 +35,7 @@ class Recipe:
         uncast: the directions whose last operation is none that autocast casts.
         time_first: the class decodes to ``b t c h w``.
         mirrors: the directions in which ``Blend.diffusers()`` on ``diffusers_grid`` gives the class's own tiled result,
-            bit for bit.
+            bit for bit (where the model draws no noise).
         unlike: why there is nothing to be equal to in the other directions.
         other_blend: what the class blends with instead of the cascade; ``Blend.diffusers()`` is refused with it.
         always_tiles: its own tiling has no threshold: what fits one tile goes the way of tiles too.

@@ -103,7 +103,6 @@ RECIPES: Mapping[str, Recipe] = {
         mirrors=(),
         unlike="it pastes tiles onto a float32 canvas",
         other_blend="the product of two ramps over a canvas of what came before, in float32 whatever the dtype",
-        always_tiles=True,
     ),
     "AutoencoderKLAllegro": Recipe(
         reason="it has no untiled call: its modules are called as its tiles do, and it decodes to b t c h w",
