@@ -107,43 +107,35 @@ def diffusers_grid(vae: Any, latent_shape: Sequence[int], direction: Direction =
 
 
 def _read_axis(vae: Any, side: str, direction: Direction) -> AxisTiling:
-    """Tile and stride where the input is cut, overlap and what is kept of a tile where the output is merged.
-
-    The two are of the latent and of the sample, or the other way about; they must say the same.
-    """
+    """A class cuts its input by one tile and stride and merges its output by another; they must be the same tiles."""
     ratio = spatial_ratio(vae)
-    strided = hasattr(vae, f"tile_sample_stride_{side}")
-    if strided:
+    unit = ratio // _encode_patch(vae, direction)
+    if hasattr(vae, f"tile_sample_stride_{side}"):
         sample, sample_stride = getattr(vae, f"tile_sample_min_{side}"), getattr(vae, f"tile_sample_stride_{side}")
-        sample_blend = sample - sample_stride
-        unit = ratio // _encode_patch(vae, direction)
         latent, stride = sample // unit, sample_stride // unit
-        blend = latent - stride
     else:
-        latent = _first(vae, f"tile_latent_min_{side}", "tile_latent_min_size")
-        sample = _first(vae, f"tile_sample_min_{side}", "tile_sample_min_size")
-        factor = _first(vae, f"tile_overlap_factor_{side}", "tile_overlap_factor")
+        latent = stated(vae, f"tile_latent_min_{side}", "tile_latent_min_size")
+        sample = stated(vae, f"tile_sample_min_{side}", "tile_sample_min_size")
+        factor = stated(vae, f"tile_overlap_factor_{side}", "tile_overlap_factor")
         if latent is None or sample is None or factor is None:
             raise ModelError(
                 f"{type(vae).__name__} has no tiling attributes for {side}: lay a grid of your own with TileGrid.cover."
             )
-        sample_blend, blend, unit = int(sample * factor), int(latent * factor), ratio
-        sample_stride, stride = int(sample * (1 - factor)), int(latent * (1 - factor))
-    # Decode cuts the latent by its tile and stride and merges by the sample's blend; encode the other way about.
-    keeps = (
-        (stride * unit, sample - sample_blend) if direction == "decode" else (sample_stride, (latent - blend) * unit)
-    )
-    if latent * unit != sample or keeps[0] != keeps[1]:
+        # The stride of the input, and what is left of an output tile less its overlap.
+        if direction == "decode":
+            stride, sample_stride = int(latent * (1 - factor)), sample - int(sample * factor)
+        else:
+            stride, sample_stride = latent - int(latent * factor), int(sample * (1 - factor))
+    if latent * unit != sample or stride * unit != sample_stride:
         raise PlanError(
-            f"{type(vae).__name__} tiles {side} by {latent} latent cells with stride {stride}, but blends "
-            f"{sample_blend} of {sample} sample rows at ratio {unit}: its tiled {direction} returns another size than "
-            f"the {'sample' if direction == 'decode' else 'latent'}'s. Choose a tile whose overlap is a whole number "
-            "of latent cells."
+            f"{type(vae).__name__} tiles {side} by {latent} latent cells with stride {stride}, but by {sample} pixels "
+            f"with stride {sample_stride}, at {unit} pixels a cell: its tiled {direction} returns another size than "
+            f"the {'sample' if direction == 'decode' else 'latent'}'s. Choose a tile and an overlap of whole latent cells."
         )
     threshold = sample // ratio
     if direction == "decode":
-        threshold = _first(vae, f"tile_latent_min_{side}", "tile_latent_min_size") or latent
-    return AxisTiling(latent, keeps[0] // unit, threshold)
+        threshold = stated(vae, f"tile_latent_min_{side}", "tile_latent_min_size") or latent
+    return AxisTiling(latent, stride, threshold)
 
 
 def _encode_patch(vae: Any, direction: Direction) -> int:
@@ -168,7 +160,3 @@ def _time_row(vae: Any, recipe: Recipe, direction: Direction, latent_shape: Sequ
         return None
     later = (Span(start + 1, min(start + tile + 1, frames)) for start in range(stride, frames - 1, stride))
     return (Span(0, tile + 1), *later)
-
-
-def _first(vae: Any, *names: str) -> Any:
-    return next((getattr(vae, name) for name in names if hasattr(vae, name)), None)
