@@ -130,7 +130,8 @@ def _read_axis(vae: Any, side: str, direction: Direction) -> AxisTiling:
         raise PlanError(
             f"{type(vae).__name__} tiles {side} by {latent} latent cells with stride {stride}, but by {sample} pixels "
             f"with stride {sample_stride}, at {unit} pixels a cell: its tiled {direction} returns another size than "
-            f"the {'sample' if direction == 'decode' else 'latent'}'s. Choose a tile and an overlap of whole latent cells."
+            f"the {'sample' if direction == 'decode' else 'latent'}'s. Choose a tile and an overlap of whole latent "
+            "cells."
         )
     threshold = sample // ratio
     if direction == "decode":
