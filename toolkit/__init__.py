@@ -28,10 +28,13 @@ from toolkit.errors import (
     ToolkitError,
 )
 from toolkit.geometry import Assignment, Blend, Seam, ShardPlan, Span, Tile, TileGrid, TilePlan
+from toolkit.measure.choose import Choice, plan
 from toolkit.measure.compare import Comparison, compare
 from toolkit.measure.record import Record
 from toolkit.measure.run import Run
 from toolkit.models import demo
+from toolkit.models.exact_grid import exact_grid
+from toolkit.models.receptive import ReceptiveField, receptive_field
 from toolkit.models.tiling import diffusers_grid
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Assignment",
     "Blend",
+    "Choice",
     "Cluster",
     "Comparison",
     "Job",
@@ -47,6 +51,7 @@ __all__ = [
     "PlanError",
     "RankDied",
     "RankFailed",
+    "ReceptiveField",
     "Record",
     "Run",
     "RunCancelled",
@@ -63,7 +68,10 @@ __all__ = [
     "demo",
     "diffusers_grid",
     "distributed",
+    "exact_grid",
+    "plan",
     "plot",
+    "receptive_field",
 ]
 
 

@@ -42,7 +42,7 @@ class Run:
     @property
     def busy(self) -> pd.Series:
         """Seconds that each rank spent computing (tiles, shards, blending, finishing), by rank."""
-        work = self.trace[self.trace["kind"].isin(("whole", "decode", "shard", "blend", "finish"))]
+        work = self.trace[self.trace["kind"].isin(("whole", "decode", "norms", "shard", "blend", "finish"))]
         return (work["end"] - work["start"]).groupby(work["rank"]).sum()
 
     def summary(self) -> pd.DataFrame:
