@@ -19,6 +19,10 @@ class ModelError(ToolkitError, TypeError):
     """A model is of a class, or in a state, that the requested mode cannot serve."""
 
 
+class NotExact(ToolkitError, NotImplementedError):
+    """An operation that cannot be computed exactly on shards, or for which there is no rule. Nothing is returned."""
+
+
 class RunError(ToolkitError, RuntimeError):
     """A run did not finish. The cluster it ran on has been reset and is usable again.
 

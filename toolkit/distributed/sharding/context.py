@@ -12,14 +12,9 @@ from torch import Tensor, nn
 
 from toolkit.distributed.exchange import Exchange
 from toolkit.distributed.sharding.strip import Layout, Strip, layout_of
-from toolkit.errors import ModelError
+from toolkit.errors import NotExact
 from toolkit.geometry.shards import ShardPlan
 from toolkit.numerics.convolution import Convolutions
-
-
-class Refused(ModelError):
-    """An operation that cannot be computed exactly on shards, or for which there is no rule."""
-
 
 Rule = Callable[["Shard", Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 """``rule(shard, func, args, kwargs)`` computes ``func(*args, **kwargs)`` on this rank's shard and lays the result."""
@@ -67,11 +62,11 @@ class Shard:
         """Remember the layout of a map, for random numbers of its size."""
         self.seen[x.shape[-2:]] = x.ndim, strips
 
-    def refuse(self, func: Any, why: str, *tensors: Tensor) -> Refused:
+    def refuse(self, func: Any, why: str, *tensors: Tensor) -> NotExact:
         """The refusal of an operation: names it, the module that called it, and the strips of its tensors."""
         name = getattr(func, "__name__", str(func))
         shown = "; ".join(f"{tuple(t.shape)} with {describe(layout_of(t))}" for t in tensors)
-        return Refused(
+        return NotExact(
             f"{name} in {self.module() or 'the model'} cannot be sharded exactly: {why}. "
             f"{shown and f'Given: {shown}. '}"
             "Use tiles for this model, or give a rule for the operation with rules={...}."

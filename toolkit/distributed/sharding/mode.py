@@ -23,7 +23,7 @@ class ShardMode(TorchFunctionMode):
         rules: rules for this run, by function or by its name; before those of the table.
 
     Raises:
-        Refused: where there is no rule for an operation on a sharded tensor, or its rule cannot be exact.
+        NotExact: where there is no rule for an operation on a sharded tensor, or its rule cannot be exact.
     """
 
     def __init__(self, shard: Shard, rules: Mapping[Any, Rule] | None = None) -> None:

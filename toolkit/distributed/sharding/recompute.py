@@ -48,7 +48,7 @@ def compute_alone(
         rules: further rules.
     """
     small = latent[..., :_PROBE, :_PROBE]
-    whole = {axis: (small.shape[dim],) for axis, dim in zip(AXES, (-2, -1), strict=True)}
+    whole: dict[str, tuple[int, ...]] = {"h": (small.shape[-2],), "w": (small.shape[-1],)}
     alone = Shard(shard.plan, shard.exchange, shard.convolutions, shard.names, shard.seeded)
     alone.index = dict.fromkeys(AXES, 0)
     probe = _compute(vae, small, call, alone, whole, dict.fromkeys(AXES, _PLENTY), entry, rules)

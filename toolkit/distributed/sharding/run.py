@@ -39,7 +39,8 @@ def run_shards(
         The output on the plan's root, None on the other ranks.
 
     Raises:
-        ModelError: where an operation cannot be sharded exactly; it names operation and module.
+        NotExact: where an operation cannot be sharded exactly; it names operation and module.
+        ModelError: where that is known of the class.
         PlanError: where a shard would be too thin.
     """
     sharding = sharding_of(vae, call)

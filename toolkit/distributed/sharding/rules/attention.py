@@ -14,6 +14,7 @@ from toolkit.distributed.sharding.rules.frame_masks import frames_of
 from toolkit.distributed.sharding.rules.norms import require_settled
 from toolkit.distributed.sharding.strip import Layout, lay, layout_of
 from toolkit.numerics.attention import RunningAttention
+from toolkit.numerics.frame_masks import FrameMask
 
 ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
 
@@ -27,7 +28,7 @@ def attention(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwa
     given = dict(zip(ARGUMENTS, args, strict=False)) | kwargs
     q, k, v, mask = given["query"], given["key"], given["value"], given.get("attn_mask")
     layout = layout_of(q)
-    if not layout:
+    if not layout and isinstance(mask, FrameMask):
         return _by_frames(func, q, [torch.cat([k, v], -1)], k.shape[-1], mask.frames == 0, given.get("scale"))
     if {(s.axis, s.dim) for s in layout_of(k)} != {(s.axis, s.dim) for s in layout} or layout_of(v) != layout_of(k):
         raise shard.refuse(func, "queries, keys and values are sharded differently", q, k, v)

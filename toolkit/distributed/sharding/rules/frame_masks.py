@@ -26,7 +26,7 @@ def frames_of(shard: Shard, func: Callable[..., Any], mask: Tensor, tokens: int)
     """Which frames each frame sees, ``t x t`` of bool.
 
     Raises:
-        Refused: where the mask distinguishes tokens of one frame, or samples of a batch.
+        NotExact: where the mask distinguishes tokens of one frame, or samples of a batch.
     """
     if isinstance(mask, FrameMask):
         return _visible(shard, func, mask.frames)

@@ -49,7 +49,7 @@ def agreed(shard: Shard, func: Callable[..., Any], tensors: Any) -> Layout:
     """The layout of what broadcasting ``tensors`` gives.
 
     Raises:
-        Refused: where they are laid out differently, or a strip meets a whole axis.
+        NotExact: where they are laid out differently, or a strip meets a whole axis.
     """
     given = list(tensors)
     ndim = max(t.ndim for t in given)

@@ -28,7 +28,7 @@ def draw(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: 
 def draw_like(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``torch.randn_like`` and ``torch.rand_like``."""
     x = args[0]
-    _require_seed(shard, func)
+    _require_seed(shard, func, x)
     options = {"dtype": x.dtype, "device": x.device} | {k: v for k, v in kwargs.items() if v is not None}
     options.pop("memory_format", None)
     whole = {"randn_like": torch.randn, "rand_like": torch.rand}[func.__name__]
@@ -44,9 +44,10 @@ def dropout(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwarg
     return lay(func(*args, **kwargs), layout_of(args[0]))
 
 
-def _require_seed(shard: Shard, func: Callable[..., Any]) -> None:
+def _require_seed(shard: Shard, func: Callable[..., Any], *like: torch.Tensor) -> None:
     if not shard.seeded:
-        raise shard.refuse(func, "it draws random numbers, which must be the same for any number of ranks: give seed=")
+        why = "it draws random numbers, which must be the same for any number of ranks: give seed="
+        raise shard.refuse(func, why, *like)
 
 
 def _part(
