@@ -19,6 +19,7 @@ from toolkit import distributed
 from toolkit.cluster import Cluster, Job
 from toolkit.errors import (
     ModelError,
+    NotExact,
     PlanError,
     RankDied,
     RankFailed,
@@ -48,6 +49,7 @@ __all__ = [
     "Comparison",
     "Job",
     "ModelError",
+    "NotExact",
     "PlanError",
     "RankDied",
     "RankFailed",
