@@ -129,6 +129,8 @@ def _pick(fitting: Sequence[Prediction], task: Task) -> tuple[Prediction, str]:
     if best.plan is None:
         return best, f"{whole_takes}, and no way of dividing it over {task.ranks} ranks is quicker. Do not parallelise."
     quality = "exact to rounding" if best.exact else "approximate: tiles do not see each other, and blend at seams"
+    if not best.exact and task.normalises:
+        quality += "; each is normalised on its own, unless norm_passes= is given, at the cost of a run for each pass"
     need = "" if whole is not None else ", and has not the memory for it"
     return best, (
         f"{whole_takes}{need}. By {best.name} over {task.ranks} ranks, the busiest rank computes for {best.time:.2f} "

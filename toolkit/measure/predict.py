@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
@@ -70,6 +72,11 @@ class Task:
     def seconds(self) -> float:
         """What one rank would take for the whole."""
         return self.cells * self.cost.seconds
+
+    @property
+    def normalises(self) -> bool:
+        """Whether a normalisation of the model sees the whole map."""
+        return any(isinstance(module, nn.GroupNorm) for module in self.vae.modules())
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -97,7 +97,8 @@ def receptive_field(
     One row of a small input is NaN, and every row of the output that turns NaN depends on it. Normalisation and
     attention are replaced by operations on single cells meanwhile, so that the reach of the convolutions shows; each
     kind is then left intact once, to see whether it reaches farther. NaN, not a small change: what a change of the
-    input does to a far row underflows long before the dependence ends.
+    input does to a far row underflows long before the dependence ends. On an accelerator, a kernel that computes
+    neighbouring outputs together (Winograd, FFT) may carry NaN farther: a halo is then too wide, never too narrow.
 
     Args:
         vae: a diffusers autoencoder; it is left as it was found.
