@@ -8,8 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.bench import tiles
+from toolkit.bench import shards, tiles
 from toolkit.errors import ToolkitError
+
+BENCHES = {"tiles": (tiles.bench_tiles, tiles.as_text), "shards": (shards.bench_shards, shards.as_text)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m toolkit", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     bench = commands.add_parser("bench", help="measure speed as ratios of paired runs")
-    bench.add_argument("what", choices=["tiles"], help="tiles: two ranks against one, and against plain diffusers")
+    bench.add_argument("what", choices=sorted(BENCHES), help="two ranks against one, and against plain diffusers")
     bench.add_argument("--turns", type=int, default=5, help="measurements of each contender (default: %(default)s)")
     bench.add_argument("--device", default="cpu", help="cpu, or an accelerator's type (default: %(default)s)")
     bench.add_argument("--json", type=Path, help="file for the result with its record")
@@ -36,8 +38,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    result = tiles.bench_tiles(options.turns, options.device)
-    print(tiles.as_text(result))
+    measure, as_text = BENCHES[options.what]
+    result = measure(options.turns, options.device)
+    print(as_text(result))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2))
     return 0

@@ -1,0 +1,100 @@
+"""Exact shards on two ranks against one, against tiles, and against one process with both threads.
+
+All decode the same latent with the demo video model. What is exact says how far it is from the model's own call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from toolkit.bench.interception import interception
+from toolkit.bench.paired import ratios, take_turns
+from toolkit.cluster import Cluster
+from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
+from toolkit.measure.record import Record
+from toolkit.measure.run import Run
+from toolkit.models import demo
+
+US = "shards, 2 ranks"
+TILE, OVERLAP = 18, 4
+MOVES = ("wait", "send", "receive")
+
+
+def bench_shards(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
+    """Measure; returns everything as plain values, ready for JSON.
+
+    Args:
+        turns: how many times each contender is measured.
+        device: where.
+    """
+    vae, latent = demo.video_vae(), demo.latents("video")
+    with ExitStack() as stack:
+        ours = {n: stack.enter_context(Cluster(n, device)) for n in (1, 2)}
+        plain = stack.enter_context(Cluster(1, device, threads=2, convolutions="aten", keep_memory=False))
+        plans = _plans(latent)
+        contenders = {name: _decode(ours[plan.ranks], vae, latent, plan) for name, plan in plans.items()}
+        contenders["vae.decode, 1 thread, our worker"] = _decode(ours[1], vae, latent, None)
+        contenders["vae.decode, plain process, 2 threads"] = _decode(plain, vae, latent, None)
+        seconds = take_turns(contenders, turns)
+        own = ours[1].decode(vae, latent, None, progress=False)
+        runs = {name: ours[plan.ranks].decode(vae, latent, plan, progress=False) for name, plan in plans.items()}
+    return {
+        "latent": list(latent.shape),
+        "seconds": seconds.to_dict(orient="list"),
+        "times faster": ratios(seconds, US).to_dict(orient="index"),
+        "one run of each": {name: _facts(run, own) for name, run in runs.items()} | {"vae.decode": _facts(own, own)},
+        "interception": interception(),
+        "record": Record.make(vae, latent, plans[US], {"call": "bench shards", "device": device}).to_json(),
+    }
+
+
+def _plans(latent: Tensor) -> dict[str, ShardPlan | TilePlan]:
+    grid = TileGrid.cover({"h": latent.shape[-2], "w": latent.shape[-1]}, TILE, OVERLAP)
+    return {
+        US: ShardPlan(h=2),
+        "shards, 1 rank": ShardPlan(),
+        "shards, 2 ranks, ring attention": ShardPlan(h=2, attention="ring"),
+        "shards, 2 ranks, no messages": ShardPlan(h=2, borders="recompute"),
+        "tiles, 2 ranks": TilePlan(grid, Blend.linear(), Assignment.balanced(grid, 2)),
+    }
+
+
+def as_text(result: dict[str, Any]) -> str:
+    """A result as the tables that a reader wants."""
+    table = pd.DataFrame.from_dict(result["times faster"], orient="index").round(2)
+    facts = pd.DataFrame.from_dict(result["one run of each"], orient="index")
+    cost = result["interception"]
+    return "\n\n".join(
+        [
+            f"Latent {'x'.join(map(str, result['latent']))}, one thread a rank where not said otherwise",
+            f"{US}: {pd.Series(result['seconds'][US]).median():.2f} s (median). Against:",
+            table.to_string(),
+            facts.to_string(float_format=lambda value: f"{value:.3g}"),
+            f"Interception: {cost['us per call']:.1f} us per torch call, over {cost['torch calls']:.0f} calls",
+        ]
+    )
+
+
+def _decode(cluster: Cluster, vae: Any, latent: Tensor, plan: ShardPlan | TilePlan | None) -> Callable[[], float]:
+    return lambda: cluster.decode(vae, latent, plan, progress=False, memory=False).seconds
+
+
+def _facts(run: Run, own: Run) -> dict[str, float]:
+    """Error against the model's own call; communication that nothing hides, bytes and peaks, of the worst rank."""
+    spent = (run.trace["end"] - run.trace["start"]).groupby([run.trace["rank"], run.trace["kind"]]).sum().unstack()
+    moving = spent.reindex(columns=MOVES).fillna(0.0).sum(axis=1)
+    sent = run.trace[run.trace["kind"] == "send"].groupby("rank")["bytes"].sum()
+    error = (run.output - own.output).abs().max() / own.output.abs().max()
+    return {
+        "relative error": float(error),
+        "communication, share of time": float(moving.max() / run.seconds),
+        "messages": float((run.trace["kind"] == "send").sum()),
+        "sent MB": float(sent.max() / 1e6) if len(sent) else 0.0,
+        "peak MB, rank 0": float(run.peaks.iloc[0] / 1e6),
+        "peak MB, last rank": float(run.peaks.iloc[-1] / 1e6),
+    }
