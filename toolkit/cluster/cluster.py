@@ -155,8 +155,8 @@ class Cluster:
             seed: seeds what the model draws while it decodes.
             recipe: how tiles of this model are computed, for a class that the toolkit has no entry for.
             norm_passes: with tiles: passes over all of them beforehand that gather the statistics of GroupNorm, so
-                that each tile is normalised as a part of the whole, not on its own. Colours then hardly shift from
-                tile to tile; each pass takes as long as a run without.
+                that each tile is normalised as a part of the whole, not on its own. Colours then shift less from
+                tile to tile, how much depends on the picture; each pass takes as long as a run without.
             timeout: seconds after which the run is given up.
             progress: show a bar, and a line of text at the end.
             memory: measure each rank's memory.

@@ -58,7 +58,8 @@ def decode(
         recipe: how tiles of this model are computed, for a class that the toolkit has no entry for.
         norm_passes: with a :class:`~toolkit.geometry.plan.TilePlan`: passes over all tiles beforehand that gather the
             statistics of GroupNorm, so that each tile is normalised as a part of the whole, not on its own. Colours
-            then hardly shift from tile to tile; each pass takes as long as a run without.
+            then shift less from tile to tile, how much depends on the picture; each pass takes as long as a run
+            without.
         trace: records what this rank did.
         convolutions: the kernels of small fp32 CPU convolutions, during this call; they decide the last bits.
         rules: with a :class:`~toolkit.geometry.shards.ShardPlan`: further rules for operations, by function or name.
