@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.bench import shards, tiles
+from toolkit.bench import parity, shards, tiles
 from toolkit.errors import ToolkitError
+from toolkit.models.census import specimen
 
 BENCHES = {"tiles": (tiles.bench_tiles, tiles.as_text), "shards": (shards.bench_shards, shards.as_text)}
 
@@ -34,7 +35,22 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--device", default="cpu", help="cpu, or an accelerator's type (default: %(default)s)")
     bench.add_argument("--json", type=Path, help="file for the result with its record")
     bench.set_defaults(run=_bench)
+    check = commands.add_parser("parity", help="what is equal to what, for every autoencoder class")
+    check.add_argument("names", nargs="*", metavar="class", help="names of the census; none for all")
+    check.add_argument("--dtype", nargs="+", default=["float32"], choices=["float32", "float64", "bfloat16"])
+    check.add_argument("--json", type=Path, help="file for all checks, with the reasons of refusals")
+    check.set_defaults(run=_parity)
     return parser
+
+
+def _parity(options: argparse.Namespace) -> int:
+    for name in options.names:
+        specimen(name)
+    table = parity.parity(options.names, options.dtype)
+    print(parity.as_text(table))
+    if options.json:
+        table.to_json(options.json, orient="records", indent=2)
+    return 0
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.small import with_small_tiles
 
 import toolkit as tk
 from toolkit.models.census import CENSUS
+from toolkit.models.small_tiles import with_small_tiles
 
 QUIET = {"progress": False, "memory": False}
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
-from support.small import with_small_tiles
 from torch import nn
 
 import toolkit as tk
 from toolkit.models.census import CENSUS
 from toolkit.models.recipe import Recipe
+from toolkit.models.small_tiles import with_small_tiles
 
 FLUX = CENSUS["AutoencoderKL_flux"]
 QUIET = {"progress": False, "memory": False}

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 from diffusers.configuration_utils import ConfigMixin
-from support.small import with_small_tiles
 
 import toolkit as tk
 from toolkit.models.census import CENSUS
+from toolkit.models.small_tiles import with_small_tiles
 from toolkit.models.whole import Call
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.small import with_small_tiles
 
 import toolkit as tk
 from toolkit.models.adapter import TileCoder
 from toolkit.models.census import CENSUS, Specimen
 from toolkit.models.recipe import BOTH
 from toolkit.models.recipes import RECIPES, REFUSED, recipe_of
+from toolkit.models.small_tiles import with_small_tiles
 from toolkit.models.whole import Call
 from toolkit.numerics.boxes import Frame
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.small import with_small_tiles
 
 import toolkit as tk
 from toolkit.models.adapter import TileCoder, borrowed
 from toolkit.models.census import CENSUS
+from toolkit.models.small_tiles import with_small_tiles
 from toolkit.models.tiling import diffusers_grid
 from toolkit.models.whole import Call
 

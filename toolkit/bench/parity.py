@@ -1,0 +1,145 @@
+"""What is equal to what: every class of the census, in every mode, against the reference that it names.
+
+Each check runs the real class on real ranks: tiles against the class's own tiled call where it has a sound one, and
+otherwise against themselves on one rank; shards against the model's own call on the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from toolkit.cluster import Cluster
+from toolkit.errors import ToolkitError
+from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
+from toolkit.models.census import CENSUS, Specimen
+from toolkit.models.recipe import BOTH, Direction
+from toolkit.models.recipes import recipe_of
+from toolkit.models.small_tiles import with_small_tiles
+from toolkit.models.tiling import diffusers_grid
+
+RANKS = 4
+SIZE = (5, 4)
+SHARDS = {
+    "shards 2x1": ShardPlan(h=2),
+    "shards 2x2": ShardPlan(h=2, w=2),
+    "no messages": ShardPlan(h=2, borders="recompute"),
+}
+OWN, WHOLE, ALONE = "its own tiled call", "its own call", "one rank"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One mode of one class, held against a reference.
+
+    Attributes:
+        name: the class, and its form.
+        direction: ``"decode"`` or ``"encode"``.
+        mode: tiles, or which shards.
+        dtype: of weights and input.
+        reference: what it is held against.
+        error: the largest difference over the reference's largest value; 0.0 is equal in every bit; None: refused.
+        reason: why it is refused.
+    """
+
+    name: str
+    direction: str
+    mode: str
+    dtype: str
+    reference: str
+    error: float | None
+    reason: str = ""
+
+
+def parity(names: Sequence[str] = (), dtypes: Sequence[str] = ("float32",), modes: Sequence[str] = ()) -> pd.DataFrame:
+    """Check classes of the census; one row a check.
+
+    Args:
+        names: of the census; none for all.
+        dtypes: of weights and inputs.
+        modes: ``"tiles"`` and names of :data:`SHARDS`; none for all.
+    """
+    chosen = [CENSUS[name] for name in names] if names else list(CENSUS.values())
+    with Cluster(RANKS, device="cpu", start="forkserver") as cluster:
+        checks = [
+            check
+            for one in tqdm(chosen, desc="parity", unit="class", leave=False)
+            for dtype in dtypes
+            for direction in BOTH
+            for check in _checks(cluster, one, direction, dtype, modes or ("tiles", *SHARDS))
+        ]
+    return pd.DataFrame(map(asdict, checks))
+
+
+def _checks(cluster: Cluster, one: Specimen, direction: Direction, dtype: str, modes: Sequence[str]) -> Iterator[Check]:
+    vae = with_small_tiles(one).to(getattr(torch, dtype))
+    x = (one.latent(*SIZE) if direction == "decode" else one.sample(*SIZE)).to(vae.dtype)
+    given = one.call if direction == "decode" else {}
+    arguments = {key: value.to(vae.dtype) if isinstance(value, Tensor) else value for key, value in given.items()}
+
+    def run(plan: TilePlan | ShardPlan | None = None) -> Tensor:
+        code = cluster.decode if direction == "decode" else cluster.encode
+        return code(vae, x, plan, arguments=arguments, seed=0, progress=False, memory=False).output
+
+    for mode in modes:
+        reference = _tiles_reference(vae, direction) if mode == "tiles" else WHOLE
+        try:
+            error, reason = (_tiles(vae, one, direction, run) if mode == "tiles" else _shards(SHARDS[mode], run)), ""
+        except ToolkitError as refusal:
+            error, reason = None, str(refusal).splitlines()[0]
+        yield Check(one.name, direction, mode, dtype, reference, error, reason)
+
+
+def _tiles_reference(vae: Any, direction: Direction) -> str:
+    return OWN if direction in recipe_of(vae).mirrors else ALONE
+
+
+def _shards(plan: ShardPlan, run: Callable[..., Tensor]) -> float:
+    return _error(run(plan), run())
+
+
+def _tiles(vae: Any, one: Specimen, direction: Direction, run: Callable[..., Tensor]) -> float:
+    """Tiles over three ranks: against the class's own tiled call, or its own blend against one rank."""
+    if _tiles_reference(vae, direction) == ALONE:
+        grid = TileGrid.cover(dict(zip("hw", SIZE, strict=True)), tile=4, overlap=1)
+        return _error(*(run(TilePlan(grid, Blend.linear(), Assignment.balanced(grid, ranks))) for ranks in (3, 1)))
+    grid = diffusers_grid(vae, one.latent(*SIZE).shape, direction)
+    tiled = run(TilePlan(grid, Blend.diffusers(), Assignment.balanced(grid, 3)))
+    vae.use_tiling = True
+    own = run()
+    vae.use_tiling = False
+    return _error(tiled, own)
+
+
+def _error(output: Tensor, reference: Tensor) -> float:
+    if output.shape != reference.shape or output.dtype != reference.dtype:
+        return float("inf")
+    return float((output.double() - reference.double()).abs().max() / reference.double().abs().max())
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """The table as Markdown: a row for each class (and dtype), a column for each mode and direction."""
+    columns = [
+        (mode, way) for mode in table["mode"].unique() for way in BOTH if (mode, way) != ("no messages", "encode")
+    ]
+    heads = ["class", "dtype", *(f"{mode}, {way}" for mode, way in columns)]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for (name, dtype), rows in table.groupby(["name", "dtype"], sort=False):
+        found = zip(rows["mode"], rows["direction"], rows["error"], rows["reference"], strict=True)
+        cells = {(mode, way): _cell(error, str(reference)) for mode, way, error, reference in found}
+        lines.append("| " + " | ".join([str(name), str(dtype), *(cells[column] for column in columns)]) + " |")
+    return "\n".join(lines)
+
+
+def _cell(error: float | None, reference: str) -> str:
+    """``=`` for equal in every bit, in brackets where there is nothing but one rank to be equal to."""
+    if error is None or pd.isna(error):
+        return "no"
+    shown = "=" if error == 0 else f"{error:.0e}"
+    return f"({shown})" if reference == ALONE else shown
