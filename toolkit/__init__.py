@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from toolkit import distributed
-from toolkit.cluster import Cluster, Job
+from toolkit.cluster import Cluster, Job, self_check
 from toolkit.errors import (
     ModelError,
     NotExact,
@@ -74,6 +74,7 @@ __all__ = [
     "plan",
     "plot",
     "receptive_field",
+    "self_check",
 ]
 
 

@@ -1,0 +1,108 @@
+"""A small random latent both ways, once: cheap insurance before a model is trusted to exact shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from toolkit.cluster.cluster import Cluster
+from toolkit.errors import NotExact
+from toolkit.geometry.shards import AXES, LEAST, ShardPlan
+from toolkit.models.recipe import Direction
+from toolkit.models.recipes import recipe_of
+from toolkit.models.shapes import output_shape
+from toolkit.models.shards import REFUSED
+from toolkit.models.stated import stated
+
+ROUNDING: Mapping[torch.dtype, float] = {torch.float64: 1e-5, torch.float32: 2e-4}
+"""Largest relative error that can be rounding; a rule that is missing makes errors above 1e-3. Models that compute in
+single precision inside are held to its bound in double precision too. Other dtypes: 0.1."""
+
+
+def self_check(
+    vae: Any,
+    plan: ShardPlan,
+    cluster: Cluster | None = None,
+    *,
+    frames: int = 5,
+    arguments: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Decode and encode a few cells by ``plan`` and by the model's own call, and compare.
+
+    Args:
+        vae: a diffusers autoencoder.
+        plan: the shards that are to be trusted.
+        cluster: where to run; None: processes started for this.
+        frames: latent frames, for video models.
+        arguments: further arguments of ``vae.decode``.
+        seed: of the latent, the sample, and what the model draws.
+
+    Returns:
+        One row per direction: its largest error over its largest value, and the bound. A direction in which the class
+        is known not to be shardable, or which the plan does not serve, is left out.
+
+    Raises:
+        NotExact: where an error is larger than rounding.
+        ToolkitError: where the model cannot be sharded, with the reason.
+
+    Example:
+        >>> from toolkit.models.census import specimen
+        >>> with Cluster(2, device="cpu", start="forkserver") as two:
+        ...     table = self_check(specimen("AutoencoderKLWan_2.1").build(), ShardPlan(h=2), two)
+        >>> table.index.tolist(), bool((table["relative error"] < 1e-5).all())
+        (['decode', 'encode'], True)
+    """
+    rows = {}
+    with ExitStack() as stack:
+        ranks = cluster or stack.enter_context(Cluster(plan.ranks))
+        for direction, x in _inputs(vae, plan, frames, seed).items():
+            code = ranks.decode if direction == "decode" else ranks.encode
+            given = arguments if direction == "decode" else None
+            own, sharded = (
+                code(vae, x, which, arguments=given, seed=seed, progress=False, memory=False).output
+                for which in (None, plan)
+            )
+            rows[direction] = {"relative error": _error(sharded, own), "bound": ROUNDING.get(x.dtype, 0.1)}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    wrong = table[~(table["relative error"] <= table["bound"])]
+    if len(wrong):
+        raise NotExact(
+            f"{type(vae).__name__} by {plan!r} is not the model's own {' or '.join(wrong.index)}: relative error "
+            f"{wrong['relative error'].max():.1e}, rounding explains {wrong['bound'].max():.0e}. Use tiles, and please "
+            "report the class."
+        )
+    return table
+
+
+def _inputs(vae: Any, plan: ShardPlan, frames: int, seed: int) -> dict[Direction, Tensor]:
+    """A latent whose shards are as small as can be and not all alike, and the sample that it would decode to."""
+    weight = next(vae.parameters())
+    recipe, name = recipe_of(vae), type(vae).__name__
+    cells = [LEAST * plan.divisions[axis] + 1 for axis in AXES]
+    channels = int(stated(vae, "latent_channels", "z_dim", "z_channels") or 4)
+    latent = (1, channels, *([frames] if recipe.frames else []), *cells)
+    sample = output_shape(vae, recipe, "decode", latent)
+    if recipe.time_first:
+        sample = (sample[0], sample[2], sample[1], *sample[3:])
+    noise = torch.Generator().manual_seed(seed)
+    shapes: dict[Direction, tuple[int, ...]] = {"decode": latent, "encode": sample}
+    served = {way: shape for way, shape in shapes.items() if (name, way) not in REFUSED}
+    if plan.borders == "recompute":
+        served.pop("encode", None)
+    return {way: _noise_on_a_slope(shape, noise).to(weight.dtype) for way, shape in served.items()}
+
+
+def _noise_on_a_slope(shape: tuple[int, ...], noise: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=noise) * 0.3 + torch.linspace(-1, 1, shape[-2])[:, None]
+
+
+def _error(output: Tensor, own: Tensor) -> float:
+    if output.shape != own.shape:
+        return float("inf")
+    return float((output.double() - own.double()).abs().max() / own.double().abs().max())
