@@ -19,6 +19,7 @@ from toolkit.distributed.norms import check_norm_passes
 from toolkit.distributed.rank import Rank
 from toolkit.distributed.sharding.context import Rule
 from toolkit.distributed.sharding.run import run_shards
+from toolkit.distributed.streaming import Stream, check_stream
 from toolkit.distributed.tiles import run_tiles
 from toolkit.errors import PlanError
 from toolkit.geometry.plan import TilePlan
@@ -45,6 +46,7 @@ def decode(
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
     rules: Mapping[Any, Rule] | None = None,
+    stream: Stream | None = None,
 ) -> Tensor | None:
     """Decode a latent over the ranks of a process group. Without a group, the plan must be for one rank.
 
@@ -64,8 +66,13 @@ def decode(
         convolutions: the kernels of small fp32 CPU convolutions, during this call; they decide the last bits.
         rules: with a :class:`~toolkit.geometry.shards.ShardPlan`: further rules for operations, by function or name.
 
+        stream: with tiles of which at most two meet along an axis: called on the plan's root as ``stream(band, start)``
+            with the sample in bands along the grid's first axis, in order, each as soon as no later tile can change
+            it. No rank then holds the whole sample. Give it on all ranks; the bands are those of a run without, bit
+            for bit.
+
     Returns:
-        The sample on the plan's root, None on the other ranks.
+        The sample on the plan's root, unless it was streamed; None on the other ranks.
 
     Raises:
         PlanError: on all ranks alike, where the plan does not fit the latent or has more ranks than the group.
@@ -83,7 +90,7 @@ def decode(
         torch.Size([1, 3, 320, 288])
     """
     call = Call("decode", arguments or {}, seed, recipe=recipe, norm_passes=norm_passes)
-    return run(vae, latent, plan, call, group, trace, convolutions, rules)
+    return run(vae, latent, plan, call, group, trace, convolutions, rules, stream)
 
 
 def encode(
@@ -119,6 +126,7 @@ def run(
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
     rules: Mapping[Any, Rule] | None = None,
+    stream: Stream | None = None,
 ) -> Tensor | None:
     """Make a model's call over a group, by a plan: what :func:`decode` and :func:`encode` do."""
     member = Member.of(group)
@@ -127,12 +135,14 @@ def run(
         if plan is not None and plan.ranks > member.size:
             raise PlanError(f"the plan is for {plan.ranks} ranks, the group has {member.size}: make it for the group.")
         check_norm_passes(call, plan)
+        if stream is not None:
+            check_stream(plan)
         if isinstance(plan, ShardPlan):
             return run_shards(vae, x, plan, call, rank, rules)
         with convolution_kernels(convolutions):
             if plan is None:
                 return _own_call(vae, x, call, rank)
-            return run_tiles(vae, x, plan, call, rank)
+            return run_tiles(vae, x, plan, call, rank, stream)
 
 
 def _own_call(vae: Any, x: Tensor, call: Call, rank: Rank) -> Tensor | None:

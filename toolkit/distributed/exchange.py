@@ -89,12 +89,20 @@ class Exchange:
         Raises:
             RankFailed: where another rank failed meanwhile.
         """
+        self.wait(message)
+        with self.trace("receive", message.label, message.buffer.nbytes):
+            return message.buffer.to(self.device)
+
+    def wait(self, message: Message) -> None:
+        """Wait until a message has come.
+
+        Raises:
+            RankFailed: where another rank failed meanwhile.
+        """
         if not message.done.is_set():
             with self.trace("wait", message.label):
                 self._await(message)
         self._check(message)
-        with self.trace("receive", message.label, message.buffer.nbytes):
-            return message.buffer.to(self.device)
 
     def flush(self) -> None:
         """Wait until everything sent has left."""

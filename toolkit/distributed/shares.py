@@ -8,7 +8,7 @@ edges that it needs are there; finished shares travel to the root once.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -35,24 +35,27 @@ def compute_shares(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchan
     shares = Shares(coder, plan, me, None if canvas is None else coder.raw_view(canvas))
     edges = EdgeExchange(coder, plan, exchange)
     for index in plan.assignment.tiles_of(me):
-        tile = plan.grid.tiles[index]
-        with trace("decode", f"tile {index}"):
-            raw = coder(x, tile)
-            synchronise(coder.device)
-        shares.keep(tile, raw)
-        for edge in shares.edges_from(index):
-            edges.hand_on(edge, coder.frame.cut(raw, edge.box, tile.box))
-        del raw
+        compute_tile(coder, x, plan.grid.tiles[index], shares, edges, trace)
         edges.post(computed=index)
-        _finish(shares, edges.arrived(), trace, computed=index)
+        finish_shares(shares, edges.arrived(), trace, computed=index)
     edges.post(computed=len(plan.grid))
-    _finish(shares, edges.remaining(), trace)
+    finish_shares(shares, edges.remaining(), trace)
     if canvas is None:
         _deliver(shares, exchange, plan.root)
     else:
         _collect(shares, exchange)
     exchange.flush()
     return canvas
+
+
+def compute_tile(coder: TileCoder, x: Tensor, tile: Tile, shares: Shares, edges: EdgeExchange, trace: Recorder) -> None:
+    """Compute a tile, keep its share, hand its edges on, and drop the rest."""
+    with trace("decode", f"tile {tile.index}"):
+        raw = coder(x, tile)
+        synchronise(coder.device)
+    shares.keep(tile, raw)
+    for edge in shares.edges_from(tile.index):
+        edges.hand_on(edge, coder.frame.cut(raw, edge.box, tile.box))
 
 
 class Shares:
@@ -71,6 +74,7 @@ class Shares:
         self._edges: dict[int, dict[tuple[int, ...], Tensor]] = defaultdict(dict)
         self._missing: dict[int, int] = defaultdict(int)
         self._leaving: dict[int, list[Edge]] = defaultdict(list)
+        self._finished: set[int] = set()
         for edge in all_edges(plan.grid):
             self._missing[edge.target] += 1
             self._leaving[edge.source].append(edge)
@@ -100,9 +104,14 @@ class Shares:
         """Whether tile ``index`` is computed, its edges are all in, and it is not finished yet."""
         return index in self.held and index in self._edges and len(self._edges[index]) == self._missing[index]
 
+    def final(self, index: int) -> bool:
+        """Whether this rank holds the share of tile ``index`` and nothing of it will change."""
+        return index in self.held and (index in self._finished or not self._missing[index])
+
     def finish(self, index: int) -> None:
         """Blend a share with its edges, which are dropped."""
         edges, share = self._edges.pop(index), self.held[index]
+        self._finished.add(index)
         frame, blend = self.coder.frame, self.plan.blend
         overlaps = frame.overlaps(self.plan.grid.rows, self.plan.grid.tiles[index].position)
         if blend.merge == "cascade":
@@ -145,17 +154,19 @@ class EdgeExchange:
     def post(self, computed: int) -> None:
         """Start every transfer whose turn it is, this rank's tiles up to index ``computed`` being done."""
         for peer, edges in self._queues.items():
-            while edges:
-                edge = edges[0]
-                if edge in self._leaving:
-                    self.link.send(self._leaving.pop(edge), peer, _label(edge))
-                elif self.owners[edge.target] == self.me and edge.target <= computed:
-                    shape = self.coder.raw_shape(edge.box)
-                    message = self.link.receive(shape, self.coder.dtype, peer, _label(edge))
-                    self._posted.append((edge, message))
-                else:
-                    break
+            while edges and self.start(edges[0], peer, computed):
                 edges.popleft()
+
+    def start(self, edge: Edge, peer: int, computed: int) -> bool:
+        """Start the transfer of an edge, if this rank is ready for it; whether it was."""
+        if edge in self._leaving:
+            self.link.send(self._leaving.pop(edge), peer, _label(edge))
+        elif self.owners[edge.target] == self.me and edge.target <= computed:
+            message = self.link.receive(self.coder.raw_shape(edge.box), self.coder.dtype, peer, _label(edge))
+            self._posted.append((edge, message))
+        else:
+            return False
+        return True
 
     def arrived(self) -> Iterator[tuple[Edge, Tensor]]:
         """The edges that are there, without waiting for others."""
@@ -173,7 +184,7 @@ class EdgeExchange:
             yield edge, self.link.take(message)
 
 
-def _finish(shares: Shares, edges: Iterator[tuple[Edge, Tensor]], trace: Recorder, computed: int = -1) -> None:
+def finish_shares(shares: Shares, edges: Iterable[tuple[Edge, Tensor]], trace: Recorder, computed: int = -1) -> None:
     """Take in edges, and finish each share that is complete with them, or by having just been computed."""
 
     def finish(index: int) -> None:

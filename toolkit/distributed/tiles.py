@@ -15,6 +15,7 @@ from toolkit.distributed.exchange import Exchange, Message
 from toolkit.distributed.norms import with_statistics
 from toolkit.distributed.rank import Rank
 from toolkit.distributed.shares import compute_shares
+from toolkit.distributed.streaming import Stream, stream_shares
 from toolkit.geometry.plan import RECEIVES_IN_FLIGHT, TilePlan
 from toolkit.measure.device import synchronise
 from toolkit.measure.trace import Recorder
@@ -24,7 +25,9 @@ from toolkit.numerics.cascade import cascade_merge
 from toolkit.numerics.window import window_merge
 
 
-def run_tiles(vae: Any, x: Tensor, plan: TilePlan, call: Call, rank: Rank) -> Tensor | None:
+def run_tiles(
+    vae: Any, x: Tensor, plan: TilePlan, call: Call, rank: Rank, stream: Stream | None = None
+) -> Tensor | None:
     """Compute ``x`` in the tiles of ``plan``; every rank of the group calls it.
 
     Args:
@@ -33,9 +36,10 @@ def run_tiles(vae: Any, x: Tensor, plan: TilePlan, call: Call, rank: Rank) -> Te
         plan: the tiles and their ranks.
         call: which of the model's calls.
         rank: this process, and what it reports to.
+        stream: takes the output in bands, on the plan's root.
 
     Returns:
-        The output on the plan's root, None on the other ranks.
+        The output on the plan's root, unless it was streamed; None on the other ranks.
     """
     coder = TileCoder.of(vae, tuple(x.shape), plan.grid, call, plan.blend)
     me = rank.member.rank
@@ -45,14 +49,24 @@ def run_tiles(vae: Any, x: Tensor, plan: TilePlan, call: Call, rank: Rank) -> Te
     try:
         with borrowed(vae, plan.grid):
             coder = with_statistics(coder, x, plan, exchange, rank.trace)
-            return _compute(coder, x, plan, exchange, rank.trace)
+            return _compute(coder, x, plan, exchange, rank.trace, stream)
     finally:
         exchange.close()
 
 
-def _compute(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
+def _compute(
+    coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder, stream: Stream | None
+) -> Tensor | None:
     if coder.whole:
-        return _compute_whole(coder, x, plan, exchange, trace)
+        output = _compute_whole(coder, x, plan, exchange, trace)
+        if stream is None or output is None:
+            return output
+        with trace("stream", "band 0", output.nbytes):
+            stream(output, 0)
+        return None
+    if stream is not None:
+        stream_shares(coder, x, plan, exchange, trace, stream)
+        return None
     if plan.finish == "shares":
         canvas = compute_shares(coder, x, plan, exchange, trace)
     else:

@@ -9,9 +9,10 @@ from dataclasses import astuple, dataclass, field
 
 import pandas as pd
 
-KINDS = ("whole", "decode", "shard", "wait", "send", "receive", "blend", "finish", "norms")
-"""Kinds of events. ``whole`` is the model's own call; ``decode`` a tile, in either direction; ``shard``
-computing between two messages; ``norms`` a tile for its statistics only; ``wait`` is time blocked on another rank."""
+KINDS = ("whole", "decode", "shard", "wait", "send", "receive", "blend", "finish", "stream", "norms")
+"""Kinds of events. ``whole`` is the model's own call; ``decode`` a tile, in either direction; ``norms`` a tile for its
+statistics only; ``shard`` computing between two messages; ``stream`` handing a finished band over; ``wait`` is time
+blocked on another rank."""
 
 
 def clock() -> float:

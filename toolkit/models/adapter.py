@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.blend import Blend
 from toolkit.geometry.grid import Box, Tile, TileGrid
+from toolkit.geometry.span import Span
 from toolkit.models.frames import temporal_ratio
 from toolkit.models.recipe import Recipe
 from toolkit.models.recipes import recipe_of
@@ -131,9 +132,18 @@ class TileCoder:
             x = x.narrow(dim, span.start - early, len(span) + early)
         return x.to(self.device)
 
-    def canvas(self) -> Tensor:
-        """Memory for the whole output."""
-        return torch.empty(self.shape, dtype=self.dtype, device=self.device)
+    def spans(self, box: Box) -> Box:
+        """A latent box in cells of the output."""
+        scales = (1 if axis == "t" else self.patch for axis in self.frame.axes)
+        spans = zip(self.frame.spans(box), scales, strict=True)
+        return tuple(Span(span.start * scale, span.stop * scale) for span, scale in spans)
+
+    def canvas(self, box: Box | None = None) -> Tensor:
+        """Memory for the whole output, or for what lies at ``box`` of it."""
+        shape = list(self.shape)
+        for dim, span in zip(self.frame.dims, self.spans(box) if box else (), strict=bool(box)):
+            shape[dim] = len(span)
+        return torch.empty(shape, dtype=self.dtype, device=self.device)
 
     def raw_view(self, canvas: Tensor) -> Tensor:
         """The output as raw tiles lie in it: a view, patches beside the channels."""

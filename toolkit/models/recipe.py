@@ -28,7 +28,7 @@ class Recipe:
         reason: what is particular to the class, and why; empty where nothing is.
         decode: tile of the latent to raw tile, through the model's own modules; None: the model's own decode.
         encode: tile of the sample to raw tile of posterior parameters; None: the model's own encode.
-        finish: done in place, once, on the merged sample.
+        finish: done in place, once, on the merged sample, each value for itself: a streamed sample comes in bands.
         frames: frames that come out of each call; None for images.
         patch: the config entry with the side of the patches that raw decoded tiles hold as channels.
         moments: channels of what encode returns per latent channel: 2 for a posterior's mean and variance.
