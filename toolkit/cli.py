@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from toolkit.bench import parity, shards, tiles
-from toolkit.errors import ToolkitError
+from toolkit.bench import models, parity, shards, tiles
+from toolkit.errors import PlanError, ToolkitError
 from toolkit.models.census import specimen
 
-BENCHES = {"tiles": (tiles.bench_tiles, tiles.as_text), "shards": (shards.bench_shards, shards.as_text)}
+BENCHES: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]], str]]] = {
+    "tiles": (tiles.bench_tiles, tiles.as_text),
+    "shards": (shards.bench_shards, shards.as_text),
+    "models": (models.bench_models, models.as_text),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,9 +35,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m toolkit", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     bench = commands.add_parser("bench", help="measure speed as ratios of paired runs")
-    bench.add_argument("what", choices=sorted(BENCHES), help="two ranks against one, and against plain diffusers")
+    bench.add_argument(
+        "what", choices=sorted(BENCHES), help="tiles, shards: the demo video; models: video autoencoders"
+    )
     bench.add_argument("--turns", type=int, default=5, help="measurements of each contender (default: %(default)s)")
     bench.add_argument("--device", default="cpu", help="cpu, or an accelerator's type (default: %(default)s)")
+    bench.add_argument("--full", action="store_true", help="models: real sizes, for an accelerator")
     bench.add_argument("--json", type=Path, help="file for the result with its record")
     bench.set_defaults(run=_bench)
     check = commands.add_parser("parity", help="what is equal to what, for every autoencoder class")
@@ -55,7 +63,9 @@ def _parity(options: argparse.Namespace) -> int:
 
 def _bench(options: argparse.Namespace) -> int:
     measure, as_text = BENCHES[options.what]
-    result = measure(options.turns, options.device)
+    if options.full and options.what != "models":
+        raise PlanError(f"--full with bench {options.what}: it is for bench models only.")
+    result = measure(options.turns, options.device, **({"full": True} if options.full else {}))
     print(as_text(result))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support import tiny
+from support.sharded import both, relative
 
 import toolkit as tk
 
@@ -37,3 +38,10 @@ def test_ranks_on_one_device_say_so(two):
     shared = torch.accelerator.device_count() < 2
     assert two.staged == shared
     assert ("staged through the host" in repr(two)) == shared
+
+
+@pytest.mark.parametrize("name", ["AutoencoderKL_flux", "AutoencoderKLWan_2.2", "AutoencoderKLHunyuanVideo15"])
+@pytest.mark.parametrize("way", ["decode", "encode"])
+def test_shards_are_the_whole(two, name, way):
+    for plan in (tk.ShardPlan(h=2), tk.ShardPlan(w=2, attention="ring")):
+        assert relative(*both(two, name, way, plan, 9, 7, dtype=torch.float64)) < 1e-10

@@ -182,7 +182,7 @@ _ALL = [
     Specimen("AutoencoderKLTemporalDecoder", "AutoencoderKLTemporalDecoder", 4, (4, 3), None,
              {"down_block_types": [DOWN] * 3, "block_out_channels": [32] * 3, "layers_per_block": 1,
               "latent_channels": 4}, batch=3, call={"num_frames": 3}),
-    Specimen("AutoencoderVidTok_causal", "AutoencoderVidTok", 8, (4, 3), (2, 5), {"ch": 8, "z_channels": 4}),
+    Specimen("AutoencoderVidTok_causal", "AutoencoderVidTok", 8, (4, 3), (2, 9), {"ch": 8, "z_channels": 4}),
     Specimen("AutoencoderVidTok_noncausal", "AutoencoderVidTok", 8, (4, 3), (5, 8),
              {"ch": 8, "z_channels": 4, "is_causal": False}),
     Specimen("AutoencoderKLKVAEVideo", "AutoencoderKLKVAEVideo", 8, (4, 3), (2, 5),

@@ -1,0 +1,62 @@
+"""Video autoencoders at real size with random weights: no checkpoint is needed to measure time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import diffusers
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One model.
+
+    Attributes:
+        name: as its users call it.
+        cls: the class in diffusers.
+        config: what its constructor takes at real size.
+        latent: ``c t h w`` of 81 frames of 720 x 1280.
+        small: its specimen in the census.
+    """
+
+    name: str
+    cls: str
+    latent: tuple[int, int, int, int]
+    small: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, device: torch.device) -> Any:
+        """The model in bf16, made on ``device``."""
+        with device:
+            vae = getattr(diffusers, self.cls)(**self.config)
+        return vae.to(torch.bfloat16).eval().requires_grad_(False)
+
+    def noise(self) -> Tensor:
+        """A latent of noise, in bf16."""
+        return torch.randn(1, *self.latent, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+
+
+SUBJECTS = (
+    Subject("Wan 2.1", "AutoencoderKLWan", (16, 21, 90, 160), "AutoencoderKLWan_2.1"),
+    Subject(
+        "Wan 2.2",
+        "AutoencoderKLWan",
+        (48, 21, 45, 80),
+        "AutoencoderKLWan_2.2",
+        {
+            "base_dim": 160,
+            "decoder_base_dim": 256,
+            "z_dim": 48,
+            "is_residual": True,
+            "in_channels": 12,
+            "out_channels": 12,
+            "patch_size": 2,
+            "scale_factor_spatial": 16,
+        },
+    ),
+    Subject("HunyuanVideo-1.5", "AutoencoderKLHunyuanVideo15", (32, 21, 45, 80), "AutoencoderKLHunyuanVideo15"),
+)
