@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from toolkit.geometry import Assignment, Blend, Span, TileGrid, TilePlan
+from toolkit.geometry import Assignment, Blend, ShardPlan, Span, TileGrid, TilePlan
 from toolkit.geometry.palette import rank_colour
 from toolkit.geometry.svg_blend import rising
 from toolkit.geometry.views import MOST_ROWS
@@ -45,6 +45,10 @@ def values() -> dict[str, object]:
         "video": video,
         "video plan": plan(TileGrid.cover({"t": 60, "h": 90, "w": 160}, tile=16, overlap=9), 10**5),
         "wide": widest,
+        "shards": ShardPlan(h=2, w=3),
+        "recomputed": ShardPlan(w=7, borders="recompute"),
+        "one shard": ShardPlan(),
+        "many shards": ShardPlan(h=300, w=200, root=59_999),
         "assignment of many": Assignment.round_robin(line(10**5), 1000),
         "assignment of more": Assignment(tuple(range(10**5)), 10**5),
     }
@@ -123,6 +127,47 @@ def test_the_table_of_a_plan():
     ]
     words = "2 tiles over 4 ranks; Blend.cosine(), finished in shares; 1.20x the work, imbalance 2.00; output on rank 2"
     assert words in page
+
+
+def test_the_table_of_shards():
+    assert cells(ShardPlan(h=2, w=3, root=4)._repr_html_()) == [
+        ["rank", "part of h", "part of w", "neighbours", ""],
+        ["0", "0:50 %", "0:33 %", "1 right, 3 below", ""],
+        ["1", "0:50 %", "33:67 %", "0 left, 2 right, 4 below", ""],
+        ["2", "0:50 %", "67:100 %", "1 left, 5 below", ""],
+        ["3", "50:100 %", "0:33 %", "0 above, 4 right", ""],
+        ["4", "50:100 %", "33:67 %", "1 above, 3 left, 5 right", "root"],
+        ["5", "50:100 %", "67:100 %", "2 above, 4 left", ""],
+    ]
+    assert cells(ShardPlan()._repr_html_())[1] == ["0", "0:100 %", "0:100 %", "none", "root"]
+
+
+def test_the_table_of_many_shards_sums_up_the_rest():
+    rows = cells(ShardPlan(h=300, root=200)._repr_html_())
+    assert len(rows) == 1 + MOST_ROWS + 1
+    assert rows[1][1] == "0:1 of 300"
+    assert rows[-1] == ["284 more", "", "", "", "root is 200"]
+
+
+def test_the_lattice_is_drawn_in_the_colours_of_its_ranks():
+    page = ElementTree.fromstring(ShardPlan(h=2, w=2)._repr_html_())
+    assert [title.text for title in page.iter("title")][:2] == [
+        "shard 0: h 0:50 %, w 0:50 %",
+        "shard 1: h 0:50 %, w 50:100 %",
+    ]
+    assert {f"{axis} 100 %" for axis in "hw"} <= {text.text for text in page.iter("text")}
+    assert "drawn: the first 20 of 300 shards along h" in ShardPlan(h=300)._repr_html_()
+
+
+def test_shards_say_in_a_sentence_what_is_sent():
+    exchanged, ring, alone = (
+        ShardPlan(h=2, **how)._repr_html_() for how in ({}, {"attention": "ring"}, {"borders": "recompute"})
+    )
+    assert "exchanged before each layer" in exchanged
+    assert "gathers all keys and values" in exchanged
+    assert "around a ring" in ring
+    assert "nothing is sent before the result" in alone
+    assert "attention" not in alone
 
 
 def test_a_chip_is_a_rank_in_its_colour():

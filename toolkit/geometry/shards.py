@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 from toolkit.errors import PlanError
 from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.span import Span
+from toolkit.geometry.views import shard_view
 
 Attention = Literal["gather", "ring"]
 Borders = Literal["exchange", "recompute"]
@@ -141,6 +143,29 @@ class ShardPlan:
         borders = "exchanged" if self.borders == "exchange" else "recomputed"
         attention = "gathered" if self.attention == "gather" else "in a ring"
         return f"ShardPlan({self.h} x {self.w} shards, borders {borders}, attention {attention})"
+
+    def _repr_html_(self) -> str:
+        # A plan knows no extent: its parts are drawn in per cent, as long as each is one per cent at least.
+        most = max(self.divisions.values())
+        whole, unit = (100, " %") if most <= 100 else (most, f" of {most}")
+        rows = tuple(_rounded(whole, parts) for parts in self.divisions.values())
+        how = _RECOMPUTED if self.borders == "recompute" else f"{_EXCHANGED}; {_ATTENTION[self.attention]}"
+        facts = f"{self.summary}, one a rank, without overlap; {how}; output on rank {self.root}"
+        return shard_view(rows, facts, unit=unit, root=self.root)
+
+
+_EXCHANGED = "rows along borders are exchanged before each layer that reads across them"
+_RECOMPUTED = "rows beyond a shard are recomputed, and nothing is sent before the result"
+_ATTENTION: Mapping[Attention, str] = {
+    "gather": "attention gathers all keys and values on every rank",
+    "ring": "attention passes keys and values around a ring",
+}
+
+
+def _rounded(whole: int, parts: int) -> tuple[Span, ...]:
+    """``parts`` equal parts of ``whole``, their bounds rounded."""
+    bounds = [round(whole * index / parts) for index in range(parts + 1)]
+    return tuple(Span(start, stop) for start, stop in pairwise(bounds))
 
 
 LEAST = 2

@@ -24,6 +24,7 @@ class Axis:
         count: tiles in all.
         extent: cells in all.
         length: pixels.
+        unit: what stands after the extent, where it is not counted in cells.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Axis:
     count: int
     extent: int
     length: int = 1
+    unit: str = ""
 
     @classmethod
     def first(cls, most: int, name: str, row: Row) -> Axis:
@@ -78,7 +80,7 @@ def labels_below(axis: Axis, left: int, bottom: int) -> str:
     """Tile starts and the name of a horizontal axis, in the 30 pixels below ``bottom``."""
     cells = axis.labelled(lambda cell: 6 * len(str(cell)) + 8)
     ticks = [text(left + place, bottom + 13, cell) for place, cell in cells]
-    name = text(left + axis.length / 2, bottom + 26, f"{axis.name} {axis.extent}", class_="tk-name")
+    name = text(left + axis.length / 2, bottom + 26, f"{axis.name} {axis.extent}{axis.unit}", class_="tk-name")
     return group([*ticks, name], class_="tk-label", text_anchor="middle") if axis.name else ""
 
 
@@ -86,7 +88,7 @@ def labels_beside(axis: Axis, left: int, top: int) -> str:
     """Tile starts and the name of a vertical axis, to the left of ``left``."""
     ticks = [text(left - 5, top + place + 4, cell) for place, cell in axis.labelled(lambda _: 13)]
     x, y = left - margin(axis) + 11, top + axis.length / 2
-    turned = text(0, 0, f"{axis.name} {axis.extent}", class_="tk-name", text_anchor="middle")
+    turned = text(0, 0, f"{axis.name} {axis.extent}{axis.unit}", class_="tk-name", text_anchor="middle")
     name = group([turned], transform=f"translate({x:g} {y:g})rotate(-90)")
     return group([*ticks, name], class_="tk-label", text_anchor="end") if axis.name else ""
 

@@ -29,7 +29,13 @@ _FLAT = (Span(0, 1),)
 
 
 def draw_grid(
-    axes: tuple[str, ...], rows: tuple[Row, ...], owners: Sequence[int] | None = None, *, summary: str
+    axes: tuple[str, ...],
+    rows: tuple[Row, ...],
+    owners: Sequence[int] | None = None,
+    *,
+    summary: str,
+    noun: str = "tile",
+    unit: str = "",
 ) -> Picture:
     """Draw the grid that is the product of ``rows``.
 
@@ -38,6 +44,8 @@ def draw_grid(
         rows: the spans along each axis.
         owners: the rank of each tile, which then colours and numbers its core.
         summary: the picture in one sentence.
+        noun: what a tile is called.
+        unit: what stands after extents and spans that are not counted in cells.
 
     Example:
         >>> draw_grid(("w",), ((Span(0, 8), Span(4, 12)),), owners=(0, 1), summary="two tiles").notes
@@ -48,8 +56,8 @@ def draw_grid(
     flat = 3 - len(axes)
     names, (slow, *plane) = ("",) * flat + axes, (_FLAT,) * flat + rows
     count = min(len(slow), MOST_PANELS)
-    down, across = _lay_out(names[1:], plane, several=count > 1)
-    panels = list(_place(down, across, count))
+    down, across = (replace(axis, unit=unit) for axis in _lay_out(names[1:], plane, several=count > 1))
+    panels = list(_place(down, across, count, noun))
     outlined = bool(down.overlaps or across.overlaps)
     titles = count * len(down.spans) * len(across.spans) <= MOST_TITLES
     parts = []
@@ -63,7 +71,7 @@ def draw_grid(
     if outlined:
         parts.append(_legend(panels[0].middle[0], margin(down), height + 14))
         width, height = max(width, margin(down) + 240), height + 20
-    return Picture(svg(width, height, summary, parts), tuple(_notes((down, across), slow, names[0])))
+    return Picture(svg(width, height, summary, parts), tuple(_notes((down, across), slow, names[0], noun)))
 
 
 def _lay_out(names: Sequence[str], rows: Sequence[Row], several: bool) -> tuple[Axis, Axis]:
@@ -76,21 +84,21 @@ def _lay_out(names: Sequence[str], rows: Sequence[Row], several: bool) -> tuple[
     return down, across
 
 
-def _place(down: Axis, across: Axis, count: int) -> Iterator[Panel]:
+def _place(down: Axis, across: Axis, count: int, noun: str) -> Iterator[Panel]:
     top = 18 if count > 1 else 4
     pitch = margin(down) + across.length + 14, top + down.length + 34
     for index in range(count):
         row, column = divmod(index, 2)
         left = margin(down) + column * pitch[0]
-        yield Panel(down, across, left, top + row * pitch[1], index * down.count * across.count)
+        yield Panel(down, across, left, top + row * pitch[1], index * down.count * across.count, noun)
 
 
-def _notes(axes: tuple[Axis, Axis], slow: Row, name: str) -> Iterator[str]:
+def _notes(axes: tuple[Axis, Axis], slow: Row, name: str, noun: str) -> Iterator[str]:
     cut = [(len(axis.spans), axis.count, axis.name) for axis in axes if len(axis.spans) < axis.count]
     if len(slow) > MOST_PANELS:
         cut.insert(0, (MOST_PANELS, len(slow), name))
     if cut:
-        yield "drawn: the first " + ", ".join(f"{some} of {all_} tiles along {axis}" for some, all_, axis in cut)
+        yield "drawn: the first " + ", ".join(f"{some} of {all_} {noun}s along {axis}" for some, all_, axis in cut)
     down, across = axes
     if down.name and not 0.9 < across.length * down.end / (across.end * down.length) < 1.1:
         yield f"{down.name} and {across.name} are not drawn to one scale"

@@ -27,6 +27,7 @@ class Panel:
         left: pixels to the left of it.
         top: pixels above it.
         first: index of its first tile.
+        noun: what a tile is called.
     """
 
     down: Axis
@@ -34,6 +35,7 @@ class Panel:
     left: int
     top: int
     first: int
+    noun: str = "tile"
 
     def draw(self, owners: Sequence[int] | None, outlined: bool, titles: bool) -> str:
         """The panel: cores coloured and numbered by rank, or numbered by tile where there are no ``owners``.
@@ -87,8 +89,9 @@ class Panel:
         return max(len(str(index if owners is None else owners[index])) for index in indices)
 
     def _title(self, index: int, i: int, j: int) -> str:
-        spans = ((axis.name, axis.spans[place]) for axis, place in ((self.down, i), (self.across, j)))
-        return f"tile {index}: " + ", ".join(f"{name} {span}" for name, span in spans if name)
+        places = ((self.down, i), (self.across, j))
+        spans = (f"{axis.name} {axis.spans[place]}{axis.unit}" for axis, place in places if axis.name)
+        return f"{self.noun} {index}: {', '.join(spans)}"
 
     def _cuts(self) -> Iterator[str]:
         """Lines between cores; dashes where the drawing ends before the grid does."""

@@ -116,6 +116,33 @@ def plan_view(
     return view("TilePlan", facts, table(head, lines), picture)
 
 
+def shard_view(rows: _Rows, facts: str, *, unit: str, root: int) -> str:
+    """A line per rank, beside the lattice of their shards.
+
+    Args:
+        rows: the parts of h and of w.
+        facts: what else to say, in one sentence.
+        unit: what the parts are counted in.
+        root: the rank that ends up with the output.
+    """
+    down, across = map(len, rows)
+    lines = []
+    for rank in range(min(down * across, MOST_ROWS)):
+        i, j = divmod(rank, across)
+        around = {"above": i > 0, "left": j > 0, "right": j + 1 < across, "below": i + 1 < down}
+        step = {"above": -across, "left": -1, "right": 1, "below": across}
+        near = ", ".join(f"{rank + step[side]} {side}" for side, there in around.items() if there)
+        parts = [cell(f"{span}{unit}") for span in (rows[0][i], rows[1][j])]
+        lines.append([chip(rank), *parts, word(near or "none"), word("root" if rank == root else "")])
+    if (rest := down * across - MOST_ROWS) > 0:
+        note = f"root is {root}" if root >= MOST_ROWS else ""
+        lines.append([cell(f"{rest} more"), cell(""), cell(""), word(""), word(note)])
+    summary = f"The shards of h in {down} and w in {across} parts, by rank: {facts}"
+    picture = draw_grid(("h", "w"), rows, range(down * across), summary=summary, noun="shard", unit=unit)
+    head = ["rank", "part of h", "part of w", "neighbours", ""]
+    return view("ShardPlan", facts, table(head, lines, words=["neighbours"]), picture)
+
+
 def _idle(counts: Sequence[int]) -> str:
     idle = sum(count == 0 for count in counts)
     return f"{idle} idle" if idle else ""
