@@ -48,15 +48,17 @@ class RunningAttention:
             rows: which queries attend to it.
         """
         first, last, _ = rows.indices(self._query.shape[-2])
+        # Wide from the first product on: a narrow score is off by more than attention can take.
+        key, value = key.to(self._sum.dtype).transpose(-1, -2), value.to(self._sum.dtype)
         for start in range(first, last, QUERIES):
             part = slice(start, min(start + QUERIES, last))
             top, weight, total = self._top[..., part, :], self._weight[..., part, :], self._sum[..., part, :]
-            scores = (self._query[..., part, :] @ key.transpose(-1, -2)).to(top.dtype) * self._scale
+            scores = self._query[..., part, :].to(key.dtype) @ key * self._scale
             peak = torch.maximum(top, scores.amax(-1, keepdim=True))
             scores = (scores - peak).exp_()
             kept = (top - peak).exp_()
             weight.mul_(kept).add_(scores.sum(-1, keepdim=True))
-            total.mul_(kept).add_((scores.to(value.dtype) @ value).to(total.dtype))
+            total.mul_(kept).add_(scores @ value)
             top.copy_(peak)
 
     def result(self) -> Tensor:

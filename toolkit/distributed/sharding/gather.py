@@ -39,7 +39,7 @@ def collect(shard: Shard, x: Tensor, dim: int, layout: Layout, what: str) -> lis
 
     Args:
         shard: this rank's shard.
-        x: this rank's tensor, alike on all partners but for ``dim``.
+        x: this rank's tensor, alike on all partners but for ``dim``; nobody may write to it any more.
         dim: the dim that differs; None of the others does.
         layout: the strips that ``dim`` holds.
         what: what it is, for the trace.

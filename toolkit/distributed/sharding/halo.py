@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -89,7 +90,8 @@ def _post(shard: Shard, x: Tensor, strip: Strip, lo: int, hi: int) -> list[tuple
         rank = shard.rank_at(axis, peer)
         if peer != me and len(wanted := needs[peer] & owned[me]):
             rows = x.narrow(strip.dim, wanted.start - owned[me].start, len(wanted))
-            shard.exchange.send(rows, rank, name)
+            # In memory of its own: the model may write to the map while the rows are still leaving.
+            shard.exchange.send(rows.clone(memory_format=torch.contiguous_format), rank, name)
         if peer != me and len(span := needs[me] & own):
             shape = [*x.shape[: strip.dim], len(span), *x.shape[strip.dim + 1 :]]
             incoming.append((span, shard.exchange.receive(tuple(shape), x.dtype, rank, name)))

@@ -41,7 +41,8 @@ def matmul(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs
     if rows == -2 and columns in (-1, -2):
         # Scores of local queries with all keys, or probabilities times all values.
         require_settled(shard, func, y, layout_of(y))
-        every = torch.cat(collect(shard, y, columns % y.ndim, layout_of(y), "keys"), columns)
+        own = y.clone(memory_format=torch.contiguous_format)
+        every = torch.cat(collect(shard, own, columns % y.ndim, layout_of(y), "keys"), columns)
         return lay(func(x, every), _from_right(layout_of(x), x, ndim))
     if rows is not None and rows < -2 and rows == columns:
         return lay(func(x, y), _from_right(layout_of(x), x, ndim))
