@@ -33,6 +33,7 @@ from toolkit.measure.choose import Choice, plan
 from toolkit.measure.compare import Comparison, compare
 from toolkit.measure.record import Record
 from toolkit.measure.run import Run
+from toolkit.measure.video import VideoFile
 from toolkit.models import demo
 from toolkit.models.exact_grid import exact_grid
 from toolkit.models.receptive import ReceptiveField, receptive_field
@@ -66,6 +67,7 @@ __all__ = [
     "TileGrid",
     "TilePlan",
     "ToolkitError",
+    "VideoFile",
     "compare",
     "demo",
     "diffusers_grid",

@@ -16,6 +16,7 @@ from toolkit.cluster.interrupts import deferred
 from toolkit.cluster.job import Job
 from toolkit.cluster.pool import Listener
 from toolkit.cluster.progress import Progress
+from toolkit.cluster.stream import Sink, sink_of
 from toolkit.cluster.worker import Setup
 from toolkit.distributed.group import backend_of
 from toolkit.errors import PlanError, RunError, ToolkitError
@@ -118,14 +119,14 @@ class Cluster:
     @overload
     def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, block: Literal[True] = True,
                arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               norm_passes: int = 0, timeout: float | None = None, progress: bool = True,
-               memory: bool = True) -> Run: ...  # fmt: skip
+               norm_passes: int = 0, stream: Sink | None = None, timeout: float | None = None,
+               progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
 
     @overload
     def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, block: Literal[False],
                arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               norm_passes: int = 0, timeout: float | None = None, progress: bool = True,
-               memory: bool = True) -> Job[Run]: ...  # fmt: skip
+               norm_passes: int = 0, stream: Sink | None = None, timeout: float | None = None,
+               progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
 
     def decode(
         self,
@@ -138,6 +139,7 @@ class Cluster:
         seed: int | None = None,
         recipe: Recipe | None = None,
         norm_passes: int = 0,
+        stream: Sink | None = None,
         timeout: float | None = None,
         progress: bool = True,
         memory: bool = True,
@@ -157,12 +159,17 @@ class Cluster:
             norm_passes: with tiles: passes over all of them beforehand that gather the statistics of GroupNorm, so
                 that each tile is normalised as a part of the whole, not on its own. Colours then shift less from
                 tile to tile, how much depends on the picture; each pass takes as long as a run without.
+            stream: with tiles of which at most two meet along an axis: where the output goes, in bands along the grid's
+                first axis, each as soon as it is finished. No rank then holds all of it, and the run keeps none. A
+                function is called in this process as ``stream(band, start)``, in order, while the workers go on; a
+                slow one holds them up, one that raises ends the run. A :class:`~toolkit.measure.video.VideoFile`, or a
+                path that ends in ``.mp4``, is for a grid whose first axis is ``t``.
             timeout: seconds after which the run is given up.
             progress: show a bar, and a line of text at the end.
             memory: measure each rank's memory.
 
         Returns:
-            The run: output, trace, memory and record.
+            The run: output (unless it was streamed), trace, memory and record.
 
         Raises:
             PlanError: before anything starts, where the plan does not fit the latent or the cluster.
@@ -170,9 +177,11 @@ class Cluster:
             RankFailed: where a rank raised, with its traceback.
             RankDied: where a rank's process ended.
             RunTimeout: where ranks had not finished after ``timeout``.
+            RunError: where ``stream`` raised, with its cause.
         """
+        sink = None if stream is None else sink_of(stream)
         call = Call("decode", arguments or {}, seed, ambient_autocast(self._device.type), recipe, norm_passes)
-        return self._code(Request(vae, latent, plan, call, memory), block, timeout, progress)
+        return self._code(Request(vae, latent, plan, call, memory, sink), block, timeout, progress)
 
     @overload
     def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, block: Literal[True] = True,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from toolkit.cluster.calls import Calls
 from toolkit.cluster.pool import Listener
+from toolkit.cluster.stream import Outlet, check_file, consumer
 from toolkit.cluster.worker import Context
 from toolkit.distributed import coding
 from toolkit.distributed.coding import Plan
 from toolkit.distributed.norms import check_norm_passes
+from toolkit.distributed.streaming import Stream, check_stream
 from toolkit.errors import PlanError
 from toolkit.geometry.plan import TilePlan
 from toolkit.geometry.shards import ShardPlan
@@ -23,6 +25,7 @@ from toolkit.measure.memory import MemoryCurve, measured
 from toolkit.measure.record import Record
 from toolkit.measure.run import Run
 from toolkit.measure.trace import Event, Recorder
+from toolkit.measure.video import VideoFile
 from toolkit.models.adapter import TileCoder
 from toolkit.models.shards import sharding_of
 from toolkit.models.whole import Call
@@ -38,6 +41,7 @@ class Request:
         plan: how the work is divided; None: the model's own call, on rank 0.
         call: which of its calls.
         memory: whether to measure memory.
+        sink: where the output goes in bands; None: into the run.
     """
 
     vae: Any
@@ -45,6 +49,7 @@ class Request:
     plan: Plan | None
     call: Call
     memory: bool
+    sink: Stream | VideoFile | None = None
 
     @property
     def ranks(self) -> Sequence[int]:
@@ -69,7 +74,7 @@ class Request:
                 f"{what} is a {type(self.x).__name__}: give the torch.Tensor that vae.{self.call.direction} takes."
             )
         if self.plan is None:
-            check_norm_passes(self.call, None)
+            self._check_options()
             return {}
         if not isinstance(self.plan, TilePlan | ShardPlan):
             raise PlanError(
@@ -80,10 +85,21 @@ class Request:
                 f"the plan is for {self.plan.ranks} ranks, the cluster has {ranks}: "
                 f"make a plan for {ranks} ranks, or a larger cluster."
             )
-        check_norm_passes(self.call, self.plan)
+        self._check_options()
         if isinstance(self.plan, ShardPlan):
             return sharding_of(self.vae, self.call).check(self.plan, tuple(self.x.shape))
-        return TileCoder.of(self.vae, tuple(self.x.shape), self.plan.grid, self.call, self.plan.blend).ratio
+        coder = self._coder(self.plan)
+        if self.sink is not None:
+            check_file(self.sink, self.plan, coder.shape)
+        return coder.ratio
+
+    def _check_options(self) -> None:
+        check_norm_passes(self.call, self.plan)
+        if self.sink is not None:
+            check_stream(self.plan)
+
+    def _coder(self, plan: TilePlan) -> TileCoder:
+        return TileCoder.of(self.vae, tuple(self.x.shape), plan.grid, self.call, plan.blend)
 
     def run(
         self,
@@ -95,17 +111,20 @@ class Request:
     ) -> Run:
         """Call the ranks that take part, and put together what they answer."""
         ranks, plan = self.ranks, self.plan
-        parts = {"ranks taking part": len(ranks), "norm passes": self.call.norm_passes}
+        shape = self._coder(plan).shape if isinstance(plan, TilePlan) and self.sink is not None else ()
+        parts = {"ranks taking part": len(ranks), "norm passes": self.call.norm_passes, "streamed": bool(shape)}
         what = {**setting, "call": self.call.direction, **parts}
         record = Record.make(self.vae, self.x, plan, what)
-        vae, x, *_ = calls.prepare((self.vae, self.x), listener)
-        origin = traces.clock()
-        args = (vae, x, plan, self.call, origin, self.memory)
-        answers = calls.call(ranks, code_on_rank, args, {}, listener, wants_context=True)
-        seconds = traces.clock() - origin
+        with consumer(self.sink) as take:
+            vae, x, *_ = calls.prepare((self.vae, self.x), listener)
+            origin = traces.clock()
+            args = (vae, x, plan, self.call, origin, self.memory, bool(shape))
+            listener = replace(listener, on_band=take)
+            answers = calls.call(ranks, code_on_rank, args, {}, listener, wants_context=True)
+            seconds = traces.clock() - origin
         curves = [answers[rank][1] for rank in ranks]
         return Run(
-            output=answers[plan.root if plan else 0][0],
+            kept=answers[plan.root if plan else 0][0],
             trace=traces.frame(events),
             memory=memories.frame(curves),
             peaks=memories.peaks(curves),
@@ -113,11 +132,12 @@ class Request:
             plan=plan,
             seconds=seconds,
             ratio=ratio,
+            streamed=shape,
         )
 
 
 def code_on_rank(
-    context: Context, vae: Any, x: Tensor, plan: Plan | None, call: Call, origin: float, memory: bool
+    context: Context, vae: Any, x: Tensor, plan: Plan | None, call: Call, origin: float, memory: bool, streamed: bool
 ) -> tuple[Tensor | None, MemoryCurve]:
     """What a worker does: the SPMD function, its events reported to the kernel as they end.
 
@@ -129,16 +149,22 @@ def code_on_rank(
         call: which of the model's calls.
         origin: the run's begin on the machine's clock.
         memory: whether to measure memory.
+        streamed: whether the output goes to the kernel in bands.
 
     Returns:
-        The output (on the root) and the rank's memory curve.
+        The output (on the root, unless streamed) and the rank's memory curve.
     """
     rank = context.setup.rank
     trace = Recorder(rank, origin, listener=context.report)
     curve = MemoryCurve(rank)
 
+    outlet = Outlet(context.line) if streamed else None
+
     def go() -> Tensor | None:
-        return coding.run(vae, x, plan, call, None, trace, context.setup.convolutions)
+        output = coding.run(vae, x, plan, call, None, trace, context.setup.convolutions, stream=outlet)
+        if outlet is not None:
+            outlet.close()
+        return output
 
     if not memory:
         return go(), curve

@@ -11,10 +11,11 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from torch import multiprocessing
+from torch import Tensor, multiprocessing
 
 from toolkit.cluster import faults
 from toolkit.cluster.interrupts import Interrupts
+from toolkit.cluster.wire import unpack
 from toolkit.cluster.worker import Setup, main
 from toolkit.distributed.group import host_store
 from toolkit.errors import RankDied, RunCancelled, RunError, RunTimeout
@@ -30,6 +31,7 @@ class Listener:
     Attributes:
         on_event: called with each traced event.
         on_line: called with rank, stream name and a line that a rank printed.
+        on_band: called with each band of a streamed output, and its start.
         timeout: seconds after which the ranks are given up; None: never.
         cancelled: asked now and then whether to give up.
         interrupts: counts Stop.
@@ -37,6 +39,7 @@ class Listener:
 
     on_event: Callable[[Any], None] = lambda event: None
     on_line: Callable[[int, str, str], None] = lambda rank, stream, text: print(f"[rank {rank}] {text}")
+    on_band: Callable[[Tensor, int], None] = lambda band, start: None
     timeout: float | None = None
     cancelled: Callable[[], bool] = lambda: False
     interrupts: Interrupts = field(default_factory=Interrupts)
@@ -188,6 +191,10 @@ class Pool:
                     listener.on_event(rest[0])
                 elif kind == "line":
                     listener.on_line(rank, *rest)
+                elif kind == "band":
+                    listener.on_band(*unpack(rest[0]))
+                    self.send([rank], "taken")
+                    return  # who takes bands may be slower than they come; Stop must not wait for the last
                 elif kind == "failed":
                     errors[rank] = faults.failed(rank, *rest)
                     return

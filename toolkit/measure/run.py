@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
+from toolkit.errors import ToolkitError
 from toolkit.geometry.plan import TilePlan
 from toolkit.geometry.shards import ShardPlan
 from toolkit.measure.export import write_chrome_trace, write_parquet
@@ -20,7 +21,7 @@ class Run:
     """What one call on a cluster gave.
 
     Attributes:
-        output: what the model's own call returns as its tensor, on the CPU.
+        kept: the output; None where it was streamed.
         trace: one row per event: rank, kind, label, start and end (s since the run began), bytes.
         memory: each rank's allocated bytes over time: rank, time (s), bytes, above those at the run's begin.
         peaks: each rank's true peak in bytes, by rank; empty where memory was not measured.
@@ -28,9 +29,10 @@ class Run:
         plan: the plan, or None for the model's own call.
         seconds: from the call in the kernel to the last rank's end, the transfer of the output included.
         ratio: sample cells per latent cell along each axis of the plan's grid.
+        streamed: the shape of an output that was streamed; empty where it is kept.
     """
 
-    output: Tensor
+    kept: Tensor | None
     trace: pd.DataFrame
     memory: pd.DataFrame
     peaks: pd.Series
@@ -38,6 +40,23 @@ class Run:
     plan: TilePlan | ShardPlan | None
     seconds: float
     ratio: Mapping[str, int] = field(default_factory=dict)
+    streamed: tuple[int, ...] = ()
+
+    @property
+    def output(self) -> Tensor:
+        """What the model's own call returns as its tensor, on the CPU.
+
+        Raises:
+            ToolkitError: where it was streamed: the run kept nothing of it.
+        """
+        if self.kept is None:
+            raise ToolkitError(f"{self!r} kept no output: use the bands where they arrive, or run without stream=.")
+        return self.kept
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the output, kept or streamed."""
+        return self.streamed if self.kept is None else tuple(self.kept.shape)
 
     @property
     def busy(self) -> pd.Series:
@@ -73,7 +92,7 @@ class Run:
         return write_parquet(self.trace, self.memory, self.record, folder)
 
     def __repr__(self) -> str:
-        shape = "x".join(map(str, self.output.shape))
+        shape = "x".join(map(str, self.shape)) + (" streamed" if self.streamed else "")
         how = self.plan.summary if self.plan else "the model's own call"
         peak = f", peak {self.peaks.max() / 1e6:.0f} MB" if len(self.peaks) else ""
         return f"Run({shape} by {how} in {self.seconds:.2f} s{peak})"

@@ -21,6 +21,7 @@ STYLES = {
     "norms": (YELLOW, "."),
     "blend": (GREEN, "x"),
     "finish": (PINK, "."),
+    "stream": (BROWN, "."),
     "send": (ORANGE, "/"),
     "receive": (VERMILION, "\\"),
     "wait": ("rgba(127,127,127,0.12)", "/"),

@@ -1,0 +1,92 @@
+"""Videos as files, written frame by frame while they are decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from einops import rearrange
+from torch import Tensor
+
+from toolkit.errors import PlanError, ToolkitError
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFile:
+    """Where a decoded video goes, in H.264: what is written is compressed, so compare tensors, not files.
+
+    Attributes:
+        path: the file; it ends in ``.mp4`` and is replaced once the video is complete.
+        fps: frames per second.
+
+    Raises:
+        PlanError: for another ending, or a rate that is not above 0.
+
+    Example:
+        >>> VideoFile("sample.mp4", fps=24)
+        VideoFile(path='sample.mp4', fps=24)
+    """
+
+    path: str | Path
+    fps: float = 16
+
+    def __post_init__(self) -> None:
+        if Path(self.path).suffix != ".mp4":
+            raise PlanError(f"path={str(self.path)!r}: must end in .mp4.")
+        if not self.fps > 0:
+            raise PlanError(f"fps={self.fps!r}: must be above 0.")
+
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[Tensor, int], None]]:
+        """Write the file inside the ``with`` block, by a function of frames and of the place of the first of them.
+
+        The frames lie in a file beside it until the block ends; where it raises they are removed, and ``path`` stays
+        what it was.
+        """
+        final, partial = Path(self.path), Path(self.path).with_suffix(".part.mp4")
+        try:
+            with _plugin().imopen(partial, "w", plugin="pyav") as file:
+                file.init_video_stream("libx264", fps=self.fps)
+
+                def write(frames: Tensor, start: int) -> None:
+                    for frame in pixels(frames):
+                        file.write_frame(frame)
+
+                yield write
+            partial.replace(final)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def pixels(frames: Tensor) -> Any:
+    """Frames of ``1 3 t h w`` in -1..1 as ``t h w 3`` of uint8.
+
+    Raises:
+        PlanError: for more than one video, or for other channels than red, green and blue.
+
+    Example:
+        >>> import torch
+        >>> pixels(torch.ones(1, 3, 2, 4, 4)).shape
+        (2, 4, 4, 3)
+    """
+    if frames.ndim != 5 or frames.shape[0] != 1 or frames.shape[1] != 3:
+        raise PlanError(
+            f"frames of shape {tuple(frames.shape)}: a file holds one video, 1 x 3 x t x h x w; give a callable."
+        )
+    scaled = (frames.float().clamp(-1, 1) + 1) * 127.5
+    return rearrange(scaled, "1 c t h w -> t h w c").round().byte().cpu().numpy()
+
+
+def _plugin() -> Any:
+    """imageio, with what it writes videos by. Neither is needed for anything else."""
+    try:
+        import_module("av")
+        return import_module("imageio.v3")
+    except ModuleNotFoundError as error:
+        raise ToolkitError(
+            f"a VideoFile needs {error.name}, which is not installed: pip install 'toolkit[video]', or give a callable."
+        ) from error
