@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from toolkit.geometry import Assignment, Blend, TileGrid, TilePlan
+from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
 from toolkit.measure.record import Record
 from toolkit.measure.run import Run
 
@@ -36,6 +36,25 @@ def make_run(plan: TilePlan | None, events: bool = True) -> Run:
     peaks = memory.groupby("rank")["bytes"].max() + 12_345_678 if points else pd.Series(dtype=float)
     record = Record("", {}, {}, "", {}, 0, {}, {}, {})
     return Run(torch.zeros(1), pd.DataFrame(rows, columns=TRACE), memory, peaks, record, plan, 1.0)
+
+
+def sharded_run(
+    plan: ShardPlan,
+    trace: pd.DataFrame | None = None,
+    call: str | None = "decode",
+    shape: tuple[int, ...] = (1, 4, 8, 8),
+) -> Run:
+    """A run in shards with a trace that is given."""
+    trace = pd.DataFrame(columns=TRACE) if trace is None else trace
+    record = Record("", {"call": call}, {}, "", {"shape": list(shape)}, 0, {}, {}, {})
+    empty = pd.DataFrame(columns=["rank", "time", "bytes"])
+    ratio = {"h": 8, "w": 8}
+    return Run(torch.zeros(1), trace, empty, pd.Series(dtype=float), record, plan, 1.0, ratio)
+
+
+@pytest.fixture
+def sharded() -> Callable[..., Run]:
+    return sharded_run
 
 
 @pytest.fixture

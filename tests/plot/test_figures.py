@@ -192,7 +192,7 @@ class TestRanks:
         assert numbers == {str(rank) for rank in range(12)}
 
     def test_a_run_without_tiles(self, runs):
-        with pytest.raises(ToolkitError, match="no plan of tiles"):
+        with pytest.raises(ToolkitError, match="no plan to draw"):
             plot.ranks(runs(None))
 
     def test_large(self, large):

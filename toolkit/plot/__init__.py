@@ -2,9 +2,10 @@
 
 from toolkit.plot.figure import Figure
 from toolkit.plot.gantt import timeline
+from toolkit.plot.halos import halos
 from toolkit.plot.memory_curves import memory
 from toolkit.plot.rank_map import ranks
 from toolkit.plot.seam_curves import seam_profile
 from toolkit.plot.seam_image import seams
 
-__all__ = ["Figure", "memory", "ranks", "seam_profile", "seams", "timeline"]
+__all__ = ["Figure", "halos", "memory", "ranks", "seam_profile", "seams", "timeline"]

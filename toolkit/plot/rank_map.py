@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import ToolkitError
+from toolkit.geometry.assignment import Assignment
+from toolkit.geometry.blend import Blend
 from toolkit.geometry.grid import Tile, TileGrid
 from toolkit.geometry.palette import RANK_COLOURS
 from toolkit.geometry.plan import TilePlan
+from toolkit.geometry.shards import AXES, ShardPlan
 from toolkit.geometry.span import Span, cores
 from toolkit.measure.run import Run
-from toolkit.plot.figure import WIDTH, Figure, make
+from toolkit.plot.figure import WIDTH, Figure, counted, make
 from toolkit.plot.theme import ThemeName
 
 PANELS_PER_ROW = 4
@@ -30,17 +33,18 @@ DENSE = 20
 """Pixels below which a tile has no room for a hatch, nor for a number of its own."""
 
 
-def ranks(plan: TilePlan | Run, *, theme: ThemeName = "neutral") -> Figure:
+def ranks(plan: TilePlan | ShardPlan | Run, *, theme: ThemeName = "neutral") -> Figure:
     """Draw which rank computes which tile: cores coloured and numbered by rank, overlaps hatched.
 
-    A grid over ``t`` as well has one panel per place along ``t``. Needs no run: a plan is enough.
+    A grid over ``t`` as well has one panel per place along ``t``. Needs no run: a plan of tiles is enough. Of shards,
+    which a plan cuts from whatever extent it is given, draw a run.
 
     Args:
-        plan: a plan, or a run that had one.
+        plan: a plan of tiles, or a run in tiles or shards.
         theme: ``"neutral"`` reads on light and dark pages.
 
     Raises:
-        ToolkitError: for a run without a plan of tiles.
+        ToolkitError: for a run without a plan, and for a plan of shards, which knows no extent.
 
     Example:
         >>> from toolkit.geometry import Assignment, Blend, TileGrid
@@ -48,30 +52,56 @@ def ranks(plan: TilePlan | Run, *, theme: ThemeName = "neutral") -> Figure:
         >>> ranks(TilePlan(grid, Blend.linear(), Assignment.balanced(grid, ranks=2))).describe()
         '12 tiles on 2 ranks, 6 6 tiles each; 1.60x the work of the whole, imbalance 1.00.'
     """
-    found = plan.plan if isinstance(plan, Run) else plan
-    if not isinstance(found, TilePlan):
-        raise ToolkitError("no plan of tiles to draw: the run was the model's own call; give a TilePlan.")
-    plan, grid = found, found.grid
-    picture = _Picture(grid)
+    plan, noun = _drawable(plan)
+    grid = plan.grid
+    picture = _Picture(grid, noun)
     panels, overlaps = list(picture.panels(plan)), list(picture.overlaps())
     numbered = any(text for panel in panels for row in panel["text"] for text in row)
     shown = f", overlaps {'light' if picture.dense else 'hatched'}" if overlaps else ""
-    what = f"{_count(len(grid), 'tile')} on {_count(plan.ranks, 'rank')}"
+    what = f"{counted(len(grid), noun)} on {counted(plan.ranks, 'rank')}"
+    each = f"{_short(plan.assignment.counts)} tiles" if noun == "tile" else "one"
     work = f"{grid.redundancy:.2f}x the work of the whole, imbalance {plan.imbalance:.2f}"
     return make(
         [*panels, *overlaps],
         picture.layout(),
-        title=f"{what}: {'numbers are ranks' if numbered else 'point at a tile for its rank'}{shown}",
-        description=f"{what}, {_short(plan.assignment.counts)} tiles each; {work}.",
+        title=f"{what}: {'numbers are ranks' if numbered else 'point at a {noun} for its rank'}{shown}",
+        description=f"{what}, {each} each; {work}.",
         height=picture.height,
         theme=theme,
     )
 
 
+def _drawable(plan: TilePlan | ShardPlan | Run) -> tuple[TilePlan, str]:
+    """The tiles to draw and what they are called. Shards are tiles without overlap, one a rank."""
+    found = plan.plan if isinstance(plan, Run) else plan
+    if isinstance(found, TilePlan):
+        return found, "tile"
+    if not isinstance(found, ShardPlan):
+        raise ToolkitError("no plan to draw: the run was the model's own call; give a TilePlan or a run in shards.")
+    extent = _latent_extent(plan) if isinstance(plan, Run) else None
+    if extent is None:
+        raise ToolkitError(
+            f"{found!r} knows no extent: give a cluster's run in these shards, or show the shards of an extent by "
+            "plan.as_grid({'h': 60, 'w': 104})."
+        )
+    grid = found.as_grid(extent)
+    return TilePlan(grid, Blend.crop(), Assignment(tuple(range(found.ranks)), found.ranks), found.root), "shard"
+
+
+def _latent_extent(run: Run) -> dict[str, int] | None:
+    """Latent cells along the axes of a run's shards, from what its record says went in; None where it does not."""
+    shape, call = run.record.input.get("shape"), run.record.what.get("call")
+    if not shape or call not in ("decode", "encode") or not run.ratio:
+        return None
+    sizes = dict(zip(AXES, shape[-2:], strict=True))
+    return sizes if call == "decode" else {axis: size // run.ratio[axis] for axis, size in sizes.items()}
+
+
 class _Picture:
     """Where each place along ``t`` is drawn, and each tile in it."""
 
-    def __init__(self, grid: TileGrid) -> None:
+    def __init__(self, grid: TileGrid, noun: str) -> None:
+        self.noun = noun
         rows = dict(zip(grid.axes, grid.rows, strict=True))
         flat = [axis for axis in grid.axes if axis != "t"] or ["t"]
         self.across = "w" if "w" in flat else flat[-1]
@@ -119,9 +149,12 @@ class _Picture:
                 "text": [self._numbers(row) for row in owners.reshape(shape).tolist()],
                 "texttemplate": "%{text}",
                 "textfont": {"size": self._font},
-                "hovertext": np.array(list(map(_hover, cells, owners))).reshape(shape).tolist(),
+                "hovertext": self._hovers(cells, owners).reshape(shape).tolist(),
                 "hovertemplate": "%{hovertext}<extra></extra>",
             }
+
+    def _hovers(self, cells: list[Tile], owners: np.ndarray) -> np.ndarray:
+        return np.array([_hover(tile, rank, self.noun) for tile, rank in zip(cells, owners, strict=True)])
 
     @property
     def _font(self) -> int:
@@ -212,14 +245,10 @@ def _ticks(offsets: list[int], extent: int) -> dict[str, Any]:
     }
 
 
-def _hover(tile: Tile, rank: int) -> str:
+def _hover(tile: Tile, rank: int, noun: str) -> str:
     spans = zip(tile.axes, tile.box, tile.core_box, strict=True)
-    lines = (f"{axis} {span}, core {core}" for axis, span, core in spans)
-    return "<br>".join((f"<b>tile {tile.index}, rank {rank}</b>", *lines, f"{tile.cells} cells"))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    lines = (f"{axis} {span}" + (f", core {core}" if noun == "tile" else "") for axis, span, core in spans)
+    return "<br>".join((f"<b>{noun} {tile.index}, rank {rank}</b>", *lines, f"{tile.cells} cells"))
 
 
 def _short(values: tuple[int, ...], limit: int = 12) -> str:

@@ -1,0 +1,233 @@
+"""What crosses the borders of shards, layer by layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from toolkit.errors import ToolkitError
+from toolkit.geometry.palette import RANK_COLOURS
+from toolkit.geometry.shards import ShardPlan
+from toolkit.measure.run import Run
+from toolkit.plot.figure import Figure, counted, make
+from toolkit.plot.theme import ThemeName, byte_unit
+
+BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
+STYLES = {
+    "halo h": (BLUE, ""),
+    "halo w": (SKY, "/"),
+    "keys and values": (VERMILION, "\\"),
+    "keys": (PINK, "x"),
+    "statistics": (YELLOW, "."),
+    "sum": (GREEN, "-"),
+    "result": (ORANGE, "|"),
+}
+"""Colour and pattern of each kind of message, in the order of the legend."""
+
+MOST_ROWS = 60
+"""Bars of one figure; where more modules send, they are taken together by the blocks that they are in."""
+
+MOVING = ["send", "receive"]
+
+
+def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
+    """Draw what crosses the borders of shards: a bar per module, in the order in which they first send.
+
+    A bar is as long as the bytes that all ranks together send for that module, in colours and patterns by kind: rows
+    along borders (halos), statistics of normalisations, keys and values of attention, sums, and the result. Where more
+    than 60 modules send, they are grouped by block: by as many of the first parts of their names as leave 60 bars.
+
+    Args:
+        run: a run in shards, or its trace: a table of rank, kind, label, start, end (s) and bytes.
+        theme: ``"neutral"`` reads on light and dark pages.
+
+    Raises:
+        ToolkitError: where no rank sent a shard's message: one rank, or tiles.
+
+    Example:
+        >>> trace = pd.DataFrame(
+        ...     {"rank": [0, 1, 1], "kind": "send", "label": ["halo h of conv", "halo h of conv", "shard 1"],
+        ...      "start": [0.0, 0.0, 0.5], "end": [0.1, 0.1, 0.6], "bytes": [4000, 4000, 24000]}
+        ... )
+        >>> halos(trace).describe()
+        '32 kB in 3 messages of 2 ranks: result 24 kB (75 %), halo h 8 kB (25 %).'
+    """
+    messages = _messages(run)
+    depth = _depth(messages["module"])
+    messages["row"] = [_cut(module, depth) for module in messages["module"]]
+    rows = list(dict.fromkeys(messages["row"]))
+    shared = _shared(rows)
+    totals = messages.groupby("row")["bytes"].sum()
+    unit = byte_unit(float(totals.max()))
+    labels = [f"{_short(row, shared)}  {_size(totals[row])}" for row in rows]
+    modules = set(messages["module"]) - {""}
+    grouped = depth is not None
+    title = f"What crosses the borders: {_size(totals.sum())} in {_sent(messages)} of all ranks"
+    layout = {
+        "barmode": "overlay",
+        "xaxis": {"title": {"text": f"sent by all ranks together ({unit.name})"}, "rangemode": "tozero"},
+        "yaxis": {
+            "title": {"text": _axis_name(shared, depth)},
+            "tickvals": list(range(len(rows))),
+            "ticktext": labels,
+            "range": [len(rows) - 0.4, -0.6],
+            "showgrid": False,
+            "tickfont": {"size": 11},
+        },
+        # Above the bars, which need the width; two lines of it at most.
+        "showlegend": True,
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"},
+        "margin": {"l": 44 + round(6.2 * max(map(len, labels))), "r": 24, "t": 88, "b": 52},
+    }
+    return make(
+        _bars(messages, rows, unit.scale),
+        layout,
+        title=f"{title}, {len(modules)} modules by block" if grouped else title,
+        description=_describe(messages),
+        height=max(len(rows) * 17, 70) + 142,
+        theme=theme,
+    )
+
+
+def _messages(run: Run | pd.DataFrame) -> pd.DataFrame:
+    """One row per label, in the order of first sends: messages, bytes, seconds moving and waiting, kind, module."""
+    trace = (run.trace if isinstance(run, Run) else run).sort_values("start", kind="stable")
+    trace = trace.assign(seconds=trace["end"] - trace["start"])
+    sends = trace[trace["kind"] == "send"]
+    table = pd.DataFrame(sends.groupby("label", sort=False)["bytes"].agg(count="size", bytes="sum"))
+    what = [_parse(str(label)) for label in table.index]
+    if not any(kind in STYLES for kind, _ in what) or (isinstance(run, Run) and not isinstance(run.plan, ShardPlan)):
+        raise ToolkitError(_refusal(run))
+    for column, kinds in (("moving", MOVING), ("waiting", ["wait"])):
+        spent = trace[trace["kind"].isin(kinds)].groupby("label")["seconds"].sum()
+        table[column] = spent.reindex(table.index, fill_value=0.0)
+    table["what"] = [kind for kind, _ in what]
+    table["module"] = [module for _, module in what]
+    table.attrs["ranks"] = trace["rank"].nunique()
+    return table.reset_index(drop=True)
+
+
+def _parse(label: str) -> tuple[str, str]:
+    """Kind and module of a message; the result is of no module.
+
+    Example:
+        >>> _parse("halo h of decoder.conv_in"), _parse("shard 1")
+        (('halo h', 'decoder.conv_in'), ('result', ''))
+    """
+    if re.fullmatch(r"shard \d+", label):
+        return "result", ""
+    what, _, module = label.partition(" of ")
+    return what, module
+
+
+def _refusal(run: Run | pd.DataFrame) -> str:
+    how = "the trace"
+    if isinstance(run, Run):
+        how = f"the run by {run.plan.summary}" if run.plan else "the run by the model's own call"
+    return (
+        f"{how} holds no message between shards: give a run with a ShardPlan of two ranks or more; "
+        "tk.plot.timeline shows the messages of tiles."
+    )
+
+
+def _depth(modules: pd.Series[str]) -> int | None:
+    """The most leading parts of names that leave few enough rows; None where whole names do."""
+    if modules.nunique() <= MOST_ROWS:
+        return None
+    longest = max(name.count(".") for name in modules)
+    fits = (d for d in range(longest, 0, -1) if len({_cut(name, d) for name in modules}) <= MOST_ROWS)
+    return next(fits, 1)
+
+
+def _cut(module: str, depth: int | None) -> str:
+    return ".".join(module.split(".")[:depth])
+
+
+def _shared(rows: list[str]) -> str:
+    """The leading parts that the names of all modules share, the last part of none.
+
+    Example:
+        >>> _shared(["decoder.conv_in", "decoder.up.0", ""]), _shared(["conv", ""])
+        ('decoder', '')
+    """
+    names = [row.split(".")[:-1] for row in rows if row]
+    count = 0
+    while names and all(len(parts) > count and parts[count] == names[0][count] for parts in names):
+        count += 1
+    return ".".join(names[0][:count]) if names else ""
+
+
+def _short(row: str, shared: str) -> str:
+    return row.removeprefix(f"{shared}.") or "the result"
+
+
+def _axis_name(shared: str, depth: int | None) -> str:
+    what = "module" if depth is None else "block"
+    return f"{what} of {shared}, by first message" if shared else f"{what}, by first message"
+
+
+def _bars(messages: pd.DataFrame, rows: list[str], scale: float) -> Iterator[dict[str, Any]]:
+    """A trace per kind, each bar beginning where that row's last kind ended."""
+    filled = dict.fromkeys(rows, 0.0)
+    kinds = [*STYLES, *sorted(set(messages["what"]) - set(STYLES))]
+    for kind in kinds:
+        found = messages[messages["what"] == kind]
+        groups = [(rows.index(row), row, group) for row, group in found.groupby("row", sort=False)]
+        if not groups:
+            continue
+        lengths = [float(group["bytes"].sum()) * scale for *_, group in groups]
+        colour, pattern = STYLES.get(kind, (BROWN, "+"))
+        yield {
+            "type": "bar",
+            "orientation": "h",
+            "name": kind,
+            "y": np.array([place for place, *_ in groups], np.int32),
+            # Plotly sends a base as text, the others packed.
+            "base": [round(filled[row], 6) for _, row, _ in groups],
+            "x": np.array(lengths, np.float32),
+            "width": 0.76,
+            "marker": {
+                "color": colour,
+                "pattern": {"shape": pattern, "size": 6, "solidity": 0.2, "fgcolor": "#FFFFFF", "bgcolor": colour},
+                "line": {"width": 0.5, "color": "#FFFFFF"},
+            },
+            "hovertext": [_hover(row, kind, group) for _, row, group in groups],
+            "hovertemplate": "%{hovertext}<extra></extra>",
+        }
+        for (_, row, _), length in zip(groups, lengths, strict=True):
+            filled[row] += length
+
+
+def _hover(row: str, kind: str, group: pd.DataFrame) -> str:
+    inside = "" if len(group) == 1 or not row else f" ({len(group)} modules)"
+    return (
+        f"<b>{row or 'the result'}</b>{inside}<br>{kind}: {_size(group['bytes'].sum())} in {_sent(group)}"
+        f"<br>{group['moving'].sum() * 1e3:.3g} ms sending and receiving, {group['waiting'].sum() * 1e3:.3g} "
+        "ms waiting,<br>all ranks together"
+    )
+
+
+def _describe(messages: pd.DataFrame) -> str:
+    total = messages["bytes"].sum()
+    by_kind = messages.groupby("what", sort=False)["bytes"].sum().sort_values(ascending=False, kind="stable")
+    parts = ", ".join(f"{kind} {_size(count)} ({_percent(count / total)})" for kind, count in by_kind.items())
+    return f"{_size(total)} in {_sent(messages)} of {counted(messages.attrs['ranks'], 'rank')}: {parts}."
+
+
+def _sent(messages: pd.DataFrame) -> str:
+    return counted(int(messages["count"].sum()), "message")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1g} %"
+
+
+def _size(count: float) -> str:
+    if count < 1000:
+        return f"{count:.0f} B"
+    unit = byte_unit(count)
+    return f"{count * unit.scale:.3g} {unit.name}"
