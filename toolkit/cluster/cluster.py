@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
+import torch
 from torch import Tensor
 
 from toolkit.cluster.calls import Calls
@@ -19,6 +20,7 @@ from toolkit.cluster.progress import Progress
 from toolkit.cluster.stream import Sink, sink_of
 from toolkit.cluster.worker import Setup
 from toolkit.distributed.group import backend_of
+from toolkit.distributed.sharding.context import Rule
 from toolkit.errors import PlanError, RunError, ToolkitError
 from toolkit.measure import device as devices
 from toolkit.measure import trace as traces
@@ -119,14 +121,14 @@ class Cluster:
     @overload
     def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, block: Literal[True] = True,
                arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               norm_passes: int = 0, stream: Sink | None = None, timeout: float | None = None,
-               progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
+               norm_passes: int = 0, rules: Mapping[Any, Rule] | None = None, stream: Sink | None = None,
+               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
 
     @overload
     def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, block: Literal[False],
                arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               norm_passes: int = 0, stream: Sink | None = None, timeout: float | None = None,
-               progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
+               norm_passes: int = 0, rules: Mapping[Any, Rule] | None = None, stream: Sink | None = None,
+               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
 
     def decode(
         self,
@@ -139,6 +141,7 @@ class Cluster:
         seed: int | None = None,
         recipe: Recipe | None = None,
         norm_passes: int = 0,
+        rules: Mapping[Any, Rule] | None = None,
         stream: Sink | None = None,
         timeout: float | None = None,
         progress: bool = True,
@@ -159,6 +162,7 @@ class Cluster:
             norm_passes: with tiles: passes over all of them beforehand that gather the statistics of GroupNorm, so
                 that each tile is normalised as a part of the whole, not on its own. Colours then shift less from
                 tile to tile, how much depends on the picture; each pass takes as long as a run without.
+            rules: with shards: further rules for operations, by function or name, for this run.
             stream: with tiles of which at most two meet along an axis: where the output goes, in bands along the grid's
                 first axis, each as soon as it is finished. No rank then holds all of it, and the run keeps none. A
                 function is called in this process as ``stream(band, start)``, in order, while the workers go on; a
@@ -180,20 +184,20 @@ class Cluster:
             RunError: where ``stream`` raised, with its cause.
         """
         sink = None if stream is None else sink_of(stream)
-        call = Call("decode", arguments or {}, seed, ambient_autocast(self._device.type), recipe, norm_passes)
+        call = Call("decode", arguments or {}, seed, self._autocast, recipe, norm_passes, rules)
         return self._code(Request(vae, latent, plan, call, memory, sink), block, timeout, progress)
 
     @overload
     def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, block: Literal[True] = True,
                arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               norm_passes: int = 0, timeout: float | None = None, progress: bool = True,
-               memory: bool = True) -> Run: ...  # fmt: skip
+               norm_passes: int = 0, rules: Mapping[Any, Rule] | None = None, timeout: float | None = None,
+               progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
 
     @overload
     def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, block: Literal[False],
                arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               norm_passes: int = 0, timeout: float | None = None, progress: bool = True,
-               memory: bool = True) -> Job[Run]: ...  # fmt: skip
+               norm_passes: int = 0, rules: Mapping[Any, Rule] | None = None, timeout: float | None = None,
+               progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
 
     def encode(
         self,
@@ -206,6 +210,7 @@ class Cluster:
         seed: int | None = None,
         recipe: Recipe | None = None,
         norm_passes: int = 0,
+        rules: Mapping[Any, Rule] | None = None,
         timeout: float | None = None,
         progress: bool = True,
         memory: bool = True,
@@ -216,7 +221,7 @@ class Cluster:
             The run. Its output is the posterior's parameters (the latent, for classes without a posterior): draw from
             them once, with one generator.
         """
-        call = Call("encode", arguments or {}, seed, ambient_autocast(self._device.type), recipe, norm_passes)
+        call = Call("encode", arguments or {}, seed, self._autocast, recipe, norm_passes, rules)
         return self._code(Request(vae, sample, plan, call, memory), block, timeout, progress)
 
     def _code(self, request: Request, block: bool, timeout: float | None, progress: bool) -> Run | Job[Run]:
@@ -246,6 +251,10 @@ class Cluster:
                 return run
 
         return work(lambda: False) if block else Job(work, shown)
+
+    @property
+    def _autocast(self) -> torch.dtype | None:
+        return ambient_autocast(self._device.type)
 
     def _describe(self) -> dict[str, Any]:
         setup = self._setup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from toolkit.cluster.calls import Calls
 from toolkit.cluster.pool import Listener
 from toolkit.cluster.stream import Outlet, check_file, consumer
-from toolkit.cluster.worker import Context
+from toolkit.cluster.worker import Context, Reports
 from toolkit.distributed import coding
 from toolkit.distributed.coding import Plan
 from toolkit.distributed.norms import check_norm_passes
@@ -154,20 +155,14 @@ def code_on_rank(
     Returns:
         The output (on the root, unless streamed) and the rank's memory curve.
     """
-    rank = context.setup.rank
-    trace = Recorder(rank, origin, listener=context.report)
-    curve = MemoryCurve(rank)
-
+    rank, reports = context.setup.rank, Reports(context.line)
+    trace, curve = Recorder(rank, origin, listener=reports.add), MemoryCurve(rank)
     outlet = Outlet(context.line) if streamed else None
-
-    def go() -> Tensor | None:
-        output = coding.run(vae, x, plan, call, None, trace, context.setup.convolutions, stream=outlet)
-        if outlet is not None:
-            outlet.close()
-        return output
-
-    if not memory:
-        return go(), curve
-    with measured(curve, context.device, origin):
-        output = go()
+    try:
+        with measured(curve, context.device, origin) if memory else nullcontext():
+            output = coding.run(vae, x, plan, call, None, trace, context.setup.convolutions, stream=outlet)
+            if outlet is not None:
+                outlet.close()
+    finally:
+        reports.flush()
     return output, curve

@@ -186,9 +186,10 @@ class Pool:
             # Messages that a rank sent before it died are heard before its death is believed.
             while pipe.poll():
                 kind, *rest = ForkingPickler.loads(pipe.recv_bytes())
-                if kind == "event":
-                    self._last[rank] = f"last heard: {rest[0].kind} {rest[0].label} done"
-                    listener.on_event(rest[0])
+                if kind == "events":
+                    self._last[rank] = f"last heard: {rest[0][-1].kind} {rest[0][-1].label} done"
+                    for event in rest[0]:
+                        listener.on_event(event)
                 elif kind == "line":
                     listener.on_line(rank, *rest)
                 elif kind == "band":

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -24,6 +25,9 @@ from toolkit.distributed import group
 from toolkit.measure.device import device_of_rank
 from toolkit.measure.trace import Event
 from toolkit.numerics.convolution import Convolutions, convolution_kernels
+
+REPORT_EVERY = 0.05
+"""Seconds within which events are gathered before they are reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +97,30 @@ class Context:
     device: torch.device
     line: Line
 
-    def report(self, event: Event) -> None:
-        """Tell the kernel of a finished event, for live progress."""
-        self.line.send("event", event)
+
+class Reports:
+    """Tells the kernel of finished events, for live progress: a rare one at once, frequent ones in parcels.
+
+    Args:
+        line: the worker's line to the kernel.
+    """
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._events: list[Event] = []
+        self._sent = 0.0
+
+    def add(self, event: Event) -> None:
+        """Take note of an event."""
+        self._events.append(event)
+        if time.monotonic() - self._sent > REPORT_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what has been noted."""
+        if self._events:
+            self._line.send("events", self._events)
+            self._events, self._sent = [], time.monotonic()
 
 
 def main(connection: Connection, setup: Setup) -> None:

@@ -89,8 +89,8 @@ def decode(
         >>> decode(vae, latent, TilePlan(grid, Blend.diffusers(), Assignment.balanced(grid, 1))).shape
         torch.Size([1, 3, 320, 288])
     """
-    call = Call("decode", arguments or {}, seed, recipe=recipe, norm_passes=norm_passes)
-    return run(vae, latent, plan, call, group, trace, convolutions, rules, stream)
+    call = Call("decode", arguments or {}, seed, recipe=recipe, norm_passes=norm_passes, rules=rules)
+    return run(vae, latent, plan, call, group, trace, convolutions, stream)
 
 
 def encode(
@@ -113,8 +113,8 @@ def encode(
         The posterior's parameters (the latent, for classes without a posterior) on the plan's root, None on the other
         ranks. Draw from them there, once, with one generator.
     """
-    call = Call("encode", arguments or {}, seed, recipe=recipe, norm_passes=norm_passes)
-    return run(vae, sample, plan, call, group, trace, convolutions, rules)
+    call = Call("encode", arguments or {}, seed, recipe=recipe, norm_passes=norm_passes, rules=rules)
+    return run(vae, sample, plan, call, group, trace, convolutions)
 
 
 def run(
@@ -125,7 +125,6 @@ def run(
     group: ProcessGroup | None = None,
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
-    rules: Mapping[Any, Rule] | None = None,
     stream: Stream | None = None,
 ) -> Tensor | None:
     """Make a model's call over a group, by a plan: what :func:`decode` and :func:`encode` do."""
@@ -138,7 +137,7 @@ def run(
         if stream is not None:
             check_stream(plan)
         if isinstance(plan, ShardPlan):
-            return run_shards(vae, x, plan, call, rank, rules)
+            return run_shards(vae, x, plan, call, rank)
         with convolution_kernels(convolutions):
             if plan is None:
                 return _own_call(vae, x, call, rank)

@@ -27,6 +27,7 @@ class Call:
         recipe: how tiles of the model are computed, for a class that the toolkit has no entry for.
         norm_passes: passes over all tiles beforehand that gather the statistics of GroupNorm, so that each tile is
             normalised as a part of the whole; 0: on its own.
+        rules: with exact shards, further rules for operations, by function or name.
 
     Raises:
         PlanError: for another direction, or a number of passes that is none.
@@ -45,6 +46,7 @@ class Call:
     autocast: torch.dtype | None = None
     recipe: Recipe | None = None
     norm_passes: int = 0
+    rules: Mapping[Any, Callable[..., Any]] | None = None
 
     def __post_init__(self) -> None:
         if self.direction not in get_args(Direction):

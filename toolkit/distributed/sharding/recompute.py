@@ -6,14 +6,14 @@ on either side instead of asking for the neighbour's. How many rows that takes i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from toolkit.distributed.sharding.context import Rule, Shard
+from toolkit.distributed.sharding.context import Shard
 from toolkit.distributed.sharding.halo import crop_to
 from toolkit.distributed.sharding.mode import ShardMode
 from toolkit.distributed.sharding.strip import Strip, lay, layout_of
@@ -34,7 +34,6 @@ def compute_alone(
     shard: Shard,
     parts: dict[str, tuple[int, ...]],
     entry: str | None,
-    rules: Mapping[Any, Rule] | None,
 ) -> Tensor:
     """This rank's part of the output, with no message sent.
 
@@ -45,18 +44,17 @@ def compute_alone(
         shard: this rank's shard.
         parts: rows of each rank's part of the latent.
         entry: the decoder's module from which on shards suffice; None: from the beginning.
-        rules: further rules.
     """
     small = latent[..., :_PROBE, :_PROBE]
     whole: dict[str, tuple[int, ...]] = {"h": (small.shape[-2],), "w": (small.shape[-1],)}
     alone = Shard(shard.plan, shard.exchange, shard.convolutions, shard.names, shard.seeded)
     alone.index = dict.fromkeys(AXES, 0)
-    probe = _compute(vae, small, call, alone, whole, dict.fromkeys(AXES, _PLENTY), entry, rules)
+    probe = _compute(vae, small, call, alone, whole, dict.fromkeys(AXES, _PLENTY), entry)
     margins = {}
     for strip in layout_of(probe):
         ratio = strip.total // whole[strip.axis][0]
         margins[strip.axis] = -((strip.margin - ratio * _PLENTY) // ratio)
-    output = _compute(vae, latent, call, shard, parts, margins, entry, rules)
+    output = _compute(vae, latent, call, shard, parts, margins, entry)
     return crop_to(shard, output, dict.fromkeys(AXES, 0))  # type: ignore[no-any-return]
 
 
@@ -68,12 +66,11 @@ def _compute(
     parts: dict[str, tuple[int, ...]],
     margins: dict[str, int],
     entry: str | None,
-    rules: Mapping[Any, Rule] | None,
 ) -> Tensor:
     if entry is None:
         latent = _enter(shard, latent, parts, margins)
     entering = nullcontext() if entry is None else _from(vae.decoder, entry, shard, parts, margins)
-    with entering, ShardMode(shard, rules):
+    with entering, ShardMode(shard, call.rules):
         output = call(vae, latent)
     if not layout_of(output):
         raise shard.refuse(type(vae).__name__, "its output has lost its strips", output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from toolkit.distributed.exchange import Exchange
 from toolkit.distributed.rank import Rank
-from toolkit.distributed.sharding.context import Rule, Shard
+from toolkit.distributed.sharding.context import Shard
 from toolkit.distributed.sharding.mode import ShardMode
 from toolkit.distributed.sharding.recompute import compute_alone
 from toolkit.distributed.sharding.strip import Layout, Strip, lay, layout_of
@@ -22,9 +21,7 @@ from toolkit.models.shards import Sharding, sharding_of
 from toolkit.models.whole import Call
 
 
-def run_shards(
-    vae: Any, x: Tensor, plan: ShardPlan, call: Call, rank: Rank, rules: Mapping[Any, Rule] | None = None
-) -> Tensor | None:
+def run_shards(vae: Any, x: Tensor, plan: ShardPlan, call: Call, rank: Rank) -> Tensor | None:
     """Make a model's call on the shards of ``plan``; every rank of the group calls it.
 
     Args:
@@ -33,7 +30,6 @@ def run_shards(
         plan: the shards.
         call: which of the model's calls.
         rank: this process, and what it reports to.
-        rules: further rules for operations, by function or name, for this call.
 
     Returns:
         The output on the plan's root, None on the other ranks.
@@ -54,7 +50,7 @@ def run_shards(
     before, begin = len(rank.trace.events), clock() - rank.trace.origin
     try:
         with borrowed(vae):
-            output = _compute(vae, x, call, shard, parts, sharding, rules)
+            output = _compute(vae, x, call, shard, parts, sharding)
             synchronise(device)
             result = _bring_together(shard, output)
             exchange.flush()
@@ -71,14 +67,13 @@ def _compute(
     shard: Shard,
     parts: dict[str, tuple[int, ...]],
     sharding: Sharding,
-    rules: Mapping[Any, Rule] | None,
 ) -> Tensor:
     device = next(vae.parameters()).device
     if shard.plan.borders == "recompute":
         with sharding.prepared(vae):
-            return compute_alone(vae, x.to(device), call, shard, parts, sharding.entry, rules)
+            return compute_alone(vae, x.to(device), call, shard, parts, sharding.entry)
     local = cut(shard, x, parts).to(device)
-    with sharding.prepared(vae), ShardMode(shard, rules):
+    with sharding.prepared(vae), ShardMode(shard, call.rules):
         output = call(vae, lay(local, _layout(shard, local, parts)))
     if not layout_of(output):
         raise shard.refuse(type(vae).__name__, "its output has lost its strips", output)
