@@ -71,7 +71,7 @@ def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
         "barmode": "overlay",
         "xaxis": {"title": {"text": f"sent by all ranks together ({unit.name})"}, "rangemode": "tozero"},
         "yaxis": {
-            "title": {"text": _axis_name(shared, depth)},
+            "title": {"text": _axis_name(shared, depth), "standoff": 12},
             "tickvals": list(range(len(rows))),
             "ticktext": labels,
             "range": [len(rows) - 0.4, -0.6],
@@ -88,7 +88,7 @@ def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
         layout,
         title=f"{title}, {len(modules)} modules by block" if grouped else title,
         description=_describe(messages),
-        height=max(len(rows) * 17, 70) + 142,
+        height=max(len(rows) * 17, 150) + 142,
         theme=theme,
     )
 
