@@ -9,9 +9,9 @@ from torch import Tensor
 
 from toolkit.distributed.sharding.context import Shard
 from toolkit.distributed.sharding.halo import extend, padded
+from toolkit.distributed.sharding.rules.borders import Window, begins_early, convolved_early
 from toolkit.distributed.sharding.rules.views import scaled
 from toolkit.distributed.sharding.strip import Strip, lay, layout_of
-from toolkit.numerics.convolution import convolve
 
 CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
@@ -24,24 +24,34 @@ def convolution(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
     x, weight = given["input"], given["weight"]
     n = weight.ndim - 2
     stride, dilation = per_dim(given.get("stride", 1), n), per_dim(given.get("dilation", 1), n)
-    reach = [(size - 1) * step + 1 for size, step in zip(weight.shape[2:], dilation, strict=True)]
-    pads = _conv_pads(given.get("padding", 0), reach, n)
-    strips = []
-    for strip in layout_of(x):
+    window = Window(func, weight, given.get("bias"), stride, dilation, given.get("groups", 1))
+    pads = _conv_pads(given.get("padding", 0), [window.reach(place) for place in range(n)], n)
+    strips, early = list(layout_of(x)), _early(shard, window, x, pads)
+    if early is not None:
+        alone(shard, func, x, early)
+        out = convolved_early(shard, window, x, early, early.dim - (x.ndim - n), _symmetric(shard, func, x, pads))
+        return checked(shard, func, out, strips)
+    for at, strip in enumerate(layout_of(x)):
         place = strip.dim - (x.ndim - n)
         if place == -1:
             raise shard.refuse(func, f"{strip.axis} lies in its channels", x)
-        if place < 0 or (reach[place] == stride[place] == 1 and pads[place] == (0, 0)):
-            strips.append(strip)
+        if place < 0 or (window.reach(place) == stride[place] == 1 and pads[place] == (0, 0)):
             continue
         alone(shard, func, x, strip)
-        lo, hi = pads[place]
+        x, ready = _padded(shard, func, x, strip, *pads[place])
         pads[place] = 0, 0
-        x, ready = _padded(shard, func, x, strip, lo, hi)
-        strips.append(after_window(shard, func, x, ready, reach[place], stride[place]))
-    padding = _symmetric(shard, func, x, pads)
-    out = _convolve(shard, func, x, weight, given.get("bias"), stride, padding, dilation, given.get("groups", 1))
-    return checked(shard, func, out, strips)
+        strips[at] = after_window(shard, func, x, ready, window.reach(place), stride[place])
+    return checked(shard, func, window(shard, x, _symmetric(shard, func, x, pads)), strips)
+
+
+def _early(shard: Shard, window: Window, x: Tensor, pads: list[tuple[int, int]]) -> Strip | None:
+    """The strip of a map that has no other to be padded, where its convolution may begin before the rows are there."""
+    strips, first = layout_of(x), x.ndim - len(pads)
+    if len(strips) != 1 or strips[0].dim < first:
+        return None
+    place = strips[0].dim - first
+    lo, hi = pads[place]
+    return strips[0] if lo == hi > 0 and begins_early(shard, window, strips[0], place, lo) else None
 
 
 def _padded(shard: Shard, func: Callable[..., Any], x: Tensor, strip: Strip, lo: int, hi: int) -> tuple[Tensor, Strip]:
@@ -53,11 +63,6 @@ def _padded(shard: Shard, func: Callable[..., Any], x: Tensor, strip: Strip, lo:
     ready = padded(strip, lo, hi)
     lay(x, [ready if other.axis == strip.axis else other for other in others])
     return x, ready
-
-
-def _convolve(shard: Shard, func: Callable[..., Any], *args: Any) -> Tensor:
-    out: Tensor = convolve(func, *args) if shard.convolutions == "onednn" else func(*args)
-    return out
 
 
 def _conv_pads(padding: Any, reach: Sequence[int], n: int) -> list[tuple[int, int]]:
