@@ -28,7 +28,19 @@ from toolkit.errors import (
     RunTimeout,
     ToolkitError,
 )
-from toolkit.geometry import Assignment, Blend, Seam, ShardPlan, Span, Tile, TileGrid, TilePlan
+from toolkit.geometry import (
+    Assignment,
+    Blend,
+    Schedule,
+    Seam,
+    ShardPlan,
+    Span,
+    StagePlan,
+    StageSplit,
+    Tile,
+    TileGrid,
+    TilePlan,
+)
 from toolkit.measure.choose import Choice, plan
 from toolkit.measure.compare import Comparison, compare
 from toolkit.measure.record import Record
@@ -60,9 +72,12 @@ __all__ = [
     "RunCancelled",
     "RunError",
     "RunTimeout",
+    "Schedule",
     "Seam",
     "ShardPlan",
     "Span",
+    "StagePlan",
+    "StageSplit",
     "Tile",
     "TileGrid",
     "TilePlan",

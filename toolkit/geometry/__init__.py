@@ -1,10 +1,25 @@
-"""Plans as plain values: grids, blends, assignments. No torch here."""
+"""Plans as plain values: grids, blends, assignments, shards, stages and their schedules. No torch here."""
 
 from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
 from toolkit.geometry.grid import Seam, Tile, TileGrid
 from toolkit.geometry.plan import TilePlan
+from toolkit.geometry.schedule import Schedule
 from toolkit.geometry.shards import ShardPlan
 from toolkit.geometry.span import Span
+from toolkit.geometry.stage_plan import StagePlan
+from toolkit.geometry.stages import StageSplit
 
-__all__ = ["Assignment", "Blend", "Seam", "ShardPlan", "Span", "Tile", "TileGrid", "TilePlan"]
+__all__ = [
+    "Assignment",
+    "Blend",
+    "Schedule",
+    "Seam",
+    "ShardPlan",
+    "Span",
+    "StagePlan",
+    "StageSplit",
+    "Tile",
+    "TileGrid",
+    "TilePlan",
+]
