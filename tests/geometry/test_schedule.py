@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from toolkit.errors import PlanError
 from toolkit.geometry.schedule import Schedule
 from toolkit.geometry.schedule_table import Action, read_table, write_table
+from toolkit.geometry.svg_gantt import Bar, draw_gantt
 
 SMALL = list(product(range(1, 7), range(1, 5)))
 """Ranks and branches."""
@@ -201,6 +202,11 @@ def test_tables_by_hand():
     assert str(Schedule.requests(2, 1, 2)).splitlines() == ["rank 0  0F0  0F1  .", "rank 1  .    1F0  1F1"]
 
 
+def test_the_columns_of_a_table_stand_below_each_other():
+    lines = str(Schedule.interleaved(11, 2)).splitlines()
+    assert [line.index(f"{rank}F0") for rank, line in enumerate(lines)] == [9 + 6 * rank for rank in range(11)]
+
+
 @given(schedules())
 @settings(max_examples=60, deadline=None)
 def test_a_table_holds_every_action_once_after_what_it_waits_for(schedule):
@@ -294,6 +300,20 @@ def test_the_picture_has_a_box_and_a_title_for_each_action():
     rows = [["".join(cell.itertext()) for cell in row] for row in root.iter("tr")]
     assert ["step", "1.250"] in rows
     assert ["utilisation", "80.0 %"] in rows
+
+
+def test_ranks_that_are_not_drawn_have_no_boxes():
+    bars = [Bar(rank, 0, 1, "0F0", 0, f"rank {rank}") for rank in range(20)]
+    picture = draw_gantt(bars, ranks=20, summary="twenty ranks")
+    assert picture.notes == ("drawn: the first 16 of 20 ranks, the first 16 of 20 actions",)
+    assert picture.svg.count("<title>") == 16
+
+
+def test_small_boxes_say_less():
+    bars = [Bar(0, 0, 100, "10F3", 3, "wide"), Bar(0, 100, 102, "10F3", 3, "narrow"), Bar(1, 0, 0, "10F3", 3, "none")]
+    words = ElementTree.fromstring(draw_gantt(bars, ranks=2, summary="three boxes").svg)
+    assert [text.text for text in words.iter("text")].count("10F3") == 1
+    assert [title.text for title in words.iter("title")] == ["wide", "none", "narrow"]
 
 
 def test_a_picture_of_many_says_what_it_leaves_out():

@@ -69,7 +69,7 @@ def one_step(
         free[rank] = start + costs[action.chunk]
         arrived[action.branch] = free[rank] + travel
         if action.chunk == schedule.depth - 1:
-            back[request] = max(back[request], arrived[action.branch])
+            back[request] = arrived[action.branch]  # the branches of a request come back in order
         events.append(Event(step, rank, action, start, free[rank]))
     return events, Moment(tuple(free), tuple(back))
 
