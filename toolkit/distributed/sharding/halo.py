@@ -56,7 +56,7 @@ def extend(
     out = x.new_empty(shape)
     at = before if fill else 0
     exchanges = len(strip.extents) > 1 and shard.plan.borders == "exchange"
-    messages = post(shard, x, strip, lo, hi) if exchanges else []
+    messages = _post(shard, x, strip, lo, hi) if exchanges else []
     kept = held & inside
     out.narrow(strip.dim, at + kept.start - inside.start, len(kept)).copy_(
         x.narrow(strip.dim, kept.start - held.start, len(kept))
@@ -79,7 +79,7 @@ def _wanted(strip: Strip, index: int, lo: int, hi: int) -> tuple[int, int]:
     return held.start - lo, held.stop + hi
 
 
-def post(shard: Shard, x: Tensor, strip: Strip, lo: int, hi: int) -> list[tuple[Span, Message]]:
+def _post(shard: Shard, x: Tensor, strip: Strip, lo: int, hi: int) -> list[tuple[Span, Message]]:
     """Start sending the rows that others need of this rank's, and receiving those that it needs of theirs."""
     axis, me = strip.axis, shard.index[strip.axis]
     owned = [strip.own(index) for index in range(len(strip.extents))]

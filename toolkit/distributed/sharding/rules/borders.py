@@ -6,7 +6,7 @@ the rows have come: messages travel beside the computation, and the map is not c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,7 @@ from torch import Tensor
 
 from toolkit.distributed.exchange import Message
 from toolkit.distributed.sharding.context import Shard
-from toolkit.distributed.sharding.halo import post
 from toolkit.distributed.sharding.strip import Strip
-from toolkit.geometry.span import Span
 from toolkit.numerics.convolution import convolve
 
 
@@ -55,35 +53,89 @@ def begins_early(shard: Shard, window: Window, strip: Strip, place: int, pad: in
 
 
 def convolved_early(
-    shard: Shard, window: Window, x: Tensor, strip: Strip, place: int, padding: tuple[int, ...]
+    shard: Shard, window: Window, x: Tensor, strips: Sequence[Strip], padding: tuple[int, ...]
 ) -> Tensor:
-    """``x`` convolved with zero padding, the rows beside other ranks computed from their rows.
+    """``x`` convolved with zero padding, what lies beside other ranks computed from their rows and columns.
 
     Args:
         shard: this rank's shard.
         window: the convolution.
         x: the map.
-        strip: its one strip along which it is padded.
-        place: which of the window's dims that is.
+        strips: its strips; along each the window is padded.
         padding: of all of the window's dims.
     """
-    pad = padding[place]
-    incoming = post(shard, x, strip, pad, pad) if len(strip.extents) > 1 else []
+    first, *rest = [_Side(shard, x, strip, strip.dim - (x.ndim - len(padding)), padding) for strip in strips]
+    first.post(x)
     out = window(shard, x, padding)
-    bare = tuple(0 if at == place else width for at, width in enumerate(padding))
-    own, rows = strip.own(shard.index[strip.axis]), x.shape[strip.dim]
-    before = [entry for entry in incoming if entry[0].stop <= own.start]
-    after = [entry for entry in incoming if entry[0].start >= own.stop]
-    if before:
-        slab = _joined(shard, before, x.narrow(strip.dim, 0, 2 * pad), strip.dim, first=True)
-        out.narrow(strip.dim, 0, pad).copy_(window(shard, slab, bare))
-    if after:
-        slab = _joined(shard, after, x.narrow(strip.dim, rows - 2 * pad, 2 * pad), strip.dim, first=False)
-        out.narrow(strip.dim, rows - pad, pad).copy_(window(shard, slab, bare))
+    first.take(x)
+    first.mend(window, x, out, padding)
+    for second in rest:
+        # Columns go to the neighbours with the rows above and below them, which brings the corners.
+        second.post(x, first)
+        second.take(x)
+        second.mend(window, x, out, padding, first)
     return out
 
 
-def _joined(shard: Shard, incoming: list[tuple[Span, Message]], own: Tensor, dim: int, *, first: bool) -> Tensor:
-    """The rows of other ranks beside this rank's nearest."""
-    theirs = [shard.exchange.take(message) for _, message in sorted(incoming, key=lambda entry: entry[0])]
-    return torch.cat([*theirs, own] if first else [own, *theirs], dim)
+class _Side:
+    """One axis of a map: what comes from before and after this rank's part, and the cells that it changes.
+
+    Args:
+        shard: this rank's shard.
+        x: the map.
+        strip: its strip of this axis.
+        place: which of the window's dims that is.
+        padding: of all of the window's dims.
+    """
+
+    def __init__(self, shard: Shard, x: Tensor, strip: Strip, place: int, padding: tuple[int, ...]) -> None:
+        self.shard, self.strip, self.place, self.pad = shard, strip, place, padding[place]
+        self.dim, self.rows = strip.dim, x.shape[strip.dim]
+        self._incoming: list[tuple[int, Message]] = []
+        self.before: Tensor | None = None
+        self.after: Tensor | None = None
+
+    def post(self, x: Tensor, across: _Side | None = None) -> None:
+        """Start to send the outermost rows, with those of another axis around them, and to receive the neighbours'."""
+        index, axis = self.shard.index[self.strip.axis], self.strip.axis
+        name = f"halo {axis} of {self.shard.module()}"
+        for step, start in ((-1, 0), (1, self.rows - self.pad)):
+            if 0 <= index + step < len(self.strip.extents):
+                rank = self.shard.rank_at(axis, index + step)
+                rows = self._rows(x, start, self.pad, across).clone(memory_format=torch.contiguous_format)
+                self.shard.exchange.send(rows, rank, name)
+                self._incoming.append((step, self.shard.exchange.receive(tuple(rows.shape), x.dtype, rank, name)))
+
+    def take(self, x: Tensor) -> None:
+        """Wait for what the neighbours sent."""
+        for step, message in self._incoming:
+            rows = self.shard.exchange.take(message)
+            if step < 0:
+                self.before = rows
+            else:
+                self.after = rows
+
+    def mend(
+        self, window: Window, x: Tensor, out: Tensor, padding: tuple[int, ...], across: _Side | None = None
+    ) -> None:
+        """Compute the outermost rows of the output again, with the neighbours' rows in place of zeros."""
+        known = {self.place} if across is None else {self.place, across.place}
+        bare = tuple(0 if place in known else width for place, width in enumerate(padding))
+        if self.before is not None:
+            slab = torch.cat([self.before, self._rows(x, 0, 2 * self.pad, across)], self.dim)
+            out.narrow(self.dim, 0, self.pad).copy_(window(self.shard, slab, bare))
+        if self.after is not None:
+            slab = torch.cat([self._rows(x, self.rows - 2 * self.pad, 2 * self.pad, across), self.after], self.dim)
+            out.narrow(self.dim, self.rows - self.pad, self.pad).copy_(window(self.shard, slab, bare))
+
+    def _rows(self, x: Tensor, start: int, count: int, across: _Side | None) -> Tensor:
+        """Rows of the map, between what another axis has before and after them: zeros at the map's edges."""
+        rows = x.narrow(self.dim, start, count)
+        if across is None:
+            return rows
+        edge = rows.narrow(across.dim, 0, across.pad)
+        ends = [
+            torch.zeros_like(edge) if rim is None else rim.narrow(self.dim, start, count)
+            for rim in (across.before, across.after)
+        ]
+        return torch.cat([ends[0], rows, ends[1]], across.dim)

@@ -26,11 +26,11 @@ def convolution(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
     stride, dilation = per_dim(given.get("stride", 1), n), per_dim(given.get("dilation", 1), n)
     window = Window(func, weight, given.get("bias"), stride, dilation, given.get("groups", 1))
     pads = _conv_pads(given.get("padding", 0), [window.reach(place) for place in range(n)], n)
-    strips, early = list(layout_of(x)), _early(shard, window, x, pads)
-    if early is not None:
-        alone(shard, func, x, early)
-        out = convolved_early(shard, window, x, early, early.dim - (x.ndim - n), _symmetric(shard, func, x, pads))
-        return checked(shard, func, out, strips)
+    strips = list(layout_of(x))
+    if _all_early(shard, window, x, pads):
+        for strip in strips:
+            alone(shard, func, x, strip)
+        return checked(shard, func, convolved_early(shard, window, x, strips, tuple(lo for lo, _ in pads)), strips)
     for at, strip in enumerate(layout_of(x)):
         place = strip.dim - (x.ndim - n)
         if place == -1:
@@ -44,14 +44,13 @@ def convolution(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
     return checked(shard, func, window(shard, x, _symmetric(shard, func, x, pads)), strips)
 
 
-def _early(shard: Shard, window: Window, x: Tensor, pads: list[tuple[int, int]]) -> Strip | None:
-    """The strip of a map that has no other to be padded, where its convolution may begin before the rows are there."""
-    strips, first = layout_of(x), x.ndim - len(pads)
-    if len(strips) != 1 or strips[0].dim < first:
-        return None
-    place = strips[0].dim - first
-    lo, hi = pads[place]
-    return strips[0] if lo == hi > 0 and begins_early(shard, window, strips[0], place, lo) else None
+def _all_early(shard: Shard, window: Window, x: Tensor, pads: list[tuple[int, int]]) -> bool:
+    """Whether a convolution may begin before rows of other ranks are there, along every axis that is sharded."""
+    places = [(strip, strip.dim - (x.ndim - len(pads))) for strip in layout_of(x)]
+    return all(lo == hi for lo, hi in pads) and all(
+        place >= 0 and pads[place][0] > 0 and begins_early(shard, window, strip, place, pads[place][0])
+        for strip, place in places
+    )
 
 
 def _padded(shard: Shard, func: Callable[..., Any], x: Tensor, strip: Strip, lo: int, hi: int) -> tuple[Tensor, Strip]:
