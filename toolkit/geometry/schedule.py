@@ -10,7 +10,7 @@ from itertools import islice
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import Number, check_counts, check_quantities
 from toolkit.geometry.schedule_table import Action, Table, write_table
-from toolkit.geometry.simulate import Event, period, steps_from_rest
+from toolkit.geometry.simulate import Event, Program, period, steps_from_rest
 from toolkit.geometry.stage_views import schedule_view
 
 
@@ -170,7 +170,7 @@ class Schedule:
         """
         self._check(chunk_costs, hop)
         check_counts(steps=steps)
-        return tuple(e for events, _ in islice(steps_from_rest(self, chunk_costs, hop), steps) for e in events)
+        return tuple(e for events, _ in islice(steps_from_rest(self._program, chunk_costs, hop), steps) for e in events)
 
     def step_time(self, chunk_costs: Sequence[Number], hop: Number = 0.0) -> Number:
         """Time of a step in the long run; with several requests in flight, of a step of each of them.
@@ -188,13 +188,13 @@ class Schedule:
             51
         """
         self._check(chunk_costs, hop)
-        return period(self, chunk_costs, hop)
+        return period(self._program, chunk_costs, hop)
 
     def loop_time(self, chunk_costs: Sequence[Number], steps: int, hop: Number = 0.0) -> Number:
         """Time of a whole loop from rest until the last result of every request is back at the first rank."""
         self._check(chunk_costs, hop)
         check_counts(steps=steps)
-        *_, (_, end) = islice(steps_from_rest(self, chunk_costs, hop), steps)
+        *_, (_, end) = islice(steps_from_rest(self._program, chunk_costs, hop), steps)
         return max(end.back)
 
     @property
@@ -207,6 +207,11 @@ class Schedule:
     def bubble(self) -> float:
         """The part of all ranks' time spent waiting: 1 less the utilisation."""
         return 1 - self.utilisation
+
+    @property
+    def _program(self) -> Program:
+        jobs = ((action, self.rank_of(action.chunk), self.request_of(action.branch)) for action in self.actions)
+        return Program(self.ranks, self.in_flight, self.depth, tuple(jobs))
 
     def _check(self, chunk_costs: Sequence[Number], hop: Number) -> None:
         check_quantities("chunk_costs", chunk_costs, self.depth, "chunk")

@@ -13,13 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from toolkit.geometry.checks import Number
 from toolkit.geometry.schedule_table import Action
 
-if TYPE_CHECKING:
-    from toolkit.geometry.schedule import Schedule
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What of a schedule decides its times.
+
+    Attributes:
+        ranks: number of ranks.
+        in_flight: number of requests.
+        depth: chunks that a branch passes.
+        jobs: each action with its rank and its request, such that it comes after those that it waits for.
+    """
+
+    ranks: int
+    in_flight: int
+    depth: int
+    jobs: tuple[tuple[Action, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,45 +68,44 @@ class Moment:
 
 
 def one_step(
-    schedule: Schedule, costs: Sequence[Number], hop: Number, now: Moment, step: int = 0
+    program: Program, costs: Sequence[Number], hop: Number, now: Moment, step: int = 0
 ) -> tuple[list[Event], Moment]:
     """The events of a step that begins at ``now``, and where it leaves the schedule."""
     free, back, arrived, events = list(now.free), list(now.back), dict[int, Number](), list[Event]()
     # On one rank nothing travels. An int keeps fractions exact.
-    travel = hop if hop and schedule.ranks > 1 else 0
-    # The schedule lists actions such that each comes after those that it waits for. With sequential branches the first
-    # chunk of a branch comes after the last one of the branch before, and so reads the time at which that is back.
-    for action in schedule.actions:
-        rank, request = schedule.rank_of(action.chunk), schedule.request_of(action.branch)
+    travel = hop if hop and program.ranks > 1 else 0
+    # With sequential branches the first chunk of a branch comes after the last one of the branch before, and so reads
+    # the time at which that is back.
+    for action, rank, request in program.jobs:
         start = max(free[rank], arrived[action.branch] if action.chunk else back[request])
         free[rank] = start + costs[action.chunk]
         arrived[action.branch] = free[rank] + travel
-        if action.chunk == schedule.depth - 1:
+        if action.chunk == program.depth - 1:
             back[request] = arrived[action.branch]  # the branches of a request come back in order
         events.append(Event(step, rank, action, start, free[rank]))
     return events, Moment(tuple(free), tuple(back))
 
 
-def steps_from_rest(schedule: Schedule, costs: Sequence[Number], hop: Number) -> Iterator[tuple[list[Event], Moment]]:
+def steps_from_rest(program: Program, costs: Sequence[Number], hop: Number) -> Iterator[tuple[list[Event], Moment]]:
     """One step after another, without end; at first all ranks are free and all requests ready, at time 0."""
-    now, step = Moment((0,) * schedule.ranks, (0,) * schedule.in_flight), 0
+    now, step = Moment((0,) * program.ranks, (0,) * program.in_flight), 0
     while True:
-        events, now = one_step(schedule, costs, hop, now, step)
+        events, now = one_step(program, costs, hop, now, step)
         yield events, now
         step += 1
 
 
-def period(schedule: Schedule, costs: Sequence[Number], hop: Number) -> Number:
+def period(program: Program, costs: Sequence[Number], hop: Number) -> Number:
     """What a step takes in the long run, without error: no longer loop comes closer.
 
     Karp (1978): with ``x[k]`` the vector of times after ``k`` steps from rest and ``n`` its length, the eigenvalue is
     the greatest over components of the least of ``(x[n] - x[k]) / (n - k)`` over ``k < n``.
     """
-    if schedule.in_flight == 1:
+    if program.in_flight == 1:
         # Nothing of a step starts before all of the last one is back: every step takes what the first one takes.
-        return next(steps_from_rest(schedule, costs, hop))[1].back[0]
-    n = schedule.ranks + schedule.in_flight
+        return next(steps_from_rest(program, costs, hop))[1].back[0]
+    n = program.ranks + program.in_flight
     times: list[tuple[Number, ...]] = [(0,) * n]
-    for _, (_, now) in zip(range(n), steps_from_rest(schedule, costs, hop), strict=False):
+    for _, (_, now) in zip(range(n), steps_from_rest(program, costs, hop), strict=False):
         times.append((*now.free, *now.back))
     return max(min((times[n][i] - times[k][i]) / (n - k) for k in range(n)) for i in range(n))
