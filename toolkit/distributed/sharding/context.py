@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from toolkit.distributed.exchange import Exchange
+from toolkit.distributed.exchange import Exchange, Message
 from toolkit.distributed.sharding.strip import Layout, Strip, layout_of
 from toolkit.errors import NotExact
 from toolkit.geometry.shards import ShardPlan
@@ -18,6 +18,23 @@ from toolkit.numerics.convolution import Convolutions
 
 Rule = Callable[["Shard", Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 """``rule(shard, func, args, kwargs)`` computes ``func(*args, **kwargs)`` on this rank's shard and lays the result."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Owed:
+    """A padded map in which rows of other ranks are still missing.
+
+    Attributes:
+        map: the map, with other values in their place.
+        body: the view of it that holds the map along every other dim.
+        dim: the dim along which they lie.
+        rows: where they begin, and the messages that bring them.
+    """
+
+    map: Tensor
+    body: Tensor
+    dim: int
+    rows: list[tuple[int, Message]]
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +47,7 @@ class Shard:
         convolutions: the kernels of small fp32 CPU convolutions.
         names: the model's modules' names, for messages and refusals.
         index: which part of each axis this rank has.
+        owed: padded maps whose rows are still under way; none outlives the next operation.
         whole: whether the layers that run now compute the whole map on purpose.
         probes: what view-like operations do to dims, by operation and shapes.
         seeded: whether the model's random numbers come from a seed that all ranks have.
@@ -42,6 +60,7 @@ class Shard:
     names: dict[int, str]
     seeded: bool
     index: dict[str, int] = field(init=False)
+    owed: list[Owed] = field(default_factory=list)
     whole: bool = False
     probes: dict[Any, Any] = field(default_factory=dict)
     seen: dict[tuple[int, ...], tuple[int, Iterable[Strip]]] = field(default_factory=dict)

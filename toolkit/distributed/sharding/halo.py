@@ -6,7 +6,7 @@ before w, on the map already extended, which brings the corners of a 2-D lattice
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,13 +14,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from toolkit.distributed.exchange import Message
-from toolkit.distributed.sharding.context import Shard
+from toolkit.distributed.sharding.context import Owed, Shard
 from toolkit.distributed.sharding.strip import Strip, lay, layout_of
 from toolkit.geometry.span import Span
 
+Around = Sequence[tuple[int, int, int]]
+"""Dims that are padded too, each with cells before and after."""
+
 
 def extend(
-    shard: Shard, func: Any, x: Tensor, strip: Strip, lo: int, hi: int, mode: str = "constant", value: float = 0.0
+    shard: Shard,
+    func: Any,
+    x: Tensor,
+    strip: Strip,
+    lo: int,
+    hi: int,
+    mode: str = "constant",
+    value: float = 0.0,
+    *,
+    around: Around = (),
+    later: bool = False,
 ) -> Tensor:
     """``x`` with ``lo`` rows before and ``hi`` rows after its strip, which must be a dim of its own.
 
@@ -33,10 +46,40 @@ def extend(
         hi: rows after.
         mode: as :func:`torch.nn.functional.pad` takes it.
         value: what ``"constant"`` pads with.
+        around: with ``"constant"``: other dims that are padded in the same breath, with cells before and after.
+        later: with ``"constant"``: leave that value where rows of other ranks belong, and let them be filled in when
+            they are looked at.
 
     Returns:
         A new tensor, not yet laid.
     """
+    _require_possible(shard, func, x, strip, lo, hi, mode)
+    held = strip.held(shard.index[strip.axis])
+    first, stop = _wanted(strip, shard.index[strip.axis], lo, hi)
+    inside = Span(max(0, first), min(strip.total, stop))
+    before, after = inside.start - first, stop - inside.stop
+    if mode != "constant":
+        first, stop = inside.start, inside.stop
+    out, body = _room(x, strip.dim, stop - first, around)
+    exchanges = len(strip.extents) > 1 and shard.plan.borders == "exchange"
+    messages = _post(shard, x, strip, lo, hi) if exchanges else []
+    kept = held & inside
+    body.narrow(strip.dim, kept.start - first, len(kept)).copy_(x.narrow(strip.dim, kept.start - held.start, len(kept)))
+    owed = Owed(out, body, strip.dim, [(span.start - first, message) for span, message in messages])
+    if mode != "constant":
+        settle(shard, [owed])
+        return _edge(out, strip.dim, before, after, mode) if before or after else out
+    _fill_rims(out, [*around, (strip.dim, before, after)], value)
+    if later and messages:
+        for place, message in owed.rows:
+            body.narrow(strip.dim, place, message.buffer.shape[strip.dim]).fill_(value)
+        shard.owed.append(owed)
+    else:
+        settle(shard, [owed])
+    return out
+
+
+def _require_possible(shard: Shard, func: Any, x: Tensor, strip: Strip, lo: int, hi: int, mode: str) -> None:
     if lo < 0 or hi < 0:
         raise shard.refuse(func, f"it crops {strip.axis}", x)
     if mode == "circular":
@@ -45,31 +88,33 @@ def extend(
         raise shard.refuse(func, f"reflecting {max(lo, hi)} rows needs shards of more rows than that", x)
     if shard.plan.borders == "recompute" and strip.margin < max(lo, hi):
         raise shard.refuse(func, f"{strip.margin} rows beyond the shard are left where {max(lo, hi)} are read", x)
-    index = shard.index[strip.axis]
-    want = _wanted(strip, index, lo, hi)
-    inside = Span(max(0, want[0]), min(strip.total, want[1]))
-    before, after = inside.start - want[0], want[1] - inside.stop
-    held = strip.held(index)
-    fill = mode == "constant"
+
+
+def _room(x: Tensor, dim: int, rows: int, around: Around) -> tuple[Tensor, Tensor]:
+    """Memory for a padded map, and the view of it that holds the map along every dim but ``dim``."""
     shape = list(x.shape)
-    shape[strip.dim] = len(inside) + (before + after if fill else 0)
+    shape[dim] = rows
+    for other, lo, hi in around:
+        shape[other] += lo + hi
     out = x.new_empty(shape)
-    at = before if fill else 0
-    exchanges = len(strip.extents) > 1 and shard.plan.borders == "exchange"
-    messages = _post(shard, x, strip, lo, hi) if exchanges else []
-    kept = held & inside
-    out.narrow(strip.dim, at + kept.start - inside.start, len(kept)).copy_(
-        x.narrow(strip.dim, kept.start - held.start, len(kept))
-    )
-    if fill and before:
-        out.narrow(strip.dim, 0, before).fill_(value)
-    if fill and after:
-        out.narrow(strip.dim, shape[strip.dim] - after, after).fill_(value)
-    for span, message in messages:
-        out.narrow(strip.dim, at + span.start - inside.start, len(span)).copy_(shard.exchange.take(message))
-    if not fill and (before or after):
-        return _edge(out, strip.dim, before, after, mode)
-    return out
+    body = out
+    for other, lo, _ in around:
+        body = body.narrow(other, lo, x.shape[other])
+    return out, body
+
+
+def _fill_rims(out: Tensor, rims: Around, value: float) -> None:
+    for dim, lo, hi in rims:
+        out.narrow(dim, 0, lo).fill_(value)
+        out.narrow(dim, out.shape[dim] - hi, hi).fill_(value)
+
+
+def settle(shard: Shard, owed: Sequence[Owed]) -> None:
+    """Wait for rows that maps still lack, and fill them in."""
+    for one in owed:
+        for place, message in one.rows:
+            rows = shard.exchange.take(message)
+            one.body.narrow(one.dim, place, rows.shape[one.dim]).copy_(rows)
 
 
 def _wanted(strip: Strip, index: int, lo: int, hi: int) -> tuple[int, int]:

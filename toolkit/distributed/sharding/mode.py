@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from toolkit.distributed.sharding.context import Rule, Shard
+from toolkit.distributed.sharding.halo import settle
 from toolkit.distributed.sharding.rules.local import plain
-from toolkit.distributed.sharding.rules.table import NEEDS_STRIPS, RANDOM, RULES, TENSOR_ATTRIBUTES, WATCHED
+from toolkit.distributed.sharding.rules.table import EARLY, NEEDS_STRIPS, RANDOM, RULES, TENSOR_ATTRIBUTES, WATCHED
 from toolkit.distributed.sharding.strip import ATTRIBUTE, tensors_in
 from toolkit.numerics.frame_masks import FrameMask
 
@@ -30,7 +31,7 @@ class ShardMode(TorchFunctionMode):
         super().__init__()
         self.shard = shard
         self._own = dict(rules or {})
-        self._known: dict[Any, tuple[Rule | None, bool]] = {}
+        self._known: dict[Any, tuple[Rule | None, bool, bool]] = {}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -39,9 +40,12 @@ class ShardMode(TorchFunctionMode):
         found = self._known.get(func)
         if found is None:
             found = self._look_up(func)
-        rule, always = found
+        rule, always, early = found
         if rule is plain:
             return func(*args, **kwargs)
+        if self.shard.owed and not early:
+            settle(self.shard, self.shard.owed)
+            self.shard.owed.clear()
         if always or _sharded(args) or (kwargs and _sharded(kwargs.values())):
             if rule is None:
                 why = "there is no rule for it"
@@ -49,8 +53,8 @@ class ShardMode(TorchFunctionMode):
             return rule(self.shard, func, args, kwargs)
         return func(*args, **kwargs)
 
-    def _look_up(self, func: Callable[..., Any]) -> tuple[Rule | None, bool]:
-        """The rule for a function, and whether it holds for tensors without strips too."""
+    def _look_up(self, func: Callable[..., Any]) -> tuple[Rule | None, bool, bool]:
+        """The rule for a function, whether it holds for tensors without strips too, and whether it may begin early."""
         name = getattr(func, "__name__", "")
         if name == "__get__" and func.__self__.__name__ not in TENSOR_ATTRIBUTES:  # type: ignore[attr-defined]
             name = "size"
@@ -58,8 +62,8 @@ class ShardMode(TorchFunctionMode):
         always = name in RANDOM or name in WATCHED
         if name in NEEDS_STRIPS:
             rule, always = _lost_or(rule), True
-        self._known[func] = rule, always
-        return rule, always
+        self._known[func] = rule, always, name in EARLY and name not in self._own and func not in self._own
+        return self._known[func]
 
 
 def _sharded(values: Any) -> bool:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from toolkit.distributed.exchange import Message
-from toolkit.distributed.sharding.context import Shard
+from toolkit.distributed.sharding.context import Owed, Shard
+from toolkit.distributed.sharding.halo import settle
 from toolkit.distributed.sharding.strip import Strip
 from toolkit.numerics.convolution import convolve
 
@@ -74,6 +75,34 @@ def convolved_early(
         second.post(x, first)
         second.take(x)
         second.mend(window, x, out, padding, first)
+    return out
+
+
+def owed_to(shard: Shard, x: Tensor) -> Owed | None:
+    """What ``x`` still lacks, if it alone lacks anything; what other maps lack is filled in."""
+    if not shard.owed:
+        return None
+    mine = shard.owed[-1] if len(shard.owed) == 1 and shard.owed[-1].map is x else None
+    if mine is None:
+        settle(shard, shard.owed)
+    shard.owed.clear()
+    return mine
+
+
+def convolved_owed(shard: Shard, window: Window, owed: Owed, padding: tuple[int, ...]) -> Tensor:
+    """A padded map convolved while rows of it are under way; what they reach is computed once they are there."""
+    x, dim = owed.map, owed.dim
+    place = dim - (x.ndim - len(padding))
+    reach, stride = window.reach(place), window.stride[place]
+    out = window(shard, x, padding)
+    settle(shard, [owed])
+    for start, message in owed.rows:
+        stop = start + message.buffer.shape[dim]
+        first = max(0, -(-(start - reach + 1) // stride))
+        last = min((stop - 1) // stride, out.shape[dim] - 1)
+        if first <= last:
+            slab = x.narrow(dim, first * stride, (last - first) * stride + reach)
+            out.narrow(dim, first, last - first + 1).copy_(window(shard, slab, padding))
     return out
 
 

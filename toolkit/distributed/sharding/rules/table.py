@@ -81,6 +81,9 @@ NEEDS_STRIPS = frozenset(
 )
 """Operations of maps: met with a tensor that has no strips, a strip was lost on the way, and the result is wrong."""
 
+EARLY = frozenset(["conv2d", "conv3d"])
+"""Operations that may begin while rows of their input are still under way."""
+
 WATCHED = frozenset(["meshgrid"])
 """Operations whose rules see tensors without strips too."""
 

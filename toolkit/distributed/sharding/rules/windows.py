@@ -9,7 +9,7 @@ from torch import Tensor
 
 from toolkit.distributed.sharding.context import Shard
 from toolkit.distributed.sharding.halo import extend, padded
-from toolkit.distributed.sharding.rules.borders import Window, begins_early, convolved_early
+from toolkit.distributed.sharding.rules.borders import Window, begins_early, convolved_early, convolved_owed, owed_to
 from toolkit.distributed.sharding.rules.views import scaled
 from toolkit.distributed.sharding.strip import Strip, lay, layout_of
 
@@ -27,6 +27,7 @@ def convolution(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
     window = Window(func, weight, given.get("bias"), stride, dilation, given.get("groups", 1))
     pads = _conv_pads(given.get("padding", 0), [window.reach(place) for place in range(n)], n)
     strips = list(layout_of(x))
+    owed = owed_to(shard, x)
     if _all_early(shard, window, x, pads):
         for strip in strips:
             alone(shard, func, x, strip)
@@ -41,7 +42,10 @@ def convolution(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
         x, ready = _padded(shard, func, x, strip, *pads[place])
         pads[place] = 0, 0
         strips[at] = after_window(shard, func, x, ready, window.reach(place), stride[place])
-    return checked(shard, func, window(shard, x, _symmetric(shard, func, x, pads)), strips)
+    padding = _symmetric(shard, func, x, pads)
+    if owed is not None and x is owed.map:
+        return checked(shard, func, convolved_owed(shard, window, owed, padding), strips)
+    return checked(shard, func, window(shard, x, padding), strips)
 
 
 def _all_early(shard: Shard, window: Window, x: Tensor, pads: list[tuple[int, int]]) -> bool:
@@ -117,24 +121,33 @@ def pool(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: 
 def pad(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``F.pad``: along sharded axes a halo exchange, along the others what it is."""
     given = dict(zip(("input", "pad", "mode", "value"), args, strict=False)) | kwargs
-    x, widths = given["input"], list(given["pad"])
-    mode, value = given.get("mode", "constant"), given.get("value") or 0.0
-    widths += [0] * (2 * x.ndim - len(widths))
+    x, mode, value = given["input"], given.get("mode", "constant"), given.get("value") or 0.0
+    ends = list(given["pad"]) + [0] * (2 * x.ndim - len(given["pad"]))
+    widths = {dim: (ends[2 * (x.ndim - 1 - dim)], ends[2 * (x.ndim - 1 - dim) + 1]) for dim in range(x.ndim)}
+    mine = [strip for strip in layout_of(x) if any(widths[strip.dim])]
+    around = [(dim, *ends) for dim, ends in widths.items() if any(ends) and all(dim != strip.dim for strip in mine)]
+    at_once = mode == "constant" and all(lo >= 0 and hi >= 0 for _, lo, hi in around)
     strips = list(layout_of(x))
-    for place, strip in enumerate(layout_of(x)):
-        at = 2 * (x.ndim - 1 - strip.dim)
-        lo, hi = widths[at : at + 2]
-        widths[at : at + 2] = 0, 0
-        if lo or hi:
-            alone(shard, func, x, unpadded(shard, func, x, strip))
-            x = extend(shard, func, x, strip, lo, hi, mode, value)
-            strips[place] = padded(strip, lo, hi)
-            lay(x, strips)
-    if any(widths):
-        while len(widths) > 2 and widths[-2:] == [0, 0] and (mode == "constant" or len(widths) > 2 * (x.ndim - 2)):
-            del widths[-2:]
-        x = func(x, widths, mode, value if mode == "constant" else None)
+    for strip in mine:
+        alone(shard, func, x, unpadded(shard, func, x, strip))
+        last = strip is mine[-1]
+        beside = around if at_once and last else ()
+        x = extend(shard, func, x, strip, *widths[strip.dim], mode, value, around=beside, later=last and len(mine) == 1)
+        strips = [padded(one, *widths[strip.dim]) if one.axis == strip.axis else one for one in strips]
+        lay(x, strips)
+    if around and not (at_once and mine):
+        x = func(x, _flat(around, x.ndim, mode), mode, value if mode == "constant" else None)
     return lay(x if x is not given["input"] else x.clone(), strips)
+
+
+def _flat(around: Sequence[tuple[int, int, int]], ndim: int, mode: str) -> list[int]:
+    """Widths as ``F.pad`` takes them: last dim first; modes that are not constant want all of the map's dims."""
+    widths = [0] * (2 * ndim)
+    for dim, lo, hi in around:
+        widths[2 * (ndim - 1 - dim) : 2 * (ndim - dim)] = lo, hi
+    while len(widths) > 2 and widths[-2:] == [0, 0] and (mode == "constant" or len(widths) > 2 * (ndim - 2)):
+        del widths[-2:]
+    return widths
 
 
 def after_window(shard: Shard, func: Callable[..., Any], x: Tensor, strip: Strip, reach: int, stride: int) -> Strip:
