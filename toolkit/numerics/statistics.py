@@ -12,6 +12,9 @@ from torch import Tensor
 
 from toolkit.errors import PlanError
 
+_PIECE = 16384
+"""Values of a group whose deviations are held at a time: they stay in the cache."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
@@ -86,12 +89,32 @@ def moments_of(x: Tensor, groups: int) -> Moments:
     """
     if groups < 1 or x.shape[1] % groups:
         raise PlanError(f"groups={groups} for {x.shape[1]} channels: channels must divide evenly into groups.")
-    values = rearrange(x.to(_wide(x)), "b (g c) ... -> b g (c ...)", g=groups)
-    if not values.shape[-1]:
-        return Moments(0, values.new_zeros(values.shape[:2]), values.new_zeros(values.shape[:2]))
-    # Welford's update inside: no second copy of the map for its deviations.
-    variance, mean = torch.var_mean(values, dim=-1, correction=0)
-    return Moments(values.shape[-1], mean, variance * values.shape[-1])
+    values, wide = rearrange(x, "b (g c) ... -> b g (c ...)", g=groups), _wide(x)
+    count = values.shape[-1]
+    if not count:
+        nothing = torch.zeros(values.shape[:2], dtype=wide, device=x.device)
+        return Moments(0, nothing, nothing.clone())
+    if x.device.type != "cpu":
+        variance, mean = torch.var_mean(values.to(wide), dim=-1, correction=0)
+        return Moments(count, mean, variance * count)
+    return _in_two_passes(values, wide)
+
+
+def _in_two_passes(values: Tensor, wide: torch.dtype) -> Moments:
+    """Moments along the last dim, a piece at a time: no second copy of the map, and vectorised, as var_mean is not.
+
+    Deviations are taken from the mean of the first pass, and their own mean, which rounding leaves, is taken out of
+    both (the corrected two-pass algorithm; Chan, Golub, LeVeque 1983).
+    """
+    count = values.shape[-1]
+    mean = values.mean(-1, keepdim=True, dtype=wide)
+    squares, rest = (torch.zeros(values.shape[:-1], dtype=torch.float64) for _ in range(2))
+    for piece in values.split(_PIECE, -1):
+        deviation = piece.to(wide) - mean
+        squares += torch.linalg.vecdot(deviation, deviation)
+        rest += deviation.sum(-1)
+    exact = mean.squeeze(-1).double() + rest / count
+    return Moments(count, exact.to(wide), (squares - rest * rest / count).to(wide))
 
 
 def group_norm_with(
