@@ -57,7 +57,7 @@ REASONS = {
     "bilinear": "bilinear",
     "position": "meets a tensor that is not sharded",
     "softmax": "along a sharded axis",
-    "indices": "tensor of indices",
+    "indices": "a tensor or list of indices",
     "noise": "give seed=",
     "other noise": "normal_",
 }

@@ -17,6 +17,7 @@ from toolkit.distributed.sharding.rules.local import agreed
 from toolkit.distributed.sharding.strip import Layout, Strip, lay, layout_of
 
 _CUT = -1
+_PLACES = frozenset([int, slice, type(None), type(...)])
 
 
 def view(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -44,12 +45,10 @@ def dims_after(
     shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[int, ...], ...]:
     """For each result of a view, where each dim of the tensor went; ``-1`` where it is not whole any more."""
-    key: tuple[Any, ...] = func, args[0].shape, args[1:], *kwargs.items()
-    try:
-        moves = shard.probes.get(key)
-    except TypeError:
-        key = func, args[0].shape, _frozen(args[1:]), *kwargs.items()
-        moves = shard.probes.get(key)
+    listed = any(type(one) is list for one in args[1:])
+    how = _frozen(args[1:]) if listed or func is torch.Tensor.__getitem__ else args[1:]
+    key = (func, args[0].shape, how, *kwargs.items()) if kwargs else (func, args[0].shape, how)
+    moves = shard.probes.get(key)
     if moves is None:
         moves = shard.probes[key] = _probe(func, args, kwargs)
     return moves  # type: ignore[no-any-return]
@@ -71,18 +70,18 @@ def _probe(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
 
 def _frozen(value: Any) -> Any:
     """A hashable twin of arguments: slices have no hash before Python 3.12."""
-    if isinstance(value, slice):
-        return "slice", value.start, value.stop, value.step
-    if isinstance(value, list | tuple):
-        return tuple(_frozen(one) for one in value)
-    return value
+    kind = type(value)
+    if kind is tuple or kind is list:
+        return tuple([_frozen(one) for one in value])
+    return (slice, value.start, value.stop, value.step) if kind is slice else value
 
 
 def index(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``x[...]`` with numbers, slices, None and ``...``."""
     places = args[1] if isinstance(args[1], tuple) else (args[1],)
-    if any(isinstance(place, Tensor | list) for place in places):
-        raise shard.refuse(func, "it picks cells by a tensor of indices", args[0])
+    kinds = {type(place) for place in places}
+    if not kinds <= _PLACES:
+        raise shard.refuse(func, "it picks cells by a tensor or list of indices", args[0])
     return view(shard, func, args, kwargs)
 
 
