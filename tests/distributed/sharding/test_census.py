@@ -51,3 +51,9 @@ GLOBAL_ATTENTION = ["AutoencoderKL_flux", "AutoencoderKLWan_2.1", "AutoencoderKL
 def test_attention_in_a_ring(cluster, name, way):
     plan = tk.ShardPlan(h=3, attention="ring")
     assert relative(*both(cluster, name, way, plan, 7, 3, dtype=torch.float64)) < WIDE
+
+
+def test_layers_computed_in_full_use_the_kernels_of_the_run(cluster):
+    """In single precision too: other kernels in the middle block would show in the last bits, and be slow."""
+    plan = tk.ShardPlan(h=2, borders="recompute")
+    assert relative(*both(cluster, "AutoencoderKLWan_2.1", "decode", plan, 5, 8)) == 0

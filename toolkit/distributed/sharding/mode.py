@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from toolkit.distributed.sharding.context import Rule, Shard
@@ -13,6 +12,7 @@ from toolkit.distributed.sharding.halo import settle
 from toolkit.distributed.sharding.rules.local import plain
 from toolkit.distributed.sharding.rules.table import EARLY, NEEDS_STRIPS, RANDOM, RULES, TENSOR_ATTRIBUTES, WATCHED
 from toolkit.distributed.sharding.strip import ATTRIBUTE, tensors_in
+from toolkit.numerics.convolution import convolve
 from toolkit.numerics.frame_masks import FrameMask
 
 
@@ -81,8 +81,7 @@ def _lost_or(rule: Rule | None) -> Rule:
     def guarded(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not _sharded(args) and not _sharded(kwargs.values()):
             if shard.whole:
-                by_frames = any(isinstance(one, FrameMask) for one in (*args, *kwargs.values()))
-                return rule(shard, func, args, kwargs) if rule and by_frames else func(*args, **kwargs)
+                return _in_full(shard, rule, func, args, kwargs)
             raise shard.refuse(func, "its tensors have lost their strips", *tensors_in([*args, *kwargs.values()]))
         assert rule is not None
         return rule(shard, func, args, kwargs)
@@ -90,6 +89,12 @@ def _lost_or(rule: Rule | None) -> Rule:
     return guarded
 
 
-def strips_lost(output: Tensor) -> bool:
-    """Whether a result has no strip any more."""
-    return not getattr(output, ATTRIBUTE, None)
+def _in_full(
+    shard: Shard, rule: Rule | None, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """An operation of a layer that every rank computes on the whole map: by the kernels of the run."""
+    if rule and any(isinstance(one, FrameMask) for one in (*args, *kwargs.values())):
+        return rule(shard, func, args, kwargs)
+    if func.__name__ in EARLY and shard.convolutions == "onednn":
+        return convolve(func, *args, **kwargs)
+    return func(*args, **kwargs)
