@@ -65,7 +65,6 @@ def decode(
         trace: records what this rank did.
         convolutions: the kernels of small fp32 CPU convolutions, during this call; they decide the last bits.
         rules: with a :class:`~toolkit.geometry.shards.ShardPlan`: further rules for operations, by function or name.
-
         stream: with tiles of which at most two meet along an axis: called on the plan's root as ``stream(band, start)``
             with the sample in bands along the grid's first axis, in order, each as soon as no later tile can change
             it. No rank then holds the whole sample. Give it on all ranks; the bands are those of a run without, bit
@@ -77,6 +76,7 @@ def decode(
     Raises:
         PlanError: on all ranks alike, where the plan does not fit the latent or has more ranks than the group.
         ModelError: on all ranks alike, where the mode is not known to be right for the class.
+        NotExact: where an operation cannot be sharded exactly; it names operation and module.
         RankFailed: where another rank raised.
 
     Example:

@@ -139,3 +139,23 @@ def test_a_refusal_on_one_rank_reaches_the_others_and_leaves_model_and_cluster_u
             two.decode(vae, x, PLAN, **QUIET)
         vae.decoder.norm_out = vae.decoder.norm_out[0]
         assert two.decode(vae, x, PLAN, **QUIET).output.shape == (1, 3, 5, 48, 40)
+
+
+class Oblong(nn.Module):
+    """Rows padded beforehand, columns by the convolution itself: on a lattice both borders meet in the corners."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight, bias = self.conv.weight, self.conv.bias
+        return nn.functional.conv2d(nn.functional.pad(x, (0, 0, 1, 1)), weight, bias, padding=(0, 1))
+
+
+def test_rows_under_way_are_there_before_columns_are_padded(cluster):
+    vae, x, _ = inputs("AutoencoderKL", "decode", 6, 5)
+    vae.decoder.conv_out = Oblong(vae.decoder.conv_out)
+    own = cluster.decode(vae, x, **QUIET).output
+    for plan in (PLAN, tk.ShardPlan(h=2, w=2)):
+        assert float((cluster.decode(vae, x, plan, **QUIET).output - own).abs().max()) < 1e-5

@@ -68,12 +68,12 @@ def convolved_early(
     first, *rest = [_Side(shard, x, strip, strip.dim - (x.ndim - len(padding)), padding) for strip in strips]
     first.post(x)
     out = window(shard, x, padding)
-    first.take(x)
+    first.take()
     first.mend(window, x, out, padding)
     for second in rest:
         # Columns go to the neighbours with the rows above and below them, which brings the corners.
         second.post(x, first)
-        second.take(x)
+        second.take()
         second.mend(window, x, out, padding, first)
     return out
 
@@ -135,7 +135,7 @@ class _Side:
                 self.shard.exchange.send(rows, rank, name)
                 self._incoming.append((step, self.shard.exchange.receive(tuple(rows.shape), x.dtype, rank, name)))
 
-    def take(self, x: Tensor) -> None:
+    def take(self) -> None:
         """Wait for what the neighbours sent."""
         for step, message in self._incoming:
             rows = self.shard.exchange.take(message)

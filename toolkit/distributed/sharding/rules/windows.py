@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from toolkit.distributed.sharding.context import Shard
-from toolkit.distributed.sharding.halo import extend, padded
+from toolkit.distributed.sharding.halo import extend, padded, settle
 from toolkit.distributed.sharding.rules.borders import Window, begins_early, convolved_early, convolved_owed, owed_to
 from toolkit.distributed.sharding.rules.views import scaled
 from toolkit.distributed.sharding.strip import Strip, lay, layout_of
@@ -28,6 +28,9 @@ def convolution(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
     pads = _conv_pads(given.get("padding", 0), [window.reach(place) for place in range(n)], n)
     strips = list(layout_of(x))
     owed = owed_to(shard, x)
+    if owed is not None and _pads_strips(x, pads):
+        settle(shard, [owed])  # the rows go on to other ranks with the columns
+        owed = None
     if _all_early(shard, window, x, pads):
         for strip in strips:
             alone(shard, func, x, strip)
@@ -43,7 +46,7 @@ def convolution(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
         pads[place] = 0, 0
         strips[at] = after_window(shard, func, x, ready, window.reach(place), stride[place])
     padding = _symmetric(shard, func, x, pads)
-    if owed is not None and x is owed.map:
+    if owed is not None:
         return checked(shard, func, convolved_owed(shard, window, owed, padding), strips)
     return checked(shard, func, window(shard, x, padding), strips)
 
@@ -51,10 +54,20 @@ def convolution(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
 def _all_early(shard: Shard, window: Window, x: Tensor, pads: list[tuple[int, int]]) -> bool:
     """Whether a convolution may begin before rows of other ranks are there, along every axis that is sharded."""
     places = [(strip, strip.dim - (x.ndim - len(pads))) for strip in layout_of(x)]
-    return all(lo == hi for lo, hi in pads) and all(
-        place >= 0 and pads[place][0] > 0 and begins_early(shard, window, strip, place, pads[place][0])
-        for strip, place in places
+    return (
+        bool(places)
+        and all(lo == hi for lo, hi in pads)
+        and all(
+            place >= 0 and pads[place][0] > 0 and begins_early(shard, window, strip, place, pads[place][0])
+            for strip, place in places
+        )
     )
+
+
+def _pads_strips(x: Tensor, pads: list[tuple[int, int]]) -> bool:
+    """Whether a convolution itself pads along an axis that is sharded."""
+    places = (strip.dim - (x.ndim - len(pads)) for strip in layout_of(x))
+    return any(place >= 0 and pads[place] != (0, 0) for place in places)
 
 
 def _padded(shard: Shard, func: Callable[..., Any], x: Tensor, strip: Strip, lo: int, hi: int) -> tuple[Tensor, Strip]:
@@ -141,7 +154,7 @@ def pad(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: d
         x = extend(shard, func, x, strip, *widths[strip.dim], mode, value, around=beside, later=last and len(mine) == 1)
         strips = [padded(one, *widths[strip.dim]) if one.axis == strip.axis else one for one in strips]
         lay(x, strips)
-    if around and not (at_once and mine):
+    if around and not at_once:
         x = func(x, _flat(around, x.ndim, mode), mode, value if mode == "constant" else None)
     return lay(x, strips)
 
