@@ -49,7 +49,9 @@ from toolkit.measure.video import VideoFile
 from toolkit.models import demo
 from toolkit.models.exact_grid import exact_grid
 from toolkit.models.receptive import ReceptiveField, receptive_field
+from toolkit.models.split_check import Proof
 from toolkit.models.tiling import diffusers_grid
+from toolkit.models.virtual import virtual
 
 if TYPE_CHECKING:
     from toolkit import plot
@@ -64,6 +66,7 @@ __all__ = [
     "ModelError",
     "NotExact",
     "PlanError",
+    "Proof",
     "RankDied",
     "RankFailed",
     "ReceptiveField",
@@ -92,6 +95,7 @@ __all__ = [
     "plot",
     "receptive_field",
     "self_check",
+    "virtual",
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import ones, randn, tensor
+from torch import ones, randn, tensor, zeros
 
 from toolkit.models.transformer_specimen import TransformerSpecimen as Specimen
 
@@ -93,6 +93,42 @@ def _aura(s: int) -> dict[str, Any]:
     return _text(s, width=32)
 
 
+def _cogview(s: int) -> dict[str, Any]:
+    size = tensor([[64.0 * s, 64.0 * s]])
+    return _text(s) | {"original_size": size, "target_size": size, "crop_coords": zeros(1, 2)}
+
+
+def _prx(s: int) -> dict[str, Any]:
+    return _text(s) | {"timestep": tensor([0.5]), "attention_mask": ones(1, 8).bool()}
+
+
+def _ernie(s: int) -> dict[str, Any]:
+    return {
+        "hidden_states": randn(1, 4, 8 * s, 8 * s),
+        "timestep": tensor([500.0]),
+        "text_bth": randn(1, 8, 16),
+        "text_lens": tensor([6]),
+    }
+
+
+def _hunyuan_image(s: int) -> dict[str, Any]:
+    return _text(s) | {"timestep": tensor([500.0]), "encoder_attention_mask": ones(1, 8)}
+
+
+def _hidream(s: int) -> dict[str, Any]:
+    return {
+        "hidden_states": randn(1, 4, 8 * s, 8 * s),
+        "timesteps": tensor([500.0]),
+        "encoder_hidden_states_t5": randn(1, 6, 16),
+        "encoder_hidden_states_llama3": randn(5, 1, 6, 16),
+        "pooled_embeds": randn(1, 8),
+    }
+
+
+_COGVIEW: dict[str, Any] = {
+    **_HEADS, **_CHANNELS, "num_layers": 4, "text_embed_dim": 16, "time_embed_dim": 8, "condition_dim": 4,
+    "sample_size": 16,
+}  # fmt: skip
 _ONE = ("num_layers",)
 _TWO = ("num_layers", "num_single_layers")
 
@@ -136,4 +172,25 @@ IMAGE_TRANSFORMERS = (
              {**_HEADS, **_CHANNELS, "sample_size": 32, "patch_size": 2, "num_mmdit_layers": 2,
               "num_single_dit_layers": 3, "joint_attention_dim": 32, "caption_projection_dim": 64,
               "pos_embed_max_size": 256}, _aura),
+    Specimen("Bria", "BriaTransformer2DModel", _TWO,
+             {**_FLUX, "pooled_projection_dim": 32, "axes_dims_rope": [4, 4, 8]}, _chroma),
+    Specimen("LongCatImage", "LongCatImageTransformer2DModel", _TWO,
+             {**_FLUX, "pooled_projection_dim": 32, "axes_dims_rope": [4, 4, 8]}, _chroma),
+    Specimen("OvisImage", "OvisImageTransformer2DModel", _TWO,
+             {**_FLUX, "out_channels": 4, "axes_dims_rope": (4, 4, 8)}, _chroma),
+    Specimen("CogView3Plus", "CogView3PlusTransformer2DModel", _ONE, {**_COGVIEW, "pos_embed_max_size": 32}, _cogview),
+    Specimen("CogView4", "CogView4Transformer2DModel", _ONE, {**_COGVIEW, "rope_axes_dim": (8, 8)}, _cogview),
+    Specimen("PRX", "PRXTransformer2DModel", ("depth",),
+             {"in_channels": 4, "patch_size": 2, "context_in_dim": 16, "hidden_size": 32, "mlp_ratio": 2.0,
+              "num_heads": 2, "depth": 4, "axes_dim": [8, 8]}, _prx),
+    Specimen("ErnieImage", "ErnieImageTransformer2DModel", _ONE,
+             {**_CHANNELS, "hidden_size": 32, "num_attention_heads": 2, "num_layers": 4, "ffn_hidden_size": 48,
+              "text_in_dim": 16, "rope_axes_dim": (4, 6, 6)}, _ernie),
+    Specimen("HunyuanImage", "HunyuanImageTransformer2DModel", _TWO,
+             {**_HEADS, **_CHANNELS, "num_layers": 2, "num_single_layers": 3, "num_refiner_layers": 1,
+              "text_embed_dim": 16, "rope_axes_dim": (8, 8)}, _hunyuan_image),
+    Specimen("HiDreamImage", "HiDreamImageTransformer2DModel", _TWO,
+             {**_CHANNELS, "patch_size": 2, "num_layers": 2, "num_single_layers": 2, "attention_head_dim": 16,
+              "num_attention_heads": 2, "caption_channels": [16, 16], "text_emb_dim": 8, "axes_dims_rope": (8, 4, 4),
+              "max_resolution": (16, 16), "llama_layers": [0, 1, 2, 3], "force_inference_output": True}, _hidream),
 )  # fmt: skip

@@ -50,8 +50,8 @@ def layers_of(transformer: nn.Module) -> tuple[str, ...]:
         layers |= dict.fromkeys(name for row in rows for name in row if name is not None)
     if not layers:
         raise ModelError(
-            f"{cls.__name__} cannot be cut in stages: its forward loops over no nn.ModuleList of its own, so its layers cannot "
-            "be read. Use a transformer whose forward does, or a plan of one stage."
+            f"{cls.__name__} cannot be cut in stages: its forward loops over no nn.ModuleList of its own, so its "
+            "layers cannot be read. Use a transformer whose forward does, or a plan of one stage."
         )
     return tuple(layers)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.span import Span
+from toolkit.geometry.stages import StageSplit
 from toolkit.models.ghost import ghost, stand_in
 from toolkit.models.layers import layers_of, owned
 
@@ -133,6 +135,40 @@ class Stage:
         return f"Stage({type(self.transformer).__name__}, layers {self.span} of {len(self.layers)})"
 
 
+def run_stages(
+    transformer: nn.Module,
+    split: StageSplit,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    seen: Callable[[Any], None] | None = None,
+    later: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None,
+) -> Any:
+    """Run all stages one after the other.
+
+    Args:
+        transformer: the whole model.
+        split: its layers in stages.
+        args: what it is called with.
+        kwargs: the same.
+        seen: is called with each payload.
+        later: other arguments for all stages but the first.
+
+    Returns:
+        What the last stage returns: the transformer's output.
+    """
+    passed = None
+    for span in split.stages:
+        stage = Stage(transformer, span)
+        if stage.first:
+            passed = stage(None, *args, **kwargs)
+        else:
+            rest, named = later or (args, kwargs)
+            passed = stage(partial(_same, passed), *rest, **named)
+        if seen is not None and not stage.last:
+            seen(passed)
+    return passed
+
+
 class _Inbox:
     """What a stage receives, once."""
 
@@ -168,3 +204,7 @@ def _leaving(block: nn.Module) -> Callable[..., Any]:
         raise _Left(block(*args, **kwargs))
 
     return forward
+
+
+def _same(payload: Any) -> Any:
+    return payload

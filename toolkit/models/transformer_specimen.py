@@ -19,7 +19,7 @@ class TransformerSpecimen:
     Attributes:
         name: what it is called here.
         cls: its class's name in diffusers.
-        depth: the parameters of its constructor that count layers, one for each list of them.
+        depth: the parameters of its constructor that count layers; several where it has lists of different kinds.
         config: what its constructor takes.
         call: makes the arguments of its call from random numbers; with twice the scale, latents are twice as high and
             wide.
@@ -35,7 +35,7 @@ class TransformerSpecimen:
         """The model, in eval mode, with noise on all parameters: none are zero or one, so none hide what they gate.
 
         Args:
-            layers: how many, over all lists; by default as many as the configuration says.
+            layers: how many, over all lists (Latte: pairs of them); by default as many as the configuration says.
             seed: of the weights.
 
         Example:
@@ -53,7 +53,7 @@ class TransformerSpecimen:
         return model.eval().requires_grad_(False)
 
     def inputs(self, scale: int = 1, seed: int = 1) -> dict[str, Any]:
-        """Arguments of the model's call, by name; the call returns a tuple."""
+        """Arguments of the model's call, by name; the call returns tensors without an output class around them."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return {**self.call(scale), "return_dict": False}

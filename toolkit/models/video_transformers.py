@@ -98,6 +98,42 @@ def _mochi(s: int) -> dict[str, Any]:
     }
 
 
+def _framepack(s: int) -> dict[str, Any]:
+    return _hunyuan(s) | {
+        "image_embeds": randn(1, 3, 16),
+        "indices_latents": tensor([3, 4]),
+        "latents_clean": randn(1, 4, 1, 8 * s, 8 * s),
+        "indices_latents_clean": tensor([0]),
+        "latents_history_2x": randn(1, 4, 2, 8 * s, 8 * s),
+        "indices_latents_history_2x": tensor([1, 2]),
+        "latents_history_4x": randn(1, 4, 4, 8 * s, 8 * s),
+        "indices_latents_history_4x": tensor([5, 6, 7, 8]),
+    }
+
+
+def _kandinsky5(s: int) -> dict[str, Any]:
+    return {
+        "hidden_states": randn(1, 2, 8 * s, 8 * s, 4),
+        "encoder_hidden_states": randn(1, 6, 16),
+        "timestep": tensor([500.0]),
+        "pooled_projections": randn(1, 8),
+        "visual_rope_pos": [torch.arange(2), torch.arange(4 * s), torch.arange(4 * s)],
+        "text_rope_pos": torch.arange(6),
+    }
+
+
+def _short_text(s: int) -> dict[str, Any]:
+    return _wan(s) | {"encoder_hidden_states": randn(1, 8, 16)}
+
+
+def _allegro(s: int) -> dict[str, Any]:
+    return _wan(s) | {
+        "encoder_hidden_states": randn(1, 1, 8, 16),
+        "attention_mask": ones(1, 2, 8 * s, 8 * s),
+        "encoder_attention_mask": ones(1, 8),
+    }
+
+
 _ONE = ("num_layers",)
 _TWO = ("num_layers", "num_single_layers")
 
@@ -127,4 +163,27 @@ VIDEO_TRANSFORMERS = (
              {"patch_size": 2, "num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 4,
               "pooled_projection_dim": 16, "in_channels": 4, "text_embed_dim": 16, "time_embed_dim": 4,
               "activation_fn": "swiglu", "max_sequence_length": 16}, _mochi),
+    Specimen("ChronoEdit", "ChronoEditTransformer3DModel", _ONE, {**_WAN, "rope_temporal_skip_len": 2}, _wan),
+    Specimen("HunyuanVideoFramepack", "HunyuanVideoFramepackTransformer3DModel", _TWO,
+             {**_HUNYUAN, "has_image_proj": True, "image_proj_dim": 16, "has_clean_x_embedder": True}, _framepack),
+    Specimen("Kandinsky5", "Kandinsky5Transformer3DModel", ("num_visual_blocks",),
+             {"in_visual_dim": 4, "in_text_dim": 16, "in_text_dim2": 8, "time_dim": 16, "out_visual_dim": 4,
+              "model_dim": 32, "ff_dim": 48, "num_text_blocks": 1, "num_visual_blocks": 4, "axes_dims": (4, 6, 6)},
+             _kandinsky5),
+    Specimen("Allegro", "AllegroTransformer3DModel", _ONE,
+             {**_CHANNELS, "num_attention_heads": 2, "attention_head_dim": 24, "num_layers": 4,
+              "cross_attention_dim": 48, "sample_height": 8, "sample_width": 8, "sample_frames": 2,
+              "caption_channels": 16}, _allegro),
+    Specimen("Latte", "LatteTransformer3DModel", _ONE,
+             {**_HEADS, "in_channels": 4, "out_channels": 8, "num_layers": 2, "cross_attention_dim": 64,
+              "sample_size": 8, "patch_size": 2, "caption_channels": 16, "norm_type": "ada_norm_single",
+              "num_embeds_ada_norm": 1000, "activation_fn": "gelu-approximate", "norm_elementwise_affine": False,
+              "attention_bias": True, "video_length": 2}, _short_text),
+    Specimen("EasyAnimate", "EasyAnimateTransformer3DModel", _ONE,
+             {**_HEADS, **_CHANNELS, "patch_size": 2, "num_layers": 4, "mmdit_layers": 2, "time_embed_dim": 8,
+              "text_embed_dim": 16, "sample_width": 8, "sample_height": 8}, _short_text),
+    Specimen("SanaVideo", "SanaVideoTransformer3DModel", _ONE,
+             {**_CHANNELS, "num_attention_heads": 2, "attention_head_dim": 12, "num_layers": 4,
+              "num_cross_attention_heads": 2, "cross_attention_head_dim": 12, "cross_attention_dim": 24,
+              "caption_channels": 16, "rope_max_seq_len": 32}, _wan),
 )  # fmt: skip
