@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.span import Span
@@ -92,8 +92,9 @@ def needs_of(transformer: nn.Module, span: Span) -> tuple[str, ...]:
     mine = owned(transformer, span)
     last = span.stop == len(layers_of(transformer))
     names = (name for name, after in _borrowed(cls) if last or not after)
-    foreign = (name for name in names if ".".join(name.split(".")[:2]) not in mine)
-    return tuple(name for name in foreign if _is_module(transformer, name))
+    foreign = [name for name in names if ".".join(name.split(".")[:2]) not in mine]
+    found = (_module_of(transformer, name) for name in foreign)
+    return tuple(dict.fromkeys(name for name in found if name is not None))
 
 
 @lru_cache
@@ -111,25 +112,32 @@ def _borrowed(cls: type[nn.Module]) -> tuple[tuple[str, bool], ...]:
     forward = forward_of(cls)
     loops = [node for node in _statements(forward) if isinstance(node, ast.For)]
     end = max((node.lineno for node in loops), default=0)
-    chains = [node for node in ast.walk(forward) if isinstance(node, ast.Attribute)]
+    chains = [node for node in ast.walk(forward) if isinstance(node, (ast.Attribute, ast.Subscript))]
     within = {id(node.value) for node in chains}
     used = ((_path(node), node.lineno > end) for node in chains if id(node) not in within)
     return tuple(dict.fromkeys((path, after) for path, after in used if path is not None))
 
 
 def _path(node: ast.expr) -> str | None:
-    """``"blocks.0.norm"`` for ``self.blocks[0].norm``."""
+    """``"blocks.0.norm"`` for ``self.blocks[0].norm``; None for what begins otherwise."""
     match node:
-        case ast.Attribute(value=inner, attr=name):
-            above = _path(inner)
-            return None if above is None else f"{above}.{name}"
         case ast.Subscript(value=ast.Attribute(value=ast.Name(id="self"), attr=name), slice=ast.Constant(value=int(i))):
             return f"{name}.{i}"
+        case ast.Subscript(value=inner, slice=ast.Constant(value=int(i))) if above := _path(inner):
+            return f"{above}.{i}"
+        case ast.Attribute(value=inner, attr=name) if above := _path(inner):
+            return f"{above}.{name}"
     return None
 
 
-def _is_module(transformer: nn.Module, name: str) -> bool:
-    return any(name == other for other, _ in transformer.named_modules())
+def _module_of(transformer: nn.Module, path: str) -> str | None:
+    """The module that a path ends at, or a method or tensor of which; None where it ends at anything else."""
+    modules = dict(transformer.named_modules())
+    if path in modules:
+        return path
+    parent, _, name = path.rpartition(".")
+    value = getattr(modules.get(parent), name, None)
+    return parent if inspect.ismethod(value) or isinstance(value, Tensor) else None
 
 
 def forward_of(cls: type[nn.Module]) -> ast.FunctionDef:

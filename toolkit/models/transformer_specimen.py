@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,8 @@ class TransformerSpecimen:
             ('transformer_blocks.0', 'transformer_blocks.1', 'single_transformer_blocks.0')
         """
         counts = {} if layers is None else dict(zip(self.depth, even_parts(layers, len(self.depth)), strict=True))
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of diffusers, about its own imports
             torch.manual_seed(seed)
             model = getattr(diffusers, self.cls)(**{**self.config, **counts})
             for parameter in model.parameters():
