@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -86,6 +87,21 @@ def test_what_comes_before_the_layers_overlaps_the_wait() -> None:
 
     Stage(model, tk.Span(2, 3))(receive, **inputs)
     assert seen == ["patch_embedding", "condition_embedder", "receive", "blocks.2"]
+
+
+@torch.no_grad()
+def test_what_came_before_is_let_go_of_while_waiting() -> None:
+    model, inputs = given("Wan")
+    payload = Stage(model, tk.Span(0, 2))(None, **inputs)
+    embedded: list[weakref.ref[torch.Tensor]] = []
+    model.patch_embedding.register_forward_hook(lambda _, __, output: embedded.append(weakref.ref(output)))
+
+    def receive() -> Any:
+        assert embedded[0]() is None
+        return payload
+
+    Stage(model, tk.Span(2, 3))(receive, **inputs)
+    assert len(embedded) == 1
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from torch import nn
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.span import Span
 from toolkit.geometry.stages import StageSplit
-from toolkit.models.ghost import ghost, stand_in
+from toolkit.models.ghost import ghost, returned, stand_in
 from toolkit.models.layers import layers_of, owned
 
 
@@ -52,7 +52,7 @@ class Stage:
         self.names = owned(transformer, span)
         self.layers = layers_of(transformer)
         for name in self.layers[: span.start]:
-            ghost(transformer.get_submodule(name))
+            returned(transformer.get_submodule(name))
 
     @property
     def first(self) -> bool:
