@@ -62,15 +62,17 @@ def load_stage(
     cls = _class_in(folder)
     _check(folder, kwargs)
     aside: dict[str, nn.Module] = {}
-    model, report = _partial(cls, tuple(spans), aside).from_pretrained(
-        fspath(path),
-        **({"subfolder": subfolder} if subfolder else {}),
-        torch_dtype=torch_dtype,
-        use_safetensors=True,
-        low_cpu_mem_usage=True,
-        output_loading_info=True,
-        **kwargs,
-    )
+    options = {"torch_dtype": torch_dtype, "use_safetensors": True, "low_cpu_mem_usage": True, **kwargs}
+    try:
+        model, report = _partial(cls, tuple(spans), aside).from_pretrained(
+            fspath(path), **({"subfolder": subfolder} if subfolder else {}), output_loading_info=True, **options
+        )
+    except OSError as error:
+        found = ", ".join(sorted(file.name for file in folder.iterdir()))
+        raise ModelError(
+            f"'{folder}' cannot be read ({found}): {error} Fetch the files that are missing, or name the variant= that "
+            "they are of."
+        ) from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ModelError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,10 +76,14 @@ def hollow(folder: str | PathLike[str], cls: type[Any], torch_dtype: torch.dtype
         config = cls.load_config(folder)
         with torch.device("meta"):
             module = cls.from_config(config)
+        module.register_to_config(_name_or_path=fspath(folder))
         dtype = torch_dtype or torch.float32
     else:
         config = cls.config_class.from_pretrained(folder)
+        config.name_or_path = fspath(folder)
         dtype = torch_dtype or config.dtype or torch.float32
+        for part in (config, *(getattr(config, name) for name in config.sub_configs)):
+            part.dtype = dtype
         with torch.device("meta"):
             module = cls(config)
     nn.Module.to(module, dtype=dtype)
