@@ -105,6 +105,21 @@ def test_an_output_that_differs_without_nan() -> None:
         prove(Counting(), tk.StageSplit.even(4, 2), torch.randn(2, 4))
 
 
+class Twice(Plain):
+    """Goes through its layers two times."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        for _ in range(2):
+            for block in self.blocks:
+                hidden_states = block(hidden_states)
+        return hidden_states
+
+
+def test_layers_that_are_called_twice() -> None:
+    with pytest.raises(tk.ModelError, match="calls the layer before it twice"):
+        prove(Twice(), tk.StageSplit.even(4, 2), torch.randn(2, 4))
+
+
 def test_a_model_that_does_not_repeat_itself() -> None:
     with pytest.raises(tk.NotExact, match=r"does not give the same twice.*transformer\.eval\(\)"):
         prove(Uneven(), tk.StageSplit.even(4, 2), torch.ones(2, 4))
