@@ -81,6 +81,13 @@ def test_what_a_pipeline_is_made_of_is_read_alike_from_its_folder_and_from_itsel
     assert {"vae", "text_encoder"} <= modules
 
 
+def test_modules_of_a_pipelines_own_package_count_too(tmp_path):
+    parts = {"transformer": ["diffusers", "LTX2VideoTransformer3DModel"], "connectors": ["ltx2", "LTX2TextConnectors"]}
+    (tmp_path / INDEX).write_text(json.dumps({"_class_name": "LTX2Pipeline", **parts, "scheduler": [None, None]}))
+    assert [cls.__name__ for cls in modules_of(tmp_path).values()] == ["LTX2TextConnectors"]
+    assert list(experts_of(tmp_path)) == ["transformer"]
+
+
 @pytest.mark.parametrize("options", [{}, {"dtype": torch.bfloat16}, {"dtype": {"transformer": torch.float16}}], ids=str)
 @pytest.mark.parametrize("name", DISTINCT)
 def test_a_pipeline_by_stages_says_of_itself_what_the_whole_one_says(name, options, saved):

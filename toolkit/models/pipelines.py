@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
-from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -115,10 +115,9 @@ def _parts(source: Source) -> dict[str, type[nn.Module]]:
 
 def _class(component: str, library: str, name: str) -> type[Any]:
     """The class that a pipeline's list names: of diffusers, of transformers, or of the pipeline's own package."""
-    own: Mapping[str, Any] = vars(diffusers.pipelines)
+    own = f"diffusers.pipelines.{library}"
     try:
-        module = own[library] if library in own else importlib.import_module(library)
-        cls = getattr(module, name)
+        cls = getattr(importlib.import_module(own if importlib.util.find_spec(own) else library), name)
     except (ImportError, AttributeError) as error:
         raise ModelError(
             f"component {component!r} is of class {library}.{name}, which cannot be had here ({error}): its class must "

@@ -44,6 +44,20 @@ def load_pipeline(
     Raises:
         ModelError: where the folder holds no pipeline that can be cut in stages.
         PlanError: for names that it has not, or layers that an expert has not.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from diffusers import DDIMScheduler, DiTPipeline
+        >>> from toolkit.models.census import specimen
+        >>> from toolkit.models.transformer_census import transformer
+        >>> pipe = DiTPipeline(transformer("DiT").build(), specimen("AutoencoderKL").build(), DDIMScheduler())
+        >>> with TemporaryDirectory() as folder:
+        ...     pipe.save_pretrained(folder)
+        ...     mine = load_pipeline(folder, {"transformer": [Span(0, 1)]})
+        >>> type(mine).__name__, mine.vae.config.latent_channels, mine.device.type
+        ('DiTPipeline', 4, 'cpu')
+        >>> [next(layer.parameters()).is_meta for layer in mine.transformer.transformer_blocks]
+        [False, True, True, True]
     """
     experts, modules = experts_of(path), modules_of(path)
     _check_names(spans, experts, "spans")
@@ -71,6 +85,16 @@ def hollow(folder: str | PathLike[str], cls: type[Any], torch_dtype: torch.dtype
         folder: with a config.json, of a model of diffusers or transformers.
         cls: the module's class.
         torch_dtype: None: what ``from_pretrained`` makes of it, the checkpoint's for transformers, else float32.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from toolkit.models.census import specimen
+        >>> vae = specimen("AutoencoderKL").build()
+        >>> with TemporaryDirectory() as folder:
+        ...     vae.save_pretrained(folder)
+        ...     shell = hollow(folder, type(vae), torch.bfloat16)
+        >>> shell.device.type, shell.dtype, shell.decoder.conv_in.weight.is_meta
+        ('cpu', torch.bfloat16, True)
     """
     if issubclass(cls, ModelMixin):
         config = cls.load_config(folder)
