@@ -7,7 +7,8 @@ before w, on the map already extended, which brings the corners of a 2-D lattice
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -54,24 +55,19 @@ def extend(
         A new tensor, not yet laid.
     """
     _require_possible(shard, func, x, strip, lo, hi, mode)
-    held = strip.held(shard.index[strip.axis])
-    first, stop = _wanted(strip, shard.index[strip.axis], lo, hi)
-    inside = Span(max(0, first), min(strip.total, stop))
-    before, after = inside.start - first, stop - inside.stop
-    if mode != "constant":
-        first, stop = inside.start, inside.stop
-    out, body = _room(x, strip.dim, stop - first, around)
-    exchanges = len(strip.extents) > 1 and shard.plan.borders == "exchange"
-    messages = _post(shard, x, strip, lo, hi) if exchanges else []
-    kept = held & inside
-    body.narrow(strip.dim, kept.start - first, len(kept)).copy_(x.narrow(strip.dim, kept.start - held.start, len(kept)))
-    owed = Owed(out, body, strip.dim, [(span.start - first, message) for span, message in messages])
-    if mode != "constant":
+    edges = mode == "constant"
+    rows = _rows_of(strip, shard.index[strip.axis], lo, hi, edges, shard.plan.borders == "exchange")
+    out, body = _room(x, strip.dim, rows.total, around)
+    messages = _post(shard, x, strip, rows)
+    at, start, count = rows.own
+    body.narrow(strip.dim, at, count).copy_(x.narrow(strip.dim, start, count))
+    owed = Owed(out, body, strip.dim, messages)
+    if not edges:
         settle(shard, [owed])
-        return _edge(out, strip.dim, before, after, mode) if before or after else out
-    _fill_rims(out, [*around, (strip.dim, before, after)], value)
+        return _edge(out, strip.dim, rows.before, rows.after, mode) if rows.before or rows.after else out
+    _fill_rims(out, [*around, (strip.dim, rows.before, rows.after)], value)
     if later and messages:
-        for place, message in owed.rows:
+        for place, message in messages:
             body.narrow(strip.dim, place, message.buffer.shape[strip.dim]).fill_(value)
         shard.owed.append(owed)
     else:
@@ -105,8 +101,10 @@ def _room(x: Tensor, dim: int, rows: int, around: Around) -> tuple[Tensor, Tenso
 
 def _fill_rims(out: Tensor, rims: Around, value: float) -> None:
     for dim, lo, hi in rims:
-        out.narrow(dim, 0, lo).fill_(value)
-        out.narrow(dim, out.shape[dim] - hi, hi).fill_(value)
+        if lo:
+            out.narrow(dim, 0, lo).fill_(value)
+        if hi:
+            out.narrow(dim, out.shape[dim] - hi, hi).fill_(value)
 
 
 def settle(shard: Shard, owed: Sequence[Owed]) -> None:
@@ -117,29 +115,63 @@ def settle(shard: Shard, owed: Sequence[Owed]) -> None:
             one.body.narrow(one.dim, place, rows.shape[one.dim]).copy_(rows)
 
 
-def _wanted(strip: Strip, index: int, lo: int, hi: int) -> tuple[int, int]:
-    """The rows that a rank is to hold after the padding, beyond the map's edges too."""
+class _Rows(NamedTuple):
+    """Where the rows of one rank's padded map come from.
+
+    Attributes:
+        total: how many there are.
+        own: where its own begin in the padded map and in the map, and how many they are.
+        before: rows beyond the map's own edge.
+        after: the same, at its end.
+        crossing: what passes between it and other parts of the axis, in their order: the part, whether the rows leave,
+            where they begin in the map that they leave or in the padded map that they enter, and how many they are.
+    """
+
+    total: int
+    own: tuple[int, int, int]
+    before: int
+    after: int
+    crossing: tuple[tuple[int, bool, int, int], ...]
+
+
+@lru_cache(maxsize=4096)
+def _rows_of(strip: Strip, index: int, lo: int, hi: int, edges: bool, exchanges: bool) -> _Rows:
+    """The rows of a padded map; with ``edges`` those beyond the whole map's edges are among them."""
+    held = strip.held(index)
     margin = strip.margin - max(lo, hi) if strip.margin else 0
-    held = strip._replace(margin=max(0, margin)).held(index)
-    return held.start - lo, held.stop + hi
-
-
-def _post(shard: Shard, x: Tensor, strip: Strip, lo: int, hi: int) -> list[tuple[Span, Message]]:
-    """Start sending the rows that others need of this rank's, and receiving those that it needs of theirs."""
-    axis, me = strip.axis, shard.index[strip.axis]
-    owned = [strip.own(index) for index in range(len(strip.extents))]
+    kept = strip._replace(margin=max(0, margin)).held(index)
+    first, stop = kept.start - lo, kept.stop + hi
+    inside = Span(max(0, first), min(strip.total, stop))
+    before, after = inside.start - first, stop - inside.stop
+    if not edges:
+        first, stop = inside.start, inside.stop
+    both = held & inside
+    owned = [strip.own(part) for part in range(len(strip.extents))]
     needs = [Span(max(0, own.start - lo), min(strip.total, own.stop + hi)) for own in owned]
-    name = f"halo {axis} of {shard.module()}"
-    incoming = []
-    for peer, own in enumerate(owned):
-        rank = shard.rank_at(axis, peer)
-        if peer != me and len(wanted := needs[peer] & owned[me]):
-            rows = x.narrow(strip.dim, wanted.start - owned[me].start, len(wanted))
+    crossing = []
+    for part, own in enumerate(owned if exchanges else ()):
+        if part != index and len(span := needs[part] & owned[index]):
+            crossing.append((part, True, span.start - owned[index].start, len(span)))
+        if part != index and len(span := needs[index] & own):
+            crossing.append((part, False, span.start - first, len(span)))
+    place = both.start - first, both.start - held.start, len(both)
+    return _Rows(stop - first, place, before, after, tuple(crossing))
+
+
+def _post(shard: Shard, x: Tensor, strip: Strip, rows: _Rows) -> list[tuple[int, Message]]:
+    """Start sending the rows that others need of this rank's, and receiving those that it needs of theirs."""
+    if not rows.crossing:
+        return []
+    name, dim, incoming = f"halo {strip.axis} of {shard.module()}", strip.dim, []
+    for part, leaves, start, count in rows.crossing:
+        rank = shard.rank_at(strip.axis, part)
+        if leaves:
             # In memory of its own: the model may write to the map while the rows are still leaving.
-            shard.exchange.send(rows.clone(memory_format=torch.contiguous_format), rank, name)
-        if peer != me and len(span := needs[me] & own):
-            shape = [*x.shape[: strip.dim], len(span), *x.shape[strip.dim + 1 :]]
-            incoming.append((span, shard.exchange.receive(tuple(shape), x.dtype, rank, name)))
+            leaving = x.narrow(dim, start, count).clone(memory_format=torch.contiguous_format)
+            shard.exchange.send(leaving, rank, name)
+        else:
+            shape = (*x.shape[:dim], count, *x.shape[dim + 1 :])
+            incoming.append((start, shard.exchange.receive(shape, x.dtype, rank, name)))
     return incoming
 
 
@@ -166,4 +198,4 @@ def crop_to(shard: Shard, x: Any, margins: Mapping[str, int]) -> Any:
         held, kept = strip.held(index), smaller.held(index)
         x = x.narrow(strip.dim, kept.start - held.start, len(kept) + strip.lo + strip.hi)
         strips.append(smaller)
-    return lay(x, strips) if strips else x
+    return lay(x, tuple(strips)) if strips else x

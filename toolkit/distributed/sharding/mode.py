@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch.overrides import TorchFunctionMode
@@ -31,38 +32,32 @@ class ShardMode(TorchFunctionMode):
         super().__init__()
         self.shard = shard
         self._own = dict(rules or {})
-        self._known: dict[Any, tuple[Rule | None, bool, bool]] = {}
+        self._known: dict[Any, tuple[Rule, Rule | None, bool]] = {}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
-        found = self._known.get(func)
-        if found is None:
-            found = self._look_up(func)
-        rule, always, early = found
+        rule, without, early = self._known.get(func) or self._look_up(func)
         if rule is plain:
-            return func(*args, **kwargs)
-        if self.shard.owed and not early:
-            settle(self.shard, self.shard.owed)
-            self.shard.owed.clear()
-        if always or _sharded(args) or (kwargs and _sharded(kwargs.values())):
-            if rule is None:
-                why = "there is no rule for it"
-                raise self.shard.refuse(func, why, *tensors_in([*args, *kwargs.values()]))
-            return rule(self.shard, func, args, kwargs)
-        return func(*args, **kwargs)
+            return func(*args, **kwargs) if kwargs else func(*args)
+        shard, kwargs = self.shard, kwargs or {}
+        if shard.owed and not early:
+            settle(shard, shard.owed)
+            shard.owed.clear()
+        if (args and getattr(args[0], ATTRIBUTE, None)) or _sharded(args) or (kwargs and _sharded(kwargs.values())):
+            return rule(shard, func, args, kwargs)
+        return func(*args, **kwargs) if without is None else without(shard, func, args, kwargs)
 
-    def _look_up(self, func: Callable[..., Any]) -> tuple[Rule | None, bool, bool]:
-        """The rule for a function, whether it holds for tensors without strips too, and whether it may begin early."""
+    def _look_up(self, func: Callable[..., Any]) -> tuple[Rule, Rule | None, bool]:
+        """Rules of a function for tensors with strips and for others, and whether it may begin early."""
         name = getattr(func, "__name__", "")
         if name == "__get__" and func.__self__.__name__ not in TENSOR_ATTRIBUTES:  # type: ignore[attr-defined]
             name = "size"
-        rule = self._own.get(func) or self._own.get(name) or RULES.get(name)
-        always = name in RANDOM or name in WATCHED
+        rule = self._own.get(func) or self._own.get(name) or RULES.get(name, _unknown)
+        without = rule if name in RANDOM or name in WATCHED else None
         if name in NEEDS_STRIPS:
-            rule, always = _lost_or(rule), True
-        self._known[func] = rule, always, name in EARLY and name not in self._own and func not in self._own
+            without = partial(_without_strips, rule)
+        self._known[func] = rule, without, name in EARLY and name not in self._own and func not in self._own
         return self._known[func]
 
 
@@ -70,30 +65,22 @@ def _sharded(values: Any) -> bool:
     for value in values:
         if getattr(value, ATTRIBUTE, None):
             return True
-        if isinstance(value, list | tuple) and _sharded(value):
+        if isinstance(value, (list, tuple)) and _sharded(value):
             return True
     return False
 
 
-def _lost_or(rule: Rule | None) -> Rule:
-    """``rule``, after looking whether the map still has its strips."""
-
-    def guarded(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not _sharded(args) and not _sharded(kwargs.values()):
-            if shard.whole:
-                return _in_full(shard, rule, func, args, kwargs)
-            raise shard.refuse(func, "its tensors have lost their strips", *tensors_in([*args, *kwargs.values()]))
-        assert rule is not None
-        return rule(shard, func, args, kwargs)
-
-    return guarded
+def _unknown(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    raise shard.refuse(func, "there is no rule for it", *tensors_in([*args, *kwargs.values()]))
 
 
-def _in_full(
-    shard: Shard, rule: Rule | None, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+def _without_strips(
+    rule: Rule, shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """An operation of a layer that every rank computes on the whole map: by the kernels of the run."""
-    if rule and any(isinstance(one, FrameMask) for one in (*args, *kwargs.values())):
+    """An operation of maps: of a layer that every rank computes on the whole map, by the kernels of the run."""
+    if not shard.whole:
+        raise shard.refuse(func, "its tensors have lost their strips", *tensors_in([*args, *kwargs.values()]))
+    if any(isinstance(one, FrameMask) for one in (*args, *kwargs.values())):
         return rule(shard, func, args, kwargs)
     if func.__name__ in EARLY and shard.convolutions == "onednn":
         return convolve(func, *args, **kwargs)

@@ -47,8 +47,8 @@ def compute_alone(
     """
     small = latent[..., :_PROBE, :_PROBE]
     whole: dict[str, tuple[int, ...]] = {"h": (small.shape[-2],), "w": (small.shape[-1],)}
-    alone = Shard(shard.plan, shard.exchange, shard.convolutions, shard.names, shard.seeded)
-    alone.index = dict.fromkeys(AXES, 0)
+    first = dict.fromkeys(AXES, 0)
+    alone = Shard(shard.plan, shard.exchange, shard.convolutions, shard.names, shard.seeded, index=first)
     probe = _compute(vae, small, call, alone, whole, dict.fromkeys(AXES, _PLENTY), entry)
     margins = {}
     for strip in layout_of(probe):
@@ -88,7 +88,7 @@ def _enter(shard: Shard, x: Tensor, parts: dict[str, tuple[int, ...]], margins: 
         x = x.narrow(strip.dim, held.start, len(held))
         strips.append(strip)
     shard.note(x, strips)
-    return lay(x.clone(memory_format=torch.contiguous_format), strips)
+    return lay(x.clone(memory_format=torch.contiguous_format), tuple(strips))
 
 
 @contextmanager

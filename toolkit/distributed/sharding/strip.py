@@ -84,9 +84,9 @@ def layout_of(value: Any) -> Layout:
     return getattr(value, ATTRIBUTE, ())
 
 
-def lay(tensor: Tensor, layout: Iterable[Strip]) -> Tensor:
+def lay(tensor: Tensor, layout: Layout) -> Tensor:
     """Note the strips of a tensor on it, and return it."""
-    setattr(tensor, ATTRIBUTE, tuple(layout))
+    setattr(tensor, ATTRIBUTE, layout)
     return tensor
 
 

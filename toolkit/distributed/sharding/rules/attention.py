@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from toolkit.distributed.sharding.context import Shard
-from toolkit.distributed.sharding.gather import around, collect
+from toolkit.distributed.sharding.gather import around, collect, partners
 from toolkit.distributed.sharding.rules.frame_masks import frames_of
 from toolkit.distributed.sharding.rules.norms import require_settled
 from toolkit.distributed.sharding.strip import Layout, lay, layout_of
@@ -57,6 +57,8 @@ def _gathered(
     visible: Tensor | None,
     scale: float | None,
 ) -> Tensor:
+    if visible is None and len(partners(shard, layout)) == 1:
+        return func(q, k, v, scale=scale)  # type: ignore[no-any-return]
     parts = collect(shard, torch.cat([k, v], -1), k.ndim - 2, layout, "keys and values")
     if visible is None:
         keys, values = torch.cat(parts, -2).split([k.shape[-1], v.shape[-1]], -1)

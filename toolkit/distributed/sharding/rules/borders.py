@@ -7,8 +7,7 @@ the rows have come: messages travel beside the computation, and the map is not c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,8 +19,12 @@ from toolkit.distributed.sharding.strip import Strip
 from toolkit.numerics.convolution import convolve
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+def convolved(shard: Shard, func: Callable[..., Any], *given: Any) -> Tensor:
+    """``func(*given)`` by the kernels that the run asks for."""
+    return convolve(func, *given) if shard.convolutions == "onednn" else func(*given)
+
+
+class Window(NamedTuple):
     """A convolution without its input and padding."""
 
     func: Callable[..., Any]
@@ -33,9 +36,8 @@ class Window:
 
     def __call__(self, shard: Shard, x: Tensor, padding: tuple[int, ...]) -> Tensor:
         """Convolve ``x``, by the kernels that the run asks for."""
-        given = x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
-        out: Tensor = convolve(self.func, *given) if shard.convolutions == "onednn" else self.func(*given)
-        return out
+        func, weight, bias, stride, dilation, groups = self
+        return convolved(shard, func, x, weight, bias, stride, padding, dilation, groups)
 
     def reach(self, place: int) -> int:
         """Rows that it looks at, from the first to the last."""

@@ -11,11 +11,13 @@ from toolkit.distributed.sharding.context import Shard
 from toolkit.distributed.sharding.halo import crop_to
 from toolkit.distributed.sharding.strip import Layout, Strip, lay, layout_of, shifted, tensors_in
 
+_NUMBERS = frozenset([int, float, bool, type(None)])
+
 
 def elementwise(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Any number of tensors, broadcast together: what is sharded must be sharded alike."""
-    layout = _same(args)
-    if layout is None or kwargs:
+    layout = _same(args, kwargs)
+    if layout is None:
         if shard.plan.borders == "recompute":
             args = _cropped(shard, func, args)
         layout = agreed(shard, func, tensors_in([*args, *kwargs.values()]))
@@ -23,24 +25,26 @@ def elementwise(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
     return lay(out, layout) if isinstance(out, Tensor) else out
 
 
-def _same(args: tuple[Any, ...]) -> Layout | None:
-    """The layout of the first tensor, where it is plain that nothing else among ``args`` disagrees; else None."""
-    first = args[0]
+def _same(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Layout | None:
+    """The layout of the first argument, where it is plain that no other argument disagrees; else None."""
+    given = (*args, *kwargs.values()) if kwargs else args
+    first = given[0]
     layout = layout_of(first)
     if not layout:
         return None
-    for other in args[1:]:
+    for other in given[1:]:
+        if type(other) in _NUMBERS:
+            continue
         if isinstance(other, Tensor):
-            behind = first.ndim - other.ndim
-            if behind < 0:
+            behind, theirs = first.ndim - other.ndim, layout_of(other)
+            if behind < 0 or (theirs and (behind or theirs != layout)):
                 return None
-            theirs = layout_of(other)
-            if theirs:
-                if behind or (theirs is not layout and theirs != layout):
-                    return None
-            elif any(strip.dim >= behind and other.shape[strip.dim - behind] != 1 for strip in layout):
-                return None
-        elif isinstance(other, list | tuple):
+            if not theirs:
+                shape = other.shape
+                for strip in layout:
+                    if strip.dim >= behind and shape[strip.dim - behind] != 1:
+                        return None
+        elif isinstance(other, (list, tuple)):
             return None
     return layout
 
@@ -80,9 +84,9 @@ def _cropped(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...]) -> t
 
 
 def like_first(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The result has the shape of the first argument, cell for cell (casts, copies)."""
+    """The result has the shape of the first argument, cell for cell (casts, copies); it may be that argument itself."""
     out = func(*args, **kwargs)
-    return lay(out, layout_of(args[0])) if isinstance(out, Tensor) else out
+    return out if out is args[0] or not isinstance(out, Tensor) else lay(out, layout_of(args[0]))
 
 
 def plain(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -19,19 +19,36 @@ _DIM_DEFAULT = {"normalize": 1}
 
 def along(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Sum, mean, norm, softmax and the like; sums and means also over sharded dims, all of them at once."""
-    x, name = args[0], func.__name__
-    layout, dims = layout_of(x), _dims(x, name, args, kwargs)
-    over = [strip for strip in layout if strip.dim in dims]
+    x = args[0]
+    layout = layout_of(x)
+    key: tuple[Any, ...] = ("along", func, x.ndim, layout, args[1:])
+    if kwargs:
+        key += (*kwargs, *kwargs.values())
+    after = shard.recall(key)
+    if after is None:
+        dims = _dims(x, func.__name__, args, kwargs)
+        if any(strip.dim in dims for strip in layout):
+            return _across(shard, func, args, kwargs, dims)
     out = func(*args, **kwargs)
-    if over:
-        if name not in ("mean", "sum") or len(over) < len(layout):
-            raise shard.refuse(func, "it works along a sharded axis", x)
-        require_settled(shard, func, x, layout)
-        return _added(shard, name, x, out, layout)
     outs = (out,) if isinstance(out, Tensor) else out
+    if after is None:
+        after = _kept(layout, x, outs[0], dims)
+        shard.keep(key, after)
     for one in outs:
-        lay(one, _kept(layout, x, one, dims))
+        lay(one, after)
     return out
+
+
+def _across(
+    shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], dims: set[int]
+) -> Any:
+    """A sum or mean over every dim that is sharded."""
+    x, name = args[0], func.__name__
+    layout = layout_of(x)
+    if name not in ("mean", "sum") or any(strip.dim not in dims for strip in layout):
+        raise shard.refuse(func, "it works along a sharded axis", x)
+    require_settled(shard, func, x, layout)
+    return _added(shard, name, x, func(*args, **kwargs), layout)
 
 
 def _dims(x: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[int]:

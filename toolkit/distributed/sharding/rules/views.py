@@ -6,7 +6,7 @@ What a view does to dims is read off a tensor on the meta device whose strides a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,9 @@ from toolkit.distributed.sharding.rules.local import agreed
 from toolkit.distributed.sharding.strip import Layout, Strip, lay, layout_of
 
 _CUT = -1
+_STRIDES = tuple((dim + 2) * 10**7 + 7 * dim + 1 for dim in range(64))
+"""Primes apart, so that no product of a size and a stride meets another."""
+
 _PLACES = frozenset([int, slice, type(None), type(...)])
 
 
@@ -27,10 +30,34 @@ def view(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: 
     out = func(*args, **kwargs)
     if not layout:
         return out
-    moves = dims_after(shard, func, args, kwargs)
-    for one, move in zip((out,) if isinstance(out, Tensor) else out, moves, strict=True):
-        lay(one, _moved(shard, func, x, layout, move))
+    how = args[1:]
+    key: tuple[Any, ...] = ("view", func, x.shape, layout, how)
+    if kwargs:
+        key += (*kwargs, *kwargs.values())
+    after = shard.recall(key)
+    if after is None:
+        after = [_moved(shard, func, x, layout, move) for move in _probe(func, args, kwargs)]
+        shard.keep(key, after)
+    if isinstance(out, Tensor):
+        return lay(out, after[0])
+    for one, its in zip(out, after, strict=True):
+        lay(one, its)
     return out
+
+
+def index(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``x[...]`` with numbers, slices, None and ``...``."""
+    x, places = args
+    places = places if isinstance(places, tuple) else (places,)
+    how = [(one.start, one.stop, one.step) if type(one) is slice else (type(one), one) for one in places]
+    key = "index", x.shape, layout_of(x), tuple(how)
+    after = shard.recall(key)
+    if after is None:
+        if not _PLACES.issuperset(map(type, places)):
+            raise shard.refuse(func, "it picks cells by a tensor or list of indices", x)
+        after = _moved(shard, func, x, layout_of(x), _probe(func, args, {})[0])
+        shard.keep(key, after)
+    return lay(func(x, places), after)
 
 
 def _moved(shard: Shard, func: Callable[..., Any], x: Tensor, layout: Layout, move: tuple[int, ...]) -> Layout:
@@ -41,48 +68,26 @@ def _moved(shard: Shard, func: Callable[..., Any], x: Tensor, layout: Layout, mo
     return tuple(strip._replace(dim=move[strip.dim]) for strip in layout)
 
 
-def dims_after(
-    shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[int, ...], ...]:
+def _probe(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[int, ...]]:
     """For each result of a view, where each dim of the tensor went; ``-1`` where it is not whole any more."""
-    listed = any(type(one) is list for one in args[1:])
-    how = _frozen(args[1:]) if listed or func is torch.Tensor.__getitem__ else args[1:]
-    key = (func, args[0].shape, how, *kwargs.items()) if kwargs else (func, args[0].shape, how)
-    moves = shard.probes.get(key)
-    if moves is None:
-        moves = shard.probes[key] = _probe(func, args, kwargs)
-    return moves  # type: ignore[no-any-return]
-
-
-def _probe(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
     shape = args[0].shape
-    # Primes apart, so that no product of a size and a stride meets another.
-    strides = [(dim + 2) * 10**7 + 7 * dim + 1 for dim in range(len(shape))]
-    tracer = torch.empty_strided(shape, strides, device="meta")
-    out = func(tracer, *args[1:], **kwargs)
+    strides = _STRIDES[: len(shape)]
+    out = func(torch.empty_strided(shape, strides, device="meta"), *args[1:], **kwargs)
     moves = []
     for one in (out,) if isinstance(out, Tensor) else out:
-        found = {one.stride(dim): dim for dim in range(one.ndim)}
-        where = [found.get(stride, _CUT) for stride in strides]
-        moves.append(tuple(d if d != _CUT and one.shape[d] == shape[i] else _CUT for i, d in enumerate(where)))
-    return tuple(moves)
+        found = {pair: dim for dim, pair in enumerate(zip(one.stride(), one.shape, strict=True))}
+        moves.append(tuple([found.get(pair, _CUT) for pair in zip(strides, shape, strict=True)]))
+    return moves
 
 
 def _frozen(value: Any) -> Any:
-    """A hashable twin of arguments: slices have no hash before Python 3.12."""
+    """A hashable twin of arguments, in which what indexes differently is different: ``x[1, 2], x[[1, 2]], x[True]``."""
     kind = type(value)
     if kind is tuple or kind is list:
-        return tuple([_frozen(one) for one in value])
-    return (slice, value.start, value.stop, value.step) if kind is slice else value
-
-
-def index(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``x[...]`` with numbers, slices, None and ``...``."""
-    places = args[1] if isinstance(args[1], tuple) else (args[1],)
-    kinds = {type(place) for place in places}
-    if not kinds <= _PLACES:
-        raise shard.refuse(func, "it picks cells by a tensor or list of indices", args[0])
-    return view(shard, func, args, kwargs)
+        return kind, *[_frozen(one) for one in value]
+    if kind is slice:
+        return kind, value.start, value.stop, value.step
+    return (kind, value) if kind is bool else value
 
 
 def reshape(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -91,13 +96,16 @@ def reshape(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwarg
     out = func(*args, **kwargs)
     if not layout:
         return out
-    if out.shape == x.shape:
+    shape, onto = x.shape, out.shape
+    if shape == onto:
         return lay(out, layout)
-    key = "reshape", x.shape, out.shape, layout
-    if key not in shard.probes:
-        strips = [_reshaped(shard, func, x, strip, tuple(out.shape)) for strip in layout]
-        shard.probes[key] = tuple(_finest(shard, strip, strips, out.shape[strip.dim]) for strip in strips)
-    return lay(out, shard.probes[key])
+    key = "reshape", shape, onto, layout
+    after = shard.recall(key)
+    if after is None:
+        strips = [_reshaped(shard, func, x, strip, tuple(onto)) for strip in layout]
+        after = tuple(_finest(shard, strip, strips, onto[strip.dim]) for strip in strips)
+        shard.keep(key, after)
+    return lay(out, after)
 
 
 def _finest(shard: Shard, strip: Strip, strips: list[Strip], size: int) -> Strip:
@@ -130,22 +138,33 @@ def _reshaped(shard: Shard, func: Callable[..., Any], x: Tensor, strip: Strip, s
 
 
 def join(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``cat`` and ``stack``, along a dim that is not sharded."""
-    parts = list(args[0] if args else kwargs["tensors"])
-    dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
-    stacks = func.__name__ == "stack"
-    dim %= parts[0].ndim + stacks
-    layouts = {layout_of(part) for part in parts}
-    layout = next(layout_of(part) for part in parts if layout_of(part))
-    if len(layouts) > 1:
-        if shard.plan.borders == "recompute":
-            raise shard.refuse(func, "its tensors hold different rows", *parts)
-        raise shard.refuse(func, "its tensors are sharded differently", *parts)
-    if stacks:
-        return lay(func(*args, **kwargs), (s._replace(dim=s.dim + (s.dim >= dim)) for s in layout))
-    if any(strip.dim == dim for strip in layout):
-        raise shard.refuse(func, "it joins along a sharded axis", *parts)
+    """``cat``, along a dim that is not sharded."""
+    parts = args[0] if args else kwargs["tensors"]
+    dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
+    layout, ndim = _alike(shard, func, parts), parts[0].ndim
+    for strip in layout:
+        if strip.dim == dim or strip.dim == dim + ndim:
+            raise shard.refuse(func, "it joins along a sharded axis", *parts)
     return lay(func(*args, **kwargs), layout)
+
+
+def pile(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``stack``: a new dim."""
+    parts = args[0] if args else kwargs["tensors"]
+    dim = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % (parts[0].ndim + 1)
+    layout = _alike(shard, func, parts)
+    return lay(func(*args, **kwargs), tuple(s._replace(dim=s.dim + (s.dim >= dim)) for s in layout))
+
+
+def _alike(shard: Shard, func: Callable[..., Any], parts: Sequence[Tensor]) -> Layout:
+    """The layout that several tensors have."""
+    layout = layout_of(parts[0])
+    for part in parts:
+        if layout_of(part) != layout:
+            if shard.plan.borders == "recompute":
+                raise shard.refuse(func, "its tensors hold different rows", *parts)
+            raise shard.refuse(func, "its tensors are sharded differently", *parts)
+    return layout
 
 
 def repeat(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -159,7 +178,7 @@ def repeat(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs
         if times > 1 and not (func.__name__ == "repeat_interleave" and lonely):
             raise shard.refuse(func, f"it repeats {strip.axis} as a whole", x)
         strips.append(scaled(strip._replace(dim=dim), times))
-    return lay(out, strips)
+    return lay(out, tuple(strips))
 
 
 def scaled(strip: Strip, times: int) -> Strip:
@@ -177,7 +196,7 @@ def write(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     given = layout_of(value)
     if not given and not layout_of(x):
         return func(*args, **kwargs)
-    move = dims_after(shard, torch.Tensor.__getitem__, (x, place), {})[0]
+    move = _moves_to(shard, x, place)
     target = torch.Tensor.__getitem__(x, place)
     if layout_of(x):
         lay(target, _moved(shard, func, x, layout_of(x), move))
@@ -189,8 +208,18 @@ def write(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     if any(strip.dim + offset not in back for strip in given):
         raise shard.refuse(func, "a strip is written where a whole axis was", x, value)
     func(*args, **kwargs)
-    lay(x, (strip._replace(dim=back[strip.dim + offset]) for strip in given))
+    lay(x, tuple(strip._replace(dim=back[strip.dim + offset]) for strip in given))
     return None
+
+
+def _moves_to(shard: Shard, x: Tensor, place: Any) -> tuple[int, ...]:
+    """Where each dim of ``x`` is in ``x[place]``."""
+    key = "place", x.shape, _frozen(place)
+    move = shard.recall(key)
+    if move is None:
+        (move,) = _probe(torch.Tensor.__getitem__, (x, place), {})
+        shard.keep(key, move)
+    return move  # type: ignore[no-any-return]
 
 
 def copy_into(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
