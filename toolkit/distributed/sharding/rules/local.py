@@ -32,8 +32,8 @@ def _same(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Layout | None:
     layout = layout_of(first)
     if not layout:
         return None
-    for other in given[1:]:
-        if type(other) in _NUMBERS:
+    for other in given:
+        if other is first or type(other) in _NUMBERS:
             continue
         if isinstance(other, Tensor):
             behind, theirs = first.ndim - other.ndim, layout_of(other)
