@@ -66,21 +66,22 @@ class Exchange:
         self.device = device
         self._where = torch.device("cpu") if member.staged(device) else device
         self._sent: list[Message] = []
-        self._waiter = _Waiter()
+        # One for each direction: a message to a rank may not leave before that rank's message to this one has come.
+        self._leaving, self._coming = _Waiter(), _Waiter()
 
     def send(self, tensor: Tensor, to: int, label: str) -> None:
         """Start to send a tensor, which must stay as it is until :meth:`flush`: it may be sent from where it lies."""
         buffer = tensor.to(self._where).contiguous()
         with self.trace("send", label, buffer.nbytes):
             message = Message(label, self.member.send(buffer, to), buffer)
-            self._waiter.add(message)
+            self._leaving.add(message)
         self._sent = [m for m in self._sent if not m.done.is_set()] + [message]
 
     def receive(self, shape: tuple[int, ...], dtype: torch.dtype, source: int, label: str) -> Message:
         """Post a receive and return at once."""
         buffer = torch.empty(shape, dtype=dtype, device=self._where)
         message = Message(label, self.member.receive(buffer, source), buffer)
-        self._waiter.add(message)
+        self._coming.add(message)
         return message
 
     def take(self, message: Message) -> Tensor:
@@ -114,8 +115,9 @@ class Exchange:
         self._sent = []
 
     def close(self) -> None:
-        """End the helper thread once what it waits for has ended."""
-        self._waiter.add(None)
+        """End the helper threads once what they wait for has ended."""
+        self._leaving.add(None)
+        self._coming.add(None)
 
     def _await(self, message: Message) -> None:
         while not message.done.wait(timeout=0.2):

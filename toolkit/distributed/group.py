@@ -65,6 +65,33 @@ class Member:
         return dist.distributed_c10d._get_process_group_store(group)
 
 
+class Groups:
+    """Further groups of the same ranks, made when first asked for and kept: messages of one never wait for another's.
+
+    All ranks of the default group must ask for the same ones in the same order. (torch can make a group among its own
+    ranks alone, but names it by how many groups a process has made before, so that ranks of different pasts wait for
+    each other for ever.) Of any other group there are no further ones: all messages share it, in an order that is the
+    same on every rank.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, ProcessGroup] = {}
+
+    def like(self, member: Member, purpose: str) -> Member:
+        """This process in the group for a purpose."""
+        if member.size == 1 or member.group is not None:
+            return member
+        if purpose not in self._made:
+            self._made[purpose] = dist.new_group(backend=dist.get_backend())
+        return Member(self._made[purpose], member.rank, member.size)
+
+    def close(self) -> None:
+        """End the groups."""
+        for group in self._made.values():
+            dist.destroy_process_group(group)
+        self._made.clear()
+
+
 def _started(work: Work | None) -> Work:
     if work is None:
         raise RuntimeError("this process is not in the group.")

@@ -8,7 +8,9 @@ from math import prod
 
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import Number, check_counts
+from toolkit.geometry.plan import TilePlan
 from toolkit.geometry.schedule import Schedule
+from toolkit.geometry.shards import ShardPlan
 from toolkit.geometry.span import Span
 from toolkit.geometry.stage_views import plan_view
 from toolkit.geometry.stages import StageSplit
@@ -24,9 +26,14 @@ class StagePlan:
         cfg: groups of stages that share the guidance branches, each with the whole model.
         sp: ranks that share each stage's sequence.
         tp: ranks that share each stage's weights.
+        experts: groups of all of these, where a pipeline has several transformers: one to each group. With 1, all of
+            its transformers are split over the same ranks.
+        encoders: the rank that a pipeline's text and image encoders live on.
+        vae: how a pipeline's latents are decoded, by the plan's first ranks; None: by the model's own call, on rank 0.
 
     Raises:
-        PlanError: where a count is below 1, or the split has not one stage for each chunk of the schedule.
+        PlanError: where a count is below 1, the split has not one stage for each chunk of the schedule, or a rank is
+            not the plan's.
 
     Example:
         >>> plan = StagePlan(StageSplit.even(layers=30, stages=4), Schedule.looped(stages=2, branches=2, chunks=2))
@@ -43,24 +50,31 @@ class StagePlan:
     cfg: int = 1
     sp: int = 1
     tp: int = 1
+    experts: int = 1
+    encoders: int = 0
+    vae: TilePlan | ShardPlan | None = None
 
     def __post_init__(self) -> None:
-        check_counts(cfg=self.cfg, sp=self.sp, tp=self.tp)
+        check_counts(cfg=self.cfg, sp=self.sp, tp=self.tp, experts=self.experts)
         if len(self.split) != self.schedule.depth:
             raise PlanError(
                 f"the split has {len(self.split)} stages, {self.schedule!r} needs {self.schedule.depth}, one for each "
                 f"chunk: split the {self.split.layers} layers in {self.schedule.depth}."
             )
+        if not 0 <= self.encoders < self.ranks:
+            raise PlanError(f"encoders={self.encoders}: must be one of the plan's ranks, 0..{self.ranks - 1}.")
+        if self.vae is not None and self.vae.ranks > self.ranks:
+            raise PlanError(f"vae is a plan for {self.vae.ranks} ranks, the stages have {self.ranks}: use as many or less.")
 
     @property
     def mesh(self) -> dict[str, int]:
-        """Sizes of the mesh's axes, the slowest first: neighbouring ranks exchange the most."""
+        """Sizes of the axes of each expert's mesh, the slowest first: neighbouring ranks exchange the most."""
         return {"cfg": self.cfg, "pp": self.schedule.ranks, "sp": self.sp, "tp": self.tp}
 
     @property
     def ranks(self) -> int:
         """Number of ranks."""
-        return prod(self.mesh.values())
+        return self.experts * prod(self.mesh.values())
 
     @property
     def working(self) -> tuple[int, ...]:
@@ -78,7 +92,7 @@ class StagePlan:
         return f"{len(self.split)} stages over {self.ranks} ranks"
 
     def position(self, rank: int) -> dict[str, int]:
-        """Where a rank stands along each axis of the mesh.
+        """Where a rank stands along each axis of its expert's mesh.
 
         Example:
             >>> StagePlan(StageSplit.even(30, 2), Schedule.interleaved(2, branches=2), tp=2).position(rank=3)
@@ -98,6 +112,10 @@ class StagePlan:
     def layers_of(self, rank: int) -> tuple[Span, ...]:
         """The layers of each chunk on a rank."""
         return tuple(self.split.stages[chunk] for chunk in self.chunks_of(rank))
+
+    def expert_of(self, rank: int) -> int:
+        """The group of ranks that a rank is in."""
+        return rank // (self.ranks // self.experts)
 
     def step_time(self, costs: Sequence[Number] | None = None, hop: Number = 0.0) -> Number:
         """Time of a step of each request in the long run.
@@ -134,7 +152,8 @@ class StagePlan:
 
     @property
     def _places(self) -> str:
-        wide = [f"{axis}{size}" for axis, size in self.mesh.items() if size > 1]
+        axes = {**self.mesh, **({"experts ": self.experts} if self.experts > 1 else {})}
+        wide = [f"{axis}{size}" for axis, size in axes.items() if size > 1]
         return f"{self.ranks} ranks" + (f", {' x '.join(wide)}" if wide != [f"pp{self.ranks}"] and wide else "")
 
     def _repr_html_(self) -> str:

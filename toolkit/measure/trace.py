@@ -9,9 +9,9 @@ from dataclasses import astuple, dataclass, field
 
 import pandas as pd
 
-KINDS = ("whole", "decode", "shard", "wait", "send", "receive", "blend", "finish", "stream", "norms")
+KINDS = ("whole", "decode", "shard", "wait", "send", "receive", "blend", "finish", "stream", "norms", "stage")
 """Kinds of events. ``whole`` is the model's own call; ``decode`` a tile, in either direction; ``norms`` a tile for its
-statistics only; ``shard`` computing between two messages; ``stream`` handing a finished band over; ``wait`` is time
+statistics only; ``shard`` computing between two messages; ``stage`` a chunk of layers for one branch; ``stream`` handing a finished band over; ``wait`` is time
 blocked on another rank."""
 
 

@@ -1,0 +1,116 @@
+"""Links: what a stage hands to the next one, or a result to all, between two ranks.
+
+A message is any object with tensors in it. Before its tensors go two numbers: a digest of what the call was given, and
+the length of the message's own form (everything but the tensors' values), which follows only where it is new for calls
+of that form.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit.distributed.exchange import Exchange
+from toolkit.errors import RunError
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Shape, strides and dtype of a tensor under way. Strides travel too: kernels may round by them."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """One direction between this rank and another.
+
+    Attributes:
+        exchange: this rank's messages in that direction.
+        peer: the other rank.
+        forms: the forms that both ends know, by signature.
+    """
+
+    exchange: Exchange
+    peer: int
+    forms: dict[str, bytes] = field(default_factory=dict)
+
+    def send(self, value: Any, key: str, digest: int, label: str) -> None:
+        """Start to send an object; its tensors must stay as they are.
+
+        Args:
+            value: what can be pickled, with tensors.
+            key: the signature of the call that it belongs to.
+            digest: tells what that call was given.
+            label: for the trace.
+        """
+        stream = io.BytesIO()
+        pickler = _Pickler(stream)
+        pickler.dump(value)
+        text = pickle.dumps((stream.getvalue(), [_form(tensor) for tensor in pickler.tensors]))
+        known, self.forms[key] = self.forms.get(key) == text, text
+        self.exchange.send(torch.tensor([digest, 0 if known else len(text)]), self.peer, label)
+        if not known:
+            self.exchange.send(torch.frombuffer(bytearray(text), dtype=torch.uint8), self.peer, label)
+        for tensor in pickler.tensors:
+            self.exchange.send(tensor.detach(), self.peer, label)
+
+    def receive(self, key: str, digest: int, label: str) -> Any:
+        """Wait for an object.
+
+        Raises:
+            RunError: where the other rank's call was given something else than this rank's.
+            RankFailed: where another rank failed meanwhile.
+        """
+        theirs, length = self._tensor(Form((2,), (1,), torch.int64), label).tolist()
+        if theirs != digest:
+            raise RunError(
+                f"rank {self.exchange.member.rank} and rank {self.peer} gave a model different inputs ({label}): every "
+                "rank must have the same noise, prompts and timesteps; give the same seed or generator on all."
+            )
+        if length:
+            text = self._tensor(Form((length,), (1,), torch.uint8), label)
+            self.forms[key] = text.cpu().numpy().tobytes()
+        body, forms = pickle.loads(self.forms[key])
+        return _Unpickler(io.BytesIO(body), [self._tensor(form, label) for form in forms]).load()
+
+    def _tensor(self, form: Form, label: str) -> Tensor:
+        came = self.exchange.take(self.exchange.receive(form.shape, form.dtype, self.peer, label))
+        if came.stride() == form.stride or 0 in form.shape:
+            return came
+        return torch.empty_strided(form.shape, form.stride, dtype=form.dtype, device=came.device).copy_(came)
+
+
+def _form(tensor: Tensor) -> Form:
+    expanded = any(step == 0 and size > 1 for size, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return Form(tuple(tensor.shape), (tensor.contiguous() if expanded else tensor).stride(), tensor.dtype)
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles all but tensors."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream)
+        self.tensors: list[Tensor] = []
+
+    def persistent_id(self, obj: Any) -> int | None:
+        if not isinstance(obj, Tensor):
+            return None
+        self.tensors.append(obj)
+        return len(self.tensors) - 1
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, stream: io.BytesIO, tensors: list[Tensor]) -> None:
+        super().__init__(stream)
+        self._tensors = tensors
+
+    def persistent_load(self, place: Any) -> Tensor:
+        return self._tensors[place]
