@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
@@ -13,17 +11,20 @@ from torch import Tensor
 
 from toolkit.cluster.calls import Calls
 from toolkit.cluster.coding import Plan, Request
+from toolkit.cluster.generating import GenerateRequest
 from toolkit.cluster.interrupts import deferred
 from toolkit.cluster.job import Job
 from toolkit.cluster.pool import Listener
-from toolkit.cluster.progress import Progress
+from toolkit.cluster.progress import Progress, Steps
+from toolkit.cluster.runs import Runs
 from toolkit.cluster.stream import Sink, sink_of
 from toolkit.cluster.worker import Setup
 from toolkit.distributed.group import backend_of
 from toolkit.distributed.sharding.context import Rule
-from toolkit.errors import PlanError, RunError, ToolkitError
+from toolkit.distributed.stages.assembly import Plans
+from toolkit.errors import PlanError, ToolkitError
+from toolkit.geometry.stage_plan import StagePlan
 from toolkit.measure import device as devices
-from toolkit.measure import trace as traces
 from toolkit.measure.run import Run
 from toolkit.measure.trace import Event
 from toolkit.models.recipe import Recipe
@@ -79,8 +80,7 @@ class Cluster:
         self._device = first
         self._start = start
         self._calls = Calls(self._setup, start)
-        self._busy = threading.Lock()
-        self._closing = threading.Event()
+        self._runs = Runs()
 
     @property
     def ranks(self) -> int:
@@ -112,7 +112,7 @@ class Cluster:
             RankDied: where a rank's process ended.
             RunTimeout: where ranks had not finished after ``timeout``.
         """
-        with self._exclusive(), deferred() as interrupts:
+        with self._runs.exclusive(), deferred() as interrupts:
             listener = Listener(timeout=timeout, interrupts=interrupts)
             args = self._calls.prepare(args, listener)
             answers = self._calls.call(range(self.ranks), function, args, kwargs, listener)
@@ -224,33 +224,76 @@ class Cluster:
         call = Call("encode", arguments or {}, seed, self._autocast, recipe, norm_passes, rules)
         return self._code(Request(vae, sample, plan, call, memory), block, timeout, progress)
 
+    @overload
+    def generate(self, pipe: Any, plan: StagePlan | Plans | None = None, *, block: Literal[True] = True,
+                 requests: Sequence[Mapping[str, Any]] | None = None, load: Mapping[str, Any] | None = None,
+                 timeout: float | None = None, progress: bool = True, memory: bool = True,
+                 **call: Any) -> Run: ...  # fmt: skip
+
+    @overload
+    def generate(self, pipe: Any, plan: StagePlan | Plans | None = None, *, block: Literal[False],
+                 requests: Sequence[Mapping[str, Any]] | None = None, load: Mapping[str, Any] | None = None,
+                 timeout: float | None = None, progress: bool = True, memory: bool = True,
+                 **call: Any) -> Job[Run]: ...  # fmt: skip
+
+    def generate(
+        self,
+        pipe: Any,
+        plan: StagePlan | Plans | None = None,
+        *,
+        block: bool = True,
+        requests: Sequence[Mapping[str, Any]] | None = None,
+        load: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        progress: bool = True,
+        memory: bool = True,
+        **call: Any,
+    ) -> Run | Job[Run]:
+        """Call a diffusers pipeline whose transformers lie in stages over the ranks.
+
+        The pipeline is not changed, and runs its own code on every rank: callbacks are called on each of them. Noise
+        comes from ``generator``, or torch's global one, as in a call here, and both stand afterwards where they would.
+
+        Args:
+            pipe: a pipeline, or the folder of one: then each rank loads its own layers only, and of the other modules
+                those that the plan has there.
+            plan: how its transformers are spread over the ranks; one for each by name where they differ; None: the
+                pipeline's own call on rank 0.
+            block: wait for the run; else return a :class:`Job` at once.
+            requests: several calls in flight: what each has beside ``call``, with a generator of its own.
+            load: with a folder: what the pipeline's ``from_pretrained`` is given, as ``{"dtype": torch.bfloat16}``.
+            timeout: seconds after which the run is given up.
+            progress: show a bar, and a line of text at the end.
+            memory: measure each rank's memory.
+            **call: the arguments of ``pipe(...)``.
+
+        Returns:
+            The run. Its ``result`` is what ``pipe(**call)`` returns, its ``output`` the frames, images or latents of
+            it; lists where there are ``requests``.
+
+        Raises:
+            PlanError: before anything starts, where the plan does not fit the pipeline or the cluster.
+            ModelError: before anything starts, where the pipeline cannot be run in stages.
+            RankFailed: where a rank raised, with its traceback.
+            RankDied: where a rank's process ended.
+            RunTimeout: where ranks had not finished after ``timeout``.
+        """
+        request = GenerateRequest(pipe, plan, call, requests, memory, load or {})
+        request.check(self.ranks)
+        shown = Steps(request.one, len(requests or [{}]), call.get("num_inference_steps"), progress)
+
+        def run(listener: Listener, events: list[Event]) -> Run:
+            return request.run(self._calls, listener, events, self.ranks, self._describe())
+
+        return self._runs.start(run, shown, block, timeout)
+
     def _code(self, request: Request, block: bool, timeout: float | None, progress: bool) -> Run | Job[Run]:
         ratio = request.check(self.ranks)
-        shown = Progress(request.plan, progress)
 
-        def work(cancelled: Callable[[], bool]) -> Run:
-            with self._exclusive(), deferred() as interrupts:
-                events: list[Event] = []
+        def run(listener: Listener, events: list[Event]) -> Run:
+            return request.run(self._calls, listener, events, ratio, self._describe())
 
-                def given_up() -> bool:
-                    return cancelled() or self._closing.is_set()
-
-                def note(event: Event) -> None:
-                    events.append(event)
-                    shown.update(event)
-
-                listener = Listener(note, timeout=timeout, cancelled=given_up, interrupts=interrupts)
-                try:
-                    run = request.run(self._calls, listener, events, ratio, self._describe())
-                except RunError as error:
-                    error.add_note(f"{len(events)} events were recorded before; see error.trace")
-                    error.trace = traces.frame(events)
-                    shown.close("not finished")
-                    raise
-                shown.close(f"{run!r}")
-                return run
-
-        return work(lambda: False) if block else Job(work, shown)
+        return self._runs.start(run, Progress(request.plan, progress), block, timeout)
 
     @property
     def _autocast(self) -> torch.dtype | None:
@@ -274,23 +317,10 @@ class Cluster:
         """Whether messages between ranks pass through the host: gloo with an accelerator."""
         return self._device.type != "cpu" and self._setup.backend == "gloo"
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """One run at a time: a second is refused instead of mixing its messages with the first's."""
-        if not self._busy.acquire(blocking=False):
-            raise ToolkitError("the cluster is running a job: wait for its result() or cancel() it first.")
-        try:
-            yield
-        finally:
-            self._busy.release()
-
     def close(self) -> None:
         """End the workers, and a job that is still running. The cluster can be used again: it starts new ones."""
-        with deferred():
-            self._closing.set()
-            with self._busy:
-                self._closing.clear()
-                self._calls.close()
+        with deferred(), self._runs.closing():
+            self._calls.close()
 
     def __enter__(self) -> Self:
         return self

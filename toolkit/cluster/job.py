@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from toolkit.cluster.progress import Progress
+from toolkit.cluster.progress import Progress, Steps
 from toolkit.errors import RunTimeout
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ class Job(Generic[T]):
         progress: the run's progress.
     """
 
-    def __init__(self, work: Callable[[Callable[[], bool]], T], progress: Progress) -> None:
+    def __init__(self, work: Callable[[Callable[[], bool]], T], progress: Progress | Steps) -> None:
         self._cancel = threading.Event()
         self._progress = progress
         self._value: T

@@ -7,7 +7,9 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from toolkit.geometry.plan import TilePlan
+from toolkit.geometry.schedule_table import Action
 from toolkit.geometry.shards import ShardPlan
+from toolkit.geometry.stage_plan import StagePlan
 from toolkit.measure.trace import Event
 
 
@@ -45,3 +47,38 @@ class Progress:
     def _shown(self) -> list[tuple[int, int]]:
         """The first ranks that have tiles, with their totals."""
         return [(rank, total) for rank, total in enumerate(self.totals) if total][:8]
+
+
+class Steps:
+    """Counts the steps of a pipeline's loops, as the first stage computes them.
+
+    Args:
+        plan: the stages.
+        requests: how many calls are in flight.
+        steps: of each, where the caller says it; None: not known.
+        show: whether to show anything.
+    """
+
+    def __init__(self, plan: StagePlan | None, requests: int, steps: int | None, show: bool) -> None:
+        self.totals = (requests * (steps or 0),)
+        self.done = {0: 0}
+        self._branches = plan.branches if plan else 1
+        self._seen: set[tuple[int, str]] = set()
+        self._show = show
+        self._bar: Any = tqdm(total=self.totals[0] or None, unit="step", leave=False, disable=not show, delay=0.5)
+
+    def update(self, event: Event) -> None:
+        """Take note of a finished event."""
+        action, _, step = event.label.partition(" ")
+        if event.kind == "stage" and action.startswith("0F"):
+            found = Action.parse(action).branch // self._branches, step
+            if found not in self._seen:
+                self._seen.add(found)
+                self.done[0] += 1
+                self._bar.update()
+
+    def close(self, outcome: str) -> None:
+        """End the bar and print how the run ended."""
+        self._bar.close()
+        if self._show:
+            print(f"{outcome}: {self.done[0]} steps")

@@ -127,6 +127,18 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             self.tensors.append(obj)
         return self._places[id(obj)]
 
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, torch.Generator):
+            # Its state must begin where its storage does, so it cannot be a view of the parcel's.
+            return _generator, (str(obj.device), obj.get_state().numpy().tobytes())
+        return super().reducer_override(obj)
+
+
+def _generator(device: str, state: bytes) -> torch.Generator:
+    generator = torch.Generator(device)
+    generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+    return generator
+
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, stream: io.BytesIO, parcel: Parcel) -> None:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -91,11 +91,15 @@ class Context:
         setup: the worker's set-up.
         device: where its tensors go.
         line: its line to the kernel.
+        groups: further process groups, kept from call to call.
+        pipelines: the pipeline that was loaded last on this worker, by what it was loaded from.
     """
 
     setup: Setup
     device: torch.device
     line: Line
+    groups: group.Groups = field(default_factory=group.Groups)
+    pipelines: dict[str, Any] = field(default_factory=dict)
 
 
 class Reports:
@@ -154,6 +158,7 @@ def _prepare(line: Line, setup: Setup) -> Context:
 
 def _join(context: Context, generation: int) -> None:
     setup = context.setup
+    context.groups = group.Groups()
     group.join(setup.port, generation, setup.backend, setup.rank, setup.size, setup.timeout)
     group.warm_up(context.device if setup.backend != "gloo" else torch.device("cpu"))
 

@@ -64,7 +64,7 @@ class StagePlan:
         if not 0 <= self.encoders < self.ranks:
             raise PlanError(f"encoders={self.encoders}: must be one of the plan's ranks, 0..{self.ranks - 1}.")
         if self.vae is not None and self.vae.ranks > self.ranks:
-            raise PlanError(f"vae is a plan for {self.vae.ranks} ranks, the stages have {self.ranks}: use as many or less.")
+            raise PlanError(f"vae is a plan for {self.vae.ranks} ranks, the stages have {self.ranks}: use no more.")
 
     @property
     def mesh(self) -> dict[str, int]:

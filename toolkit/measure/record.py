@@ -29,7 +29,7 @@ class Record:
         what: the call: function, ranks, device, backend, threads a rank, the workers' kernel choices.
         model: class, number of parameters, dtype, hash of the configuration.
         plan: the plan's one-line form.
-        input: shape, dtype and SHA-256 of the latent's bytes.
+        input: shape, dtype and SHA-256 of the latent's bytes; of a pipeline's call, its arguments.
         seed: torch's initial seed in the kernel.
         versions: Python and packages.
         machine: processor, cores, memory, accelerator. No names of hosts or users.
@@ -47,14 +47,16 @@ class Record:
     git: Mapping[str, Any]
 
     @classmethod
-    def make(cls, vae: Any, latent: Tensor, plan: object, what: Mapping[str, Any]) -> Record:
+    def make(cls, vae: Any, latent: Tensor | Mapping[str, Any], plan: object, what: Mapping[str, Any]) -> Record:
         """Take down the present state."""
         return cls(
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             what=dict(what),
             model=_model(vae),
             plan=repr(plan),
-            input={"shape": list(latent.shape), "dtype": str(latent.dtype), "sha256": tensor_hash(latent)},
+            input=_facts(latent)
+            if isinstance(latent, Tensor)
+            else {name: _said(value) for name, value in latent.items()},
             seed=torch.initial_seed(),
             versions={"python": platform.python_version(), **_versions()},
             machine=_machine(),
@@ -81,6 +83,20 @@ def tensor_hash(tensor: Tensor) -> str:
     """
     flat = tensor.detach().to("cpu").contiguous().view(-1).view(torch.uint8)
     return hashlib.sha256(flat.numpy().tobytes()).hexdigest()
+
+
+def _facts(tensor: Tensor) -> dict[str, Any]:
+    return {"shape": list(tensor.shape), "dtype": str(tensor.dtype), "sha256": tensor_hash(tensor)}
+
+
+def _said(value: Any) -> Any:
+    """An argument in a form that JSON has."""
+    if isinstance(value, Tensor):
+        return _facts(value)
+    if isinstance(value, torch.Generator):
+        return f"generator, seed {value.initial_seed()}"
+    plain = isinstance(value, str | int | float | bool | type(None))
+    return value if plain else f"{type(value).__name__}: {value!r}"[:200]
 
 
 def _model(vae: Any) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from torch import Tensor
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.plan import TilePlan
 from toolkit.geometry.shards import ShardPlan
+from toolkit.geometry.stage_plan import StagePlan
 from toolkit.measure.export import write_chrome_trace, write_parquet
 from toolkit.measure.record import Record
 
@@ -21,7 +22,8 @@ class Run:
     """What one call on a cluster gave.
 
     Attributes:
-        kept: the output; None where it was streamed.
+        kept: the output; None where it was streamed. Of a pipeline: frames, images or latents, as it returns them; a
+            list of them where there were several requests.
         trace: one row per event: rank, kind, label, start and end (s since the run began), bytes.
         memory: each rank's allocated bytes over time: rank, time (s), bytes, above those at the run's begin.
         peaks: each rank's true peak in bytes, by rank; empty where memory was not measured.
@@ -30,21 +32,23 @@ class Run:
         seconds: from the call in the kernel to the last rank's end, the transfer of the output included.
         ratio: sample cells per latent cell along each axis of the plan's grid.
         streamed: the shape of an output that was streamed; empty where it is kept.
+        result: what the pipeline returned, whole; a list where there were several requests. None for other runs.
     """
 
-    kept: Tensor | None
+    kept: Any
     trace: pd.DataFrame
     memory: pd.DataFrame
     peaks: pd.Series
     record: Record
-    plan: TilePlan | ShardPlan | None
+    plan: TilePlan | ShardPlan | StagePlan | None
     seconds: float
     ratio: Mapping[str, int] = field(default_factory=dict)
     streamed: tuple[int, ...] = ()
+    result: Any = None
 
     @property
-    def output(self) -> Tensor:
-        """What the model's own call returns as its tensor, on the CPU.
+    def output(self) -> Any:
+        """What the model's own call returns as its tensor, on the CPU; of a pipeline, what it returns.
 
         Raises:
             ToolkitError: where it was streamed: the run kept nothing of it.
@@ -56,24 +60,28 @@ class Run:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the output, kept or streamed."""
-        return self.streamed if self.kept is None else tuple(self.kept.shape)
+        if self.kept is None:
+            return self.streamed
+        first = getattr(self.kept, "shape", None)
+        return (len(self.kept),) if first is None else tuple(first)
 
     @property
     def busy(self) -> pd.Series:
-        """Seconds that each rank spent computing (tiles, shards, blending, finishing), by rank."""
-        work = self.trace[self.trace["kind"].isin(("whole", "decode", "norms", "shard", "blend", "finish"))]
+        """Seconds that each rank spent computing (tiles, shards, stages, blending, finishing), by rank."""
+        work = self.trace[self.trace["kind"].isin(("whole", "decode", "norms", "shard", "stage", "blend", "finish"))]
         return (work["end"] - work["start"]).groupby(work["rank"]).sum()
 
     def summary(self) -> pd.DataFrame:
-        """One row per rank: tiles, seconds busy, waiting and moving data, bytes sent, peak bytes."""
+        """One row per rank: tiles, or stretches of stages; seconds busy, waiting and moving data; bytes."""
         rows = []
+        what, kind = ("stretches", "stage") if isinstance(self.plan, StagePlan) else ("tiles", "decode")
         for rank, events in self.trace.groupby("rank"):
             spent = (events["end"] - events["start"]).groupby(events["kind"]).sum()
             sent = int(events.loc[events["kind"] == "send", "bytes"].sum())
             rows.append(
                 {
                     "rank": rank,
-                    "tiles": int((events["kind"] == "decode").sum()),
+                    what: int((events["kind"] == kind).sum()),
                     "busy s": float(self.busy.get(rank, 0.0)),
                     "wait s": float(spent.get("wait", 0.0)),
                     "move s": float(spent.get("send", 0.0) + spent.get("receive", 0.0)),

@@ -9,10 +9,10 @@ from dataclasses import astuple, dataclass, field
 
 import pandas as pd
 
-KINDS = ("whole", "decode", "shard", "wait", "send", "receive", "blend", "finish", "stream", "norms", "stage")
-"""Kinds of events. ``whole`` is the model's own call; ``decode`` a tile, in either direction; ``norms`` a tile for its
-statistics only; ``shard`` computing between two messages; ``stage`` a chunk of layers for one branch; ``stream`` handing a finished band over; ``wait`` is time
-blocked on another rank."""
+KINDS = ("whole", "decode", "shard", "wait", "send", "receive", "blend", "finish", "stream", "norms", "stage", "load")
+"""Kinds of events. ``whole`` is a model's own call; ``decode`` a tile, in either direction; ``norms`` a tile for its
+statistics only; ``shard`` computing between two messages; ``stage`` a chunk of layers for a branch, without its waits;
+``stream`` handing a finished band over; ``load`` reading a model; ``wait`` is time blocked on another rank."""
 
 
 def clock() -> float:

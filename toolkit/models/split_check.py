@@ -122,19 +122,40 @@ def check_class(transformer: nn.Module, proof: Proof | None = None) -> None:
         >>> from toolkit.models.transformer_census import transformer
         >>> check_class(transformer("QwenImage").build())
     """
-    cls: Any = type(transformer)
-    known = {base.__name__ for base in cls.__mro__ if getattr(base, "forward", None) is cls.forward}
+    name, known = type(transformer).__name__, _classes(transformer)
     if proof is not None and proof.cls in known:
         return
     reasons = {_refusal(name) for name, item in TRANSFORMERS.items() if item.cls in known}
     if not reasons:
         raise ModelError(
-            f"{cls.__name__} in stages: the class is not in the census, so it is not known whether its layers hand on "
+            f"{name} in stages: the class is not in the census, so it is not known whether its layers hand on "
             "all that the next ones need. Prove it with tk.virtual(plan, transformer).prove(...) on real inputs, and "
             "pass what that returns as proof=."
         )
     for reason in reasons - {None}:
-        raise ModelError(f"{cls.__name__} cannot run in stages: {reason}")
+        raise ModelError(f"{name} cannot run in stages: {reason}")
+
+
+def returned_by(transformer: nn.Module) -> Any:
+    """The tree that a call with ``return_dict=False`` returns, as the class's specimen shows it.
+
+    Returns:
+        A pytree spec whose leaves are all tensors; None where it is not known before a call.
+
+    Example:
+        >>> from toolkit.models.transformer_census import transformer
+        >>> returned_by(transformer("Wan").build()).num_leaves
+        1
+    """
+    known = _classes(transformer)
+    specs = {_spec(name) for name, item in TRANSFORMERS.items() if item.cls in known}
+    return specs.pop() if len(specs) == 1 else None
+
+
+def _classes(transformer: nn.Module) -> set[str]:
+    """The classes whose forward a transformer has."""
+    cls: Any = type(transformer)
+    return {base.__name__ for base in cls.__mro__ if getattr(base, "forward", None) is cls.forward}
 
 
 def finest(transformer: nn.Module) -> StageSplit:
@@ -154,6 +175,18 @@ def _refusal(name: str) -> str | None:
         except NotExact as error:
             return str(error)
     return None
+
+
+@lru_cache
+def _spec(name: str) -> Any:
+    """What a specimen's call returns, as a tree of tensors."""
+    specimen = TRANSFORMERS[name]
+    inputs = specimen.inputs()
+    if inputs.get("return_dict") is not False:
+        return None
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        leaves, spec = pytree.tree_flatten(specimen.build()(**inputs))
+    return spec if all(isinstance(leaf, Tensor) for leaf in leaves) else None
 
 
 def _poison(transformer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

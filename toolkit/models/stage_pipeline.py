@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, TypeVar
 
+import diffusers
 import torch
+import transformers
 from diffusers import ModelMixin
 from torch import Tensor, nn
 
@@ -76,6 +79,21 @@ def load_pipeline(
     return pipeline_class(path).from_pretrained(path, **{"local_files_only": True, **parts, **kwargs})
 
 
+def load_whole(path: str | PathLike[str], **kwargs: Any) -> Any:
+    """Load a pipeline with all its weights, as its own ``from_pretrained`` does, from a folder.
+
+    Raises:
+        ModelError: where the folder holds no pipeline.
+    """
+    return pipeline_class(path).from_pretrained(path, **{"local_files_only": True, **kwargs})
+
+
+def hollow_parts(path: str | PathLike[str], names: Iterable[str]) -> dict[str, Any]:
+    """Transformers of a saved pipeline without their weights, to read their layers."""
+    experts = experts_of(path)
+    return {name: hollow(Path(path, name), experts[name]) for name in names}
+
+
 def hollow(folder: str | PathLike[str], cls: type[Any], torch_dtype: torch.dtype | None = None) -> Any:
     """A module of the class and config in ``folder`` without its weights, which are on the meta device.
 
@@ -114,6 +132,20 @@ def hollow(folder: str | PathLike[str], cls: type[Any], torch_dtype: torch.dtype
     here = nn.Parameter(torch.empty(0, dtype=dtype), requires_grad=False)
     module._parameters = {"here": here, **module._parameters}
     return module.eval()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Load without the bars of diffusers and transformers; they are put back as they were."""
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    shown = [library for library in libraries if library.is_progress_bar_enabled()]
+    for library in shown:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in shown:
+            library.enable_progress_bar()
 
 
 def placed(module: Module, device: torch.device | str) -> Module:

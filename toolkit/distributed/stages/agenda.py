@@ -32,6 +32,7 @@ class Agenda:
         self._pending: list[Item] = []
         self._count = 0
         self._left = False
+        self._steps = 0
 
     def begin(self, engine: Engine, args: tuple[object, ...], kwargs: dict[str, object]) -> Call:
         """Note a call of a transformer.
@@ -72,6 +73,7 @@ class Agenda:
         if call.done:
             return
         pending, self._pending = self._pending, []
+        self._steps = number(pending, self._steps)
         with self.rank.failure.watch():
             run_through(pending)
 
@@ -79,6 +81,14 @@ class Agenda:
         """Run what nobody has looked at: other ranks may compute a part of it."""
         if self._pending:
             self.settle(self._pending[0].call)
+
+
+def number(items: Sequence[Item], step: int, request: int = 0) -> int:
+    """Name calls that were pending together: the branches of one step. Returns the next step's number."""
+    for place, (call, engine) in enumerate(items):
+        if engine.plan.schedule.overlap:
+            call.step, call.branch = step, request * engine.plan.branches + place
+    return step + 1
 
 
 def run_through(items: Sequence[Item]) -> None:

@@ -17,6 +17,7 @@ from toolkit.distributed.stages.link import Link
 from toolkit.distributed.stages.places import Places
 from toolkit.measure.device import synchronise
 from toolkit.measure.trace import Event, Recorder, clock
+from toolkit.models.split_check import returned_by
 from toolkit.models.stage import Stage
 
 PURPOSES = ("stages", "results", "modules")
@@ -36,7 +37,7 @@ class Engine:
         name: the transformer's, for the trace; empty where there is only one.
 
     Attributes:
-        returned: what a call returns, as a tree of tensors, with ``return_dict`` or without; known from the first on.
+        returned: what a call returns, as a tree of tensors, with ``return_dict`` or without, where it is known.
     """
 
     def __init__(self, transformer: nn.Module, places: Places, rank: Rank, groups: Groups, name: str = "") -> None:
@@ -50,7 +51,8 @@ class Engine:
         self._before = None if alone else Link(stages, places.neighbour(-1))
         self._after = None if alone else Link(stages, places.neighbour(1))
         self._others: dict[tuple[int, int], Link] = {}
-        self.returned: dict[bool, Any] = {}
+        known = returned_by(transformer)
+        self.returned: dict[bool, Any] = {} if known is None else {False: known}
 
     @property
     def laps(self) -> int:

@@ -16,7 +16,7 @@ import torch
 from torch.overrides import _get_current_function_mode_stack
 
 from toolkit.distributed.rank import Rank
-from toolkit.distributed.stages.agenda import Agenda, Item, compute
+from toolkit.distributed.stages.agenda import Agenda, Item, compute, number
 from toolkit.distributed.stages.call import Call
 from toolkit.distributed.stages.engine import Engine
 
@@ -86,6 +86,7 @@ class Requests(Agenda, Generic[T]):
                     self._turn = request
                     request.resume()
                     self._turn = None
+                    request.steps = number(request.items, request.steps, request.index)
             request.held = not self._has_room(request)
             if not request.held:
                 compute(request.items, 0)
@@ -117,6 +118,7 @@ class _Request(Generic[T]):
         index: its place among the requests.
         items: its calls of this round.
         count: how many calls it has made.
+        steps: how many times it has come to a result.
         held: whether it waits for room on its next ranks.
         on: the ranks that compute for it.
         left: whether other ranks have left the function.
@@ -129,7 +131,7 @@ class _Request(Generic[T]):
     def __init__(self, index: int, function: Callable[[], T]) -> None:
         self.index, self._function = index, function
         self.items: list[Item] = []
-        self.count = 0
+        self.count = self.steps = 0
         self.held = self.ended = self.left = False
         self.on: tuple[int, ...] | None = None
         self._error: BaseException | None = None

@@ -19,11 +19,11 @@ from toolkit.distributed.stages.call import Call
 from toolkit.distributed.stages.deferred import Deferred
 from toolkit.distributed.stages.engine import Engine
 from toolkit.distributed.stages.places import Places
-from toolkit.errors import PlanError
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.measure.trace import Recorder
 from toolkit.models.ghost import stand_in
-from toolkit.models.layers import layers_of
+from toolkit.models.split_check import Proof, check_class
+from toolkit.models.splittable import check_fits, check_splittable
 
 
 def stage(
@@ -32,6 +32,7 @@ def stage(
     mesh: DeviceMesh | None = None,
     group: ProcessGroup | None = None,
     *,
+    proof: Proof | None = None,
     trace: Recorder | None = None,
 ) -> Any:
     """Spread a transformer's layers over ranks; every rank of the group calls this, and then the same pipeline.
@@ -44,6 +45,7 @@ def stage(
         plan: split and schedule.
         mesh: where the plan's axes of more than one rank lie; None: the group's first ranks.
         group: the ranks that call; None for the default group.
+        proof: of a class that the toolkit does not know; see :func:`toolkit.models.split_check.prove`.
         trace: records what this rank did.
 
     Returns:
@@ -69,7 +71,7 @@ def stage(
     member = Member.of(group)
     rank = Rank(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), "aten")
     places, groups = Places.of(plan, mesh, member.rank, member.size), Groups()
-    twin = staged(check(transformer, plan), Engine(transformer, places, rank, groups), Agenda(rank))
+    twin = staged(check(transformer, plan, proof), Engine(transformer, places, rank, groups), Agenda(rank))
     finish = twin.close
 
     def close() -> None:
@@ -80,14 +82,11 @@ def stage(
     return twin
 
 
-def check(transformer: nn.Module, plan: StagePlan) -> nn.Module:
+def check(transformer: nn.Module, plan: StagePlan, proof: Proof | None = None) -> nn.Module:
     """The transformer, where it can be run in the stages of a plan; else a refusal."""
-    layers = len(layers_of(transformer))
-    if plan.split.layers != layers:
-        raise PlanError(
-            f"the plan splits {plan.split.layers} layers, {type(transformer).__name__} has {layers}: "
-            f"StageSplit.even({layers}, {len(plan.split)})."
-        )
+    check_splittable(transformer)
+    check_fits(plan.split, transformer)
+    check_class(transformer, proof)
     return transformer
 
 
@@ -102,7 +101,7 @@ def staged(transformer: nn.Module, engine: Engine, agenda: Agenda) -> Any:
 class Calls:
     """What takes the place of a transformer's forward.
 
-    The first call with each value of ``return_dict`` is computed at once: it shows what a call returns.
+    Where it is not known what a call returns, the first one is computed at once, and shows it.
     """
 
     def __init__(self, transformer: nn.Module, engine: Engine, agenda: Agenda) -> None:
