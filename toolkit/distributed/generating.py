@@ -15,6 +15,8 @@ from toolkit.distributed.stages.agenda import Agenda
 from toolkit.distributed.stages.assembly import Assembly, Plans, vae_root
 from toolkit.distributed.stages.elsewhere import Left
 from toolkit.distributed.stages.engine import PURPOSES
+from toolkit.distributed.stages.hybrid import sharers
+from toolkit.distributed.stages.places import Places
 from toolkit.distributed.stages.requests import Requests
 from toolkit.errors import PlanError
 from toolkit.geometry.stage_plan import StagePlan
@@ -69,6 +71,8 @@ def generate(
     kept, groups = groups, groups or Groups()
     for purpose in PURPOSES:  # ranks that have no part in the plan are needed for this
         groups.like(member, purpose)
+    for place, each in enumerate(plans.values()):
+        sharers(Places.of(each, None, member.rank, member.size, place % each.experts), member, groups)
     if member.rank >= one.ranks:
         return None
     rank = Rank(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), convolutions)

@@ -76,6 +76,7 @@ class Groups:
 
     def __init__(self) -> None:
         self._made: dict[str, ProcessGroup] = {}
+        self._among: dict[tuple[tuple[int, ...], ...], ProcessGroup | None] = {}
 
     def like(self, member: Member, purpose: str) -> Member:
         """This process in the group for a purpose."""
@@ -85,11 +86,34 @@ class Groups:
             self._made[purpose] = dist.new_group(backend=dist.get_backend())
         return Member(self._made[purpose], member.rank, member.size)
 
+    def among(self, member: Member, lines: tuple[tuple[int, ...], ...]) -> ProcessGroup | None:
+        """The group of those ranks that are on a line with this one; None where it is on none.
+
+        Args:
+            member: this process in the default group.
+            lines: ranks, each on one line at most.
+
+        Raises:
+            PlanError: where it is another group.
+        """
+        if member.group is not None:
+            raise PlanError(
+                f"groups of ranks {lines} are made of the default group only: leave out group, or give a mesh that has "
+                "them."
+            )
+        if lines not in self._among:
+            made = [dist.new_group(list(line), backend=dist.get_backend()) for line in lines]
+            mine = (group for line, group in zip(lines, made, strict=True) if member.rank in line)
+            self._among[lines] = next(mine, None)
+        return self._among[lines]
+
     def close(self) -> None:
         """End the groups."""
-        for group in self._made.values():
-            dist.destroy_process_group(group)
+        for group in (*self._made.values(), *self._among.values()):
+            if group is not None:
+                dist.destroy_process_group(group)
         self._made.clear()
+        self._among.clear()
 
 
 def _started(work: Work | None) -> Work:

@@ -32,8 +32,8 @@ class StagePlan:
         vae: how a pipeline's latents are decoded, by the plan's first ranks; None: by the model's own call, on rank 0.
 
     Raises:
-        PlanError: where a count is below 1, the split has not one stage for each chunk of the schedule, or a rank is
-            not the plan's.
+        PlanError: where a count is below 1, the split has not one stage for each chunk of the schedule, a rank is not
+            the plan's, or both sp and tp are wanted.
 
     Example:
         >>> plan = StagePlan(StageSplit.even(layers=30, stages=4), Schedule.looped(stages=2, branches=2, chunks=2))
@@ -60,6 +60,10 @@ class StagePlan:
             raise PlanError(
                 f"the split has {len(self.split)} stages, {self.schedule!r} needs {self.schedule.depth}, one for each "
                 f"chunk: split the {self.split.layers} layers in {self.schedule.depth}."
+            )
+        if self.sp > 1 and self.tp > 1:
+            raise PlanError(
+                f"sp={self.sp} with tp={self.tp}: ranks share a stage's sequence or its weights, not both. Leave one 1."
             )
         if not 0 <= self.encoders < self.ranks:
             raise PlanError(f"encoders={self.encoders}: must be one of the plan's ranks, 0..{self.ranks - 1}.")

@@ -14,6 +14,7 @@ from toolkit.distributed.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda
 from toolkit.distributed.stages.elsewhere import Elsewhere
 from toolkit.distributed.stages.engine import PURPOSES, Engine
+from toolkit.distributed.stages.hybrid import shared, sharers
 from toolkit.distributed.stages.places import Places
 from toolkit.distributed.stages.staged import check, staged
 from toolkit.geometry.stage_plan import StagePlan
@@ -51,7 +52,8 @@ class Assembly:
         transformer = getattr(self.pipe, name)
         places = Places.of(plan, None, self.rank.member.rank, plan.ranks, place % plan.experts)
         label = name if len(experts_of(self.pipe)) > 1 else ""
-        return Engine(check(transformer, plan), places, self.rank, groups, label)
+        group = sharers(places, self.rank.member, groups)
+        return Engine(shared(check(transformer, plan), places, self.rank, group), places, self.rank, groups, label)
 
     def pipeline(self, agenda: Agenda) -> Any:
         """A twin of the pipeline whose modules are this rank's, with schedulers of its own."""

@@ -80,6 +80,21 @@ class Places:
         position = self.position
         return position is not None and position["cfg"] == branch % self.plan.cfg
 
+    def lines(self, axis: str) -> tuple[tuple[int, ...], ...]:
+        """The group's ranks along an axis of the mesh: one line for each place on the others.
+
+        Example:
+            >>> from toolkit.geometry import Schedule, StageSplit
+            >>> plan = StagePlan(StageSplit.even(8, 2), Schedule.interleaved(stages=2, branches=2), sp=2)
+            >>> Places(plan, (0, 1, 2, 3), me=1, size=5).lines("sp")
+            ((0, 1), (2, 3))
+        """
+        along: dict[tuple[int, ...], list[int]] = {}
+        for index, rank in enumerate(self.ranks):
+            others = tuple(place for name, place in self.plan.position(index).items() if name != axis)
+            along.setdefault(others, []).append(rank)
+        return tuple(tuple(line) for line in along.values())
+
     def rank_at(self, **position: int) -> int:
         """The group's rank at a place of the mesh."""
         rank = 0

@@ -18,6 +18,7 @@ from toolkit.distributed.stages.agenda import Agenda
 from toolkit.distributed.stages.call import Call
 from toolkit.distributed.stages.deferred import Deferred
 from toolkit.distributed.stages.engine import Engine
+from toolkit.distributed.stages.hybrid import check_shared, shared, sharers
 from toolkit.distributed.stages.places import Places
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.measure.trace import Recorder
@@ -71,7 +72,9 @@ def stage(
     member = Member.of(group)
     rank = Rank(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), "aten")
     places, groups = Places.of(plan, mesh, member.rank, member.size), Groups()
-    twin = staged(check(transformer, plan, proof), Engine(transformer, places, rank, groups), Agenda(rank))
+    check(transformer, plan, proof)
+    part = shared(transformer, places, rank, sharers(places, member, groups, mesh))
+    twin = staged(transformer, Engine(part, places, rank, groups), Agenda(rank))
     finish = twin.close
 
     def close() -> None:
@@ -87,6 +90,7 @@ def check(transformer: nn.Module, plan: StagePlan, proof: Proof | None = None) -
     check_splittable(transformer)
     check_fits(plan.split, transformer)
     check_class(transformer, proof)
+    check_shared(transformer, plan)
     return transformer
 
 
