@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support import tiny
+from support.pipelines import PIPELINES
 from torch import nn
 
 from toolkit.cluster.shelf import Shelf
@@ -92,3 +93,20 @@ def test_a_pickle_without_its_tensors_is_small():
     skeleton, tensors = take_apart({"big": torch.zeros(10**6)})
     assert len(skeleton) < 1000
     assert tensors[0].numel() == 10**6
+
+
+def test_a_generator_comes_as_it_stands():
+    generator = torch.Generator().manual_seed(5)
+    torch.randn(3, generator=generator)
+    copy = unpack(pack({"generator": generator}))["generator"]
+    assert torch.equal(torch.randn(4, generator=copy), torch.randn(4, generator=generator))
+
+
+def test_a_text_encoder_that_was_used_comes_as_it_is():
+    """Once it has been asked for hidden states, it holds hooks that no pickle takes."""
+    encoder = PIPELINES["qwen_image"].build().text_encoder
+    ids = torch.arange(6)[None]
+    with torch.no_grad():
+        expected = encoder(ids, output_hidden_states=True).hidden_states
+        ours = unpack(pack(encoder))(ids, output_hidden_states=True).hidden_states
+    assert all(torch.equal(a, b) for a, b in zip(ours, expected, strict=True))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import ToolkitError
+from toolkit.models.transport import recipe_of
 
 _ALIGN = 64
 
@@ -131,7 +132,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if isinstance(obj, torch.Generator):
             # Its state must begin where its storage does, so it cannot be a view of the parcel's.
             return _generator, (str(obj.device), obj.get_state().numpy().tobytes())
-        return super().reducer_override(obj)
+        return recipe_of(obj) or super().reducer_override(obj)
 
 
 def _generator(device: str, state: bytes) -> torch.Generator:
