@@ -104,6 +104,7 @@ def test_a_norm_over_a_part_is_wrong():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_norm_is_that_of_torch(dtype):
+    torch.manual_seed(0)
     norm, x = nn.RMSNorm(64, eps=1e-6, dtype=dtype).requires_grad_(False), torch.randn(3, 5, 64).to(dtype) * 7
     norm.weight.add_(torch.randn(64) * 0.3)
     totals = Totals(2)
@@ -112,7 +113,7 @@ def test_norm_is_that_of_torch(dtype):
         parts = list(pool.map(lambda half, part: half(part), halves, x.chunk(2, -1)))
     ours, theirs = torch.cat(parts, -1), norm(x)
     assert ours.dtype == theirs.dtype
-    torch.testing.assert_close(ours, theirs, rtol=2e-7 if dtype == torch.float32 else 2**-8, atol=0)
+    torch.testing.assert_close(ours, theirs, rtol=2**-21 if dtype == torch.float32 else 2**-8, atol=0)
 
 
 def test_cut_weights_are_a_fraction_and_compute_when_bound():
@@ -159,6 +160,10 @@ def test_refusals():
     with pytest.raises(tk.ModelError, match="unfuse"):
         check_weights(wan, 2)
     wan = transformer("Wan").build()
+    handle = wan.blocks[0].attn1.norm_q.register_forward_hook(lambda *_: None)
+    with pytest.raises(tk.ModelError, match=r"attn1.norm_q has forward hooks"):
+        share_weights(wan, ["blocks.0"], 0, 2, lambda tensor: tensor)
+    handle.remove()
     wan.blocks[0].attn1.to_q = type("Quantized", (nn.Linear,), {})(64, 64)
     with pytest.raises(tk.ModelError, match=r"blocks.0.attn1.to_q is a Quantized"):
         share_weights(wan, ["blocks.0"], 0, 2, lambda tensor: tensor)

@@ -17,6 +17,7 @@ from toolkit.cluster.randomness import Draws
 from toolkit.cluster.worker import Context, Reports
 from toolkit.distributed.generating import check_requests, generate, plans_of
 from toolkit.distributed.stages.assembly import Plans, modules_on, vae_root
+from toolkit.distributed.stages.hybrid import cut
 from toolkit.distributed.stages.staged import check
 from toolkit.errors import PlanError
 from toolkit.geometry.stage_plan import StagePlan
@@ -206,6 +207,8 @@ def _load(context: Context, folder: str, plan: StagePlan | Plans | None, load: d
                 if place % one.experts == one.expert_of(rank)
             }
             pipe = load_pipeline(folder, spans, modules_on(rank, one, modules_of(folder)), **load)
+            for name in spans:
+                setattr(pipe, name, cut(getattr(pipe, name), plans[name], rank))
     pipe.set_progress_bar_config(disable=True)
     for part in pipe.components.values():
         if isinstance(part, nn.Module):

@@ -111,6 +111,7 @@ def share_weights(transformer: nn.Module, layers: Iterable[str], part: int, part
                 changed[name] = _linear(name, module, specs[f"{name}.weight"], part, parts, total)
             for norm in _ACROSS_HEADS.get(type(module).__name__, ()):
                 if hasattr(module, norm):
+                    _check_kind(f"{name}.{norm}", getattr(module, norm), nn.RMSNorm)
                     changed[f"{name}.{norm}"] = NormAcrossHeads(getattr(module, norm), part, parts, total)
     return _with(transformer, changed, parts)
 
@@ -210,11 +211,8 @@ def _specs(transformer: nn.Module, parts: int) -> dict[str, TPShardSpec]:
 
 
 def _linear(name: str, module: nn.Module, spec: TPShardSpec, part: int, parts: int, total: Total) -> nn.Module:
-    if type(module) is not nn.Linear:
-        raise ModelError(
-            f"{name} is a {type(module).__name__}, and only weights of nn.Linear are cut (tp={parts}): fuse adapters "
-            "and unload them (fuse_lora, unload_lora_weights), or load without quantization."
-        )
+    _check_kind(name, module, nn.Linear)
+    assert isinstance(module, nn.Linear)
     weight, bias = module.weight.detach(), None if module.bias is None else module.bias.detach()
     if spec.dim == 1:
         return SummedLinear(_cut(weight, spec, part, parts), bias, total)
@@ -245,6 +243,17 @@ def _check_plain(name: str, block: nn.Module) -> None:
             raise ModelError(
                 f"{own} has an adapter with weights of its own, which are not cut: unload it, or use tp=1."
             )
+
+
+def _check_kind(name: str, module: nn.Module, kind: type[nn.Module]) -> None:
+    """Refuse to cut the weights of what does more with them than its class."""
+    if type(module) is not kind:
+        raise ModelError(
+            f"{name} is a {type(module).__name__}, and only weights of nn.{kind.__name__} itself are cut: fuse "
+            "adapters and unload them (fuse_lora, unload_lora_weights), or load without quantization."
+        )
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise ModelError(f"{name} has forward hooks, which would see a part of its channels: remove them, or use tp=1.")
 
 
 def _with(module: nn.Module, changed: Mapping[str, nn.Module], parts: int) -> nn.Module:

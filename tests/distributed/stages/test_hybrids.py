@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
-from support.pipelines import PIPELINES
+from support.pipelines import PIPELINES, load
 from torch.distributed.device_mesh import init_device_mesh
 
 import toolkit as tk
 from toolkit.geometry import Schedule, StageSplit
 from toolkit.geometry.stage_plan import StagePlan
+from toolkit.measure.trace import Recorder
 from toolkit.models.layers import layers_of
 from toolkit.models.sequence_parallel import SEQUENCES, SharedSequence, check_sequence
 from toolkit.models.transformer_census import transformer
@@ -83,6 +84,22 @@ def test_a_shared_sequence(cluster, name, bound):
     assert max(differences(cluster, name, plan_for(name, sp=2), calls)) <= bound
 
 
+def sent(name: str, plan: StagePlan) -> int:
+    """Bytes of the largest message from this rank."""
+    trace = Recorder(torch.distributed.get_rank())
+    twin = tk.distributed.stage(transformer(name).build(), plan, trace=trace)
+    assert twin(**inputs_of(name))[0].isfinite().all()
+    twin.close()
+    return max((event.bytes for event in trace.events if event.kind == "send"), default=0)
+
+
+def test_only_a_part_of_the_sequence_is_handed_on(cluster):
+    """That ranks do share, which equal results alone do not show."""
+    whole, half = plan_for("Wan"), plan_for("Wan", sp=2)
+    assert cluster.run(sent, "Wan", whole)[0] == 1 * 32 * 64 * 4
+    assert cluster.run(sent, "Wan", half)[:2] == [1 * 16 * 64 * 4] * 2
+
+
 @pytest.mark.parametrize("name", ["Flux", "QwenImage"])
 def test_a_text_that_does_not_divide(cluster, name):
     """In turns with one that does; Qwen's has a mask."""
@@ -150,6 +167,15 @@ def test_whole_pipelines(cluster, name, axes, requests, bound):
     for ours, whole in zip(*results[0], strict=True):
         assert ours.shape == whole.shape
         assert ((ours - whole).abs().max() / whole.abs().max()).item() <= bound
+
+
+def test_a_worker_keeps_its_part_of_a_pipeline_in_a_folder(cluster, tmp_path):
+    tiny = PIPELINES["wan"]
+    whole = tiny.run(load(tiny.save(tmp_path)))
+    plan = StagePlan(StageSplit.even(6, 2), Schedule.interleaved(2, branches=2), tp=2)
+    for _ in range(2):  # loaded and cut, and then found so
+        ours = cluster.generate(str(tmp_path), plan, **tiny.call(), progress=False).output
+        assert ((ours - whole).abs().max() / whole.abs().max()).item() <= 1e-5
 
 
 def test_plans_that_cannot_be():

@@ -22,7 +22,7 @@ from toolkit.geometry.stage_plan import StagePlan
 from toolkit.models.ghost import stand_in
 from toolkit.models.layers import owned
 from toolkit.models.sequence_parallel import SharedSequence, check_sequence
-from toolkit.models.tensor_parallel import check_weights, share_weights
+from toolkit.models.tensor_parallel import check_weights, cut_weights, share_weights
 
 
 def check_shared(transformer: nn.Module, plan: StagePlan) -> None:
@@ -36,6 +36,18 @@ def check_shared(transformer: nn.Module, plan: StagePlan) -> None:
         check_sequence(transformer, plan.sp)
     if plan.tp > 1:
         check_weights(transformer, plan.tp)
+
+
+def cut(transformer: nn.Module, plan: StagePlan, rank: int) -> nn.Module:
+    """A transformer with a rank's part of its layers' weights, to be kept in place of the whole from call to call.
+
+    Raises:
+        ModelError: where the layers of the rank cannot be cut.
+    """
+    if plan.tp == 1:
+        return transformer
+    layers = [name for span in plan.layers_of(rank) for name in owned(transformer, span)]
+    return cut_weights(transformer, layers, plan.position(rank)["tp"], plan.tp)
 
 
 def sharers(places: Places, member: Member, groups: Groups, mesh: DeviceMesh | None = None) -> ProcessGroup | None:
