@@ -115,9 +115,12 @@ class Exchange:
         self._sent = []
 
     def close(self) -> None:
-        """End the helper threads once what they wait for has ended."""
-        self._leaving.add(None)
-        self._coming.add(None)
+        """End the helper threads once what they wait for has ended: as a rule, at once."""
+        for waiter in (self._leaving, self._coming):
+            waiter.add(None)
+        for waiter in (self._leaving, self._coming):
+            # A process that ends while a thread is within gloo may be aborted. One that waits for a failed rank stays.
+            waiter.join(timeout=0.2)
 
     def _await(self, message: Message) -> None:
         while not message.done.wait(timeout=0.2):
