@@ -203,7 +203,12 @@ def borrowed(vae: nn.Module, grid: TileGrid | None = None) -> Iterator[None]:
         grid: the tiles that it is used for: with an axis ``t``, the model's own tiling in time is off too.
     """
     holders: list[Any] = list(vae.modules())
-    holders += [value for module in holders for value in vars(module).values() if isinstance(value, ConfigMixin)]
+    holders += [
+        value
+        for module in holders
+        for name, value in vars(module).items()
+        if not name.startswith("_") and isinstance(value, ConfigMixin)
+    ]
     found = [(holder, dict(vars(holder))) for holder in holders]
     vae.use_tiling = False  # type: ignore[assignment]
     for name in ("use_framewise_decoding", "use_framewise_encoding"):

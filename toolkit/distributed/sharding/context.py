@@ -51,7 +51,7 @@ class Shard:
         plan: the shards.
         exchange: messages to and from other ranks.
         convolutions: the kernels of small fp32 CPU convolutions.
-        names: the model's modules' names, for messages and refusals.
+        model: whose call it is; its modules' names are for messages and refusals.
         index: which part of each axis this rank has; from the plan where it is not given.
         owed: padded maps whose rows are still under way; none outlives the next operation.
         whole: whether the layers that run now compute the whole map on purpose.
@@ -62,13 +62,14 @@ class Shard:
     plan: ShardPlan
     exchange: Exchange
     convolutions: Convolutions
-    names: dict[int, str]
+    model: nn.Module
     seeded: bool
     index: dict[str, int] = field(default_factory=dict)
     owed: list[Owed] = field(default_factory=list)
     whole: bool = False
     seen: dict[tuple[int, ...], tuple[int, Iterable[Strip]]] = field(default_factory=dict)
     _known: dict[Any, Any] = field(init=False)
+    _names: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.index = self.index or self.plan.position(self.exchange.member.rank)
@@ -122,7 +123,8 @@ class Shard:
             if frame.f_code.co_varnames[:1] == ("self",):
                 owner = frame.f_locals.get("self")
                 if isinstance(owner, nn.Module):
-                    return self.names.get(id(owner), type(owner).__name__)
+                    self._names = self._names or {id(module): name for name, module in self.model.named_modules()}
+                    return self._names.get(id(owner), type(owner).__name__)
             frame = frame.f_back
         return ""
 

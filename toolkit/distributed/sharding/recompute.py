@@ -48,7 +48,7 @@ def compute_alone(
     small = latent[..., :_PROBE, :_PROBE]
     whole: dict[str, tuple[int, ...]] = {"h": (small.shape[-2],), "w": (small.shape[-1],)}
     first = dict.fromkeys(AXES, 0)
-    alone = Shard(shard.plan, shard.exchange, shard.convolutions, shard.names, shard.seeded, index=first)
+    alone = Shard(shard.plan, shard.exchange, shard.convolutions, shard.model, shard.seeded, index=first)
     probe = _compute(vae, small, call, alone, whole, dict.fromkeys(AXES, _PLENTY), entry)
     margins = {}
     for strip in layout_of(probe):

@@ -45,8 +45,7 @@ def run_shards(vae: Any, x: Tensor, plan: ShardPlan, call: Call, rank: Rank) -> 
         return None
     device = next(vae.parameters()).device
     exchange = Exchange(rank.member, rank.failure, rank.trace, device)
-    names = {id(module): name for name, module in vae.named_modules()}
-    shard = Shard(plan, exchange, rank.convolutions, names, call.seed is not None)
+    shard = Shard(plan, exchange, rank.convolutions, vae, call.seed is not None)
     before, begin = len(rank.trace.events), clock() - rank.trace.origin
     try:
         with borrowed(vae):
