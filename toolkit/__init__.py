@@ -45,6 +45,8 @@ from toolkit.measure.choose import Choice, plan
 from toolkit.measure.compare import Comparison, compare
 from toolkit.measure.record import Record
 from toolkit.measure.run import Run
+from toolkit.measure.stage_memory import fit_memory
+from toolkit.measure.stages import StageTimes, stage_times
 from toolkit.measure.video import VideoFile
 from toolkit.models import demo
 from toolkit.models.exact_grid import exact_grid
@@ -81,6 +83,7 @@ __all__ = [
     "Span",
     "StagePlan",
     "StageSplit",
+    "StageTimes",
     "Tile",
     "TileGrid",
     "TilePlan",
@@ -91,10 +94,12 @@ __all__ = [
     "diffusers_grid",
     "distributed",
     "exact_grid",
+    "fit_memory",
     "plan",
     "plot",
     "receptive_field",
     "self_check",
+    "stage_times",
     "virtual",
 ]
 
