@@ -40,10 +40,13 @@ def draw_bar(place: Place, trace: Any, order: int) -> None:
     face, edge, hatch = _fill(trace)
     # A hatch costs a millisecond a bar, and where there are so many nobody can see it.
     hatch = hatch if len(length) <= MAX_HATCHED else None
-    bars = PolyCollection(_rectangles(*sides), facecolors=[face], edgecolors=[edge], linewidths=0.4, hatch=hatch)
+    line = max(0.4, (trace.marker.line.width or 0) * POINTS_PER_PIXEL)
+    bars = PolyCollection(_rectangles(*sides), facecolors=[face], edgecolors=[edge], linewidths=line, hatch=hatch)
     bars.set_zorder(2 + order / 1000)
     place.axes.add_collection(bars)
     place.axes.autoscale_view()
+    if lying and trace.text is not None and trace.textposition == "inside":
+        _bar_texts(place, trace, base, length, where)
 
 
 def draw_scatter(place: Place, trace: Any, order: int) -> None:
@@ -167,6 +170,18 @@ def _bounds(values: Any, start: float | None, step: float | None, count: int) ->
 def _cmap(colorscale: Any) -> LinearSegmentedColormap:
     stops = get_colorscale("Viridis") if colorscale is None else colorscale
     return LinearSegmentedColormap.from_list("scale", [(place, rgba(colour)) for place, colour in stops])
+
+
+def _bar_texts(place: Place, trace: Any, base: np.ndarray, length: np.ndarray, rows: np.ndarray) -> None:
+    """Each text in the middle of its bar, where it fits and the axis shows it."""
+    size = (trace.textfont.size or 12) * POINTS_PER_PIXEL
+    low, high = sorted(place.axes.get_xlim())
+    (left, _), (right, _) = place.axes.transData.transform([(low, 0.0), (high, 0.0)])
+    pixels = length * (right - left) / (high - low)
+    for text, x, y, wide in zip(trace.text, base + length / 2, rows, pixels, strict=True):
+        if low <= x <= high and wide > 0.62 * len(text) * size / POINTS_PER_PIXEL + 2:
+            style = place.text(size) | {"color": rgba(trace.textfont.color or place.ink)}
+            place.axes.text(x, y, text, ha="center", va="center", zorder=5, **style)
 
 
 def _cell_texts(

@@ -1,0 +1,263 @@
+"""Who computes which branch when: as a schedule predicts it, and as a run did it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from toolkit.errors import ToolkitError
+from toolkit.geometry.checks import Number
+from toolkit.geometry.palette import rank_colour, text_on
+from toolkit.geometry.schedule import Schedule
+from toolkit.geometry.schedule_table import Action
+from toolkit.geometry.stage_loop import waves
+from toolkit.geometry.stage_plan import StagePlan
+from toolkit.measure.run import Run
+from toolkit.measure.stages import StageTimes, stage_times
+from toolkit.plot.figure import Figure, counted, make
+from toolkit.plot.theme import THEMES, ThemeName, Unit, time_unit
+
+PATTERNS = ("", "/", "x", "\\", ".", "-", "|", "+")
+"""Of a rank's chunks, the first of them plain; an action's own text counts all chunks through the model."""
+
+FAINT = {"#000000": "rgba(0,0,0,0.35)", "#FFFFFF": "rgba(255,255,255,0.45)"}
+"""Of the lines of a pattern, by the text that they must leave readable."""
+
+WAITS = {"wait for stages": "rgba(127,127,127,0.16)", "wait for results": "rgba(127,127,127,0.34)"}
+_TIMES = "<br>rank %{{y}}<br>from %{{base:.4~g}}, for %{{customdata:.4~g}} ({})<extra></extra>"
+SHOWN, MAX_BARS = 3, 1500
+TALL, OUTLINE = 0.56, 0.86
+COLUMNS = ["rank", "chunk", "branch", "step", "start", "end"]
+
+
+def schedule(
+    what: Schedule | StagePlan | StageTimes | Run,
+    costs: Sequence[Number] | None = None,
+    hop: Number = 0,
+    *,
+    steps: int = SHOWN,
+    theme: ThemeName = "neutral",
+) -> Figure:
+    """Draw who computes what when: a row for each rank, a bar for each branch through a chunk.
+
+    Bars have the colour of their branch, and the pattern of their rank's first, second, ... chunk; their text is as in
+    the schedule, chunk, F, branch. Of a run, the bars are what was measured, with outlines around them where the
+    schedule has them for the chunks' measured costs, from the loop's start on; grey is waiting.
+
+    Args:
+        what: a schedule, a plan, a run in stages, or its :class:`~toolkit.measure.stages.StageTimes`.
+        costs: for a schedule, seconds of one branch in each chunk; for a plan, in each layer. By default one branch
+            takes 1 through the whole model, and all layers the same.
+        hop: seconds from the end of a chunk to its result's arrival at the next rank.
+        steps: how many steps of the loop to show at first; of a run, the others are to the right.
+        theme: ``"neutral"`` reads on light and dark pages.
+
+    Raises:
+        ToolkitError: for a run that has no stages, or costs for a run: it has its own.
+
+    Example:
+        >>> schedule(Schedule.looped(stages=2, branches=2, chunks=2), costs=[0.1] * 4).describe()
+        'Looped, 2 ranks, as predicted: a step takes 0.5 s, where one rank takes 0.8 s; ranks compute 80 % of it.'
+    """
+    if isinstance(what, Run | StageTimes):
+        if costs is not None or hop:
+            raise ToolkitError("costs or hop with a run: it is drawn with its own; give its plan to try others.")
+        return _measured(what if isinstance(what, StageTimes) else stage_times(what), steps, theme)
+    return _predicted(what, costs, hop, steps, theme)
+
+
+def _predicted(
+    what: Schedule | StagePlan, costs: Sequence[Number] | None, hop: Number, steps: int, theme: ThemeName
+) -> Figure:
+    order = what.schedule if isinstance(what, StagePlan) else what
+    if isinstance(what, StagePlan):
+        chunks: Sequence[Number] = what.split.shares if costs is None else what.split.costs(costs)
+    else:
+        chunks = [1 / order.depth] * order.depth if costs is None else costs
+    bars = _timeline(order, chunks, hop, steps)
+    step, alone = float(order.step_time(chunks, hop)), order.branches * order.in_flight * float(sum(chunks))
+    unit = Unit(1.0, "times a branch through the model") if costs is None else time_unit(step * steps)
+    end = float(bars["end"].max())
+    takes, on_one = (_said(time, unit, costs is None) for time in (step, alone))
+    busy = alone / (order.ranks * step)
+    head = f"{order.kind.capitalize()}, {counted(order.ranks, 'rank')}, as predicted: a step takes {takes}"
+    return make(
+        [*_bars(bars, order, unit), *_idle(bars, unit)],
+        _layout(range(order.ranks), unit, end),
+        title=f"{head}, on one rank {on_one}",
+        description=f"{head}, where one rank takes {on_one}; ranks compute {100 * busy:.0f} % of it.",
+        height=_height(order.ranks),
+        theme=theme,
+    )
+
+
+def _measured(times: StageTimes, steps: int, theme: ThemeName) -> Figure:
+    plan, unit = times.plan, time_unit(times.loop)
+    table = times.actions.assign(start=times.actions["start"] - times.begin, end=times.actions["end"] - times.begin)
+    outline, waits, cut = _outline(times), times.waits, ""
+    if len(table) > MAX_BARS:
+        last = max(1, MAX_BARS * int(table["step"].max() + 1) // len(table))
+        cut = f"; the first {last} of {table['step'].max() + 1} steps"
+        table, outline = (rows[rows["step"] < last] for rows in (table, outline))
+        waits = waits[waits["start"] < times.begin + table["end"].max()]
+    end = float(pd.concat([rows.loc[rows["step"] < steps, "end"] for rows in (table, outline)]).max())
+    loop, told = (f"{seconds * unit.scale:.3g} {unit.name}" for seconds in (times.loop, times.predicted))
+    head = f"{plan.schedule.kind.capitalize()}, {counted(plan.ranks, 'rank')}: a loop of {loop}, predicted {told}"
+    gain = "" if np.isnan(times.realised) else f", {100 * times.realised:.0f} % of the possible gain"
+    ink = THEMES[theme].text if theme in THEMES else ""
+    return make(
+        [
+            *_outlines(outline, unit, ink),
+            *_bars(table, plan.schedule, unit, plan.branches),
+            *_waits(waits, times.begin, unit),
+        ],
+        _layout(range(plan.ranks), unit, end),
+        title=f"{head}{gain}{cut}",
+        description=f"{head}{gain}; ranks computed {100 * times.utilisation:.0f} % of it, on one rank "
+        f"{times.one_rank * unit.scale:.3g} {unit.name}.",
+        height=_height(plan.ranks),
+        theme=theme,
+    )
+
+
+def _timeline(order: Schedule, chunks: Sequence[Number], hop: Number, steps: int) -> pd.DataFrame:
+    rows = [
+        (event.rank, event.action.chunk, event.action.branch, event.step, float(event.start), float(event.stop))
+        for event in order.timeline(chunks, hop, steps)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _outline(times: StageTimes) -> pd.DataFrame:
+    """The schedule with the measured costs; only for what it says: one transformer, all requests at once."""
+    plan = times.plan
+    if len(times.costs) > 1 or len(waves(plan.schedule, times.requests)) > 1 or plan.cfg * plan.sp * plan.tp > 1:
+        return pd.DataFrame(columns=COLUMNS)
+    ((name, costs),) = times.costs.items()
+    return _timeline(replace(plan.schedule, in_flight=times.requests), costs, times.hop, times.steps[name])
+
+
+def _bars(table: pd.DataFrame, order: Schedule, unit: Unit, branches: int | None = None) -> Iterator[dict[str, Any]]:
+    """A trace for each branch in each of a rank's chunks."""
+    branches = branches or order.branches
+    laps = table["chunk"] // order.stages
+    for branch, lap in sorted(set(zip(table["branch"], laps, strict=True))):
+        rows = table[(table["branch"] == branch) & (laps == lap)]
+        colour, request = rank_colour(branch), branch // branches
+        ink = text_on(colour)
+        one = table["branch"].max() < branches
+        yield _plain(rows, f"branch {branch}" if one else f"request {request}, branch {branch}", unit) | {
+            "legendgroup": str(branch),
+            "showlegend": bool(lap == 0),
+            "text": [f"{chunk}F{branch}" for chunk in rows["chunk"]],
+            "textposition": "inside",
+            "insidetextanchor": "middle",
+            "textangle": 0,
+            "textfont": {"color": ink, "size": 11},
+            "constraintext": "inside",
+            "marker": {
+                "color": colour,
+                "pattern": {
+                    "shape": PATTERNS[lap % len(PATTERNS)],
+                    "size": 6,
+                    "solidity": 0.15,
+                    "fgcolor": FAINT[ink],
+                    "bgcolor": colour,
+                },
+                "line": {"width": 0.5, "color": "#FFFFFF"},
+            },
+            "hovertext": [_hover(*row, "" if one else f", request {request}") for row in _named(rows)],
+            "hovertemplate": f"%{{hovertext}}{_TIMES.format(unit.name)}",
+        }
+
+
+def _named(rows: pd.DataFrame) -> Iterator[tuple[str, int, str]]:
+    experts = rows["expert"] if "expert" in rows else [""] * len(rows)
+    actions = (str(Action(chunk, branch)) for chunk, branch in zip(rows["chunk"], rows["branch"], strict=True))
+    return zip(actions, rows["step"], experts, strict=True)
+
+
+def _hover(action: str, step: int, expert: str, request: str) -> str:
+    return f"<b>{action}</b> step {step}{request}" + (f", {expert}" if expert else "")
+
+
+def _idle(table: pd.DataFrame, unit: Unit) -> Iterator[dict[str, Any]]:
+    """What each rank does not compute until the last one has ended."""
+    ends, rows = float(table["end"].max()), []
+    for rank in sorted(set(table["rank"])):
+        bars = table[table["rank"] == rank].sort_values("start")
+        free = np.concatenate([[0.0], bars["end"].to_numpy()])
+        busy = np.concatenate([bars["start"].to_numpy(), [ends]])
+        rows += [(rank, start, stop) for start, stop in zip(free, busy, strict=True) if stop - start > 1e-9 * ends]
+    if rows:
+        yield _grey(pd.DataFrame(rows, columns=["rank", "start", "end"]), "idle", WAITS["wait for results"], unit)
+
+
+def _waits(waits: pd.DataFrame, begin: float, unit: Unit) -> Iterator[dict[str, Any]]:
+    for name, rows in waits.groupby("what"):
+        moved = rows.assign(start=rows["start"] - begin, end=rows["end"] - begin)
+        yield _grey(moved, str(name), WAITS[str(name)], unit)
+
+
+def _grey(rows: pd.DataFrame, name: str, colour: str, unit: Unit) -> dict[str, Any]:
+    return _plain(rows, name, unit) | {
+        "marker": {"color": colour, "pattern": {"fgcolor": "#8A8A8A"}, "line": {"width": 0}},
+        "hovertemplate": f"{name}{_TIMES.format(unit.name)}",
+    }
+
+
+def _plain(rows: pd.DataFrame, name: str, unit: Unit) -> dict[str, Any]:
+    """A bar for each row of ``rank``, ``start`` and ``end`` in seconds."""
+    lengths = ((rows["end"] - rows["start"]) * unit.scale).to_numpy(np.float32)
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": name,
+        "y": rows["rank"].to_numpy(np.int32),
+        # Plotly sends a base as text, the others packed.
+        "base": (rows["start"] * unit.scale).round(6).tolist(),
+        "x": lengths,
+        "customdata": lengths,
+        "width": TALL,
+    }
+
+
+def _outlines(table: pd.DataFrame, unit: Unit, ink: str) -> Iterator[dict[str, Any]]:
+    """The predicted boxes, taller than the bars that lie over them."""
+    if not len(table):
+        return
+    yield _plain(table, "as predicted", unit) | {
+        "width": OUTLINE,
+        "marker": {"color": "rgba(0,0,0,0)", "pattern": {"fgcolor": ink}, "line": {"width": 1.2, "color": ink}},
+        "hoverinfo": "skip",
+    }
+
+
+def _layout(ranks: range, unit: Unit, end: float) -> dict[str, Any]:
+    return {
+        "barmode": "overlay",
+        "bargap": 0,
+        "xaxis": {"title": {"text": f"time since the loop began ({unit.name})"}, "range": [0, end * unit.scale * 1.01]},
+        "yaxis": {
+            "tickvals": list(ranks),
+            "ticktext": [f"rank {rank}" for rank in ranks],
+            "range": [len(ranks) - 0.4, -0.6],
+            "showgrid": False,
+        },
+        "showlegend": True,
+        # Above the rows, which need the width.
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"},
+        "margin": {"l": 64, "r": 24, "t": 88, "b": 52},
+    }
+
+
+def _height(ranks: int) -> int:
+    return min(max(ranks * 40, 90), 900) + 140
+
+
+def _said(time: float, unit: Unit, bare: bool) -> str:
+    return f"{time * unit.scale:.3g}" + ("" if bare else f" {unit.name}")
