@@ -69,6 +69,7 @@ def test_half_of_the_gain():
     assert times.realised == pytest.approx((3.5 - loop) / (3.5 - 3.5 * 0.75))
     slower = stage_times(run, one_rank=2.0)
     assert slower.realised < 0
+    assert slower.gain == "slower than one rank"
 
 
 def test_actions_are_the_timeline():
@@ -179,7 +180,8 @@ def test_a_transformer_with_another_schedule_is_refused():
 def test_it_shows_itself():
     times = stage_times(scheduled_run(plan_of(Schedule.interleaved(2, branches=2)), [0.5, 0.5], steps=2))
     assert repr(times) == (
-        "StageTimes(2 stages over 2 ranks: loop 3 s, predicted 3 s, one rank 4 s, 100 % of the gain; 67 % busy)"
+        "StageTimes(2 stages over 2 ranks: loop 3 s, predicted 3 s, one rank 4 s: "
+        "100 % of the possible gain; 67 % busy)"
     )
     assert "wait for results" in times._repr_html_()
     assert isinstance(times.summary(), pd.Series)

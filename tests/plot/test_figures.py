@@ -218,8 +218,8 @@ class TestTimeline:
         assert figure.layout.xaxis.range[1] == pytest.approx(slow["end"].max())
 
     def test_no_two_kinds_look_alike(self, run):
-        assert len({colour for colour, _ in STYLES.values()}) == len(STYLES) - 2
-        assert STYLES["decode"] == STYLES["encode"] == STYLES["shard"]
+        assert len({colour for colour, _ in STYLES.values()}) == len(STYLES) - 3
+        assert STYLES["decode"] == STYLES["encode"] == STYLES["shard"] == STYLES["stage"]
         figure = plot.timeline(run)
         waits = next(bars for bars in figure.data if bars.name == "wait")
         assert waits.marker.color.startswith("rgba(127,127,127")

@@ -136,7 +136,7 @@ class TestMeasured:
             "ranks computed 67 % of it, on one rank 8 s."
         )
         sequential = plot.schedule(scheduled_run(plan_of(Schedule.sequential(2, 2)), [0.5, 0.5], steps=4))
-        assert "gain" not in sequential.describe()
+        assert "no gain promised" in sequential.describe()
 
     def test_no_outline_where_the_schedule_does_not_say_when(self):
         run = scheduled_run(plan_of(LOOPED), COSTS, steps=2, expert="transformer")

@@ -87,6 +87,13 @@ class StageTimes:
         return (self.one_rank - self.loop) / possible if possible > 1e-9 * self.one_rank else float("nan")
 
     @property
+    def gain(self) -> str:
+        """What was realised, in words."""
+        if self.realised != self.realised:
+            return "no gain promised"
+        return "slower than one rank" if self.realised < 0 else f"{100 * self.realised:.0f} % of the possible gain"
+
+    @property
     def utilisation(self) -> float:
         """The part of all ranks' time in the loop that went into computing stages."""
         return float(self.ranks["compute"].sum() / (len(self.ranks) * self.loop))
@@ -108,10 +115,9 @@ class StageTimes:
         )
 
     def __repr__(self) -> str:
-        gain = "no gain promised" if self.realised != self.realised else f"{100 * self.realised:.0f} % of the gain"
         return (
             f"StageTimes({self.plan.summary}: loop {self.loop:.3g} s, predicted {self.predicted:.3g} s, one rank "
-            f"{self.one_rank:.3g} s, {gain}; {100 * self.utilisation:.0f} % busy)"
+            f"{self.one_rank:.3g} s: {self.gain}; {100 * self.utilisation:.0f} % busy)"
         )
 
     def _repr_html_(self) -> str:

@@ -18,6 +18,7 @@ STYLES = {
     "decode": (BLUE, ""),
     "encode": (BLUE, ""),
     "shard": (BLUE, ""),
+    "stage": (BLUE, ""),
     "norms": (YELLOW, "."),
     "blend": (GREEN, "x"),
     "finish": (PINK, "."),

@@ -46,7 +46,9 @@ def schedule(
 
     Bars have the colour of their branch, and the pattern of their rank's first, second, ... chunk; their text is as in
     the schedule, chunk, F, branch. Of a run, the bars are what was measured, with outlines around them where the
-    schedule has them for the chunks' measured costs, from the loop's start on; grey is waiting.
+    schedule has them for the chunks' measured costs, from the loop's start on; grey is waiting. The costs hold what a
+    stage computes before its layers, the bars do not. Of more than 1500 bars the first steps are drawn, and the title
+    says how many.
 
     Args:
         what: a schedule, a plan, a run in stages, or its :class:`~toolkit.measure.stages.StageTimes`.
@@ -107,7 +109,7 @@ def _measured(times: StageTimes, steps: int, theme: ThemeName) -> Figure:
     end = float(pd.concat([rows.loc[rows["step"] < steps, "end"] for rows in (table, outline)]).max())
     loop, told = (f"{seconds * unit.scale:.3g} {unit.name}" for seconds in (times.loop, times.predicted))
     head = f"{plan.schedule.kind.capitalize()}, {counted(plan.ranks, 'rank')}: a loop of {loop}, predicted {told}"
-    gain = "" if np.isnan(times.realised) else f", {100 * times.realised:.0f} % of the possible gain"
+    head += f", {times.gain}"
     ink = THEMES[theme].text if theme in THEMES else ""
     return make(
         [
@@ -116,8 +118,8 @@ def _measured(times: StageTimes, steps: int, theme: ThemeName) -> Figure:
             *_waits(waits, times.begin, unit),
         ],
         _layout(range(plan.ranks), unit, end),
-        title=f"{head}{gain}{cut}",
-        description=f"{head}{gain}; ranks computed {100 * times.utilisation:.0f} % of it, on one rank "
+        title=f"{head}{cut}",
+        description=f"{head}; ranks computed {100 * times.utilisation:.0f} % of it, on one rank "
         f"{times.one_rank * unit.scale:.3g} {unit.name}.",
         height=_height(plan.ranks),
         theme=theme,
