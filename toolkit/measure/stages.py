@@ -41,7 +41,7 @@ class StageTimes:
             with.
         rest: seconds of the run that are not of the loop, by what was done; of the slowest rank.
         costs: the median of what a branch took in each chunk.
-        steps: how many steps each request had with each transformer.
+        steps: how many steps each request had with each transformer; the longest one, where they differ.
         hop: the median time from the end of a chunk to its result's arrival at a rank that waited for it.
         one_rank: seconds of the loop on one rank: as measured, or else all that was computed, by ``costs``.
     """
