@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.bench import models, parity, shards, tiles
+from toolkit.bench import models, parity, shards, stages, tiles
 from toolkit.errors import PlanError, ToolkitError
 from toolkit.models.census import specimen
 
 BENCHES: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]], str]]] = {
     "tiles": (tiles.bench_tiles, tiles.as_text),
     "shards": (shards.bench_shards, shards.as_text),
+    "stages": (stages.bench_stages, stages.as_text),
     "models": (models.bench_models, models.as_text),
 }
 
@@ -36,11 +37,25 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     bench = commands.add_parser("bench", help="measure speed as ratios of paired runs")
     bench.add_argument(
-        "what", choices=sorted(BENCHES), help="tiles, shards: the demo video; models: video autoencoders"
+        "what",
+        choices=sorted(BENCHES),
+        help="tiles, shards: the demo video; stages: the demo pipeline; models: video autoencoders",
     )
     bench.add_argument("--turns", type=int, default=5, help="measurements of each contender (default: %(default)s)")
     bench.add_argument("--device", default="cpu", help="cpu, or an accelerator's type (default: %(default)s)")
     bench.add_argument("--full", action="store_true", help="models: real sizes, for an accelerator")
+    modes = bench.add_mutually_exclusive_group()
+    modes.add_argument(
+        "--emulate",
+        dest="mode",
+        action="store_const",
+        const="emulate",
+        help="stages: blocks that mostly sleep stand for a device a rank (the default)",
+    )
+    modes.add_argument(
+        "--compute", dest="mode", action="store_const", const="compute", help="stages: what two ranks really compute"
+    )
+    bench.add_argument("--block", type=float, help="stages: seconds of an emulated block")
     bench.add_argument("--json", type=Path, help="file for the result with its record")
     bench.set_defaults(run=_bench)
     check = commands.add_parser("parity", help="what is equal to what, for every autoencoder class")
@@ -63,10 +78,20 @@ def _parity(options: argparse.Namespace) -> int:
 
 def _bench(options: argparse.Namespace) -> int:
     measure, as_text = BENCHES[options.what]
-    if options.full and options.what != "models":
-        raise PlanError(f"--full with bench {options.what}: it is for bench models only.")
-    result = measure(options.turns, options.device, **({"full": True} if options.full else {}))
+    result = measure(options.turns, options.device, **_further(options))
     print(as_text(result))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2))
     return 0
+
+
+def _further(options: argparse.Namespace) -> dict[str, Any]:
+    """What only one of the benchmarks takes."""
+    given = {"full": options.full or None, "mode": options.mode, "block": options.block}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given:
+        only = "models" if name == "full" else "stages"
+        if options.what != only:
+            flag = options.mode if name == "mode" else name
+            raise PlanError(f"--{flag} with bench {options.what}: it is for bench {only} only.")
+    return given
