@@ -21,7 +21,7 @@ from toolkit.measure.record import Record
 from toolkit.measure.run import Run
 from toolkit.models import demo
 
-US = "shards, 2 ranks"
+US, ONE = "shards, 2 ranks", "shards, 1 rank"
 TILE, OVERLAP = 18, 4
 MOVES = ("wait", "send", "receive")
 
@@ -42,12 +42,21 @@ def bench_shards(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
         contenders["vae.decode, 1 thread, our worker"] = _decode(ours[1], vae, latent, None)
         contenders["vae.decode, plain process, 2 threads"] = _decode(plain, vae, latent, None)
         seconds = take_turns(contenders, turns)
+        picture = _one_picture()
+        alike = {name: _decode(ours[plans[name].ranks], vae, picture, plans[name]) for name in (US, ONE)}
+        alike["vae.decode, 1 thread, our worker"] = _decode(ours[1], vae, picture, None)
+        large = take_turns(alike, turns)
         own = ours[1].decode(vae, latent, None, progress=False)
         runs = {name: ours[plan.ranks].decode(vae, latent, plan, progress=False) for name, plan in plans.items()}
     return {
         "latent": list(latent.shape),
         "seconds": seconds.to_dict(orient="list"),
         "times faster": ratios(seconds, US).to_dict(orient="index"),
+        "one large picture": {
+            "latent": list(picture.shape),
+            "seconds": large.to_dict(orient="list"),
+            "times faster": ratios(large, US).to_dict(orient="index"),
+        },
         "one run of each": {name: _facts(run, own) for name, run in runs.items()} | {"vae.decode": _facts(own, own)},
         "interception": interception(),
         "record": Record.make(vae, latent, plans[US], {"call": "bench shards", "device": device}).to_json(),
@@ -60,11 +69,17 @@ def _four_videos() -> Tensor:
     return torch.cat([torch.cat([one, one.flip(-1)], -1)] * 2, -2)
 
 
+def _one_picture() -> Tensor:
+    """The first frame of the demo video's latent, sixteen times as large: maps that no cache holds."""
+    one = demo.latents("video")[:, :, :1]
+    return torch.cat([torch.cat([one, one.flip(-1)] * 2, -1)] * 4, -2)
+
+
 def _plans(latent: Tensor) -> dict[str, ShardPlan | TilePlan]:
     grid = TileGrid.cover({"h": latent.shape[-2], "w": latent.shape[-1]}, TILE, OVERLAP)
     return {
         US: ShardPlan(h=2),
-        "shards, 1 rank": ShardPlan(),
+        ONE: ShardPlan(),
         "shards, 2 ranks, ring attention": ShardPlan(h=2, attention="ring"),
         "shards, 2 ranks, no messages": ShardPlan(h=2, borders="recompute"),
         "tiles, 2 ranks": TilePlan(grid, Blend.linear(), Assignment.balanced(grid, 2)),
@@ -75,12 +90,14 @@ def as_text(result: dict[str, Any]) -> str:
     """A result as the tables that a reader wants."""
     table = pd.DataFrame.from_dict(result["times faster"], orient="index").round(2)
     facts = pd.DataFrame.from_dict(result["one run of each"], orient="index")
-    cost = result["interception"]
+    cost, large = result["interception"], result["one large picture"]
     return "\n\n".join(
         [
             f"Latent {'x'.join(map(str, result['latent']))}, one thread a rank where not said otherwise",
             f"{US}: {pd.Series(result['seconds'][US]).median():.2f} s (median). Against:",
             table.to_string(),
+            f"Latent {'x'.join(map(str, large['latent']))}: {pd.Series(large['seconds'][US]).median():.2f} s. Against:",
+            pd.DataFrame.from_dict(large["times faster"], orient="index").round(2).to_string(),
             facts.to_string(float_format=lambda value: f"{value:.3g}"),
             f"Interception: {cost['us per call']:.1f} us per torch call, over {cost['torch calls']:.0f} calls",
         ]

@@ -58,6 +58,13 @@ class Call:
         """Its form: see :func:`~toolkit.distributed.stages.signature.signature`."""
         return signature((self.args, self.kwargs))
 
+    def form(self, chunk: int | None = None) -> str:
+        """A key for its messages: those of a branch have the same form from step to step, as a rule.
+
+        Some models cut text to what its mask keeps, which differs from branch to branch.
+        """
+        return f"{'' if chunk is None else chunk}F{self.branch} {self.key}"
+
     @cached_property
     def digest(self) -> int:
         """Tells its inputs from others: see :func:`~toolkit.distributed.stages.signature.digest`."""

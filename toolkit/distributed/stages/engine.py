@@ -71,7 +71,7 @@ class Engine:
             with watch.paused():
                 if self._before is None:
                     return call.payload
-                return self._before.receive(f"{chunk} {call.key}", call.digest, self._name(call.label(chunk - 1)))
+                return self._before.receive(call.form(chunk), call.digest, self._name(call.label(chunk - 1)))
 
         with call.context():
             output = stage(None if stage.first else receive, *call.args, **call.kwargs)
@@ -83,7 +83,7 @@ class Engine:
         elif self._after is None:
             call.payload = output
         else:
-            self._after.send(output, f"{chunk + 1} {call.key}", call.digest, label)
+            self._after.send(output, call.form(chunk + 1), call.digest, label)
 
     def finish(self, call: Call) -> None:
         """Wait until a call's result is on this rank."""
@@ -91,7 +91,7 @@ class Engine:
         if source == self.places.me:
             call.finish(call.result)
         else:
-            call.finish(self._link(source, self.places.me).receive(call.key, call.digest, self._name(call.label())))
+            call.finish(self._link(source, self.places.me).receive(call.form(), call.digest, self._name(call.label())))
 
     def _tell(self, call: Call) -> None:
         """Send a result to all other ranks, where this rank is the one to do so."""
@@ -99,7 +99,7 @@ class Engine:
         if source == self.places.me:
             for rank in range(self.places.size):
                 if rank != source:
-                    self._link(source, rank).send(call.result, call.key, call.digest, self._name(call.label()))
+                    self._link(source, rank).send(call.result, call.form(), call.digest, self._name(call.label()))
 
     def _link(self, source: int, to: int) -> Link:
         if (source, to) not in self._others:

@@ -1,8 +1,9 @@
 """Links: what a stage hands to the next one, or a result to all, between two ranks.
 
 A message is any object with tensors in it. Before its tensors go two numbers: a digest of what the call was given, and
-the length of the message's own form (everything but the tensors' values), which follows only where it is new for calls
-of that form.
+the length of the message's form (everything but the tensors' values) where it is not that of the last message under the
+same key. So a receiver that knows a form asks for numbers and tensors at one go. Where the form has changed, tensors of
+the old one are sent for nothing, before form and tensors of the new one: what was asked for must come.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from toolkit.distributed.exchange import Exchange
+from toolkit.distributed.exchange import Exchange, Message
 from toolkit.errors import RunError
 
 
@@ -35,7 +36,7 @@ class Link:
     Attributes:
         exchange: this rank's messages in that direction.
         peer: the other rank.
-        forms: the forms that both ends know, by signature.
+        forms: of the last message under each key, as both ends know it.
     """
 
     exchange: Exchange
@@ -47,17 +48,20 @@ class Link:
 
         Args:
             value: what can be pickled, with tensors.
-            key: the signature of the call that it belongs to.
-            digest: tells what that call was given.
+            key: messages under the same key have the same form, as a rule.
+            digest: tells what the call that it belongs to was given.
             label: for the trace.
         """
         stream = io.BytesIO()
         pickler = _Pickler(stream)
         pickler.dump(value)
         text = pickle.dumps((stream.getvalue(), [_form(tensor) for tensor in pickler.tensors]))
-        known, self.forms[key] = self.forms.get(key) == text, text
-        self.exchange.send(torch.tensor([digest, 0 if known else len(text)]), self.peer, label)
-        if not known:
+        before, self.forms[key] = self.forms.get(key), text
+        changed = text != before
+        self.exchange.send(torch.tensor([digest, len(text) if changed else 0]), self.peer, label)
+        if changed:
+            for form in _forms(before):
+                self.exchange.send(torch.zeros(form.shape, dtype=form.dtype), self.peer, label)
             self.exchange.send(torch.frombuffer(bytearray(text), dtype=torch.uint8), self.peer, label)
         for tensor in pickler.tensors:
             self.exchange.send(tensor.detach(), self.peer, label)
@@ -69,23 +73,38 @@ class Link:
             RunError: where the other rank's call was given something else than this rank's.
             RankFailed: where another rank failed meanwhile.
         """
-        theirs, length = self._tensor(Form((2,), (1,), torch.int64), label).tolist()
+        numbers = self._ask(Form((2,), (1,), torch.int64), label)
+        asked = [self._ask(form, label) for form in _forms(self.forms.get(key))]
+        theirs, length = self.exchange.take(numbers).tolist()
         if theirs != digest:
             raise RunError(
                 f"rank {self.exchange.member.rank} and rank {self.peer} gave a model different inputs ({label}): every "
                 "rank must have the same noise, prompts and timesteps; give the same seed or generator on all."
             )
         if length:
-            text = self._tensor(Form((length,), (1,), torch.uint8), label)
+            for message in asked:
+                self.exchange.wait(message)
+            text = self.exchange.take(self._ask(Form((length,), (1,), torch.uint8), label))
             self.forms[key] = text.cpu().numpy().tobytes()
+            asked = [self._ask(form, label) for form in _forms(self.forms[key])]
         body, forms = pickle.loads(self.forms[key])
-        return _Unpickler(io.BytesIO(body), [self._tensor(form, label) for form in forms]).load()
+        tensors = [_strided(self.exchange.take(message), form) for message, form in zip(asked, forms, strict=True)]
+        return _Unpickler(io.BytesIO(body), tensors).load()
 
-    def _tensor(self, form: Form, label: str) -> Tensor:
-        came = self.exchange.take(self.exchange.receive(form.shape, form.dtype, self.peer, label))
-        if came.stride() == form.stride or 0 in form.shape:
-            return came
-        return torch.empty_strided(form.shape, form.stride, dtype=form.dtype, device=came.device).copy_(came)
+    def _ask(self, form: Form, label: str) -> Message:
+        return self.exchange.receive(form.shape, form.dtype, self.peer, label)
+
+
+def _forms(text: bytes | None) -> list[Form]:
+    """The forms of a message's tensors."""
+    found: list[Form] = [] if text is None else pickle.loads(text)[1]
+    return found
+
+
+def _strided(came: Tensor, form: Form) -> Tensor:
+    if came.stride() == form.stride or 0 in form.shape:
+        return came
+    return torch.empty_strided(form.shape, form.stride, dtype=form.dtype, device=came.device).copy_(came)
 
 
 def _form(tensor: Tensor) -> Form:
