@@ -51,9 +51,9 @@ from toolkit.measure.video import VideoFile
 from toolkit.models import demo
 from toolkit.models.exact_grid import exact_grid
 from toolkit.models.receptive import ReceptiveField, receptive_field
-from toolkit.models.split_check import Proof
+from toolkit.models.stages.split_check import Proof
+from toolkit.models.stages.virtual import virtual
 from toolkit.models.tiling import diffusers_grid
-from toolkit.models.virtual import virtual
 
 if TYPE_CHECKING:
     from toolkit import plot

@@ -12,9 +12,9 @@ from torch import nn
 
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.span import Span
-from toolkit.models.layers import layers_of
-from toolkit.models.pipelines import INDEX, experts_of, modules_of, pipeline_class
-from toolkit.models.stage_pipeline import load_pipeline
+from toolkit.models.stages.layers import layers_of
+from toolkit.models.stages.pipelines import INDEX, experts_of, modules_of, pipeline_class
+from toolkit.models.stages.stage_pipeline import load_pipeline
 
 NAMES = sorted(PIPELINES)
 DISTINCT = [name for name in NAMES if name not in ("flux_true_cfg", "hunyuan15_embedded")]

@@ -10,10 +10,10 @@ from support.chains import same, splits_of
 from torch import Tensor, nn
 
 import toolkit as tk
-from toolkit.models.layers import layers_of
-from toolkit.models.split_check import check_class, prove
-from toolkit.models.splittable import check_splittable
-from toolkit.models.transformer_census import transformer
+from toolkit.models.stages.layers import layers_of
+from toolkit.models.stages.split_check import check_class, prove
+from toolkit.models.stages.splittable import check_splittable
+from toolkit.models.stages.transformer_census import transformer
 
 
 class Plain(nn.Module):

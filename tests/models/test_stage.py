@@ -14,8 +14,8 @@ from support.chains import chain, same, splits_of, tensors
 from torch import nn
 
 import toolkit as tk
-from toolkit.models.stage import Stage
-from toolkit.models.transformer_census import transformer
+from toolkit.models.stages.stage import Stage
+from toolkit.models.stages.transformer_census import transformer
 
 
 def given(name: str) -> tuple[Any, dict[str, Any]]:

@@ -9,10 +9,10 @@ import torch
 from support.chains import chain, same, splits_of
 
 import toolkit as tk
-from toolkit.models.layers import layers_of, needs_of
-from toolkit.models.split_check import LATENTS_EVERYWHERE, check_class, finest, prove
-from toolkit.models.stage import Stage
-from toolkit.models.transformer_census import TRANSFORMERS, transformer
+from toolkit.models.stages.layers import layers_of, needs_of
+from toolkit.models.stages.split_check import LATENTS_EVERYWHERE, check_class, finest, prove
+from toolkit.models.stages.stage import Stage
+from toolkit.models.stages.transformer_census import TRANSFORMERS, transformer
 
 pytestmark = pytest.mark.filterwarnings("ignore:In CPU autocast")  # Mochi asks for one that processors have not
 SKIPS = "HunyuanDiT"

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import toolkit as tk
-from toolkit.models.ghost import ghost, returned, stand_in
-from toolkit.models.layers import layers_of, needs_of, owned
-from toolkit.models.transformer_census import TRANSFORMERS, transformer
+from toolkit.models.stages.ghost import ghost, returned, stand_in
+from toolkit.models.stages.layers import layers_of, needs_of, owned
+from toolkit.models.stages.transformer_census import TRANSFORMERS, transformer
 
 pytestmark = pytest.mark.filterwarnings("ignore:In CPU autocast")  # Mochi asks for one that processors have not
 
@@ -140,7 +140,7 @@ class Block(nn.Module):
 
 
 def test_a_block_whose_return_names_no_parameter() -> None:
-    with pytest.raises(tk.ModelError, match=r"Block cannot stand at a stage's border.*toolkit\.models\.ghost\.RETURNS"):
+    with pytest.raises(tk.ModelError, match=r"Block cannot stand at a stage.s border.*stages\.ghost\.RETURNS"):
         ghost(Block())
 
 

@@ -14,10 +14,10 @@ from torch.utils._pytree import tree_leaves
 
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.span import Span
-from toolkit.models.layers import layers_of
-from toolkit.models.stage import Stage
-from toolkit.models.stage_loading import load_stage
-from toolkit.models.transformer_census import transformer
+from toolkit.models.stages.layers import layers_of
+from toolkit.models.stages.stage import Stage
+from toolkit.models.stages.stage_loading import load_stage
+from toolkit.models.stages.transformer_census import transformer
 
 FAMILIES = ["Wan", "Flux", "LTX", "HunyuanVideo15", "QwenImage", "DiT", "Mochi", "ZImage"]
 

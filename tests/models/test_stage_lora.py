@@ -9,9 +9,9 @@ from support.pipelines import PIPELINES, load
 from torch.utils._pytree import tree_leaves
 
 from toolkit.geometry.span import Span
-from toolkit.models.layers import layers_of
-from toolkit.models.stage import Stage
-from toolkit.models.stage_pipeline import load_pipeline
+from toolkit.models.stages.layers import layers_of
+from toolkit.models.stages.stage import Stage
+from toolkit.models.stages.stage_pipeline import load_pipeline
 
 
 @pytest.mark.parametrize("name", ["wan", "flux"])

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import toolkit as tk
-from toolkit.models.layers import layers_of
-from toolkit.models.tensor_parallel import NormAcrossHeads, check_weights, cut_weights, share_weights
-from toolkit.models.transformer_census import transformer
+from toolkit.models.stages.layers import layers_of
+from toolkit.models.stages.tensor_parallel import NormAcrossHeads, check_weights, cut_weights, share_weights
+from toolkit.models.stages.transformer_census import transformer
 
 CLASSES = ["Wan", "Wan_2.2_5B", "Flux", "Flux2", "QwenImage"]
 

@@ -7,8 +7,8 @@ import torch
 from support.chains import same, tensors
 
 import toolkit as tk
-from toolkit.models.layers import layers_of
-from toolkit.models.transformer_census import TRANSFORMERS, transformer
+from toolkit.models.stages.layers import layers_of
+from toolkit.models.stages.transformer_census import TRANSFORMERS, transformer
 
 pytestmark = pytest.mark.filterwarnings("ignore:In CPU autocast")  # Mochi asks for one that processors have not
 

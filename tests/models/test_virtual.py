@@ -7,7 +7,7 @@ import torch
 from support.pipelines import PIPELINES
 
 import toolkit as tk
-from toolkit.models.layers import layers_of
+from toolkit.models.stages.layers import layers_of
 
 EXPERTS = ("transformer", "transformer_2")
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from toolkit.geometry.stages import StageSplit
-from toolkit.models.layers import layers_of
-from toolkit.models.stage import Stage
+from toolkit.models.stages.layers import layers_of
+from toolkit.models.stages.stage import Stage
 
 
 def tensors(output: Any) -> list[Tensor]:

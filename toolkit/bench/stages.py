@@ -24,7 +24,7 @@ from toolkit.measure.record import Record
 from toolkit.measure.run import Run
 from toolkit.measure.stages import StageTimes, stage_times
 from toolkit.models import demo
-from toolkit.models.paced import pace
+from toolkit.models.stages.paced import pace
 
 Mode = Literal["emulate", "compute"]
 STEPS, BLOCK = 10, 0.05

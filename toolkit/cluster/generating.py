@@ -27,8 +27,8 @@ from toolkit.measure.memory import MemoryCurve, measured
 from toolkit.measure.record import Record
 from toolkit.measure.run import Run
 from toolkit.measure.trace import Event, Recorder
-from toolkit.models.pipelines import experts_of, modules_of
-from toolkit.models.stage_pipeline import hollow_parts, load_pipeline, load_whole, placed, quiet
+from toolkit.models.stages.pipelines import experts_of, modules_of
+from toolkit.models.stages.stage_pipeline import hollow_parts, load_pipeline, load_whole, placed, quiet
 
 Path = str | PathLike[str]
 

@@ -21,7 +21,7 @@ from toolkit.distributed.stages.requests import Requests
 from toolkit.errors import PlanError
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.measure.trace import Recorder
-from toolkit.models.pipelines import experts_of
+from toolkit.models.stages.pipelines import experts_of
 from toolkit.numerics.convolution import Convolutions
 
 
@@ -40,7 +40,7 @@ def generate(
 
     Every rank of the group calls this with the same pipeline, plan and arguments; with a generator of the same seed,
     too. Ranks need weights only for their own layers and modules: see
-    :func:`toolkit.models.stage_pipeline.load_pipeline`.
+    :func:`toolkit.models.stages.stage_pipeline.load_pipeline`.
 
     Args:
         pipe: a diffusers pipeline. It is left as it was found.

@@ -12,9 +12,9 @@ import toolkit as tk
 from toolkit.geometry import Schedule, StageSplit
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.measure.trace import Recorder
-from toolkit.models.layers import layers_of
-from toolkit.models.sequence_parallel import SEQUENCES, SharedSequence, check_sequence
-from toolkit.models.transformer_census import transformer
+from toolkit.models.stages.layers import layers_of
+from toolkit.models.stages.sequence_parallel import SEQUENCES, SharedSequence, check_sequence
+from toolkit.models.stages.transformer_census import transformer
 
 EXACT = 0.0
 ROUNDED = 1e-6

@@ -18,7 +18,7 @@ from toolkit.distributed.stages.hybrid import shared, sharers
 from toolkit.distributed.stages.places import Places
 from toolkit.distributed.stages.staged import check, staged
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.models.pipelines import experts_of, modules_of
+from toolkit.models.stages.pipelines import experts_of, modules_of
 
 Plans = Mapping[str, StagePlan]
 """The plan of each expert of a pipeline, by name. All have the same ranks."""

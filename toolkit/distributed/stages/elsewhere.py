@@ -19,7 +19,7 @@ from toolkit.distributed.stages.link import Link
 from toolkit.distributed.stages.signature import digest, signature
 from toolkit.geometry.plan import TilePlan
 from toolkit.geometry.shards import ShardPlan
-from toolkit.models.ghost import stand_in
+from toolkit.models.stages.ghost import stand_in
 from toolkit.models.whole import Call
 
 

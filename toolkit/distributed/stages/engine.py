@@ -17,8 +17,8 @@ from toolkit.distributed.stages.link import Link
 from toolkit.distributed.stages.places import Places
 from toolkit.measure.device import synchronise
 from toolkit.measure.trace import Event, Recorder, clock
-from toolkit.models.split_check import returned_by
-from toolkit.models.stage import Stage
+from toolkit.models.stages.split_check import returned_by
+from toolkit.models.stages.stage import Stage
 
 PURPOSES = ("stages", "results", "modules")
 """What messages are for; each has a group of its own."""

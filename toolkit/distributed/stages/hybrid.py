@@ -19,10 +19,10 @@ from toolkit.distributed.group import Groups, Member
 from toolkit.distributed.rank import Rank
 from toolkit.distributed.stages.places import Places
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.models.ghost import stand_in
-from toolkit.models.layers import owned
-from toolkit.models.sequence_parallel import SharedSequence, check_sequence
-from toolkit.models.tensor_parallel import check_weights, cut_weights, share_weights
+from toolkit.models.stages.ghost import stand_in
+from toolkit.models.stages.layers import owned
+from toolkit.models.stages.sequence_parallel import SharedSequence, check_sequence
+from toolkit.models.stages.tensor_parallel import check_weights, cut_weights, share_weights
 
 
 def check_shared(transformer: nn.Module, plan: StagePlan) -> None:

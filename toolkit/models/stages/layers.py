@@ -63,7 +63,7 @@ def owned(transformer: nn.Module, span: Span) -> tuple[str, ...]:
         PlanError: where the transformer has no such layers.
 
     Example:
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> owned(transformer("Flux").build(), Span(1, 3))
         ('transformer_blocks.1', 'single_transformer_blocks.0')
     """
@@ -83,7 +83,7 @@ def needs_of(transformer: nn.Module, span: Span) -> tuple[str, ...]:
     by the last one.
 
     Example:
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> dit = transformer("DiT").build()
         >>> needs_of(dit, Span(2, 4)), needs_of(dit, Span(1, 2)), needs_of(dit, Span(0, 4))
         (('transformer_blocks.0.norm1.emb',), (), ())

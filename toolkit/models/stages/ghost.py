@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from toolkit.errors import ModelError
-from toolkit.models.layers import forward_of
+from toolkit.models.stages.layers import forward_of
 
 Names: TypeAlias = "str | tuple[Names, ...]"
 """The parameters that a block returns, in its own order: one, or a tuple of them."""
@@ -69,7 +69,7 @@ def returned(block: nn.Module) -> tuple[Names, inspect.Signature]:
         ModelError: where its return statements name no parameters.
 
     Example:
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> returned(transformer("Flux").build().transformer_blocks[0])[0]
         ('encoder_hidden_states', 'hidden_states')
     """
@@ -90,7 +90,7 @@ def _returned(cls: type[nn.Module]) -> tuple[Names, inspect.Signature]:
     if not found:
         raise ModelError(
             f"{cls.__name__} cannot stand at a stage's border: its return statement names none of its parameters, so "
-            "what stands in for it does not know what to return. Add it to toolkit.models.ghost.RETURNS."
+            "what stands in for it does not know what to return. Add it to toolkit.models.stages.ghost.RETURNS."
         )
     return found[-1], signature
 

@@ -15,10 +15,10 @@ from torch.utils import _pytree as pytree
 
 from toolkit.errors import ModelError, NotExact
 from toolkit.geometry.stages import StageSplit
-from toolkit.models.layers import layers_of
-from toolkit.models.splittable import check_fits, check_splittable
-from toolkit.models.stage import run_stages
-from toolkit.models.transformer_census import TRANSFORMERS
+from toolkit.models.stages.layers import layers_of
+from toolkit.models.stages.splittable import check_fits, check_splittable
+from toolkit.models.stages.stage import run_stages
+from toolkit.models.stages.transformer_census import TRANSFORMERS
 
 Form: TypeAlias = tuple[tuple[int, ...], torch.dtype]
 """Shape and dtype of a tensor."""
@@ -44,7 +44,7 @@ class Proof:
             others were given NaN.
 
     Example:
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> flux = transformer("Flux")
         >>> prove(flux.build(), StageSplit.even(5, stages=3), **flux.inputs())
         FluxTransformer2DModel in StageSplit(5 layers in 3 stages: 2 2 1): equal bit by bit
@@ -101,7 +101,7 @@ def prove(transformer: nn.Module, split: StageSplit, *args: Any, **kwargs: Any) 
         raise NotExact(
             f"{cls} in {split!r}: its output changes with the latents that later stages are given, so they compute "
             "more from these than shapes. Use the whole transformer, or give the class an entry with its reason in "
-            "toolkit.models.split_check.LATENTS_EVERYWHERE."
+            "toolkit.models.stages.split_check.LATENTS_EVERYWHERE."
         )
     return Proof(cls, split, _forms(expected), tuple(payloads), "first" if free else "every")
 
@@ -119,7 +119,7 @@ def check_class(transformer: nn.Module, proof: Proof | None = None) -> None:
         ModelError: with the reason.
 
     Example:
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> check_class(transformer("QwenImage").build())
     """
     name, known = type(transformer).__name__, _classes(transformer)
@@ -143,7 +143,7 @@ def returned_by(transformer: nn.Module) -> Any:
         A pytree spec whose leaves are all tensors; None where it is not known before a call.
 
     Example:
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> returned_by(transformer("Wan").build()).num_leaves
         1
     """

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import ones, randn, tensor
 
-from toolkit.models.transformer_specimen import TransformerSpecimen as Specimen
+from toolkit.models.stages.transformer_specimen import TransformerSpecimen as Specimen
 
 _HEADS: dict[str, Any] = {"num_attention_heads": 4, "attention_head_dim": 16}
 _CHANNELS: dict[str, Any] = {"in_channels": 4, "out_channels": 4}

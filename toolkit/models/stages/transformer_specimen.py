@@ -40,8 +40,8 @@ class TransformerSpecimen:
             seed: of the weights.
 
         Example:
-            >>> from toolkit.models.layers import layers_of
-            >>> from toolkit.models.transformer_census import transformer
+            >>> from toolkit.models.stages.layers import layers_of
+            >>> from toolkit.models.stages.transformer_census import transformer
             >>> layers_of(transformer("Flux").build(layers=3))
             ('transformer_blocks.0', 'transformer_blocks.1', 'single_transformer_blocks.0')
         """

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from toolkit.errors import ModelError
-from toolkit.models.image_transformers import IMAGE_TRANSFORMERS
-from toolkit.models.transformer_specimen import TransformerSpecimen
-from toolkit.models.video_transformers import VIDEO_TRANSFORMERS
+from toolkit.models.stages.image_transformers import IMAGE_TRANSFORMERS
+from toolkit.models.stages.transformer_specimen import TransformerSpecimen
+from toolkit.models.stages.video_transformers import VIDEO_TRANSFORMERS
 
 TRANSFORMERS: Mapping[str, TransformerSpecimen] = {
     specimen.name: specimen for specimen in (*IMAGE_TRANSFORMERS, *VIDEO_TRANSFORMERS)

@@ -17,7 +17,7 @@ from torch import nn
 
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.span import Span
-from toolkit.models.layers import layers_of, needs_of, owned
+from toolkit.models.stages.layers import layers_of, needs_of, owned
 
 
 def load_stage(
@@ -36,7 +36,7 @@ def load_stage(
 
     Args:
         path: a folder of safetensors, or of a pipeline with ``subfolder``.
-        spans: the stage's own layers, of :func:`~toolkit.models.layers.layers_of`; several for several chunks.
+        spans: the stage's own layers, of :func:`~toolkit.models.stages.layers.layers_of`; several for several chunks.
         subfolder: the transformer's folder below ``path``.
         torch_dtype: of the weights; None: float32, as ``from_pretrained`` has it.
         kwargs: further arguments of ``from_pretrained``.
@@ -51,7 +51,7 @@ def load_stage(
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> with TemporaryDirectory() as folder:
         ...     transformer("Wan").build().save_pretrained(folder)
         ...     last = load_stage(folder, [Span(2, 4)])
@@ -180,7 +180,7 @@ def _check(folder: Path, kwargs: dict[str, Any]) -> None:
     ):
         raise ModelError(
             f"'{folder}' with quantization_config or device_map: a stage is loaded as it is, onto the processor. Move "
-            "it with toolkit.models.stage_pipeline.placed, and load a checkpoint that is not quantised."
+            "it with toolkit.models.stages.stage_pipeline.placed, and load a checkpoint that is not quantised."
         )
     if importlib.util.find_spec("accelerate") is None:
         raise ModelError(

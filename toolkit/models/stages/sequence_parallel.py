@@ -67,7 +67,7 @@ def check_sequence(transformer: nn.Module, parts: int) -> None:
         PlanError: where ``parts`` does not divide its heads.
 
     Example:
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> check_sequence(transformer("Wan").build(), 2)
     """
     name = type(transformer).__name__

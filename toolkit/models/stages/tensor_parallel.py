@@ -59,7 +59,7 @@ def check_weights(transformer: nn.Module, parts: int) -> None:
         PlanError: where ``parts`` divides not its heads, or not the width of a linear map.
 
     Example:
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> check_weights(transformer("Wan").build(), 2)
     """
     name, config = type(transformer).__name__, _config(transformer)
@@ -126,7 +126,7 @@ def cut_weights(transformer: nn.Module, layers: Iterable[str], part: int, parts:
         PlanError: where they do not divide.
 
     Example:
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> wan = transformer("Wan").build(layers=1)
         >>> half = cut_weights(wan, ["blocks.0"], 1, 2)
         >>> wan.blocks[0].ffn.net[2].weight.shape, half.blocks[0].ffn.net[2].weight.shape

@@ -13,8 +13,8 @@ from torch import nn
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.span import Span
 from toolkit.geometry.stages import StageSplit
-from toolkit.models.ghost import ghost, returned, stand_in
-from toolkit.models.layers import layers_of, owned
+from toolkit.models.stages.ghost import ghost, returned, stand_in
+from toolkit.models.stages.layers import layers_of, owned
 
 
 class Stage:
@@ -29,14 +29,14 @@ class Stage:
 
     Args:
         transformer: with its layers in lists that forward loops over. It is neither copied nor changed.
-        span: which of :func:`~toolkit.models.layers.layers_of` are this stage's.
+        span: which of :func:`~toolkit.models.stages.layers.layers_of` are this stage's.
 
     Raises:
         PlanError: where the transformer has no such layers.
         ModelError: where its layers, or what they return, cannot be read.
 
     Example:
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> specimen = transformer("Wan")
         >>> wan, inputs = specimen.build(), specimen.inputs()
         >>> first, last = Stage(wan, Span(0, 3)), Stage(wan, Span(3, 4))

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from toolkit.errors import PlanError
 from toolkit.geometry.span import Span
-from toolkit.models.pipelines import experts_of, modules_of, pipeline_class
-from toolkit.models.stage_loading import load_stage
+from toolkit.models.stages.pipelines import experts_of, modules_of, pipeline_class
+from toolkit.models.stages.stage_loading import load_stage
 
 Module = TypeVar("Module", bound=nn.Module)
 Dtype = torch.dtype | Mapping[str, torch.dtype] | None
@@ -36,8 +36,8 @@ def load_pipeline(
 
     Args:
         path: the folder of a pipeline, as ``save_pretrained`` writes it.
-        spans: the own layers of each expert, by its name (:func:`~toolkit.models.pipelines.experts_of`).
-        with_modules: which of the others (:func:`~toolkit.models.pipelines.modules_of`) are loaded with weights.
+        spans: the own layers of each expert, by its name (:func:`~toolkit.models.stages.pipelines.experts_of`).
+        with_modules: which of the others (:func:`~toolkit.models.stages.pipelines.modules_of`) are loaded with weights.
         kwargs: what the pipeline's ``from_pretrained`` takes: ``dtype`` (``torch_dtype`` before it was called so),
             ``variant``, components of your own.
 
@@ -52,7 +52,7 @@ def load_pipeline(
         >>> from tempfile import TemporaryDirectory
         >>> from diffusers import DDIMScheduler, DiTPipeline
         >>> from toolkit.models.census import specimen
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> pipe = DiTPipeline(transformer("DiT").build(), specimen("AutoencoderKL").build(), DDIMScheduler())
         >>> with TemporaryDirectory() as folder:
         ...     pipe.save_pretrained(folder)

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from toolkit.models.layers import layers_of
+from toolkit.models.stages.layers import layers_of
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ def pace(transformer: nn.Module, seconds: float) -> list[RemovableHandle]:
 
     Example:
         >>> import torch
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> specimen = transformer("Wan")
         >>> wan, inputs, begin = specimen.build(layers=4), specimen.inputs(), time.monotonic()
         >>> hooks = pace(wan, 0.05)

@@ -9,10 +9,10 @@ from torch import nn
 
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.geometry.stages import StageSplit
-from toolkit.models.ghost import stand_in
-from toolkit.models.split_check import prove
-from toolkit.models.splittable import check_fits, check_splittable
-from toolkit.models.stage import run_stages
+from toolkit.models.stages.ghost import stand_in
+from toolkit.models.stages.split_check import prove
+from toolkit.models.stages.splittable import check_fits, check_splittable
+from toolkit.models.stages.stage import run_stages
 
 
 def virtual(plan: StagePlan | StageSplit, transformer: nn.Module) -> Any:
@@ -21,8 +21,9 @@ def virtual(plan: StagePlan | StageSplit, transformer: nn.Module) -> Any:
     It takes the transformer's place in a pipeline: a shallow copy that shares all sub-modules, so weights, adapters and
     hooks of the one are those of the other. The transformer itself stays as it is.
 
-    Its ``prove(*args, **kwargs)``, called as the transformer is, is :func:`~toolkit.models.split_check.prove`: it runs
-    whole and in stages, and returns a :class:`~toolkit.models.split_check.Proof`, or raises.
+    Its ``prove(*args, **kwargs)``, called as the transformer is, is
+    :func:`~toolkit.models.stages.split_check.prove`: it runs whole and in stages, and returns a
+    :class:`~toolkit.models.stages.split_check.Proof`, or raises.
 
     Args:
         plan: the layers in stages. Of a plan, only its split matters here.
@@ -34,7 +35,7 @@ def virtual(plan: StagePlan | StageSplit, transformer: nn.Module) -> Any:
 
     Example:
         >>> import torch
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> specimen = transformer("Wan")
         >>> wan, inputs = specimen.build(), specimen.inputs()
         >>> staged = virtual(StageSplit.even(layers=4, stages=3), wan)

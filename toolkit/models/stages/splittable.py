@@ -8,7 +8,7 @@ from torch import nn
 
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.stages import StageSplit
-from toolkit.models.layers import layers_of
+from toolkit.models.stages.layers import layers_of
 
 LOCAL_HOOKS = ("cp_input---", "cp_output---", "layerwise_casting", "peft_autocast_disable")
 """Beginnings of the names of diffusers' hooks that need no more than their own module's call."""
@@ -21,7 +21,7 @@ def check_splittable(transformer: nn.Module) -> None:
         ModelError: with a step cache, an offload, a hook that is not known to be local to a layer, or a compiled whole.
 
     Example:
-        >>> from toolkit.models.transformer_census import transformer
+        >>> from toolkit.models.stages.transformer_census import transformer
         >>> check_splittable(transformer("Wan").build())
     """
     name = type(transformer).__name__
