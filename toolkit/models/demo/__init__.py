@@ -7,10 +7,12 @@ from diffusers import AutoencoderKL, AutoencoderKLWan
 from torch import Tensor
 
 from toolkit.models.demo.checkpoints import WEIGHTS, load
+from toolkit.models.demo.clips import PROMPTS
 from toolkit.models.demo.pictures import image
+from toolkit.models.demo.pipelines import call, pipeline
 from toolkit.models.demo.videos import video
 
-__all__ = ["image", "image_vae", "latents", "video", "video_vae"]
+__all__ = ["PROMPTS", "call", "image", "image_vae", "latents", "pipeline", "video", "video_vae"]
 
 
 def image_vae() -> AutoencoderKL:

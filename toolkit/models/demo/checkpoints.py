@@ -8,10 +8,12 @@ from typing import TypeVar
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderKLWan
+from torch import nn
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 Model = TypeVar("Model", AutoencoderKL, AutoencoderKLWan)
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def load(kind: type[Model], folder: Path) -> Model:
@@ -26,11 +28,16 @@ def load(kind: type[Model], folder: Path) -> Model:
 def save(vae: AutoencoderKL | AutoencoderKLWan, folder: Path) -> None:
     """Writes the model to `folder` in half precision; a reader meets each file whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    half = copy.deepcopy(vae)
-    for parameter in half.parameters():
-        parameter.data = parameter.data.to(torch.float16, memory_format=torch.contiguous_format)
     with tempfile.TemporaryDirectory(dir=folder) as draft:
-        half.save_pretrained(draft)
+        halved(vae).save_pretrained(draft)
         for file in Path(draft).iterdir():
             file.chmod(0o644)
             os.replace(file, folder / file.name)
+
+
+def halved(model: Module) -> Module:
+    """A copy of a model in half precision, which is how weights are shipped."""
+    half = copy.deepcopy(model)
+    for parameter in half.parameters():
+        parameter.data = parameter.data.to(torch.float16, memory_format=torch.contiguous_format)
+    return half

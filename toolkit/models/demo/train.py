@@ -23,6 +23,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from toolkit.models.demo.checkpoints import WEIGHTS, save
+from toolkit.models.demo.descent import follow, rate_at
 from toolkit.models.demo.flat import flat
 from toolkit.models.demo.pictures import HELD_OUT, image
 from toolkit.models.demo.start import start
@@ -102,19 +103,6 @@ def loss_of(vae: Model, sample: Tensor) -> Tensor:
         seen = vae.decode(posterior.sample()).sample.float()
     divergence = 0.5 * (posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float()).mean()
     return F.l1_loss(seen, sample) + 4 * F.mse_loss(seen, sample) + 1e-5 * divergence
-
-
-def rate_at(step: int, steps: int, warmup: int = 100) -> float:
-    """Share of the greatest learning rate at a step: a linear rise, then a cosine to zero."""
-    return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
-
-
-@torch.no_grad()
-def follow(average: Model, vae: Model, step: int, decay: float = 0.998) -> None:
-    """Moves the slow average of the weights, which is what ships, a little towards the weights."""
-    keep = min(decay, (1 + step) / (10 + step))
-    for slow, fast in zip(average.parameters(), vae.parameters(), strict=True):
-        slow.lerp_(fast, 1 - keep)
 
 
 @torch.no_grad()
