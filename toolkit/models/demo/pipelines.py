@@ -28,7 +28,7 @@ def pipeline() -> WanPipeline:
     was not trained. Its calls need the arguments that :func:`call` gives, for the pipeline's own defaults are those of
     a model ten thousand times larger. Saved with `pipeline().save_pretrained(folder)` it is a folder that stages load.
 
-    Of samples of all prompts, every colour and motion was right, and three shapes in four: squares often look like balls.
+    Of samples of all prompts, every colour and motion was right, and three shapes in four: squares often are round.
     Its transformer tells the picture and not the velocity, which a scheduler reads in its `prediction_type="sample"`.
 
     Returns:
