@@ -18,7 +18,8 @@ def stages_of(layers: int, stages: int) -> StagePlan:
 
 
 def test_every_layer_is_on_one_rank_of_each_group():
-    for stages, chunks, cfg, sp, tp in product((1, 2, 3), (1, 2), (1, 2), (1, 2), (1, 2)):
+    shared = [(1, 1), (2, 1), (1, 2)]  # both at once are refused
+    for stages, chunks, cfg, (sp, tp) in product((1, 2, 3), (1, 2), (1, 2), shared):
         plan = StagePlan(StageSplit.even(13, stages * chunks), Schedule.looped(stages, 1, chunks), cfg, sp, tp)
         assert plan.ranks == stages * cfg * sp * tp == len(plan.working)
         places = [tuple(plan.position(rank).values()) for rank in range(plan.ranks)]

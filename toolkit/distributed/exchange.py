@@ -152,3 +152,4 @@ class _Waiter(threading.Thread):
     def run(self) -> None:
         while (message := self._messages.get()) is not None:
             message.settle()
+            del message  # and with it the buffer, before the next one comes
