@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 
 import diffusers
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.watched import loaded_elsewhere
 from torch.utils._pytree import tree_leaves
 
 from toolkit.errors import ModelError, PlanError
@@ -32,11 +32,6 @@ def saved(name: str, folder: Path, layers: int = 6):
 
 def thirds(count: int) -> list[Span]:
     return [Span(0, 1), Span(1, count - 2), Span(count - 2, count)]
-
-
-def held(model) -> int:
-    tensors = [*model.parameters(), *model.buffers()]
-    return sum(tensor.nbytes for tensor in tensors if not tensor.is_meta)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
@@ -116,38 +111,13 @@ def test_the_whole_is_never_in_memory(tmp_path):
     outside = sum(p.numel() * p.element_size() // 2 for n, p in model.named_parameters() if not n.startswith("blocks."))
     del model
 
-    stage, peak = watched(lambda: load_stage(tmp_path, [Span(2, 4)], torch_dtype=torch.bfloat16))
+    stage, peak = loaded_elsewhere(tmp_path, Span(2, 4))
     share = (whole - outside) // 4 + outside
-    assert share <= held(stage) <= 1.1 * share
+    assert share <= stage <= 1.1 * share
     assert peak <= 1.1 * share + 4e6
     assert peak < whole / 2
-    _, full = watched(lambda: diffusers.WanTransformer3DModel.from_pretrained(tmp_path, torch_dtype=torch.bfloat16))
+    _, full = loaded_elsewhere(tmp_path, None)
     assert full > 0.8 * whole - share
-
-
-def watched(load):
-    """What ``load`` returns, and by how many bytes the memory of this process that maps no file grew at most."""
-    done, peak = threading.Event(), [0]
-
-    def watch() -> None:
-        while not done.wait(0.0005):
-            peak[0] = max(peak[0], anonymous())
-
-    before = anonymous()
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        loaded = load()
-        peak[0] = max(peak[0], anonymous())
-    finally:
-        done.set()
-        watcher.join()
-    return loaded, peak[0] - before
-
-
-def anonymous() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
 def test_refusals_say_the_value_the_rule_and_the_remedy(tmp_path):
