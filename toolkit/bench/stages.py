@@ -27,7 +27,7 @@ from toolkit.models import demo
 from toolkit.models.stages.paced import pace
 
 Mode = Literal["emulate", "compute"]
-STEPS, BLOCK = 10, 0.05
+STEPS, BLOCK = 10, 0.1
 SIZES = {"emulate": (32, 32, 5), "compute": (192, 192, 33)}
 """Height, width and frames of the video: computing a block is little beside its pace, and much beside messages."""
 
