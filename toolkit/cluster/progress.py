@@ -62,6 +62,7 @@ class Steps:
     def __init__(self, plan: StagePlan | None, requests: int, steps: int | None, show: bool) -> None:
         self.totals = (requests * (steps or 0),)
         self.done = {0: 0}
+        self._plan = plan
         self._branches = plan.branches if plan else 1
         self._seen: set[tuple[int, str]] = set()
         self._show = show
@@ -81,4 +82,5 @@ class Steps:
         """End the bar and print how the run ended."""
         self._bar.close()
         if self._show:
-            print(f"{outcome}: {self.done[0]} steps")
+            # Of the pipeline's own call nothing is seen until its end.
+            print(f"{outcome}: {self.done[0]} steps" if self._plan else outcome)

@@ -14,6 +14,7 @@ from toolkit.geometry.shards import ShardPlan
 from toolkit.geometry.span import Span
 from toolkit.geometry.stage_views import plan_view
 from toolkit.geometry.stages import StageSplit
+from toolkit.geometry.words import counted
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,7 +94,7 @@ class StagePlan:
     @property
     def summary(self) -> str:
         """The plan in a few words."""
-        return f"{len(self.split)} stages over {self.ranks} ranks"
+        return f"{counted(len(self.split), 'stage')} over {counted(self.ranks, 'rank')}"
 
     def position(self, rank: int) -> dict[str, int]:
         """Where a rank stands along each axis of its expert's mesh.
@@ -158,7 +159,7 @@ class StagePlan:
     def _places(self) -> str:
         axes = {**self.mesh, **({"experts ": self.experts} if self.experts > 1 else {})}
         wide = [f"{axis}{size}" for axis, size in axes.items() if size > 1]
-        return f"{self.ranks} ranks" + (f", {' x '.join(wide)}" if wide != [f"pp{self.ranks}"] and wide else "")
+        return counted(self.ranks, "rank") + (f", {' x '.join(wide)}" if wide != [f"pp{self.ranks}"] and wide else "")
 
     def _repr_html_(self) -> str:
         ledger = [(self.position(rank), self.layers_of(rank)) for rank in range(self.ranks)]

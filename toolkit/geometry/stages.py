@@ -14,6 +14,7 @@ from toolkit.geometry.partition import balanced_bounds
 from toolkit.geometry.shards import even_parts
 from toolkit.geometry.span import Span
 from toolkit.geometry.stage_views import split_view
+from toolkit.geometry.words import counted
 
 
 @dataclass(frozen=True, repr=False)
@@ -173,7 +174,7 @@ class StageSplit:
 
     def __repr__(self) -> str:
         counts = " ".join(map(str, self.counts[:12])) + (" ..." if len(self) > 12 else "")
-        return f"StageSplit({self.layers} layers in {len(self)} stages: {counts})"
+        return f"StageSplit({counted(self.layers, 'layer')} in {counted(len(self), 'stage')}: {counts})"
 
     def _repr_html_(self) -> str:
         facts = f"{self.layers} layers in {len(self)} stages, imbalance {self.imbalance:.2f}"
