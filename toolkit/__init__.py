@@ -13,6 +13,7 @@ tk.plot.timeline(run)
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from toolkit import distributed
@@ -47,6 +48,8 @@ from toolkit.measure.record import Record
 from toolkit.measure.run import Run
 from toolkit.measure.stage_memory import fit_memory
 from toolkit.measure.stages import StageTimes, stage_times
+from toolkit.measure.sweeps.search import search
+from toolkit.measure.sweeps.sweep import reproduce, sweep
 from toolkit.measure.video import VideoFile
 from toolkit.models import demo
 from toolkit.models.exact_grid import exact_grid
@@ -56,7 +59,7 @@ from toolkit.models.stages.virtual import virtual
 from toolkit.models.tiling import diffusers_grid
 
 if TYPE_CHECKING:
-    from toolkit import plot
+    from toolkit import plot, widgets
 
 __all__ = [
     "Assignment",
@@ -98,16 +101,22 @@ __all__ = [
     "plan",
     "plot",
     "receptive_field",
+    "reproduce",
+    "search",
     "self_check",
     "stage_times",
+    "sweep",
     "virtual",
+    "widgets",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the plots on first use: a machine without plotly can plan and run."""
-    if name == "plot":
-        return import_module("toolkit.plot")
+    """Load plots and widgets on first use: a machine without plotly and ipywidgets can plan and run."""
+    if name == "widgets" and find_spec("ipywidgets") is None:
+        raise ModuleNotFoundError("tk.widgets needs ipywidgets: pip install 'toolkit[widgets]'", name="ipywidgets")
+    if name in ("plot", "widgets"):
+        return import_module(f"toolkit.{name}")
     raise AttributeError(f"module 'toolkit' has no attribute {name!r}")
 
 

@@ -1,0 +1,65 @@
+"""What a widget hands to a notebook: a view for where there is a kernel, a picture and a sentence for elsewhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+from ipywidgets import DOMWidget
+
+import toolkit as tk
+from toolkit.widgets.board import WIDGET_MIME
+
+
+@pytest.fixture
+def explorer():
+    return tk.widgets.schedule(stages=3)
+
+
+def test_the_bundle_has_a_view_a_picture_and_a_sentence(explorer):
+    bundle = explorer._repr_mimebundle_()
+    assert set(bundle) == {WIDGET_MIME, "text/html", "text/plain"}
+    assert bundle[WIDGET_MIME]["model_id"] == explorer.widget.model_id
+    assert bundle["text/plain"] == repr(explorer)
+    assert bundle["text/html"] == explorer.html
+    assert len(bundle["text/html"]) < 50_000
+
+
+def test_the_bundle_follows_what_is_asked_for(explorer):
+    assert set(explorer._repr_mimebundle_(include=["text/html"])) == {"text/html"}
+    assert set(explorer._repr_mimebundle_(exclude=[WIDGET_MIME])) == {"text/html", "text/plain"}
+
+
+def test_the_picture_is_the_same_twice_and_needs_nothing(explorer):
+    assert explorer.html == tk.widgets.schedule(stages=3).html
+    ElementTree.fromstring(f"<p>{explorer.html}</p>")
+    assert not any(word in explorer.html for word in ("<script", "http:", "https:", "javascript:"))
+
+
+def test_every_control_has_a_name_a_hint_and_a_place_in_the_order_of_tab(explorer):
+    for control in explorer.controls.values():
+        assert isinstance(control, DOMWidget)
+        assert control.description
+        assert len(control.tooltip) > 10
+        assert control.tabbable
+
+
+def test_without_ipywidgets_the_error_says_what_to_install():
+    program = """
+import sys
+from importlib.machinery import PathFinder
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] == "ipywidgets" else super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+import toolkit
+try:
+    toolkit.widgets
+except ModuleNotFoundError as error:
+    print(error.name, error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "ipywidgets tk.widgets needs ipywidgets: pip install 'toolkit[widgets]'", done.stderr

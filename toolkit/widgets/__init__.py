@@ -1,0 +1,8 @@
+"""Widgets: plans to explore and runs to watch, of standard ipywidgets that any notebook front end shows.
+
+Each is a plain object: ``widget`` is what is shown, its attributes are the state, and a saved notebook keeps a picture.
+"""
+
+from toolkit.widgets.schedule_explorer import ScheduleExplorer, schedule
+
+__all__ = ["ScheduleExplorer", "schedule"]

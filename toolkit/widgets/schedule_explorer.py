@@ -1,0 +1,207 @@
+"""Explore a schedule: sliders for its counts, and who then computes what when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, get_args
+
+from ipywidgets import Widget
+
+from toolkit.errors import PlanError
+from toolkit.geometry.checks import check_counts
+from toolkit.geometry.html import cell, table, view, word
+from toolkit.geometry.schedule import Schedule
+from toolkit.geometry.schedule_formula import step_formula
+from toolkit.geometry.stage_plan import StagePlan
+from toolkit.geometry.stage_views import gantt
+from toolkit.geometry.stages import StageSplit
+from toolkit.measure.stages import StageTimes
+from toolkit.widgets.board import Board, bundle
+from toolkit.widgets.markup import code
+from toolkit.widgets.settings import Setting, choice, count, quantity
+
+Kind = Literal["sequential", "interleaved", "looped", "requests"]
+
+TAKES: dict[Kind, tuple[str, ...]] = {
+    "sequential": (),
+    "interleaved": (),
+    "looped": ("chunks",),
+    "requests": ("chunks", "requests"),
+}
+"""Which of the counts that some kinds lack each kind has."""
+
+MOST_STAGES, MOST_BRANCHES, MOST_CHUNKS, MOST_REQUESTS, MOST_HOP = 8, 4, 4, 4, 0.25
+"""Right ends of the sliders."""
+
+
+class ScheduleExplorer:
+    """A schedule that follows sliders. Made by :func:`schedule`.
+
+    Every setting can be read and assigned: ``explorer.stages = 4`` moves the slider.
+
+    Attributes:
+        kind: which constructor of :class:`~toolkit.geometry.schedule.Schedule`.
+        stages: ranks that the model is cut over.
+        branches: guidance branches of a request.
+        chunks: chunks on each rank; of kinds that have them.
+        requests: requests in flight; of the kind that has them.
+        hop: time from the end of a chunk to its result's arrival, where a branch on one rank takes 1.
+        controls: the sliders, by name.
+        schedule: the schedule, or the last that was possible.
+        plan: it with its split of the layers.
+        step_time: of a step of all requests, where a branch on one rank takes 1; by simulation.
+    """
+
+    kind = Setting[Kind]()
+    stages = Setting[int]()
+    branches = Setting[int]()
+    chunks = Setting[int]()
+    requests = Setting[int]()
+    hop = Setting[float]()
+
+    schedule: Schedule
+    plan: StagePlan
+    step_time: float
+
+    def __init__(
+        self, layers: int, seconds: float | None, measured: Sequence[StageTimes], start: dict[str, Any]
+    ) -> None:
+        self.layers = layers
+        self._seconds = seconds
+        self._measured = measured
+        self.controls = _controls(**start)
+        self._board = Board(self.controls, self._draw)
+
+    @property
+    def widget(self) -> Widget:
+        """The sliders and the drawing."""
+        return self._board.widget
+
+    @property
+    def html(self) -> str:
+        """The present drawing, for pages without a kernel."""
+        return self._board.html
+
+    @property
+    def error(self) -> str:
+        """Why what the sliders say is not possible; empty where it is."""
+        return self._board.error
+
+    @property
+    def snippet(self) -> str:
+        """The code that makes the present plan."""
+        split = f"tk.StageSplit.even(layers={self.layers}, stages={self.schedule.depth})"
+        return f"schedule = tk.{self.schedule!r}\nplan = tk.StagePlan({split}, schedule)"
+
+    @property
+    def utilisation(self) -> float:
+        """The part of all ranks' time spent computing, hops and unequal stages included."""
+        return self._alone / (self.schedule.ranks * self.step_time)
+
+    @property
+    def _alone(self) -> int:
+        """What a step of all requests takes one rank."""
+        return self.schedule.branches * self.schedule.in_flight
+
+    def _draw(self) -> str:
+        kind = self.kind
+        for name in ("chunks", "requests"):
+            self.controls[name].disabled = name not in TAKES[kind]
+        counts = {name: getattr(self, name) for name in ("stages", "branches", *TAKES[kind])}
+        order: Schedule = getattr(Schedule, kind)(**counts)
+        plan = StagePlan(StageSplit.even(self.layers, order.depth), order)
+        shares = [float(share) for share in plan.split.shares]
+        self.schedule, self.plan = order, plan
+        self.step_time = float(order.step_time(shares, self.hop))
+        facts = f"{order!r}; {plan.split!r}; hop {self.hop:g}"
+        rows = [[word(name), cell(value)] for name, value in self._lines()]
+        picture = gantt(order.timeline(shares, self.hop, steps=2), order.ranks, facts)
+        return view("Schedule", facts, table([], rows), picture) + code(self.snippet)
+
+    def _lines(self) -> Iterator[tuple[str, str]]:
+        order, (formula, value) = self.schedule, step_formula(self.schedule)
+        yield "a step of all requests" if order.in_flight > 1 else "a step", self._said(self.step_time)
+        yield f"  equal stages, no hop:\n  {formula}", self._said(float(value))
+        yield "on one rank", self._said(self._alone)
+        yield "times as fast", f"{self._alone / self.step_time:.2f} of {order.ranks}"
+        yield "utilisation", f"{100 * self.utilisation:.1f} %"
+        yield "bubble", f"{100 * (1 - self.utilisation):.1f} %"
+        for times in self._measured:
+            if times.plan.schedule == order:
+                yield f"measured, {times.plan.split.layers} layers: a step", f"{times.step:.3g} s"
+                yield "  its loop", f"{times.loop:.3g} s"
+                yield "  predicted from its chunks and hops", f"{times.predicted:.3g} s"
+                yield "  on one rank", f"{times.one_rank:.3g} s"
+
+    def _said(self, time: float) -> str:
+        return f"{time:.3f}" + (f" = {time * self._seconds:.3g} s" if self._seconds else "")
+
+    def __repr__(self) -> str:
+        if self.error:
+            return f"ScheduleExplorer({self.error})"
+        return (
+            f"ScheduleExplorer({self.schedule!r} over {self.layers} layers: a step takes {self.step_time:.3f}, on one "
+            f"rank {self._alone}; ranks compute {100 * self.utilisation:.0f} % of it)"
+        )
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        return bundle(self.widget, repr(self), self.html, include, exclude)
+
+
+def schedule(
+    layers: int = 40,
+    *,
+    kind: Kind = "looped",
+    stages: int = 2,
+    branches: int = 2,
+    chunks: int = 2,
+    requests: int = 2,
+    hop: float = 0.0,
+    seconds: float | None = None,
+    measured: Iterable[StageTimes] = (),
+) -> ScheduleExplorer:
+    """Explore schedules: sliders for the counts; the table and the drawing follow.
+
+    Times are counted in what one branch takes through the whole model on one rank.
+
+    Args:
+        layers: of the transformer, which are dealt evenly to the chunks.
+        kind: the schedule's kind to begin with.
+        stages: ranks, to begin with.
+        branches: guidance branches of a request, to begin with.
+        chunks: chunks on each rank, to begin with.
+        requests: requests in flight, to begin with.
+        hop: time of a hop, to begin with.
+        seconds: of a branch through the whole model on one rank, where it is known: times are then said in seconds too.
+        measured: times of runs; those of the present schedule are shown beside it.
+
+    Raises:
+        PlanError: for a value that the sliders do not go to.
+
+    Example:
+        >>> explorer = schedule(layers=30)
+        >>> explorer
+        ScheduleExplorer(Schedule.looped(stages=2, branches=2, chunks=2) over 30 layers: a step takes 1.267, on one rank
+        2; ranks compute 79 % of it)
+        >>> explorer.stages = 4
+        >>> explorer.plan
+        StagePlan(30 layers in 8 stages: 4 4 4 4 4 4 3 3; Schedule.looped(stages=4, branches=2, chunks=2); 4 ranks)
+    """
+    check_counts(layers=layers)
+    if seconds is not None and not seconds > 0:
+        raise PlanError(f"seconds={seconds}: must be a time above 0, or None where it is not known.")
+    start = {"kind": kind, "stages": stages, "branches": branches, "chunks": chunks, "requests": requests, "hop": hop}
+    return ScheduleExplorer(layers, seconds, tuple(measured), start)
+
+
+def _controls(*, kind: str, stages: int, branches: int, chunks: int, requests: int, hop: float) -> dict[str, Any]:
+    return {
+        "kind": choice("kind", get_args(Kind), kind, "In which order ranks compute the branches."),
+        "stages": count("stages", stages, MOST_STAGES, "Ranks that the model is cut over."),
+        "branches": count("branches", branches, MOST_BRANCHES, "Calls of the transformer that a step needs."),
+        "chunks": count("chunks", chunks, MOST_CHUNKS, "Chunks on each rank, of 'looped' and 'requests' only."),
+        "requests": count("requests", requests, MOST_REQUESTS, "Requests in flight, of 'requests' only."),
+        "hop": quantity("hop", hop, MOST_HOP, 0.01, "Time on a link, where a branch on one rank takes 1."),
+    }

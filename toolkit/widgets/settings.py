@@ -1,0 +1,106 @@
+"""Controls, and the attributes of an explorer that read and move them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Protocol, Self, TypeVar, overload
+
+from ipywidgets import Dropdown, FloatSlider, IntSlider, Layout
+
+from toolkit.errors import PlanError
+from toolkit.geometry.checks import check_counts
+
+T = TypeVar("T")
+
+_LOOK = {"style": {"description_width": "6.5em"}, "tabbable": True}
+_WIDE, _NARROW = "24em", "16em"
+
+
+class HasControls(Protocol):
+    """What owns settings."""
+
+    @property
+    def controls(self) -> Mapping[str, Any]:
+        """The controls, by name."""
+
+
+class Setting(Generic[T]):
+    """An attribute that is the value of the control of its name: reading reads it, assigning moves it.
+
+    Raises:
+        PlanError: for a value that the control does not go to, or where the control has no effect now.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> Self: ...
+
+    @overload
+    def __get__(self, owner: HasControls, kind: type) -> T: ...
+
+    def __get__(self, owner: HasControls | None, kind: type) -> Self | T:
+        if owner is None:
+            return self
+        value: T = owner.controls[self._name].value
+        return value
+
+    def __set__(self, owner: HasControls, value: T) -> None:
+        control = owner.controls[self._name]
+        if control.disabled:
+            raise PlanError(f"{self._name}={value!r}: has no effect now. {control.tooltip}")
+        _check(self._name, control, value)
+        control.value = value
+
+
+def count(name: str, value: int, most: int, hint: str, least: int = 1) -> IntSlider:
+    """A slider over whole numbers.
+
+    Args:
+        name: what it says before the slider.
+        value: where it starts.
+        most: its right end.
+        hint: what it means, shown when the pointer rests on it.
+        least: its left end.
+
+    Raises:
+        PlanError: where it would not start between its ends.
+    """
+    if least:
+        check_counts(**{name: value})
+    slider = IntSlider(least, least, most, description=name, tooltip=hint, layout=Layout(width=_WIDE), **_LOOK)
+    _check(name, slider, value)
+    slider.value = value
+    return slider
+
+
+def quantity(name: str, value: float, most: float, step: float, hint: str) -> FloatSlider:
+    """A slider over numbers from 0 up."""
+    slider = FloatSlider(
+        0, min=0, max=most, step=step, description=name, tooltip=hint, layout=Layout(width=_WIDE), **_LOOK
+    )
+    _check(name, slider, value)
+    slider.value = value
+    return slider
+
+
+def choice(name: str, options: Sequence[str], value: str, hint: str) -> Dropdown:
+    """A list to choose from."""
+    dropdown = Dropdown(options=list(options), description=name, tooltip=hint, layout=Layout(width=_NARROW), **_LOOK)
+    _check(name, dropdown, value)
+    dropdown.value = value
+    return dropdown
+
+
+def _check(name: str, control: Dropdown | IntSlider | FloatSlider, value: object) -> None:
+    """Refuse what the control would take for something else: sliders move what is beyond them to their ends."""
+    if isinstance(control, Dropdown):
+        if value not in control.options:
+            raise PlanError(f"{name}={value!r}: must be one of {', '.join(control.options)}.")
+        return
+    kinds = (int,) if isinstance(control, IntSlider) else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise PlanError(f"{name}={value!r}: must be {'an int' if kinds == (int,) else 'a number'}.")
+    if not control.min <= value <= control.max:
+        raise PlanError(f"{name}={value}: its slider goes from {control.min} to {control.max}.")
