@@ -26,20 +26,20 @@ def run(cluster):
 def test_a_recorder_times_and_tells():
     heard = []
     trace = Recorder(rank=2, listener=heard.append)
-    with trace("decode", "tile 1", bytes=10):
+    with trace("send", "tile 1", bytes=10, peer=3):
         pass
     with pytest.raises(KeyError), trace("decode", "tile 2"):
         raise KeyError
     (event,) = trace.events
     assert heard == [event]
-    assert (event.rank, event.kind, event.label, event.bytes) == (2, "decode", "tile 1", 10)
+    assert (event.rank, event.kind, event.label, event.bytes, event.peer) == (2, "send", "tile 1", 10, 3)
     assert 0 <= event.start <= event.end
 
 
 def test_tables_are_in_order_of_time_also_when_empty():
     table = frame([Event(1, "wait", "", 2.0, 3.0), Event(0, "decode", "tile 0", 1.0, 2.0, 5)])
     assert table["rank"].tolist() == [0, 1]
-    assert frame([]).columns.tolist() == ["rank", "kind", "label", "start", "end", "bytes"]
+    assert frame([]).columns.tolist() == ["rank", "kind", "label", "start", "end", "bytes", "peer"]
 
 
 def test_parquet_round_trip(run, tmp_path):

@@ -25,6 +25,7 @@ class Message:
 
     Attributes:
         label: what it is, for the trace.
+        peer: the rank at the other end.
         work: the transfer.
         buffer: the memory that it reads or fills; kept alive until the transfer is done.
         done: set when the transfer has ended, in either way.
@@ -32,6 +33,7 @@ class Message:
     """
 
     label: str
+    peer: int
     work: Work
     buffer: Tensor
     done: threading.Event = field(default_factory=threading.Event)
@@ -72,15 +74,15 @@ class Exchange:
     def send(self, tensor: Tensor, to: int, label: str) -> None:
         """Start to send a tensor, which must stay as it is until :meth:`flush`: it may be sent from where it lies."""
         buffer = tensor.to(self._where).contiguous()
-        with self.trace("send", label, buffer.nbytes):
-            message = Message(label, self.member.send(buffer, to), buffer)
+        with self.trace("send", label, buffer.nbytes, to):
+            message = Message(label, to, self.member.send(buffer, to), buffer)
             self._leaving.add(message)
         self._sent = [m for m in self._sent if not m.done.is_set()] + [message]
 
     def receive(self, shape: tuple[int, ...], dtype: torch.dtype, source: int, label: str) -> Message:
         """Post a receive and return at once."""
         buffer = torch.empty(shape, dtype=dtype, device=self._where)
-        message = Message(label, self.member.receive(buffer, source), buffer)
+        message = Message(label, source, self.member.receive(buffer, source), buffer)
         self._coming.add(message)
         return message
 
@@ -91,7 +93,7 @@ class Exchange:
             RankFailed: where another rank failed meanwhile.
         """
         self.wait(message)
-        with self.trace("receive", message.label, message.buffer.nbytes):
+        with self.trace("receive", message.label, message.buffer.nbytes, message.peer):
             return message.buffer.to(self.device)
 
     def wait(self, message: Message) -> None:
@@ -101,7 +103,7 @@ class Exchange:
             RankFailed: where another rank failed meanwhile.
         """
         if not message.done.is_set():
-            with self.trace("wait", message.label):
+            with self.trace("wait", message.label, peer=message.peer):
                 self._await(message)
         self._check(message)
 

@@ -24,7 +24,8 @@ class Run:
     Attributes:
         kept: the output; None where it was streamed. Of a pipeline: frames, images or latents, as it returns them; a
             list of them where there were several requests.
-        trace: one row per event: rank, kind, label, start and end (s since the run began), bytes.
+        trace: one row per event: rank, kind, label, start and end (s since the run began), bytes, peer (the rank at
+            the other end of a message, else -1).
         memory: each rank's allocated bytes over time: rank, time (s), bytes, above those at the run's begin.
         peaks: each rank's true peak in bytes, by rank; empty where memory was not measured.
         record: where the numbers come from.

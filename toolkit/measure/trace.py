@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 
 import pandas as pd
 
@@ -13,6 +13,10 @@ KINDS = ("whole", "decode", "shard", "wait", "send", "receive", "blend", "finish
 """Kinds of events. ``whole`` is a model's own call; ``decode`` a tile, in either direction; ``norms`` a tile for its
 statistics only; ``shard`` computing between two messages; ``stage`` a chunk of layers for a branch, without its waits;
 ``stream`` handing a finished band over; ``load`` reading a model; ``wait`` is time blocked on another rank."""
+
+
+NOBODY = -1
+"""The peer of an event that is no message."""
 
 
 def clock() -> float:
@@ -31,6 +35,7 @@ class Event:
         start: seconds since the run began.
         end: seconds since the run began.
         bytes: bytes made, sent or received.
+        peer: the rank at the other end of a message; -1 for all else.
     """
 
     rank: int
@@ -39,6 +44,7 @@ class Event:
     start: float
     end: float
     bytes: int = 0
+    peer: int = NOBODY
 
 
 @dataclass(slots=True)
@@ -65,11 +71,11 @@ class Recorder:
     events: list[Event] = field(default_factory=list)
 
     @contextmanager
-    def __call__(self, kind: str, label: str = "", bytes: int = 0) -> Iterator[None]:
+    def __call__(self, kind: str, label: str = "", bytes: int = 0, peer: int = NOBODY) -> Iterator[None]:
         """Record what happens inside the ``with`` block as one event; not where it raises."""
         start = clock()
         yield
-        self.add(Event(self.rank, kind, label, start - self.origin, clock() - self.origin, bytes))
+        self.add(Event(self.rank, kind, label, start - self.origin, clock() - self.origin, bytes, peer))
 
     def add(self, event: Event) -> None:
         """Record an event that was timed elsewhere."""
@@ -83,9 +89,8 @@ def frame(events: Iterable[Event]) -> pd.DataFrame:
 
     Example:
         >>> frame([Event(0, "decode", "tile 0", 0.0, 0.5, 1024)]).columns.tolist()
-        ['rank', 'kind', 'label', 'start', 'end', 'bytes']
+        ['rank', 'kind', 'label', 'start', 'end', 'bytes', 'peer']
     """
-    table = pd.DataFrame(
-        [astuple(event) for event in events], columns=["rank", "kind", "label", "start", "end", "bytes"]
-    )
+    columns = [one.name for one in fields(Event)]
+    table = pd.DataFrame([astuple(event) for event in events], columns=columns)
     return table.sort_values(["start", "rank"], kind="stable", ignore_index=True)
