@@ -20,6 +20,9 @@ Any two are at least 10 apart in CIEDE2000, also as seen with protanopia, deuter
 SEQUENTIAL = "Viridis"
 """Colour scale for quantities from 0 up, by plotly's name."""
 
+DIVERGING = "RdBu_r"
+"""Colour scale for quantities on both sides of 0, which is white; blue is below."""
+
 
 def rank_colour(rank: int) -> str:
     """The colour of a rank. Colours repeat after eight ranks: always print the rank's number as well.

@@ -7,17 +7,21 @@ from collections.abc import Iterable, Mapping
 from json import loads
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 
+from toolkit.errors import ToolkitError
 from toolkit.plot.static import png
 from toolkit.plot.theme import ThemeName, template
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 WIDTH = 800
+ABOVE = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"}
+"""A legend above the data, where the data need the width."""
 
 
 class Figure(go.Figure):  # type: ignore[misc]
-    """A plotly figure that carries its own picture and a sentence about it.
+    """A plotly figure that carries its own picture, a sentence about it, and the table that was drawn.
 
     In a kernel, plotly shows a figure as plotly's JSON and nothing else: a page made by nbconvert, a
     repository's viewer and a mail stay blank. This one adds a PNG, drawn without a browser, and the sentence
@@ -29,12 +33,35 @@ class Figure(go.Figure):  # type: ignore[misc]
     _ipython_display_ = None
     _repr_html_ = None
 
+    def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(data, *args, **kwargs)
+        self._table: pd.DataFrame | None = data._table if isinstance(data, Figure) else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        made, arguments, *_ = super().__reduce__()
+        return made, arguments, {"_table": self._table}
+
     def describe(self) -> str:
         """One sentence that says what is seen; the title, where ``layout.meta`` holds none."""
         meta = self.layout.meta
         if isinstance(meta, Mapping) and "description" in meta:
             return str(meta["description"])
         return str(self.layout.title.text or "A figure without a title.")
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """What was drawn as a table, units in the names of its columns.
+
+        It is not part of plotly's JSON, so a saved figure is no larger for it. Copies, pickles and ``Figure(figure)``
+        keep it, and changes to the figure leave it as it is; a figure made from JSON, HTML or a notebook has none.
+
+        Raises:
+            ToolkitError: where this figure has none.
+        """
+        if self._table is None:
+            raise ToolkitError(
+                "this figure has no table: plotly made it anew, or it was read from JSON; draw it by tk.plot again."
+            )
+        return self._table.copy()
 
     def to_png(self) -> bytes:
         """The figure as a PNG at its own size, the same bytes each time."""
@@ -61,6 +88,7 @@ def make(
     description: str,
     height: int,
     theme: ThemeName,
+    table: pd.DataFrame | None = None,
 ) -> Figure:
     """A figure with the toolkit's theme, size and title.
 
@@ -71,6 +99,7 @@ def make(
         description: one sentence for those who cannot see it.
         height: in pixels.
         theme: ``"neutral"`` reads on light and dark pages.
+        table: what is drawn, for :meth:`Figure.to_dataframe`; units in the names of its columns.
     """
     common = {
         "template": template(theme),
@@ -88,7 +117,9 @@ def make(
         "meta": {"description": description},
         "hovermode": "closest",
     }
-    return Figure(data=list(traces), layout={**common, **layout})
+    figure = Figure(data=list(traces), layout={**common, **layout})
+    figure._table = None if table is None else table.reset_index(drop=True)
+    return figure
 
 
 def counted(number: int, noun: str) -> str:

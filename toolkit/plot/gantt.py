@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from toolkit.geometry.palette import RANK_COLOURS
 from toolkit.measure.run import Run
+from toolkit.plot.bars import event_bars, filled, rank_axis
 from toolkit.plot.figure import Figure, make, nothing
 from toolkit.plot.theme import ThemeName, Unit, byte_unit, time_unit
 
@@ -55,31 +55,27 @@ def timeline(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure
     names = sorted({int(rank) for rank in trace["rank"]})
     total = float(trace["end"].max()) if names else 0.0
     unit = time_unit(total)
-    events = trace if len(trace) <= MAX_EVENTS else _merged(trace, total / 2000)
-    joined = "" if events is trace else "; brief ones of a kind drawn as one"
+    drawn = trace if len(trace) <= MAX_EVENTS else _merged(trace, total / 2000)
+    joined = "" if drawn is trace else "; brief ones of a kind drawn as one"
     layout: dict[str, Any] = {
         "barmode": "overlay",
         "xaxis": {
             "title": {"text": f"time since the run began ({unit.name})"},
             "range": [0, total * unit.scale or 1],
         },
-        "yaxis": {
-            "tickvals": names,
-            "ticktext": [f"rank {rank}" for rank in names],
-            "range": [max(names, default=0) + 0.6, min(names, default=0) - 0.6],
-            "showgrid": False,
-        },
+        "yaxis": rank_axis(names),
         "showlegend": True,
     }
     if not names:
         layout["annotations"] = [nothing("the trace holds no events")]
     return make(
-        [_bars(group, kind, unit) for kind, group in _by_kind(events)],
+        [_bars(group, kind, unit) for kind, group in _by_kind(drawn)],
         layout,
         title=f"What each rank did when: {total * unit.scale:.4g} {unit.name} in all{joined}",
         description=_describe(trace, names, total, unit),
         height=min(max(len(names) * (14 if len(names) > 16 else 36), 130), 900) + 110,
         theme=theme,
+        table=_table(drawn),
     )
 
 
@@ -98,26 +94,12 @@ def _by_kind(trace: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(kind, trace[trace["kind"] == kind]) for kind in kinds]
 
 
-def _bars(events: pd.DataFrame, kind: str, unit: Unit) -> dict[str, Any]:
+def _bars(table: pd.DataFrame, kind: str, unit: Unit) -> dict[str, Any]:
     colour, pattern = STYLES.get(kind, (BROWN, "-"))
     ink = "#8A8A8A" if kind == "wait" else "#FFFFFF"
-    lengths = ((events["end"] - events["start"]) * unit.scale).to_numpy(np.float32)
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": kind,
-        "y": events["rank"].to_numpy(np.int32),
-        # Plotly sends a base as text, the others packed.
-        "base": (events["start"] * unit.scale).round(6).tolist(),
-        "x": lengths,
-        "customdata": lengths,
-        "width": 0.36 if kind in MOVES else 0.72,
-        "marker": {
-            "color": colour,
-            "pattern": {"shape": pattern, "size": 6, "solidity": 0.2, "fgcolor": ink, "bgcolor": colour},
-            "line": {"width": 0.5, "color": ink},
-        },
-        "hovertext": [_hover(*event) for event in zip(events["label"], events["bytes"], strict=True)],
+    return event_bars(table, kind, unit, 0.36 if kind in MOVES else 0.72) | {
+        "marker": filled(colour, pattern, ink),
+        "hovertext": [_hover(*event) for event in zip(table["label"], table["bytes"], strict=True)],
         "hovertemplate": f"<b>{kind}</b> %{{hovertext}}<br>rank %{{y}}<br>from %{{base:.4~g}} {unit.name}, "
         f"for %{{customdata:.4~g}} {unit.name}<extra></extra>",
     }
@@ -155,3 +137,8 @@ def _merged(trace: pd.DataFrame, short: float) -> pd.DataFrame:
     several = merged["count"] > 1
     merged.loc[several, "label"] += ", " + merged.loc[several, "count"].astype(str) + " events"
     return merged
+
+
+def _table(drawn: pd.DataFrame) -> pd.DataFrame:
+    named = drawn[["rank", "kind", "label", "start", "end", "bytes"]]
+    return named.rename(columns={"start": "start (s)", "end": "end (s)"})

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.palette import RANK_COLOURS
 from toolkit.geometry.shards import ShardPlan
 from toolkit.measure.run import Run
-from toolkit.plot.figure import Figure, counted, make
+from toolkit.plot.bars import filled, lying_bars
+from toolkit.plot.figure import ABOVE, Figure, counted, make
 from toolkit.plot.theme import ThemeName, byte_unit
 
 BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
@@ -80,7 +80,7 @@ def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
         },
         # Above the bars, which need the width; two lines of it at most.
         "showlegend": True,
-        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"},
+        "legend": ABOVE,
         "margin": {"l": 44 + round(6.2 * max(map(len, labels))), "r": 24, "t": 88, "b": 52},
     }
     return make(
@@ -90,6 +90,7 @@ def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
         description=_describe(messages),
         height=max(len(rows) * 17, 150) + 142,
         theme=theme,
+        table=_table(messages),
     )
 
 
@@ -172,7 +173,7 @@ def _axis_name(shared: str, depth: int | None) -> str:
 
 def _bars(messages: pd.DataFrame, rows: list[str], scale: float) -> Iterator[dict[str, Any]]:
     """A trace per kind, each bar beginning where that row's last kind ended."""
-    filled = dict.fromkeys(rows, 0.0)
+    filled_to = dict.fromkeys(rows, 0.0)
     kinds = [*STYLES, *sorted(set(messages["what"]) - set(STYLES))]
     for kind in kinds:
         found = messages[messages["what"] == kind]
@@ -181,25 +182,14 @@ def _bars(messages: pd.DataFrame, rows: list[str], scale: float) -> Iterator[dic
             continue
         lengths = [float(group["bytes"].sum()) * scale for *_, group in groups]
         colour, pattern = STYLES.get(kind, (BROWN, "+"))
-        yield {
-            "type": "bar",
-            "orientation": "h",
-            "name": kind,
-            "y": np.array([place for place, *_ in groups], np.int32),
-            # Plotly sends a base as text, the others packed.
-            "base": [round(filled[row], 6) for _, row, _ in groups],
-            "x": np.array(lengths, np.float32),
-            "width": 0.76,
-            "marker": {
-                "color": colour,
-                "pattern": {"shape": pattern, "size": 6, "solidity": 0.2, "fgcolor": "#FFFFFF", "bgcolor": colour},
-                "line": {"width": 0.5, "color": "#FFFFFF"},
-            },
+        places, starts = [place for place, *_ in groups], [filled_to[row] for _, row, _ in groups]
+        yield lying_bars(kind, places, starts, lengths, 0.76) | {
+            "marker": filled(colour, pattern),
             "hovertext": [_hover(row, kind, group) for _, row, group in groups],
             "hovertemplate": "%{hovertext}<extra></extra>",
         }
         for (_, row, _), length in zip(groups, lengths, strict=True):
-            filled[row] += length
+            filled_to[row] += length
 
 
 def _hover(row: str, kind: str, group: pd.DataFrame) -> str:
@@ -209,6 +199,11 @@ def _hover(row: str, kind: str, group: pd.DataFrame) -> str:
         f"<br>{group['moving'].sum() * 1e3:.3g} ms sending and receiving, {group['waiting'].sum() * 1e3:.3g} "
         "ms waiting,<br>all ranks together"
     )
+
+
+def _table(messages: pd.DataFrame) -> pd.DataFrame:
+    named = messages[["module", "what", "count", "bytes", "moving", "waiting"]]
+    return named.rename(columns={"count": "messages", "moving": "moving (s)", "waiting": "waiting (s)"})
 
 
 def _describe(messages: pd.DataFrame) -> str:

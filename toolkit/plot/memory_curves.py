@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from toolkit.errors import ToolkitError
 from toolkit.geometry.palette import RANK_COLOURS, rank_colour
 from toolkit.measure.run import Run
 from toolkit.plot.figure import Figure, make, nothing
+from toolkit.plot.memory_parts import limit_line, memory_parts, peak_of, thin, weights_of
 from toolkit.plot.theme import ThemeName, Unit, byte_unit, time_unit
 
 MAX_POINTS = 16000
@@ -18,32 +20,54 @@ LISTED = 8
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 
-def memory(run: Run, *, theme: ThemeName = "neutral") -> Figure:
-    """Draw each rank's allocated memory over time, with its true peak marked.
+def memory(
+    run: Run,
+    rank: int | None = None,
+    *,
+    limit: int | None = None,
+    weights: int | None = None,
+    theme: ThemeName = "neutral",
+) -> Figure:
+    """Draw allocated memory over time: every rank's curve, or what one rank's consists of.
 
-    The legend gives the peaks. Of more than eight ranks, the eight highest are in it and in strong colours,
-    the others faint behind them. Long curves are thinned so that none of their peaks is lost.
+    The legend gives the true peaks. Of more than eight ranks, the eight highest are in it and in strong colours,
+    the others faint behind them. Long curves are thinned so that none of their peaks is lost. Curves begin at the
+    level when the run began, with the weights below it in one rank's picture, and in all with a limit.
 
     Args:
         run: a run.
+        rank: one rank: what it held all through a computation and between them, and what it needed on top.
+        limit: bytes that a rank may hold, weights among them; drawn as a line.
+        weights: bytes of the weights on a rank; from the run's record where every rank has the whole model.
         theme: ``"neutral"`` reads on light and dark pages.
+
+    Raises:
+        ToolkitError: for a rank that was not measured, and for a limit where the weights are not known.
     """
-    curves = {rank: run.memory[run.memory["rank"] == rank] for rank in _ranks(run.memory)}
-    peaks = {rank: _peak(run.peaks, rank, curve) for rank, curve in curves.items()}
+    if limit is not None and weights is None and weights_of(run) is None:
+        raise ToolkitError(
+            f"limit={limit} for {run!r}, whose record does not say how many bytes of weights each rank holds: give "
+            "weights=, or leave the limit out."
+        )
+    if rank is not None:
+        return memory_parts(run, rank, limit, weights, theme)
+    base = 0 if limit is None else int((weights_of(run) if weights is None else weights) or 0)
+    curves = {
+        rank: run.memory[run.memory["rank"] == rank].assign(bytes=lambda curve: curve["bytes"] + base)
+        for rank in _ranks(run.memory)
+    }
+    peaks = {rank: peak_of(run.peaks + base, rank, curve) for rank, curve in curves.items()}
     highest = sorted(peaks, key=lambda rank: -peaks[rank])
-    time = time_unit(float(run.memory["time"].max()) if curves else 0.0)
-    size = byte_unit(max(peaks.values(), default=0.0))
+    end = float(run.memory["time"].max()) if curves else 0.0
+    time, size = time_unit(end), byte_unit(max([*peaks.values(), limit or 0], default=0.0))
+    drawn = {rank: thin(curve, MAX_POINTS // len(curves)) for rank, curve in curves.items()}
     traces = [
         trace
-        for rank, curve in sorted(curves.items(), key=lambda item: item[0] in highest[:LISTED])
-        for trace in _traces(
-            rank,
-            _thin(curve, MAX_POINTS // len(curves)),
-            peaks[rank],
-            (time, size),
-            rank in highest[:LISTED],
-        )
+        for rank, curve in sorted(drawn.items(), key=lambda item: item[0] in highest[:LISTED])
+        for trace in _traces(rank, curve, peaks[rank], (time, size), rank in highest[:LISTED])
     ]
+    if limit is not None:
+        traces.append(limit_line(limit, end * time.scale, size))
     layout: dict[str, Any] = {
         "xaxis": {"title": {"text": f"time since the run began ({time.name})"}},
         "yaxis": {"title": {"text": f"allocated ({size.name})"}, "rangemode": "tozero"},
@@ -51,14 +75,21 @@ def memory(run: Run, *, theme: ThemeName = "neutral") -> Figure:
     }
     if not peaks:
         layout["annotations"] = [nothing("memory was not measured")]
+    above = "above its level when the run began" if limit is None else "with its weights"
     return make(
         traces,
         layout,
-        title="Memory of each rank above its level when the run began, peaks marked",
+        title=f"Memory of each rank {above}, peaks marked",
         description=_describe(peaks, highest, size),
         height=420,
         theme=theme,
+        table=_table(run, drawn),
     )
+
+
+def _table(run: Run, drawn: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
+    table = pd.concat(drawn.values()) if drawn else run.memory
+    return table[["rank", "time", "bytes"]].rename(columns={"time": "time (s)", "bytes": "allocated (bytes)"})
 
 
 def _traces(
@@ -90,21 +121,6 @@ def _traces(
 
 def _ranks(memory: pd.DataFrame) -> list[int]:
     return [int(rank) for rank in sorted(memory["rank"].unique())]
-
-
-def _peak(peaks: pd.Series, rank: int, curve: pd.DataFrame) -> float:
-    """The true peak, which may lie between the curve's points; their highest where it was not measured."""
-    return float(peaks[rank]) if rank in peaks.index else float(curve["bytes"].max())
-
-
-def _thin(curve: pd.DataFrame, limit: int) -> pd.DataFrame:
-    """The highest point of each of ``limit`` equal stretches, and the last point."""
-    curve = curve.sort_values("time", kind="stable", ignore_index=True)
-    if len(curve) <= limit:
-        return curve
-    stretch = np.arange(len(curve)) * limit // len(curve)
-    kept = curve["bytes"].groupby(stretch).idxmax()
-    return curve.loc[sorted({*kept, len(curve) - 1})]
 
 
 def _describe(peaks: dict[int, float], highest: list[int], size: Unit) -> str:

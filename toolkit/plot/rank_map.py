@@ -8,18 +8,20 @@ from math import nan
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
 from toolkit.geometry.grid import Tile, TileGrid
-from toolkit.geometry.palette import RANK_COLOURS
+from toolkit.geometry.palette import RANK_COLOURS, SEQUENTIAL
 from toolkit.geometry.plan import TilePlan
 from toolkit.geometry.shards import AXES, ShardPlan
 from toolkit.geometry.span import Span, cores
 from toolkit.measure.run import Run
 from toolkit.plot.figure import WIDTH, Figure, counted, make
 from toolkit.plot.theme import ThemeName
+from toolkit.plot.tile_values import Shown, TileValues, check_shown, tile_values
 
 PANELS_PER_ROW = 4
 DRAWN_WIDTH = WIDTH - 100
@@ -33,42 +35,70 @@ DENSE = 20
 """Pixels below which a tile has no room for a hatch, nor for a number of its own."""
 
 
-def ranks(plan: TilePlan | ShardPlan | Run, *, theme: ThemeName = "neutral") -> Figure:
-    """Draw which rank computes which tile: cores coloured and numbered by rank, overlaps hatched.
+def ranks(plan: TilePlan | ShardPlan | Run, show: Shown = "owner", *, theme: ThemeName = "neutral") -> Figure:
+    """Draw which rank computes which tile, and what a tile costs, took or sent.
 
-    A grid over ``t`` as well has one panel per place along ``t``. Needs no run: a plan of tiles is enough. Of shards,
-    which a plan cuts from whatever extent it is given, draw a run.
+    A grid over ``t`` as well has one panel per place along ``t``. Owners and costs need no run: a plan of tiles is
+    enough. Of shards, which a plan cuts from whatever extent it is given, draw a run.
 
     Args:
         plan: a plan of tiles, or a run in tiles or shards.
+        show: what the colours are: ``"owner"``, the rank, with overlaps hatched; ``"cost"``, the latent cells that are
+            computed; ``"time"``, computing it (norms too); ``"bytes"``, what was sent of it (edges, and the result).
+            The numbers are ranks.
         theme: ``"neutral"`` reads on light and dark pages.
 
     Raises:
-        ToolkitError: for a run without a plan, and for a plan of shards, which knows no extent.
+        ToolkitError: for a run without a plan, for a plan of shards, which knows no extent, and for time or bytes of a
+            plan.
 
     Example:
         >>> from toolkit.geometry import Assignment, Blend, TileGrid
         >>> grid = TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8)
-        >>> ranks(TilePlan(grid, Blend.linear(), Assignment.balanced(grid, ranks=2))).describe()
+        >>> plan = TilePlan(grid, Blend.linear(), Assignment.balanced(grid, ranks=2))
+        >>> ranks(plan).describe()
         '12 tiles on 2 ranks, 6 6 tiles each; 1.60x the work of the whole, imbalance 1.00.'
+        >>> ranks(plan, "cost").describe()
+        '12 tiles on 2 ranks: latent cells computed 832 to 832, on average 832.'
     """
-    plan, noun = _drawable(plan)
-    grid = plan.grid
+    check_shown(show)
+    tiles, noun = _drawable(plan)
+    values = None if show == "owner" else tile_values(show, plan, tiles)
+    grid, what = tiles.grid, f"{counted(len(tiles.grid), noun)} on {counted(tiles.ranks, 'rank')}"
     picture = _Picture(grid, noun)
-    panels, overlaps = list(picture.panels(plan)), list(picture.overlaps())
+    panels = list(picture.panels(tiles, values))
+    # Over numbers no hatches: they would change the colours that are to be read.
+    overlaps = [] if values else list(picture.overlaps())
     numbered = any(text for panel in panels for row in panel["text"] for text in row)
     shown = f", overlaps {'light' if picture.dense else 'hatched'}" if overlaps else ""
-    what = f"{counted(len(grid), noun)} on {counted(plan.ranks, 'rank')}"
-    each = f"{_short(plan.assignment.counts)} tiles" if noun == "tile" else "one"
-    work = f"{grid.redundancy:.2f}x the work of the whole, imbalance {plan.imbalance:.2f}"
+    if values:
+        shown = f"; colour: {values.column}"
+    each = f"{_short(tiles.assignment.counts)} tiles" if noun == "tile" else "one"
+    work = f"{grid.redundancy:.2f}x the work of the whole, imbalance {tiles.imbalance:.2f}"
     return make(
         [*panels, *overlaps],
         picture.layout(),
-        title=f"{what}: {'numbers are ranks' if numbered else 'point at a {noun} for its rank'}{shown}",
-        description=f"{what}, {each} each; {work}.",
+        title=f"{what}: {'numbers are ranks' if numbered else f'point at a {noun} for its rank'}{shown}",
+        description=f"{what}: {_spread(values)}." if values else f"{what}, {each} each; {work}.",
         height=picture.height,
         theme=theme,
+        table=_table(tiles, noun, values),
     )
+
+
+def _spread(values: TileValues) -> str:
+    low, high, mean = (f"{getattr(values.numbers, what)():.4g}" for what in ("min", "max", "mean"))
+    return f"{values.name} {low} to {high}{' ' * bool(values.unit)}{values.unit}, on average {mean}"
+
+
+def _table(plan: TilePlan, noun: str, values: TileValues | None) -> pd.DataFrame:
+    tiles = plan.grid.tiles
+    columns: dict[str, Any] = {noun: range(len(tiles)), "rank": plan.assignment.owners}
+    for place, axis in enumerate(plan.grid.axes):
+        columns[f"{axis} (latent cells)"] = [str(tile.box[place]) for tile in tiles]
+        columns[f"core {axis} (latent cells)"] = [str(tile.core_box[place]) for tile in tiles]
+    columns["latent cells computed"] = [tile.cells for tile in tiles]
+    return pd.DataFrame(columns | ({values.column: values.numbers} if values else {}))
 
 
 def _drawable(plan: TilePlan | ShardPlan | Run) -> tuple[TilePlan, str]:
@@ -124,7 +154,7 @@ class _Picture:
         self.cell = (scale * self.width / len(self.columns), scale * self.depth / len(self.lines))
         self.dense = min(self.cell) < DENSE
 
-    def panels(self, plan: TilePlan) -> Iterator[dict[str, Any]]:
+    def panels(self, plan: TilePlan, values: TileValues | None = None) -> Iterator[dict[str, Any]]:
         """One heatmap per place along ``t``; its cells are the cores."""
         order = {axis: place for place, axis in enumerate(plan.grid.axes)}
         tiles = {tile.position: tile for tile in plan.grid.tiles}
@@ -139,22 +169,20 @@ class _Picture:
                 "type": "heatmap",
                 "x": _edges(self.columns, dx),
                 "y": _edges(self.lines, dy),
-                "z": (owners % len(RANK_COLOURS)).astype(np.uint8).reshape(shape),
-                "zmin": -0.5,
-                "zmax": len(RANK_COLOURS) - 0.5,
-                "colorscale": _steps(),
-                "showscale": False,
+                **(_owned(owners, shape) if values is None else _coloured(values, cells, shape, bar=time == 0)),
                 "xgap": 0 if self.dense else 1,
                 "ygap": 0 if self.dense else 1,
                 "text": [self._numbers(row) for row in owners.reshape(shape).tolist()],
                 "texttemplate": "%{text}",
                 "textfont": {"size": self._font},
-                "hovertext": self._hovers(cells, owners).reshape(shape).tolist(),
+                "hovertext": self._hovers(cells, owners, values).reshape(shape).tolist(),
                 "hovertemplate": "%{hovertext}<extra></extra>",
             }
 
-    def _hovers(self, cells: list[Tile], owners: np.ndarray) -> np.ndarray:
-        return np.array([_hover(tile, rank, self.noun) for tile, rank in zip(cells, owners, strict=True)])
+    def _hovers(self, cells: list[Tile], owners: np.ndarray, values: TileValues | None) -> np.ndarray:
+        each = zip(cells, owners, strict=True)
+        said = [[values.say(tile.index)] if values else [] for tile in cells]
+        return np.array([_hover(tile, rank, self.noun, more) for (tile, rank), more in zip(each, said, strict=True)])
 
     @property
     def _font(self) -> int:
@@ -222,6 +250,29 @@ class _Picture:
         return {"xaxis": x, "yaxis": y, "annotations": labels}
 
 
+def _owned(owners: np.ndarray, shape: tuple[int, int]) -> dict[str, Any]:
+    """The colour of each cell's rank."""
+    return {
+        "z": (owners % len(RANK_COLOURS)).astype(np.uint8).reshape(shape),
+        "zmin": -0.5,
+        "zmax": len(RANK_COLOURS) - 0.5,
+        "colorscale": _steps(),
+        "showscale": False,
+    }
+
+
+def _coloured(values: TileValues, cells: list[Tile], shape: tuple[int, int], bar: bool) -> dict[str, Any]:
+    """The colour of each cell's number, from 0 up and the same in all panels."""
+    return {
+        "z": values.numbers[[tile.index for tile in cells]].astype(np.float32).reshape(shape),
+        "zmin": 0,
+        "zmax": float(values.numbers.max()) or 1.0,
+        "colorscale": SEQUENTIAL,
+        "showscale": bar,
+        "colorbar": {"title": {"text": values.unit or "cells"}, "thickness": 16},
+    }
+
+
 def _edges(row: tuple[Span, ...], offset: int) -> list[int]:
     bounds = cores(row)
     return [*(core.start + offset for core in bounds), bounds[-1].stop + offset]
@@ -245,10 +296,10 @@ def _ticks(offsets: list[int], extent: int) -> dict[str, Any]:
     }
 
 
-def _hover(tile: Tile, rank: int, noun: str) -> str:
+def _hover(tile: Tile, rank: int, noun: str, more: list[str]) -> str:
     spans = zip(tile.axes, tile.box, tile.core_box, strict=True)
     lines = (f"{axis} {span}" + (f", core {core}" if noun == "tile" else "") for axis, span, core in spans)
-    return "<br>".join((f"<b>{noun} {tile.index}, rank {rank}</b>", *lines, f"{tile.cells} cells"))
+    return "<br>".join((f"<b>{noun} {tile.index}, rank {rank}</b>", *lines, f"{tile.cells} cells", *more))
 
 
 def _short(values: tuple[int, ...], limit: int = 12) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,8 @@ from toolkit.geometry.stage_loop import waves
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.measure.run import Run
 from toolkit.measure.stages import StageTimes, stage_times
-from toolkit.plot.figure import Figure, counted, make
+from toolkit.plot.bars import event_bars, filled, rank_axis
+from toolkit.plot.figure import ABOVE, Figure, counted, make
 from toolkit.plot.theme import THEMES, ThemeName, Unit, time_unit
 
 PATTERNS = ("", "/", "x", "\\", ".", "-", "|", "+")
@@ -94,18 +95,19 @@ def _predicted(
         description=f"{head}, where one rank takes {on_one}; ranks compute {100 * busy:.0f} % of it.",
         height=_height(order.ranks),
         theme=theme,
+        table=_table({"predicted": bars}, "branches" if costs is None else "s"),
     )
 
 
 def _measured(times: StageTimes, steps: int, theme: ThemeName) -> Figure:
     plan, unit = times.plan, time_unit(times.loop)
-    table = times.actions.assign(start=times.actions["start"] - times.begin, end=times.actions["end"] - times.begin)
-    outline, waits, cut = _outline(times), times.waits, ""
+    table, waits = (_since(rows, times.begin) for rows in (times.actions, times.waits))
+    outline, cut = _outline(times), ""
     if len(table) > MAX_BARS:
         last = max(1, MAX_BARS * int(table["step"].max() + 1) // len(table))
         cut = f"; the first {last} of {table['step'].max() + 1} steps"
         table, outline = (rows[rows["step"] < last] for rows in (table, outline))
-        waits = waits[waits["start"] < times.begin + table["end"].max()]
+        waits = waits[waits["start"] < table["end"].max()]
     end = float(pd.concat([rows.loc[rows["step"] < steps, "end"] for rows in (table, outline)]).max())
     loop, told = (f"{seconds * unit.scale:.3g} {unit.name}" for seconds in (times.loop, times.predicted))
     head = f"{plan.schedule.kind.capitalize()}, {counted(plan.ranks, 'rank')}: a loop of {loop}, predicted {told}"
@@ -115,7 +117,7 @@ def _measured(times: StageTimes, steps: int, theme: ThemeName) -> Figure:
         [
             *_outlines(outline, unit, ink),
             *_bars(table, plan.schedule, unit, plan.branches),
-            *_waits(waits, times.begin, unit),
+            *_waits(waits, unit),
         ],
         _layout(range(plan.ranks), unit, end),
         title=f"{head}{cut}",
@@ -123,7 +125,21 @@ def _measured(times: StageTimes, steps: int, theme: ThemeName) -> Figure:
         f"{times.one_rank * unit.scale:.3g} {unit.name}.",
         height=_height(plan.ranks),
         theme=theme,
+        table=_table({"computed": table, "predicted": outline, "": waits}, "s"),
     )
+
+
+def _since(rows: pd.DataFrame, begin: float) -> pd.DataFrame:
+    return rows.assign(start=rows["start"] - begin, end=rows["end"] - begin)
+
+
+def _table(parts: Mapping[str, pd.DataFrame], unit: str) -> pd.DataFrame:
+    """The bars by what they are; waits say it themselves."""
+    named = [rows.assign(what=what) if what else rows for what, rows in parts.items() if len(rows)]
+    order = ["what", "rank", "chunk", "branch", "step", "start", "end"]
+    table = pd.concat(named, ignore_index=True)[order]
+    whole = table.astype(dict.fromkeys(("chunk", "branch", "step"), "Int64"))
+    return whole.rename(columns={"start": f"start ({unit})", "end": f"end ({unit})"})
 
 
 def _timeline(order: Schedule, chunks: Sequence[Number], hop: Number, steps: int) -> pd.DataFrame:
@@ -152,7 +168,8 @@ def _bars(table: pd.DataFrame, order: Schedule, unit: Unit, branches: int | None
         colour, request = rank_colour(branch), branch // branches
         ink = text_on(colour)
         one = table["branch"].max() < branches
-        yield _plain(rows, f"branch {branch}" if one else f"request {request}, branch {branch}", unit) | {
+        name = f"branch {branch}" if one else f"request {request}, branch {branch}"
+        yield event_bars(rows, name, unit, TALL) | {
             "legendgroup": str(branch),
             "showlegend": bool(lap == 0),
             "text": [f"{chunk}F{branch}" for chunk in rows["chunk"]],
@@ -161,17 +178,7 @@ def _bars(table: pd.DataFrame, order: Schedule, unit: Unit, branches: int | None
             "textangle": 0,
             "textfont": {"color": ink, "size": 11},
             "constraintext": "inside",
-            "marker": {
-                "color": colour,
-                "pattern": {
-                    "shape": PATTERNS[lap % len(PATTERNS)],
-                    "size": 6,
-                    "solidity": 0.15,
-                    "fgcolor": FAINT[ink],
-                    "bgcolor": colour,
-                },
-                "line": {"width": 0.5, "color": "#FFFFFF"},
-            },
+            "marker": filled(colour, PATTERNS[lap % len(PATTERNS)], FAINT[ink], outline="#FFFFFF", solidity=0.15),
             "hovertext": [_hover(*row, "" if one else f", request {request}") for row in _named(rows)],
             "hovertemplate": f"%{{hovertext}}{_TIMES.format(unit.name)}",
         }
@@ -199,32 +206,15 @@ def _idle(table: pd.DataFrame, unit: Unit) -> Iterator[dict[str, Any]]:
         yield _grey(pd.DataFrame(rows, columns=["rank", "start", "end"]), "idle", WAITS["wait for results"], unit)
 
 
-def _waits(waits: pd.DataFrame, begin: float, unit: Unit) -> Iterator[dict[str, Any]]:
+def _waits(waits: pd.DataFrame, unit: Unit) -> Iterator[dict[str, Any]]:
     for name, rows in waits.groupby("what"):
-        moved = rows.assign(start=rows["start"] - begin, end=rows["end"] - begin)
-        yield _grey(moved, str(name), WAITS[str(name)], unit)
+        yield _grey(rows, str(name), WAITS[str(name)], unit)
 
 
 def _grey(rows: pd.DataFrame, name: str, colour: str, unit: Unit) -> dict[str, Any]:
-    return _plain(rows, name, unit) | {
+    return event_bars(rows, name, unit, TALL) | {
         "marker": {"color": colour, "pattern": {"fgcolor": "#8A8A8A"}, "line": {"width": 0}},
         "hovertemplate": f"{name}{_TIMES.format(unit.name)}",
-    }
-
-
-def _plain(rows: pd.DataFrame, name: str, unit: Unit) -> dict[str, Any]:
-    """A bar for each row of ``rank``, ``start`` and ``end`` in seconds."""
-    lengths = ((rows["end"] - rows["start"]) * unit.scale).to_numpy(np.float32)
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": name,
-        "y": rows["rank"].to_numpy(np.int32),
-        # Plotly sends a base as text, the others packed.
-        "base": (rows["start"] * unit.scale).round(6).tolist(),
-        "x": lengths,
-        "customdata": lengths,
-        "width": TALL,
     }
 
 
@@ -232,8 +222,7 @@ def _outlines(table: pd.DataFrame, unit: Unit, ink: str) -> Iterator[dict[str, A
     """The predicted boxes, taller than the bars that lie over them."""
     if not len(table):
         return
-    yield _plain(table, "as predicted", unit) | {
-        "width": OUTLINE,
+    yield event_bars(table, "as predicted", unit, OUTLINE) | {
         "marker": {"color": "rgba(0,0,0,0)", "pattern": {"fgcolor": ink}, "line": {"width": 1.2, "color": ink}},
         "hoverinfo": "skip",
     }
@@ -244,15 +233,10 @@ def _layout(ranks: range, unit: Unit, end: float) -> dict[str, Any]:
         "barmode": "overlay",
         "bargap": 0,
         "xaxis": {"title": {"text": f"time since the loop began ({unit.name})"}, "range": [0, end * unit.scale * 1.01]},
-        "yaxis": {
-            "tickvals": list(ranks),
-            "ticktext": [f"rank {rank}" for rank in ranks],
-            "range": [len(ranks) - 0.4, -0.6],
-            "showgrid": False,
-        },
+        "yaxis": rank_axis(ranks),
         "showlegend": True,
         # Above the rows, which need the width.
-        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"},
+        "legend": ABOVE,
         "margin": {"l": 64, "r": 24, "t": 88, "b": 52},
     }
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 import numpy as np
+import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.palette import rank_colour
 from toolkit.geometry.span import cores
 from toolkit.measure.compare import Comparison
 from toolkit.numerics.seams import SeamProfile
-from toolkit.plot.figure import Figure, make, nothing
+from toolkit.plot.figure import ABOVE, Figure, make, nothing
 from toolkit.plot.theme import ThemeName
 
 Statistic = Literal["mean", "p99", "max"]
@@ -70,6 +71,7 @@ def seam_profile(
         f"{against}: {'; '.join(parts)}.",
         height=420,
         theme=theme,
+        table=_table(every, profiles, drawn, NAMES[statistic]),
     )
 
 
@@ -136,6 +138,17 @@ def _traces(profile: SeamProfile, drawn: tuple[np.ndarray, float], name: str, pl
     ]
 
 
+def _table(
+    every: tuple[Comparison, ...], profiles: list[SeamProfile], drawn: list[tuple[np.ndarray, float]], name: str
+) -> pd.DataFrame:
+    curves = zip(every, profiles, drawn, strict=True)
+    parts = []
+    for one, profile, (values, floor) in curves:
+        columns = {"comparison": one.name, "reference": one.reference, "distance (px)": profile.distance}
+        parts.append(pd.DataFrame({**columns, name: values, "interior": floor}))
+    return pd.concat(parts)
+
+
 def _ticks(drawn: list[tuple[np.ndarray, float]]) -> dict[str, Any]:
     """From one of 1, 2, 5, 10 ... to another, so that there are labels and noise does not fill the picture."""
     levels = np.concatenate([np.append(values, floor) for values, floor in drawn])
@@ -151,8 +164,8 @@ def _ticks(drawn: list[tuple[np.ndarray, float]]) -> dict[str, Any]:
 def _legend(names: list[str]) -> dict[str, Any]:
     """Above the curves, since the names of comparisons can be long, with room for as many lines as they take."""
     lines = -(-len(names) // max(1, LEGEND_LETTERS // (max(map(len, names)) + 8)))
-    above = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"}
-    return {"showlegend": True, "legend": above, "margin": {"l": 64, "r": 24, "t": 48 + 20 * lines, "b": 52}}
+    above = 48 + 20 * lines
+    return {"showlegend": True, "legend": ABOVE, "margin": {"l": 64, "r": 24, "t": above, "b": 52}}
 
 
 def _line_at_seam() -> dict[str, Any]:

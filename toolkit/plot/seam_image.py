@@ -1,42 +1,48 @@
-"""The error of one frame as a picture, with the seams drawn over it."""
+"""The error of frames as pictures, with the seams drawn over them."""
 
 from __future__ import annotations
 
-from base64 import b64encode
-from io import BytesIO
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-from plotly.colors import sample_colorscale
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.palette import SEQUENTIAL
 from toolkit.measure.compare import Comparison
-from toolkit.numerics.metrics import frames
 from toolkit.numerics.sample_grid import sample_grid
 from toolkit.numerics.seams import seam_lines
+from toolkit.plot.error_pixels import (
+    LEVELS,
+    LIMITS,
+    ErrorScale,
+    encode,
+    error_table,
+    frame_error,
+    hover_cells,
+    image,
+)
 from toolkit.plot.figure import WIDTH, Figure, make
+from toolkit.plot.frame_slider import HEIGHT, at_first, check_frames, frame_slider
 from toolkit.plot.theme import ThemeName
 
-MAX_PNG_BYTES = 180_000
-LEVELS = 32
-HOVER_CELLS = 48
-LIMITS = (1e-4, 1.0)
+__all__ = ["LEVELS", "LIMITS", "seams"]
+
+HOVER_CELLS, HOVER_CELLS_OF_MANY = 48, 20
+INK = {False: "255,255,255", True: "0,0,0"}
+"""Of the seams, by whether errors have signs: no error is dark without, and light with them."""
 
 
 def seams(
     comparison: Comparison,
     frame: int = 0,
     *,
+    frames: Sequence[int] | None = None,
+    signed: bool = False,
     limits: tuple[float, float] = LIMITS,
     theme: ThemeName = "neutral",
 ) -> Figure:
-    """Draw one frame's absolute error against the reference, the largest over channels, and the seams.
+    """Draw the error against the reference, the largest over channels, and the seams.
 
     Colours are logarithmic over the same fixed range in every picture, so that two pictures can be compared.
     The pixels travel as a PNG: where that would be large, each pixel shows the largest error of a block of 2
@@ -45,7 +51,9 @@ def seams(
     Args:
         comparison: what :func:`toolkit.compare` gave.
         frame: which frame, in the order ``(b t)``.
-        limits: the errors at the two ends of the colour bar.
+        frames: several, with a slider that needs no kernel; ``frame`` is shown at first, where it is among them.
+        signed: whether to tell output above reference (red) from output below it (blue).
+        limits: the absolute errors at the two ends of the colour bar.
         theme: ``"neutral"`` reads on light and dark pages.
 
     Raises:
@@ -58,124 +66,54 @@ def seams(
         >>> seams(compare(sample + 0.5, sample, name="tiled", reference_name="untiled")).describe()
         'Absolute error of tiled against untiled, frame 0 of 1, 32 x 48 px: at most 0.5, 0.5 on average.'
     """
-    error = _frame(comparison, frame)
     if not 0 < limits[0] < limits[1]:
         raise ToolkitError(f"limits={limits}: must be two rising numbers above 0; errors are drawn on a log scale.")
-    height, width = error.shape
-    pixels, block = _encode(error, limits)
-    picture = {
-        "type": "image",
-        "source": f"data:image/png;base64,{b64encode(pixels).decode()}",
-        "x0": block / 2,
-        "y0": block / 2,
-        "dx": block,
-        "dy": block,
-        "hoverinfo": "skip",
-    }
+    scale = ErrorScale(limits, signed)
+    numbers = check_frames([frame] if frames is None else frames, len(comparison.per_frame))
+    first = numbers.index(frame) if frame in numbers else 0
+    errors = [frame_error(comparison, number, signed) for number in numbers]
+    pictures, block = encode(errors, scale)
+    cells = HOVER_CELLS if len(numbers) == 1 else HOVER_CELLS_OF_MANY
+    each = [[image(data, block), hover_cells(e, cells, signed)] for data, e in zip(pictures, errors, strict=True)]
+    note = "" if block == 1 else f" (largest of {block} x {block} px)"
+    against = f"{comparison.name} against {comparison.reference}"
+    titles = [f"{scale.name} of {against}, frame {number}{note}" for number in numbers]
+    height, width = errors[0].shape
+    layout = _layout(comparison, (height, width), signed)
+    if frames is not None:
+        layout["sliders"] = [frame_slider(numbers, first, 2, 1, titles)]
+        layout["margin"] = {"l": 64, "r": 24, "t": 56, "b": 52 + HEIGHT}
     return make(
-        [picture, _hover_cells(error), _colour_bar(limits)],
-        _layout(comparison, (height, width)),
-        title=f"|error| of {comparison.name} against {comparison.reference}, frame {frame}{_note(block)}",
-        description=f"Absolute error of {comparison.name} against {comparison.reference}, frame {frame} of "
-        f"{len(comparison.per_frame)}, {height} x {width} px: at most {float(error.max()):.3g}, "
-        f"{float(error.mean()):.3g} on average.",
-        height=min(max(round((WIDTH - 190) * height / width), 160), 760) + 120,
+        [*(at_first(each, first) if frames is not None else each[0]), scale.bar()],
+        layout,
+        title=titles[first],
+        description=_describe(errors[first], f"{against}, frame {numbers[first]} of {len(comparison.per_frame)}"),
+        height=min(max(round((WIDTH - 190) * height / width), 160), 760) + 120 + HEIGHT * (frames is not None),
         theme=theme,
+        table=error_table(errors, numbers, cells, scale.name),
     )
 
 
-def _frame(comparison: Comparison, frame: int) -> Tensor:
-    every = frames(comparison.error)
-    if not 0 <= frame < len(every):
-        raise ToolkitError(f"frame={frame}: must lie in 0..{len(every) - 1}.")
-    return every[frame].abs().amax(dim=0)
+def _describe(error: Tensor, what: str) -> str:
+    height, width = error.shape
+    size = error.abs()
+    return (
+        f"Absolute error of {what}, {height} x {width} px: at most {float(size.max()):.3g}, "
+        f"{float(size.mean()):.3g} on average."
+    )
 
 
-def _note(block: int) -> str:
-    return "" if block == 1 else f" (largest of {block} x {block} px)"
-
-
-def _encode(error: Tensor, limits: tuple[float, float]) -> tuple[bytes, int]:
-    """The picture as a PNG of at most :data:`MAX_PNG_BYTES`, and the side of each pixel's block."""
-    block = 1
-    while True:
-        data = _png(_pool(error, block).numpy(), limits)
-        if len(data) <= MAX_PNG_BYTES:
-            return data, block
-        block += 1
-
-
-def _pool(error: Tensor, block: int) -> Tensor:
-    return max_pool2d(error[None], block, ceil_mode=True)[0] if block > 1 else error
-
-
-def _png(error: npt.NDArray[np.floating[Any]], limits: tuple[float, float]) -> bytes:
-    low, high = np.log10(limits)
-    with np.errstate(divide="ignore"):
-        place = (np.log10(error.astype(np.float64)) - low) / (high - low)
-    # A NaN is the worst error there is.
-    index = np.rint(np.nan_to_num(place, nan=1.0, neginf=0.0).clip(0, 1) * (LEVELS - 1)).astype(np.uint8)
-    image = Image.fromarray(index, mode="P")
-    image.putpalette(_palette())
-    buffer = BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def _palette() -> list[int]:
-    colours = sample_colorscale(SEQUENTIAL, LEVELS, colortype="tuple")
-    return [round(part * 255) for colour in colours for part in colour]
-
-
-def _hover_cells(error: Tensor) -> dict[str, Any]:
-    """A transparent heatmap of the largest error per block: hover without the numbers of every pixel."""
-    block = -(-max(error.shape) // HOVER_CELLS)
-    return {
-        "type": "heatmap",
-        "z": _pool(error, block).numpy().astype(np.float32),
-        "x0": block / 2,
-        "y0": block / 2,
-        "dx": block,
-        "dy": block,
-        "opacity": 0,
-        "showscale": False,
-        "hovertemplate": f"at most %{{z:.2e}}<br>in {block} x {block} px around w %{{x}}, h %{{y}}<extra></extra>",
-    }
-
-
-def _colour_bar(limits: tuple[float, float]) -> dict[str, Any]:
-    low, high = np.log10(limits)
-    decades = [float(d) for d in range(int(np.ceil(low)), int(np.floor(high)) + 1)]
-    ticks = decades if len(decades) > 1 else [float(low), float(high)]
-    labels = [f"{10**tick:.3g}" for tick in ticks]
-    if ticks[0] == low:
-        labels[0] = f"≤ {labels[0]}"
-    if ticks[-1] == high:
-        labels[-1] = f"≥ {labels[-1]}"
-    bar = {"title": {"text": "|error|"}, "tickvals": ticks, "ticktext": labels, "thickness": 16}
-    scale = {"colorscale": SEQUENTIAL, "cmin": low, "cmax": high, "color": [low], "showscale": True}
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [None],
-        "y": [None],
-        "marker": {**scale, "colorbar": bar},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-
-
-def _layout(comparison: Comparison, shape: tuple[int, int]) -> dict[str, Any]:
+def _layout(comparison: Comparison, shape: tuple[int, int], signed: bool) -> dict[str, Any]:
     height, width = shape
     axis = {"showgrid": False, "constrain": "domain"}
     return {
         "xaxis": {**axis, "title": {"text": "w (px)"}, "range": [0, width]},
         "yaxis": {**axis, "title": {"text": "h (px)"}, "range": [height, 0], "scaleanchor": "x"},
-        "shapes": _seam_shapes(comparison, shape),
+        "shapes": seam_shapes(comparison, shape, INK[signed]),
     }
 
 
-def _seam_shapes(comparison: Comparison, shape: tuple[int, int]) -> list[dict[str, Any]]:
+def seam_shapes(comparison: Comparison, shape: tuple[int, int], ink: str) -> list[dict[str, Any]]:
     """The outlines of the overlaps, faint, and the seam's line in the middle of each."""
     if comparison.grid is None:
         return []
@@ -194,8 +132,8 @@ def _seam_shapes(comparison: Comparison, shape: tuple[int, int]) -> list[dict[st
                 whole = {"x0": 0, "x1": width}
             if ends[0] < ends[1]:
                 # No fill: it would change the colours that are to be read.
-                edge = {"color": "rgba(255,255,255,0.4)", "width": 1}
+                edge = {"color": f"rgba({ink},0.4)", "width": 1}
                 shapes.append({"type": "rect", **band, **whole, "line": edge})
-            stroke = {"color": "rgba(255,255,255,0.9)", "width": 1.5, "dash": "dot"}
+            stroke = {"color": f"rgba({ink},0.9)", "width": 1.5, "dash": "dot"}
             shapes.append({"type": "line", **middle, **whole, "line": stroke})
     return shapes

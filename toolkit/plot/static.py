@@ -1,38 +1,40 @@
 """A figure as a PNG without a browser: reads the figure's own traces and layout, draws with matplotlib's Agg.
 
-It knows what the toolkit's figures are made of, and names whatever else it meets in the picture's corner. No
-pyplot, no settings changed, no metadata: the same figure gives the same bytes.
+It knows what the toolkit's figures are made of, and names whatever else it meets in the picture's corner. Sliders are
+left out: a picture shows what the figure shows at first. No pyplot, no settings changed, no metadata: the same figure
+gives the same bytes.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullLocator
+from matplotlib.transforms import Transform
 from PIL import Image
 
-from toolkit.plot.static_base import DPI, POINTS_PER_PIXEL, Place, decode, rgba
-from toolkit.plot.static_traces import DRAW, draw_colour_bar, handle
+from toolkit.plot.static_axes import FONT, Box, Places, label, make_room, paper, places_of, span
+from toolkit.plot.static_base import DPI, POINTS_PER_PIXEL, Place, decode, plain, rgba, style
+from toolkit.plot.static_traces import DRAW, draw_colour_bar, handle, has_colour_bar
 
 DEFAULT_SIZE = (800, 450)
 SIDE_MARGIN = 176
+BAR_MARGIN = 80
+"""What a colour bar needs at least; a figure with a smaller margin gets the other one."""
 LEGEND_LETTERS = 110
-FONT = "DejaVu Sans"
+FIRST = ("x", "y")
 
 
 def png(figure: go.Figure) -> bytes:
     r"""Draw a figure at its own size, on white where its paper is transparent.
 
     Args:
-        figure: made of bars, scatters, images, heatmaps, shapes and annotations on one pair of axes.
+        figure: made of bars, scatters, images, heatmaps, shapes and annotations, on one or several pairs of axes.
 
     Returns:
         The bytes of a PNG, the same for the same figure.
@@ -44,36 +46,29 @@ def png(figure: go.Figure) -> bytes:
     """
     layout = figure.layout
     width, height = layout.width or DEFAULT_SIZE[0], layout.height or DEFAULT_SIZE[1]
-    canvas = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=_paper(layout))
-    place = Place(_frame(canvas, figure, width, height), _style(layout, "font.color", "#444444"), FONT)
+    canvas = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=_background(layout))
+    box = _box(figure, width, height)
+    places = places_of(canvas, figure, box)
     # Given limits first, since text is sized to the cells it goes into; and all again: traces move them.
-    _limits(place.axes, layout, given=True)
-    left_out = _traces(place, figure)
-    _limits(place.axes, layout, given=False)
-    _axis(place, layout, "x")
-    _axis(place, layout, "y")
+    for place in places.values():
+        span(place, layout, given=True)
+    left_out = _traces(places, figure)
+    for place in places.values():
+        span(place, layout, given=False)
+        label(place, layout)
     for shape in layout.shapes:
-        _shape(place.axes, shape)
+        _shape(_under(places, shape), shape)
+    whole = paper(canvas, box)
     for note in layout.annotations:
-        _annotation(place, note)
-    _title(canvas, place, layout, height)
-    _legend(place, figure)
-    for trace in figure.data:
-        if trace.type == "scatter" and trace.marker.showscale:
-            draw_colour_bar(place, trace.marker)
+        _annotation(_under(places, note), note, whole)
+    _title(canvas, places[FIRST], layout, height)
+    _legend(places[FIRST], figure, whole)
+    for trace in filter(has_colour_bar, figure.data):
+        draw_colour_bar(places[trace.xaxis or "x", trace.yaxis or "y"], trace)
     if left_out:
-        canvas.text(0.99, 0.01, f"not drawn here: {', '.join(left_out)}", ha="right", **place.text(7))
+        canvas.text(0.99, 0.01, f"not drawn here: {', '.join(left_out)}", ha="right", **places[FIRST].text(7))
+    make_room(canvas, places)
     return _encode(canvas)
-
-
-def plain(text: str | None) -> str:
-    r"""Plotly's small HTML as plain text.
-
-    Example:
-        >>> plain("<b>tile 3</b><br>rank 1")
-        'tile 3\nrank 1'
-    """
-    return re.sub(r"</?[a-z]+[^<>]*>", "", re.sub(r"<br ?/?>", "\n", text or ""))
 
 
 def _encode(canvas: Figure) -> bytes:
@@ -84,92 +79,50 @@ def _encode(canvas: Figure) -> bytes:
     few = pixels.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     # The paper's own colour must come out as itself, or the picture shows as a card on a white page.
     palette: Any = few.getpalette()
-    paper: Any = few.getpixel((0, 0))
-    palette[3 * paper : 3 * paper + 3] = pixels.getpixel((0, 0))
+    ground: Any = few.getpixel((0, 0))
+    palette[3 * ground : 3 * ground + 3] = pixels.getpixel((0, 0))
     few.putpalette(palette)
     buffer = BytesIO()
     few.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
-def _frame(canvas: Figure, figure: go.Figure, width: float, height: float) -> Axes:
-    """The axes inside the figure's margins, with room for a legend or a colour bar on the right."""
+def _box(figure: go.Figure, width: float, height: float) -> Box:
+    """Where all axes lie, inside the figure's margins, with room for a legend or a colour bar on the right."""
     layout, margin = figure.layout, figure.layout.margin
     left, top, bottom = (margin[side] if margin[side] is not None else 60 for side in "ltb")
     right = margin.r if margin.r is not None else 20
     beside = _has_legend(figure) and layout.legend.orientation != "h"
-    if beside or any(t.type == "scatter" and t.marker.showscale for t in figure.data):
+    if beside or (right < BAR_MARGIN and any(map(has_colour_bar, figure.data))):
         right = max(right, SIDE_MARGIN)
-    box = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
-    axes = canvas.add_axes(box, facecolor="none")
-    for side in axes.spines.values():
-        side.set_visible(False)
-    axes.set_axisbelow(True)
-    return axes
+    return (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
 
 
-def _traces(place: Place, figure: go.Figure) -> list[str]:
+def _traces(places: Places, figure: go.Figure) -> list[str]:
     """Draw every trace, and name the types of those that this renderer cannot draw."""
     left_out = set()
     for order, trace in enumerate(figure.data):
         if trace.visible not in (None, True):
             continue
         try:
-            DRAW[trace.type](place, trace, order)
-        except (KeyError, TypeError, ValueError):
+            DRAW[trace.type](places[trace.xaxis or "x", trace.yaxis or "y"], trace, order)
+        except (AttributeError, KeyError, TypeError, ValueError):
             # A user may have added anything; a missing picture must not keep the figure itself from showing.
             left_out.add(trace.type)
     return sorted(left_out)
 
 
-def _limits(axes: Axes, layout: Any, given: bool) -> None:
-    for name in "xy":
-        axis = layout[f"{name}axis"]
-        if axis.type == "log":
-            (axes.set_xscale if name == "x" else axes.set_yscale)("log", nonpositive="mask")
-        if axis.range is not None or not given:
-            _range(axes, axis, name)
-        if axis.scaleanchor:
-            axes.set_aspect("equal", adjustable="box", anchor="C")
+def _under(places: Places, item: Any) -> Place:
+    """The axes that a shape or an annotation refers to, the first ones where it is the paper."""
+    for (x, y), place in places.items():
+        if item.xref in (None, "paper", x) and item.yref in (None, "paper", y):
+            return place
+    return places[FIRST]
 
 
-def _axis(place: Place, layout: Any, name: Literal["x", "y"]) -> None:
-    axis, axes = layout[f"{name}axis"], place.axes
-    target = axes.xaxis if name == "x" else axes.yaxis
-    if axis.type == "log":
-        target.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        target.set_major_formatter(FormatStrFormatter("%g"))
-        target.set_minor_locator(NullLocator())
-    if axis.tickvals is not None:
-        labels = axis.ticktext if axis.ticktext is not None else axis.tickvals
-        target.set_major_locator(FixedLocator(list(axis.tickvals)))
-        target.set_ticklabels([plain(str(label)) for label in labels])
-    grid = _style(layout, f"{name}axis.gridcolor", "#DDDDDD")
-    if axis.showgrid is not False:
-        target.grid(True, color=rgba(grid), linewidth=0.8)
-    labelled = axis.showticklabels is not False
-    axes.tick_params(axis=name, length=0, colors=rgba(place.ink), labelsize=8.5)
-    axes.tick_params(axis=name, labelleft=labelled, labelbottom=labelled)
-    for label in target.get_ticklabels():
-        label.set_fontfamily(place.font)
-    target.set_label_text(plain(axis.title.text), **place.text(9))
-
-
-def _range(axes: Axes, axis: Any, name: str) -> None:
-    limits, bounds = (axes.set_xlim, axes.get_xlim) if name == "x" else (axes.set_ylim, axes.get_ylim)
-    if axis.range is not None:
-        low, high = axis.range
-        limits(*((10**low, 10**high) if axis.type == "log" else (low, high)))
-        return
-    if axis.rangemode == "tozero":
-        limits(min(bounds()[0], 0.0), bounds()[1])
-    if axis.autorange == "reversed":
-        limits(*sorted(bounds(), reverse=True))
-
-
-def _shape(axes: Axes, shape: Any) -> None:
+def _shape(place: Place, shape: Any) -> None:
     x, y = ((shape.x0, shape.x1), (shape.y0, shape.y1))
-    transform = axes.transData
+    axes, transform = place.axes, place.axes.transData
     if shape.yref == "paper":
         transform = axes.get_xaxis_transform()
     elif shape.xref == "paper":
@@ -198,14 +151,13 @@ def _shape(axes: Axes, shape: Any) -> None:
         )
 
 
-def _annotation(place: Place, note: Any) -> None:
-    paper = note.xref == "paper"
+def _annotation(place: Place, note: Any, whole: Transform) -> None:
     across = {"left": "left", "right": "right"}.get(note.xanchor, "center")
     up = {"top": "top", "bottom": "bottom"}.get(note.yanchor, "center")
-    transform = place.axes.transAxes if paper else place.axes.transData
+    transform = whole if note.xref == "paper" else place.axes.transData
     size = (note.font.size or 12) * POINTS_PER_PIXEL
-    style = place.text(size) | {"color": rgba(note.font.color or place.ink)}
-    place.axes.text(note.x, note.y, plain(note.text), ha=across, va=up, transform=transform, **style)
+    look = place.text(size) | {"color": rgba(note.font.color or place.ink)}
+    place.axes.text(note.x, note.y, plain(note.text), ha=across, va=up, transform=transform, **look)
 
 
 def _title(canvas: Figure, place: Place, layout: Any, height: float) -> None:
@@ -223,29 +175,26 @@ def _listed(figure: go.Figure) -> Iterator[Any]:
     return (trace for trace in figure.data if trace.showlegend is not False and trace.name and trace.type in DRAW)
 
 
-def _legend(place: Place, figure: go.Figure) -> None:
+def _legend(place: Place, figure: go.Figure, whole: Transform) -> None:
     if not _has_legend(figure):
         return
     handles = [handle(trace) for trace in _listed(figure)]
     longest = max(len(str(one.get_label())) for one in handles)
-    above = figure.layout.legend.orientation == "h"
+    given = figure.layout.legend
+    above, y = given.orientation == "h", 1.0 if given.y is None else given.y
     place.axes.legend(
         handles=handles,
         loc="lower left" if above else "upper left",
-        bbox_to_anchor=(0.0, 1.0) if above else (1.01, 1.0),
+        bbox_to_anchor=(0.0, y) if above else (1.01, y),
+        bbox_transform=whole,
         ncols=max(1, LEGEND_LETTERS // (longest + 8)) if above else 1,
         borderaxespad=0,
         frameon=False,
         labelcolor=rgba(place.ink),
-        prop={"family": place.font, "size": 8},
+        prop={"family": FONT, "size": 8},
     )
 
 
-def _paper(layout: Any) -> tuple[float, float, float, float]:
-    colour = rgba(_style(layout, "paper_bgcolor", "#FFFFFF"))
+def _background(layout: Any) -> tuple[float, float, float, float]:
+    colour = rgba(style(layout, "paper_bgcolor", "#FFFFFF"))
     return colour if colour[3] > 0 else (1.0, 1.0, 1.0, 1.0)
-
-
-def _style(layout: Any, key: str, default: str) -> str:
-    """A colour as the layout says it, else as its template does."""
-    return str(layout[key] or layout.template.layout[key] or default)

@@ -23,11 +23,17 @@ class Place:
         axes: matplotlib's axes.
         ink: colour of text.
         font: family of text.
+        names: the layout's names of the axes.
     """
 
     axes: Any
     ink: str
     font: str
+    names: tuple[str, str] = ("xaxis", "yaxis")
+
+    def axis(self, letter: str) -> str:
+        """The layout's name of the axis along ``x`` or ``y``."""
+        return self.names["xy".index(letter)]
 
     def text(self, size: float) -> dict[str, Any]:
         """Text properties at ``size`` points. Dollar signs are dollar signs."""
@@ -65,3 +71,18 @@ def array(value: Any) -> np.ndarray:
         flat = np.frombuffer(b64decode(value["bdata"]), value["dtype"])
         return flat.reshape([int(n) for n in value["shape"].split(",")]) if "shape" in value else flat
     return np.asarray([] if value is None else value, dtype=None if isinstance(value, np.ndarray) else float)
+
+
+def style(layout: Any, key: str, default: str) -> str:
+    """A colour as the layout says it, else as its template does."""
+    return str(layout[key] or layout.template.layout[key] or default)
+
+
+def plain(text: str | None) -> str:
+    r"""Plotly's small HTML as plain text.
+
+    Example:
+        >>> plain("<b>tile 3</b><br>rank 1")
+        'tile 3\nrank 1'
+    """
+    return re.sub(r"</?[a-z]+[^<>]*>", "", re.sub(r"<br ?/?>", "\n", text or ""))

@@ -21,12 +21,14 @@ from PIL import Image
 from plotly.colors import get_colorscale
 
 from toolkit.geometry.palette import text_on
-from toolkit.plot.static_base import POINTS_PER_PIXEL, Place, array, decode, rgba
+from toolkit.plot.static_base import POINTS_PER_PIXEL, Place, array, decode, plain, rgba
 
 MARKERS = {"circle": "o", "diamond": "D", "square": "s", "triangle-down": "v", "triangle-up": "^", "x": "x"}
 HATCHES = {"/": "////", "\\": "\\\\\\\\", "x": "xxx", ".": "...", "-": "---", "|": "|||", "+": "+++"}
 MAX_HATCHED = 500
 LARGE_TEXT, SMALL_TEXT = 10.0, 4.0
+BAR_WIDTH = 0.018
+"""Of a colour bar, as a part of the picture's."""
 
 
 def draw_bar(place: Place, trace: Any, order: int) -> None:
@@ -83,9 +85,7 @@ def draw_heatmap(place: Place, trace: Any, order: int) -> None:
         return
     z = array(trace.z)
     x, y = _bounds(trace.x, trace.x0, trace.dx, z.shape[1]), _bounds(trace.y, trace.y0, trace.dy, z.shape[0])
-    low = float(np.nanmin(z)) if trace.zmin is None else trace.zmin
-    high = float(np.nanmax(z)) if trace.zmax is None else trace.zmax
-    scale, cmap = Normalize(low, high), _cmap(trace.colorscale)
+    scale, cmap = Normalize(*_limits(trace)), _cmap(trace.colorscale)
     gap = (trace.xgap or 0) * POINTS_PER_PIXEL
     style = {"edgecolors": rgba("#FFFFFF") if gap else "none", "linewidth": gap, "zorder": 1}
     place.axes.pcolormesh(x, y, z, cmap=cmap, norm=scale, **style)
@@ -103,17 +103,30 @@ def draw_image(place: Place, trace: Any, order: int) -> None:
     place.axes.imshow(pixels, extent=extent, aspect="auto", interpolation="antialiased", zorder=0)
 
 
-def draw_colour_bar(place: Place, marker: Any) -> None:
-    """The colour bar of a scatter's markers, to the right of the axes."""
-    mappable = ScalarMappable(Normalize(marker.cmin, marker.cmax), _cmap(marker.colorscale))
-    side = place.axes.inset_axes((1.025, 0.0, 0.025, 1.0))
-    bar = place.axes.figure.colorbar(mappable, cax=side)
+def has_colour_bar(trace: Any) -> bool:
+    """Whether a trace asks for a colour bar: heatmaps unless told otherwise, markers only when told."""
+    if trace.visible not in (None, True):
+        return False
+    if trace.type == "heatmap":
+        return trace.showscale is not False
+    return bool(trace.type == "scatter" and trace.marker.showscale)
+
+
+def draw_colour_bar(place: Place, trace: Any) -> None:
+    """The colour bar of a heatmap or of a scatter's markers, to the right of the axes."""
+    if trace.type == "heatmap":
+        scaled, limits = trace, _limits(trace)
+    else:
+        scaled, limits = trace.marker, (trace.marker.cmin, trace.marker.cmax)
+    wide = place.axes.get_position().width
+    side = place.axes.inset_axes((1 + BAR_WIDTH / wide, 0.0, BAR_WIDTH / wide, 1.0))
+    bar = place.axes.figure.colorbar(ScalarMappable(Normalize(*limits), _cmap(scaled.colorscale)), cax=side)
     bar.outline.set_visible(False)
-    given = marker.colorbar
+    given = scaled.colorbar
     if given.tickvals is not None:
-        bar.set_ticks(list(given.tickvals), labels=[str(label) for label in given.ticktext or given.tickvals])
+        bar.set_ticks(list(given.tickvals), labels=[str(one) for one in given.ticktext or given.tickvals])
     bar.ax.tick_params(length=0, labelsize=8, colors=rgba(place.ink), labelfontfamily=place.font)
-    bar.ax.set_title(given.title.text or "", loc="left", **place.text(8.5))
+    bar.ax.set_title(plain(given.title.text), loc="left", **place.text(8.5))
 
 
 def handle(trace: Any) -> Artist:
@@ -165,6 +178,13 @@ def _bounds(values: Any, start: float | None, step: float | None, count: int) ->
         return given
     gaps = np.diff(given) if count > 1 else np.ones(1)
     return np.concatenate([[given[0] - gaps[0] / 2], given[:-1] + np.diff(given) / 2, [given[-1] + gaps[-1] / 2]])
+
+
+def _limits(heat: Any) -> tuple[float, float]:
+    """The values at the two ends of a heatmap's colours."""
+    z = array(heat.z)
+    low = float(np.nanmin(z)) if heat.zmin is None else heat.zmin
+    return low, float(np.nanmax(z)) if heat.zmax is None else heat.zmax
 
 
 def _cmap(colorscale: Any) -> LinearSegmentedColormap:

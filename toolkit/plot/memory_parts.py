@@ -1,0 +1,183 @@
+"""What one rank's memory consists of over time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from toolkit.errors import ToolkitError
+from toolkit.geometry.palette import RANK_COLOURS, rank_colour
+from toolkit.geometry.shards import ShardPlan
+from toolkit.geometry.stage_plan import StagePlan
+from toolkit.measure.run import Run
+from toolkit.plot.figure import ABOVE, Figure, make
+from toolkit.plot.theme import ThemeName, Unit, byte_unit, time_unit
+
+BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
+STYLES = {
+    "weights": ("rgba(127,127,127,0.45)", ""),
+    "held": (SKY, "."),
+    "working": (ORANGE, "/"),
+}
+"""Colour and pattern of each part, the lowest first."""
+
+COMPUTING = ("whole", "decode", "norms", "shard", "stage", "blend", "finish")
+MAX_POINTS = 1500
+
+
+def memory_parts(run: Run, rank: int, limit: int | None, weights: int | None, theme: ThemeName) -> Figure:
+    """One rank's picture of :func:`toolkit.plot.memory`.
+
+    ``held`` is what was there all through a computation (its lowest level), and all that is there between two of
+    them: finished tiles, edges that wait, the output. ``working`` is what came on top while computing. A shard computes
+    in many short stretches between messages, which count as one.
+    """
+    curve = thin(_curve_of(run, rank), MAX_POINTS)
+    base = weights_of(run) if weights is None else weights
+    peak = (base or 0) + peak_of(run.peaks, rank, curve)
+    time, size = time_unit(float(curve["time"].max())), byte_unit(max(peak, limit or 0))
+    table = _parts(curve, run, rank).assign(weights=base or 0)
+    known = "" if base is None else ", weights included"
+    described = (
+        f"Memory of rank {rank} over time{known}: peak {peak * size.scale:.3g} {size.name}, of which at most "
+        f"{table['working'].max() * size.scale:.3g} {size.name} while computing."
+    )
+    traces = [*_areas(table, (time, size)), _outline(table, rank, peak, (time, size))]
+    if limit is not None:
+        traces.append(limit_line(limit, float(curve["time"].max()) * time.scale, size))
+    layout = {
+        "xaxis": {"title": {"text": f"time since the run began ({time.name})"}},
+        "yaxis": {"title": {"text": f"allocated ({size.name})"}, "rangemode": "tozero"},
+        "showlegend": True,
+        "legend": ABOVE,
+        "margin": {"l": 64, "r": 24, "t": 80, "b": 52},
+    }
+    return make(
+        traces,
+        layout,
+        title=f"Memory of rank {rank} by what it is for{known or ', above its level when the run began'}",
+        description=described,
+        height=420,
+        theme=theme,
+        table=_named(table, rank),
+    )
+
+
+def weights_of(run: Run) -> int | None:
+    """Bytes of a model's weights where every rank has all of them, by the run's record; None where that is unknown."""
+    model = run.record.model
+    if isinstance(run.plan, StagePlan) or not {"parameters", "dtype"} <= set(model):
+        return None
+    return int(model["parameters"]) * int(getattr(torch, str(model["dtype"]).removeprefix("torch.")).itemsize)
+
+
+def limit_line(limit: int, end: float, size: Unit) -> dict[str, Any]:
+    """The most that a rank may hold, as a line over the whole run."""
+    label = f"limit {limit * size.scale:.3g} {size.name}"
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": label,
+        "x": [0.0, end],
+        "y": [limit * size.scale] * 2,
+        "line": {"color": VERMILION, "width": 2, "dash": "dash"},
+        "hovertemplate": f"{label}<extra></extra>",
+    }
+
+
+def peak_of(peaks: pd.Series, rank: int, curve: pd.DataFrame) -> float:
+    """The true peak, which may lie between the curve's points; their highest where it was not measured."""
+    return float(peaks[rank]) if rank in peaks.index else float(curve["bytes"].max())
+
+
+def thin(curve: pd.DataFrame, limit: int) -> pd.DataFrame:
+    """The highest point of each of ``limit`` equal stretches, and the last point."""
+    curve = curve.sort_values("time", kind="stable", ignore_index=True)
+    if len(curve) <= limit:
+        return curve
+    stretch = np.arange(len(curve)) * limit // len(curve)
+    kept = curve["bytes"].groupby(stretch).idxmax()
+    return curve.loc[sorted({*kept, len(curve) - 1})]
+
+
+def _curve_of(run: Run, rank: int) -> pd.DataFrame:
+    curve = run.memory[run.memory["rank"] == rank]
+    if curve.empty:
+        measured = ", ".join(str(one) for one in sorted(run.memory["rank"].unique())) or "none"
+        raise ToolkitError(f"rank={rank!r}: its memory was not measured; ranks with a curve: {measured}.")
+    return curve
+
+
+def _parts(curve: pd.DataFrame, run: Run, rank: int) -> pd.DataFrame:
+    """``time``, and the bytes ``held`` and ``working``, which are all."""
+    time, level = curve["time"].to_numpy(np.float64), curve["bytes"].to_numpy(np.float64).clip(min=0)
+    held = level.copy()
+    for start, end in _computations(run, rank):
+        inside = (time >= start) & (time <= end)
+        if inside.any():
+            held[inside] = np.minimum(held[inside], level[inside].min())
+    return pd.DataFrame({"time": time, "held": held, "working": level - held})
+
+
+def _computations(run: Run, rank: int) -> list[tuple[float, float]]:
+    trace = run.trace
+    found = trace[(trace["rank"] == rank) & trace["kind"].isin(COMPUTING)]
+    if isinstance(run.plan, ShardPlan) and len(found):
+        return [(float(found["start"].min()), float(found["end"].max()))]
+    return list(zip(found["start"], found["end"], strict=True))
+
+
+def _areas(table: pd.DataFrame, units: tuple[Unit, Unit]) -> list[dict[str, Any]]:
+    """A closed outline for each part that there is, on top of the part before."""
+    time, size = units
+    below, areas = np.zeros(len(table)), []
+    for name, (colour, pattern) in STYLES.items():
+        above = below + table[name].to_numpy() * size.scale
+        if table[name].any():
+            x = _stepped(table["time"].to_numpy() * time.scale)[1:]
+            top, bottom = (_stepped(edge)[:-1] for edge in (above, below))
+            areas.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "name": name,
+                    "x": np.concatenate([x, x[::-1]]).astype(np.float32),
+                    "y": np.concatenate([top, bottom[::-1]]).astype(np.float32),
+                    "fill": "toself",
+                    "fillcolor": colour,
+                    "fillpattern": {"shape": pattern, "fgcolor": "rgba(0,0,0,0.35)", "size": 6, "solidity": 0.15},
+                    "line": {"width": 0},
+                    "hoverinfo": "skip",
+                }
+            )
+        below = above
+    return areas
+
+
+def _stepped(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values, 2)
+
+
+def _outline(table: pd.DataFrame, rank: int, peak: float, units: tuple[Unit, Unit]) -> dict[str, Any]:
+    """The measured curve, and all numbers at a point of it."""
+    time, size = units
+    parts = table[["held", "working"]].to_numpy() * size.scale
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": f"rank {rank}, peak {peak * size.scale:.3g} {size.name}",
+        "x": (table["time"] * time.scale).to_numpy(np.float32),
+        "y": (table[list(STYLES)].sum(axis=1) * size.scale).to_numpy(np.float32),
+        "customdata": parts.astype(np.float32),
+        "line": {"shape": "hv", "width": 1.5, "color": rank_colour(rank)},
+        "hovertemplate": f"%{{y:.4~g}} {size.name} at %{{x:.4~g}} {time.name}<br>held %{{customdata[0]:.4~g}}, "
+        "working %{customdata[1]:.4~g}<extra></extra>",
+    }
+
+
+def _named(table: pd.DataFrame, rank: int) -> pd.DataFrame:
+    columns = {"time": "time (s)", **{name: f"{name} (bytes)" for name in STYLES}}
+    return table.rename(columns=columns).assign(rank=rank)[["rank", *columns.values()]]

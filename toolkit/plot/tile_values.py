@@ -1,0 +1,96 @@
+"""A number for each tile or shard: what it should cost, and what it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from toolkit.errors import ToolkitError
+from toolkit.geometry.plan import TilePlan
+from toolkit.geometry.shards import ShardPlan
+from toolkit.measure.run import Run
+from toolkit.plot.theme import byte_unit, time_unit
+
+Shown = Literal["owner", "cost", "time", "bytes"]
+NAMES = {"cost": "latent cells computed", "time": "time computing", "bytes": "bytes sent"}
+COMPUTING = ("decode", "norms", "shard")
+TILE = r"^(?:tile|edge) (\d+)"
+"""What an event's label says of its tile; of an edge, the tile that it leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileValues:
+    """One number for each tile.
+
+    Attributes:
+        name: what it is.
+        unit: its unit.
+        numbers: by tile.
+    """
+
+    name: str
+    unit: str
+    numbers: npt.NDArray[np.float64]
+
+    @property
+    def column(self) -> str:
+        """The name of its column in a table."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    def say(self, tile: int) -> str:
+        """The number of a tile, in words."""
+        return f"{self.name}: {self.numbers[tile]:.4g} {self.unit}".rstrip()
+
+
+def check_shown(show: str) -> None:
+    """Refuse what cannot be shown.
+
+    Raises:
+        ToolkitError: for a name that there is not.
+    """
+    if show not in get_args(Shown):
+        raise ToolkitError(f"show={show!r}: must be one of {', '.join(get_args(Shown))}.")
+
+
+def tile_values(show: Shown, what: TilePlan | ShardPlan | Run, plan: TilePlan) -> TileValues:
+    """The numbers of one kind.
+
+    Args:
+        show: ``"cost"`` follows from the plan; ``"time"`` and ``"bytes"`` were measured.
+        what: what is drawn; a run where numbers were measured.
+        plan: its tiles, or its shards as tiles.
+
+    Raises:
+        ToolkitError: for measured numbers of a plan.
+
+    Example:
+        >>> from toolkit.geometry import Assignment, Blend, TileGrid
+        >>> grid = TileGrid.cover({"w": 40}, tile=24)
+        >>> plan = TilePlan(grid, Blend.linear(), Assignment.round_robin(grid, 2))
+        >>> tile_values("cost", plan, plan).numbers
+        array([20., 20.])
+    """
+    if show == "cost":
+        return TileValues(NAMES[show], "", np.array([tile.cells for tile in plan.grid.tiles], np.float64))
+    if not isinstance(what, Run):
+        raise ToolkitError(f"show={show!r} with a plan, of which nothing was measured: give a run, or show='cost'.")
+    trace = what.trace
+    if show == "time":
+        spent = trace[trace["kind"].isin(COMPUTING)].assign(value=lambda t: t["end"] - t["start"])
+        numbers = _by_tile(spent, what, plan)
+        unit = time_unit(float(numbers.max()))
+    else:
+        numbers = _by_tile(trace[trace["kind"] == "send"].assign(value=lambda t: t["bytes"]), what, plan)
+        unit = byte_unit(float(numbers.max()))
+    return TileValues(NAMES[show].removeprefix("bytes "), unit.name, numbers * unit.scale)
+
+
+def _by_tile(events: pd.DataFrame, run: Run, plan: TilePlan) -> npt.NDArray[np.float64]:
+    """The sum over a tile's events; a shard's are all those of its rank."""
+    tile = events["label"].str.extract(TILE)[0].astype(float) if isinstance(run.plan, TilePlan) else events["rank"]
+    total = events["value"].groupby(tile.to_numpy()).sum()
+    return total.reindex(range(len(plan.grid)), fill_value=0.0).to_numpy(np.float64)
