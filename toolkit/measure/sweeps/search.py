@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -56,8 +57,12 @@ class Search:
 
     @property
     def total(self) -> int:
-        """How many points there will be at most."""
-        return self.points
+        """How many points there will be at most: a space of choices may hold fewer than are asked for."""
+        counts = [
+            len(values) if isinstance(values, range) else len(_choices(name, values) or range(self.points))
+            for name, values in self.space.items()
+        ]
+        return min(self.points, prod(counts))
 
     def study(self, store: str | Path) -> Any:
         """Optuna's study of this search, for its own plots and questions.
@@ -92,7 +97,7 @@ class Search:
         study, distributions = self.study(store.path), self._distributions()
         self._settle(study, store)
         ended, repeats = len(self.rows(store)), 0
-        while ended < self.points and repeats < MAX_REPEATS:
+        while ended < self.total and repeats < MAX_REPEATS:
             trial = study.ask(distributions)
             point = self._point(trial.params)
             known = store.find(point)
@@ -156,7 +161,7 @@ def search(
     Args:
         space: values by parameter: a list (or values by name) for a choice, a ``range`` for integers, or one of
             optuna's distributions, as ``FloatDistribution(1e-4, 1e-1, log=True)``.
-        points: how many points to run in all, those in the store included.
+        points: how many points to run in all, those in the store included; fewer where the space holds no more.
         objective: the measure that is looked at, or several.
         direction: ``"minimize"`` or ``"maximize"``; one for each objective where there are several.
         seed: of the sampler.

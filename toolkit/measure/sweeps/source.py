@@ -142,7 +142,7 @@ def _container(value: Any) -> Source | None:
             return None
         pairs = ", ".join(f"{key.text}: {item.text}" for key, item in zip(keys, items, strict=True))
         return Source(f"{{{pairs}}}", _imports(keys + items))
-    brackets = {list: "[{}]", tuple: "({})", set: "{{{}}}", frozenset: "frozenset([{}])"}
+    brackets: dict[type, str] = {list: "[{}]", tuple: "({})", set: "{{{}}}", frozenset: "frozenset([{}])"}
     parts = _all(value) if type(value) in brackets else None
     if parts is None or (type(value) is set and not parts):
         return None
