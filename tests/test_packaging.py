@@ -74,10 +74,11 @@ if __name__ == "__main__":
     with tk.Cluster(2, device="cpu", start="forkserver") as cluster:
         run = cluster.decode(vae, latent, plan)
     print(plan._repr_html_()[:1], tk.compare(run, run.output).identical)
-    try:
-        tk.plot
-    except ModuleNotFoundError as error:
-        print("plots need", error.name)
+    for missing in ("plot", "widgets"):
+        try:
+            getattr(tk, missing)
+        except ModuleNotFoundError as error:
+            print(error.name, error)
 """
     script = Path(__file__).parent / "without.py"
     script.write_text(program)
@@ -86,7 +87,10 @@ if __name__ == "__main__":
     finally:
         script.unlink()
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-2:] == ["< True", "plots need plotly"]
+    ran, plots, widgets = done.stdout.splitlines()[-3:]
+    assert ran == "< True"
+    assert plots.startswith("plotly ")
+    assert widgets == "ipywidgets tk.widgets needs ipywidgets: pip install 'toolkit[widgets]'"
 
 
 def _code(path: Path) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from xml.etree import ElementTree
 
 import pytest
@@ -44,22 +42,3 @@ def test_every_control_has_a_name_a_hint_and_a_place_in_the_order_of_tab(explore
         assert control.description
         assert len(control.tooltip) > 10
         assert control.tabbable
-
-
-def test_without_ipywidgets_the_error_says_what_to_install():
-    program = """
-import sys
-from importlib.machinery import PathFinder
-class Without(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name.split(".")[0] == "ipywidgets" else super().find_spec(name, path, target)
-sys.meta_path[sys.meta_path.index(PathFinder)] = Without
-import toolkit
-try:
-    toolkit.widgets
-except ModuleNotFoundError as error:
-    print(error.name, error)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "ipywidgets tk.widgets needs ipywidgets: pip install 'toolkit[widgets]'", done.stderr

@@ -133,7 +133,7 @@ def test_measured_times_are_beside_the_schedule_that_had_them():
     explorer = tk.widgets.schedule(layers=8, seconds=0.24, measured=[times])
     shown = cells(explorer.html)
     assert shown["a step"] == "1.250 = 0.3 s"
-    assert shown["measured, 8 layers: a step"] == "0.321 s"
+    assert shown["measured step, 8 layers"] == "0.321 s"
     explorer.chunks = 1
     assert "measured" not in explorer.html
 

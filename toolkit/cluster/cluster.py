@@ -80,7 +80,7 @@ class Cluster:
         self._device = first
         self._start = start
         self._calls = Calls(self._setup, start)
-        self._runs = Runs()
+        self._runs = Runs(lambda: self._calls.pool.pids)
 
     @property
     def ranks(self) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.errors import RunTimeout
+from toolkit.measure.trace import Event, clock
 
 T = TypeVar("T")
 
@@ -18,13 +19,24 @@ class Job(Generic[T]):
     Args:
         work: does the run; is given a function that tells whether to give up.
         progress: the run's progress.
+        heard: the last event of each rank; filled by the run.
+        pids: asked for the process ids of the workers, by rank.
     """
 
-    def __init__(self, work: Callable[[Callable[[], bool]], T], progress: Progress | Steps) -> None:
+    def __init__(
+        self,
+        work: Callable[[Callable[[], bool]], T],
+        progress: Progress | Steps,
+        heard: Mapping[int, Event],
+        pids: Callable[[], list[int]],
+    ) -> None:
         self._cancel = threading.Event()
         self._progress = progress
+        self._heard = heard
+        self._pids = pids
         self._value: T
         self._error: BaseException | None = None
+        self._begin, self._end = clock(), float("nan")
         self._thread = threading.Thread(target=self._run, args=(work,), name="toolkit-job", daemon=True)
         self._thread.start()
 
@@ -35,8 +47,33 @@ class Job(Generic[T]):
 
     @property
     def progress(self) -> dict[int, tuple[int, int]]:
-        """Tiles done and tiles in all, by rank."""
+        """Tiles done and tiles in all, by rank; of a pipeline, the steps of its loops, as rank 0 computes them."""
         return {rank: (self._progress.done[rank], total) for rank, total in enumerate(self._progress.totals)}
+
+    @property
+    def heard(self) -> dict[int, Event]:
+        """What each rank has last said that it did; without those of which nothing was heard yet."""
+        return dict(self._heard)
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of the cluster's workers, by rank; empty while there are none."""
+        return self._pids()
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has gone on, or went on."""
+        return (self._end if self.done else clock()) - self._begin
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the run raised; None where it raised nothing, or goes on."""
+        return self._error if self.done else None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the run has ended, for ``timeout`` seconds at most; returns whether it has."""
+        self._thread.join(timeout)
+        return self.done
 
     def result(self, timeout: float | None = None) -> T:
         """Wait for the run and return it, or raise what it raised.
@@ -44,23 +81,28 @@ class Job(Generic[T]):
         Raises:
             RunTimeout: where it has not ended within ``timeout`` seconds; it goes on.
         """
-        self._thread.join(timeout)
-        if self._thread.is_alive():
+        if not self.wait(timeout):
             raise RunTimeout((), timeout or 0.0, "the job goes on")
         if self._error is not None:
             raise self._error
         return self._value
 
-    def cancel(self) -> None:
-        """End the run: its workers are stopped within seconds, and ``result()`` raises."""
+    def cancel(self, wait: bool = True) -> None:
+        """End the run: its workers are stopped within seconds, and ``result()`` raises.
+
+        Args:
+            wait: return when it has ended; else at once.
+        """
         self._cancel.set()
-        self._thread.join()
+        if wait:
+            self._thread.join()
 
     def _run(self, work: Callable[[Callable[[], bool]], T]) -> None:
         try:
             self._value = work(self._cancel.is_set)
         except BaseException as error:
             self._error = error
+        self._end = clock()
 
     def __repr__(self) -> str:
         done, total = (sum(pair[i] for pair in self.progress.values()) for i in (0, 1))

@@ -17,9 +17,14 @@ from toolkit.measure.trace import Event
 
 
 class Runs:
-    """What a cluster is doing."""
+    """What a cluster is doing.
 
-    def __init__(self) -> None:
+    Args:
+        pids: asked for the process ids of its workers, by rank.
+    """
+
+    def __init__(self, pids: Callable[[], list[int]]) -> None:
+        self._pids = pids
         self._busy = threading.Lock()
         self._closing = threading.Event()
 
@@ -41,6 +46,7 @@ class Runs:
         Raises:
             RunError: where a rank failed, died or was given up, with the events before it.
         """
+        heard: dict[int, Event] = {}
 
         def work(cancelled: Callable[[], bool]) -> Run:
             with self.exclusive(), deferred() as interrupts:
@@ -51,6 +57,7 @@ class Runs:
 
                 def note(event: Event) -> None:
                     events.append(event)
+                    heard[event.rank] = event
                     shown.update(event)
 
                 listener = Listener(note, timeout=timeout, cancelled=given_up, interrupts=interrupts)
@@ -64,7 +71,7 @@ class Runs:
                 shown.close(f"{done!r}")
                 return done
 
-        return work(lambda: False) if block else Job(work, shown)
+        return work(lambda: False) if block else Job(work, shown, heard, self._pids)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

@@ -36,6 +36,7 @@ def draw_grid(
     summary: str,
     noun: str = "tile",
     unit: str = "",
+    most: int = MOST_TILES,
 ) -> Picture:
     """Draw the grid that is the product of ``rows``.
 
@@ -46,6 +47,7 @@ def draw_grid(
         summary: the picture in one sentence.
         noun: what a tile is called.
         unit: what stands after extents and spans that are not counted in cells.
+        most: tiles that are drawn along an axis; half as many where there are several panels.
 
     Example:
         >>> draw_grid(("w",), ((Span(0, 8), Span(4, 12)),), owners=(0, 1), summary="two tiles").notes
@@ -56,7 +58,7 @@ def draw_grid(
     flat = 3 - len(axes)
     names, (slow, *plane) = ("",) * flat + axes, (_FLAT,) * flat + rows
     count = min(len(slow), MOST_PANELS)
-    down, across = (replace(axis, unit=unit) for axis in _lay_out(names[1:], plane, several=count > 1))
+    down, across = (replace(axis, unit=unit) for axis in _lay_out(names[1:], plane, most, several=count > 1))
     panels = list(_place(down, across, count, noun))
     outlined = bool(down.overlaps or across.overlaps)
     titles = count * len(down.spans) * len(across.spans) <= MOST_TITLES
@@ -74,9 +76,9 @@ def draw_grid(
     return Picture(svg(width, height, summary, parts), tuple(_notes((down, across), slow, names[0], noun)))
 
 
-def _lay_out(names: Sequence[str], rows: Sequence[Row], several: bool) -> tuple[Axis, Axis]:
+def _lay_out(names: Sequence[str], rows: Sequence[Row], most: int, several: bool) -> tuple[Axis, Axis]:
     """The plane's two axes, to one scale unless that leaves too little to a tile."""
-    most, room = (MOST_TILES // 2, PANEL_ROOM) if several else (MOST_TILES, ROOM)
+    most, room = (most // 2, PANEL_ROOM) if several else (most, ROOM)
     axes = [Axis.first(most, name, row) for name, row in zip(names, rows, strict=True)]
     scale = min(min(room, MOST * len(axis.spans)) / axis.end for axis in axes if axis.name)
     wanted = (max(round(axis.end * scale), LEAST * len(axis.spans)) if axis.name else STRIP for axis in axes)

@@ -6,6 +6,8 @@ from html import escape
 
 from toolkit.geometry.html import STYLE
 
+_PRE = "margin:0;background:none;color:inherit;font:12px/1.5 monospace"
+
 
 def page(title: str, facts: str, body: str) -> str:
     """A heading above HTML.
@@ -26,7 +28,7 @@ def refusal(message: str) -> str:
 
 def code(snippet: str) -> str:
     """Code to copy, under a drawing."""
-    return f'<div class="tk-view"><pre style="margin:0;background:none;color:inherit">{escape(snippet)}</pre></div>'
+    return f'<div class="tk-view"><pre style="{_PRE}">{escape(snippet)}</pre></div>'
 
 
 def picture(data: str, description: str, width: int) -> str:

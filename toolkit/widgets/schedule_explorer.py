@@ -128,10 +128,10 @@ class ScheduleExplorer:
         yield "bubble", f"{100 * (1 - self.utilisation):.1f} %"
         for times in self._measured:
             if times.plan.schedule == order:
-                yield f"measured, {times.plan.split.layers} layers: a step", f"{times.step:.3g} s"
-                yield "  its loop", f"{times.loop:.3g} s"
-                yield "  predicted from its chunks and hops", f"{times.predicted:.3g} s"
-                yield "  on one rank", f"{times.one_rank:.3g} s"
+                yield f"measured step, {times.plan.split.layers} layers", f"{times.step:.3f} s"
+                yield "measured loop", f"{times.loop:.3f} s"
+                yield "  predicted from its chunks and hops", f"{times.predicted:.3f} s"
+                yield "  on one rank", f"{times.one_rank:.3f} s"
 
     def _said(self, time: float) -> str:
         return f"{time:.3f}" + (f" = {time * self._seconds:.3g} s" if self._seconds else "")

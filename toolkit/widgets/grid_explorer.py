@@ -1,0 +1,229 @@
+"""Explore a tile grid: sliders for tiles, overlap and ranks, what that is predicted to take, and a button to try it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from ipywidgets import Widget
+from torch import Tensor
+
+from toolkit.cluster import Cluster
+from toolkit.errors import PlanError
+from toolkit.geometry.assignment import Assignment
+from toolkit.geometry.blend import Blend
+from toolkit.geometry.checks import check_counts
+from toolkit.geometry.grid import PerAxis, TileGrid
+from toolkit.geometry.plan import TilePlan
+from toolkit.measure.cost import CallCost, call_cost
+from toolkit.models.recipes import recipe_of
+from toolkit.models.whole import Call
+from toolkit.widgets.board import Board, bundle
+from toolkit.widgets.grid_view import Forecast, grid_view, sentence
+from toolkit.widgets.markup import code
+from toolkit.widgets.settings import Setting, choice, count
+from toolkit.widgets.trial import Trial
+
+POLICIES: dict[str, Callable[[TileGrid, int], Assignment]] = {
+    "balanced": Assignment.balanced,
+    "round_robin": Assignment.round_robin,
+    "contiguous": Assignment.contiguous,
+}
+BLENDS: dict[str, Callable[[], Blend]] = {
+    "linear": Blend.linear,
+    "cosine": Blend.cosine,
+    "crop": Blend.crop,
+    "diffusers": Blend.diffusers,
+}
+MOST_RANKS = 16
+
+
+class GridExplorer:
+    """A tile plan that follows sliders. Made by :func:`explore`.
+
+    Every setting can be read and assigned: ``explorer.overlap = 8`` moves the slider.
+
+    Attributes:
+        tile_h: largest size of a tile along h, in latent cells.
+        tile_w: the same along w.
+        overlap: least overlap of neighbours.
+        ranks: number of ranks.
+        policy: which constructor of :class:`~toolkit.geometry.assignment.Assignment`.
+        blend: which constructor of :class:`~toolkit.geometry.blend.Blend`.
+        controls: the sliders and lists, by name.
+        plan: the plan, or the last that was possible.
+        forecast: what is predicted of it.
+        trial: runs it.
+    """
+
+    tile_h = Setting[int]()
+    tile_w = Setting[int]()
+    overlap = Setting[int]()
+    ranks = Setting[int]()
+    policy = Setting[str]()
+    blend = Setting[str]()
+
+    plan: TilePlan
+    forecast: Forecast
+
+    def __init__(
+        self, vae: Any, latent: Tensor, cost: CallCost, cluster: Cluster | None, start: Mapping[str, Any]
+    ) -> None:
+        self._extent = {"h": latent.shape[-2], "w": latent.shape[-1]}
+        self._cost = cost
+        blends = [name for name in BLENDS if name != "diffusers" or not recipe_of(vae).other_blend]
+        self.controls = _controls(self._extent, blends, **start)
+        self.trial = Trial(vae, latent, cluster, lambda: (self.plan, self.forecast))
+        self._board = Board(self.controls, self._draw, below=[self.trial.widget])
+        for control in self.controls.values():
+            control.observe(lambda change: self.trial.check(self.error), names="value")
+
+    @property
+    def tile(self) -> dict[str, int]:
+        """Largest size of a tile along each axis; assign an int for both, or one for each."""
+        return {"h": self.tile_h, "w": self.tile_w}
+
+    @tile.setter
+    def tile(self, value: PerAxis) -> None:
+        self.tile_h, self.tile_w = _both("tile", value)
+
+    @property
+    def grid(self) -> TileGrid:
+        """The tiles."""
+        return self.plan.grid
+
+    @property
+    def widget(self) -> Widget:
+        """The sliders, the drawing and the button."""
+        return self._board.widget
+
+    @property
+    def html(self) -> str:
+        """What is shown now, for pages without a kernel."""
+        return self._board.html + self.trial.html
+
+    @property
+    def error(self) -> str:
+        """Why what the sliders say is not possible; empty where it is."""
+        return self._board.error
+
+    @property
+    def snippet(self) -> str:
+        """The code that makes the present plan."""
+        tile, overlap, policy = self._made
+        grid = f"grid = tk.TileGrid.cover({self._extent}, tile={tile}, overlap={overlap})"
+        dealt = f"tk.Assignment.{policy}(grid, ranks={self.plan.ranks})"
+        return f"{grid}\nplan = tk.TilePlan(grid, tk.{self.plan.blend!r}, {dealt})"
+
+    def _draw(self) -> str:
+        grid = TileGrid.cover(self._extent, self.tile, self.overlap)
+        plan = TilePlan(grid, BLENDS[self.blend](), POLICIES[self.policy](grid, self.ranks))
+        self.plan, self.forecast = plan, Forecast.of(plan, self._cost)
+        self._made = self.tile, self.overlap, self.policy
+        return grid_view(plan, self.forecast) + code(self.snippet)
+
+    def __repr__(self) -> str:
+        return f"GridExplorer({self.error or sentence(self.plan, self.forecast)})"
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        return bundle(self.widget, repr(self), self.html, include, exclude)
+
+
+def explore(
+    vae: Any,
+    latent: Tensor,
+    ranks: int = 4,
+    cluster: Cluster | None = None,
+    *,
+    tile: PerAxis | None = None,
+    overlap: int | None = None,
+    policy: str = "balanced",
+    blend: str = "linear",
+    cost: CallCost | None = None,
+) -> GridExplorer:
+    """Explore tile plans of a decode: sliders and lists; picture, predicted time, memory and redundancy follow.
+
+    With a cluster, a button decodes by the present plan and shows the seams, and what was measured beside what was
+    predicted; the reference is the model's own untiled call.
+
+    Args:
+        vae: a diffusers autoencoder whose class works in tiles.
+        latent: as ``vae.decode`` takes it.
+        ranks: number of ranks, to begin with.
+        cluster: what to run on.
+        tile: largest size of a tile in latent cells, to begin with; by default half of the latent along each axis.
+        overlap: least overlap, to begin with; by default a quarter of the smaller tile.
+        policy: to begin with: ``"balanced"``, ``"round_robin"`` or ``"contiguous"``.
+        blend: to begin with: ``"linear"``, ``"cosine"``, ``"crop"``, or ``"diffusers"`` where the class has that.
+        cost: what a latent cell costs; where None, the model runs on two small inputs: on all ranks of the cluster at
+            once, or else in this process.
+
+    Raises:
+        PlanError: for a value that the sliders do not go to, or a plan to begin with that is not possible.
+        ModelError: for a class that is not known to work in tiles.
+
+    Example:
+        >>> import torch
+        >>> from toolkit.models import demo
+        >>> latent = torch.zeros(1, 16, 60, 104)
+        >>> explorer = explore(demo.image_vae(), latent, cost=CallCost(200_000, 768, 4_000_000, 0.001))
+        >>> explorer.tile, explorer.overlap = 32, 8
+        >>> explorer
+        GridExplorer(12 tiles over 4 ranks, Blend.linear(): 1.60x the work, imbalance 1.00; predicted 2.5 s, peak
+        172.0 MB a rank)
+    """
+    check_counts(ranks=ranks)
+    recipe_of(vae)
+    sides = {"h": latent.shape[-2], "w": latent.shape[-1]}
+    tile_h, tile_w = _both("tile", {axis: -(-size // 2) for axis, size in sides.items()} if tile is None else tile)
+    start = {
+        "tile_h": tile_h,
+        "tile_w": tile_w,
+        "overlap": min(tile_h, tile_w) // 4 if overlap is None else overlap,
+        "ranks": ranks,
+        "policy": policy,
+        "blend": blend,
+    }
+    return GridExplorer(vae, latent, cost or _measured(vae, latent, cluster), cluster, start)
+
+
+def _measured(vae: Any, latent: Tensor, cluster: Cluster | None) -> CallCost:
+    """What a cell costs where the plan will run: of ranks that share a machine, the slowest."""
+    shape = tuple(latent.shape)
+    if cluster is None:
+        return call_cost(vae, shape, Call())
+    return max(cluster.run(call_cost, vae, shape, Call()), key=lambda cost: cost.seconds)
+
+
+def _both(name: str, value: PerAxis) -> tuple[int, int]:
+    if isinstance(value, Mapping):
+        if set(value) != {"h", "w"}:
+            raise PlanError(f"{name}={dict(value)}: give one int, or one for each of h and w.")
+        return value["h"], value["w"]
+    return value, value
+
+
+def _controls(
+    extent: Mapping[str, int],
+    blends: list[str],
+    *,
+    tile_h: int,
+    tile_w: int,
+    overlap: int,
+    ranks: int,
+    policy: str,
+    blend: str,
+) -> dict[str, Any]:
+    cells = partial(count, hint="In latent cells. An axis no longer than its tile stays whole.")
+    most = max(max(extent.values()) // 2, 1)
+    return {
+        "tile_h": cells("tile h", tile_h, extent["h"]),
+        "tile_w": cells("tile w", tile_w, extent["w"]),
+        "overlap": count("overlap", overlap, most, "Least overlap of neighbours, in latent cells.", least=0),
+        "ranks": count("ranks", ranks, max(MOST_RANKS, ranks), "Number of ranks."),
+        "policy": choice("policy", list(POLICIES), policy, "How tiles are dealt to ranks."),
+        "blend": choice("blend", blends, blend, "How overlapping tiles become one sample."),
+    }

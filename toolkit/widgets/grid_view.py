@@ -1,0 +1,103 @@
+"""What an explorer shows of a tile plan: its grid, and what each rank is predicted to take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from toolkit.geometry.html import bar, cell, chip, table, view, word
+from toolkit.geometry.plan import TilePlan
+from toolkit.geometry.svg_grid import draw_grid
+from toolkit.geometry.views import MOST_ROWS
+from toolkit.measure.cost import CallCost
+from toolkit.measure.predict import in_bytes
+
+MOST_TILES = 32
+"""Tiles drawn along an axis: more than in the view of a plan, as here it is the point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is predicted of a plan.
+
+    Attributes:
+        seconds: each rank's computing.
+        whole: seconds of one rank that computes the latent untiled.
+        peaks: most bytes of each rank, its weights apart.
+        weights: bytes of the model, which every rank holds too.
+    """
+
+    seconds: tuple[float, ...]
+    whole: float
+    peaks: tuple[int, ...]
+    weights: int
+
+    @classmethod
+    def of(cls, plan: TilePlan, cost: CallCost) -> Forecast:
+        """Predict from what a latent cell costs."""
+        cells = 1
+        for extent in plan.grid.extent.values():
+            cells *= extent
+        return cls(
+            tuple(work * cost.seconds for work in plan.work),
+            cells * cost.seconds,
+            plan.peaks(cost.output_bytes, cost.working_bytes),
+            cost.weight_bytes,
+        )
+
+    @property
+    def slowest(self) -> float:
+        """Seconds of the busiest rank."""
+        return max(self.seconds)
+
+    @property
+    def peak(self) -> int:
+        """Most bytes on any rank, its weights apart."""
+        return max(self.peaks)
+
+
+def grid_view(plan: TilePlan, forecast: Forecast) -> str:
+    """A line per rank, beside the grid with its tiles' ranks."""
+    facts = (
+        f"{sentence(plan, forecast)}; one rank untiled {forecast.whole:.3g} s; weights of {in_bytes(forecast.weights)} "
+        "on each rank beside that"
+    )
+    picture = draw_grid(
+        plan.grid.axes,
+        plan.grid.rows,
+        plan.assignment.owners,
+        summary=f"Tiles of {_extent(plan)}, by rank: {facts}",
+        most=MOST_TILES,
+    )
+    return view("Tiles", facts, table(["rank", "tiles", "cells", "predicted", "peak"], _lines(plan, forecast)), picture)
+
+
+def sentence(plan: TilePlan, forecast: Forecast) -> str:
+    """What there is to say about a plan, in a few words."""
+    return (
+        f"{plan.summary}, {plan.blend}: {plan.grid.redundancy:.2f}x the work, imbalance {plan.imbalance:.2f}; "
+        f"predicted {forecast.slowest:.3g} s, peak {in_bytes(forecast.peak)} a rank"
+    )
+
+
+def _lines(plan: TilePlan, forecast: Forecast) -> Sequence[Sequence[str]]:
+    counts, work = plan.assignment.counts, plan.work
+    lines = [
+        [
+            chip(rank),
+            cell(counts[rank]),
+            bar(work[rank], max(work)),
+            cell(f"{forecast.seconds[rank]:.3g} s"),
+            cell(in_bytes(forecast.peaks[rank])),
+        ]
+        for rank in range(min(plan.ranks, MOST_ROWS))
+    ]
+    if plan.ranks > MOST_ROWS:
+        rest = range(MOST_ROWS, plan.ranks)
+        tiles, cells = (sum(values[rank] for rank in rest) for values in (counts, work))
+        lines.append([word(f"{len(rest)} more"), cell(tiles), cell(cells), cell(""), cell("")])
+    return lines
+
+
+def _extent(plan: TilePlan) -> str:
+    return " x ".join(f"{axis} {size}" for axis, size in plan.grid.extent.items())

@@ -1,0 +1,192 @@
+"""Watch a run while it goes on, and cancel it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from IPython.display import DisplayHandle, display
+from ipywidgets import HTML, Button, HBox, VBox, Widget
+
+from toolkit.cluster.job import Job
+from toolkit.errors import PlanError, RunCancelled, ToolkitError
+from toolkit.widgets.board import bundle
+from toolkit.widgets.live_view import RankState, faults, remaining, rows, states
+from toolkit.widgets.markup import page
+
+INTERVAL = 0.1
+"""Seconds between two looks at a run."""
+
+
+class LiveRun:
+    """A run, watched: a row for each rank, and a button that cancels it. Made by :func:`live`.
+
+    Attributes:
+        widget: what a notebook shows.
+        job: the run that is watched, or was last; None before the first.
+        refused: why the run could not be started; empty where it could.
+    """
+
+    def __init__(self, start: Callable[[], Job[Any]], title: str, button: bool) -> None:
+        self.job: Job[Any] | None = None
+        self.refused = ""
+        self._start, self._title, self._restarts = start, title, button
+        self._table = HTML()
+        self._follower = threading.Thread()
+        self._shown: list[DisplayHandle] = []
+        self._cancel = Button(description="Cancel", icon="stop", tooltip="End the run, and the workers.", tabbable=True)
+        self._run = Button(description="Run", icon="play", tooltip="Start the run.", tabbable=True)
+        self._cancel.on_click(lambda button: self.cancel(wait=False))
+        self._run.on_click(lambda button: self.start())
+        self.widget: Widget = VBox([HBox([self._run, self._cancel] if button else [self._cancel]), self._table])
+        self._refresh()
+
+    def start(self) -> None:
+        """Start the run, as the button does; where it is refused, the reason is shown."""
+        if self.outcome == "running":
+            return
+        try:
+            self.job, self.refused = self._start(), ""
+        except ToolkitError as error:
+            self.refused = str(error)
+        self._refresh()
+        if not self.refused:
+            self._follower = threading.Thread(target=self._follow, args=(self.job,), name="toolkit-live", daemon=True)
+            self._follower.start()
+
+    def cancel(self, wait: bool = True) -> None:
+        """End the run, as the button does; ``wait`` until it has ended."""
+        if self.job is not None:
+            self.job.cancel(wait)
+            self.settle(None if wait else 0.0)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the run and return what it gave, or raise what it raised.
+
+        Raises:
+            ToolkitError: where nothing was started.
+            RunTimeout: where it has not ended within ``timeout`` seconds; it goes on.
+        """
+        if self.job is None:
+            raise ToolkitError("no run was started: press Run, or call start() first.")
+        try:
+            return self.job.result(timeout)
+        finally:
+            self.settle(None if self.job.done else 0.0)
+
+    def settle(self, timeout: float | None = None) -> None:
+        """Wait until what is shown is the run's end, for ``timeout`` seconds at most."""
+        if self._follower.is_alive():
+            self._follower.join(timeout)
+
+    @property
+    def outcome(self) -> str:
+        """``"not started"``, ``"refused"``, ``"running"``, ``"done"``, ``"cancelled"`` or ``"failed"``."""
+        if self.refused:
+            return "refused"
+        if self.job is None:
+            return "not started"
+        if not self.job.done:
+            return "running"
+        if self.job.error is None:
+            return "done"
+        return "cancelled" if isinstance(self.job.error, RunCancelled) else "failed"
+
+    @property
+    def ranks(self) -> tuple[RankState, ...]:
+        """Where each rank stands."""
+        return () if self.job is None else states(self.job)
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until the slowest rank is through with its tiles; None where that is not known."""
+        return remaining(self.job) if self.job is not None and self.outcome == "running" else None
+
+    @property
+    def html(self) -> str:
+        """What is shown now, for pages without a kernel."""
+        value: str = self._table.value
+        return value
+
+    def _follow(self, job: Job[Any]) -> None:
+        """Show the run until it has ended: on a thread, as it would else take the kernel for itself."""
+        while not job.wait(INTERVAL):
+            self._refresh()
+        self._refresh()
+        for shown in self._shown:
+            shown.update(self._static(), raw=True)
+
+    def _refresh(self) -> None:
+        running = self.outcome == "running"
+        self._cancel.disabled, self._run.disabled = not running, running
+        error = PlanError(self.refused) if self.refused else self.job.error if self.job else None
+        table = rows(self.ranks) if self.job is not None else ""
+        drawing = page(self._title, self._sentence(), table + faults(error))
+        if drawing != self._table.value:
+            self._table.value = drawing
+
+    def _sentence(self) -> str:
+        outcome = self.outcome
+        if self.job is None or outcome == "refused":
+            return outcome
+        if outcome != "running":
+            return f"{outcome} after {self.job.seconds:.1f} s"
+        left = "" if self.eta is None else f", about {self.eta:.1f} s left"
+        return f"running for {self.job.seconds:.1f} s{left}"
+
+    def _static(self) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self.html}
+
+    def __repr__(self) -> str:
+        done, total = (sum(getattr(state, name) or 0 for state in self.ranks) for name in ("done", "total"))
+        return f"LiveRun({self.outcome}" + (f", {done} of {total})" if total else ")")
+
+    def _ipython_display_(self) -> None:
+        """Show the widget while there is something to watch or to press, and what came of it when there is not.
+
+        A notebook saved after the run has ended then holds its end, which no widget would show without its kernel.
+        """
+        if self._restarts:
+            display(self._repr_mimebundle_(), raw=True)
+        elif self.outcome != "running":
+            display(self._static(), raw=True)
+        else:
+            self._shown.append(display(self._repr_mimebundle_(), raw=True, display_id=True))
+            if self.outcome != "running":
+                self.settle()
+                self._shown[-1].update(self._static(), raw=True)
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        return bundle(self.widget, repr(self), self.html, include, exclude)
+
+
+def live(run: Job[Any] | Callable[[], Job[Any]], title: str = "Run") -> LiveRun:
+    """Watch a run that goes on in the background: tiles done, memory, what is left, and a button that cancels it.
+
+    A cell that waits for its run holds up all widgets of the notebook, so the run must be a job.
+
+    Args:
+        run: what ``decode``, ``encode`` or ``generate`` returned with ``block=False``; or a function that starts such
+            a run and returns it: then there is a button that starts it, again and again.
+        title: what to call it.
+
+    Raises:
+        ToolkitError: for anything else.
+
+    Example:
+        >>> live(lambda: cluster.decode(vae, latent, plan, block=False, progress=False))
+        LiveRun(not started)
+    """
+    if isinstance(run, Job):
+        watched = LiveRun(lambda: run, title, button=False)
+        watched.start()
+        return watched
+    if not callable(run):
+        raise ToolkitError(
+            f"run is a {type(run).__name__}: give a job, as cluster.decode(..., block=False) returns it, or a function "
+            "that starts one."
+        )
+    return LiveRun(run, title, button=True)

@@ -1,0 +1,156 @@
+"""Try a plan: run it from a button, and hold what was measured against what was predicted."""
+
+from __future__ import annotations
+
+import threading
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+from ipywidgets import HTML, Button, HBox, Label, VBox, Widget
+from torch import Tensor
+
+from toolkit.cluster import Cluster
+from toolkit.errors import PlanError, RunCancelled, ToolkitError
+from toolkit.geometry.html import cell, table, word
+from toolkit.geometry.plan import TilePlan
+from toolkit.measure.compare import Comparison, compare
+from toolkit.measure.predict import in_bytes
+from toolkit.measure.run import Run
+from toolkit.plot.seam_image import seams
+from toolkit.widgets.grid_view import Forecast
+from toolkit.widgets.live_run import LiveRun, live
+from toolkit.widgets.markup import page, picture, refusal
+
+REFERENCE = "the model's own untiled call"
+
+
+class Trial:
+    """A button that runs the present plan, what goes on meanwhile, and what came of it.
+
+    The model's own untiled call is made once, before the first plan, and is what every run is compared with.
+
+    Args:
+        vae: the model.
+        latent: what is decoded.
+        cluster: the ranks; None: nothing can be run.
+        present: asked for the plan, and what is predicted of it, when the button is pressed.
+
+    Attributes:
+        widget: what a notebook shows.
+        run: the last run of a plan that ended well.
+        reference: the run of the model's own untiled call.
+        comparison: the one against the other.
+        live: what shows the run that goes on, or was last.
+    """
+
+    def __init__(
+        self, vae: Any, latent: Tensor, cluster: Cluster | None, present: Callable[[], tuple[TilePlan, Forecast]]
+    ) -> None:
+        self._vae, self._latent, self._cluster, self._present = vae, latent, cluster, present
+        self.run: Run | None = None
+        self.reference: Run | None = None
+        self.comparison: Comparison | None = None
+        self.live: LiveRun | None = None
+        self._thread = threading.Thread()
+        self._button = Button(description="Run", icon="play", tooltip="Decode by this plan.", tabbable=True)
+        self._button.on_click(lambda button: self.start())
+        self._note, self._watched, self._result = Label(), VBox(), HTML()
+        self.widget: Widget = VBox([HBox([self._button, self._note]), self._watched, self._result])
+        self.check()
+
+    def check(self, error: str = "") -> None:
+        """Say whether the present plan can be run, and why where it cannot."""
+        self._button.disabled = bool(note := self._obstacle(error))
+        self._note.value = note
+
+    def start(self) -> None:
+        """Run the present plan, as the button does; on a thread, so that the kernel stays free.
+
+        Raises:
+            ToolkitError: where it cannot be run.
+        """
+        if note := self._obstacle(""):
+            raise ToolkitError(note)
+        plan, forecast = self._present()
+        self._thread = threading.Thread(target=self._try, args=(plan, forecast), name="toolkit-trial", daemon=True)
+        self._thread.start()
+        self.check()
+
+    def cancel(self) -> None:
+        """End the run, and wait until it has ended."""
+        if self.live is not None:
+            self.live.cancel()
+        self.wait()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the run has ended and is shown, for ``timeout`` seconds at most; returns whether it has."""
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def html(self) -> str:
+        """What is shown now, for pages without a kernel."""
+        return (self.live.html if self.live and not self._result.value else "") + str(self._result.value)
+
+    def _obstacle(self, error: str) -> str:
+        """Why the present plan cannot be run; empty where it can."""
+        if self._cluster is None:
+            return "Nothing to run on: give explore(..., cluster=tk.Cluster(ranks))."
+        if error:
+            return "There is no plan to run."
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            return "A run goes on."
+        return ""
+
+    def _try(self, plan: TilePlan, forecast: Forecast) -> None:
+        self._result.value = ""
+        try:
+            if self.reference is None:
+                if getattr(self._vae, "use_tiling", False):
+                    raise PlanError(
+                        f"{type(self._vae).__name__}.use_tiling is on: the reference must be untiled; call "
+                        "disable_tiling() first."
+                    )
+                self.reference = self._watch(None, REFERENCE)
+            self.run = self._watch(plan, plan.summary)
+            self.comparison = compare(self.run, self.reference, reference_name=REFERENCE)
+            self._result.value = _outcome(self.run, forecast, self.comparison)
+        except RunCancelled:
+            pass  # the view of the run says so
+        except ToolkitError as error:
+            self._result.value = refusal(str(error))
+        finally:
+            self.check()
+
+    def _watch(self, plan: TilePlan | None, title: str) -> Run:
+        assert self._cluster is not None
+        job = self._cluster.decode(self._vae, self._latent, plan, block=False, progress=False)
+        self.live = live(job, title)
+        self._watched.children = [self.live.widget]
+        run: Run = self.live.result()
+        return run
+
+
+def _outcome(run: Run, forecast: Forecast, comparison: Comparison) -> str:
+    """Measured beside predicted, and where the seams are."""
+    lines = [
+        ["busiest rank computes", f"{forecast.slowest:.3g} s", f"{run.busy.max():.3g} s"],
+        ["whole run, output moved here", "", f"{run.seconds:.3g} s"],
+        ["most memory on a rank", in_bytes(forecast.peak), _peak(run.peaks)],
+        ["PSNR", "", f"{comparison.psnr:.2f} dB"],
+        ["largest error", "", f"{comparison.max_abs:.3g}"],
+    ]
+    if comparison.worst_seam is not None:
+        lines.append(["worst seam over the interior", "", f"{comparison.worst_seam:.2f}x"])
+    rows = [[word(name), cell(predicted), cell(measured)] for name, predicted, measured in lines]
+    figure = seams(comparison)
+    drawn = picture(b64encode(figure.to_png()).decode(), figure.describe(), int(figure.layout.width))
+    body = f'<div class="tk-row"><div>{table(["", "predicted", "measured"], rows)}</div><div>{drawn}</div></div>'
+    return page("Measured", f"against {comparison.reference}", body)
+
+
+def _peak(peaks: pd.Series) -> str:
+    return in_bytes(int(peaks.max())) if len(peaks) else "not measured"
