@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
+from store_outputs import static
 
 
 def main(path: Path, folder: Path) -> None:
@@ -22,6 +23,9 @@ def main(path: Path, folder: Path) -> None:
     client.execute()
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / f"{path.stem}.html"
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [kept for output in cell.outputs if (kept := static(output))]
     page.write_text(HTMLExporter().from_notebook_node(notebook)[0])
     last = next(cell for cell in reversed(notebook.cells) if cell.cell_type == "code")
     print("".join(output.get("text", "") for output in last.outputs), end="")

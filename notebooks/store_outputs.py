@@ -8,6 +8,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
 
 def main(paths: list[Path]) -> None:
     """Execute each notebook in place."""
@@ -20,17 +22,25 @@ def main(paths: list[Path]) -> None:
         client.execute()
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)
-            # A bar saved in a notebook stays at 0 % for ever; the line that follows it says how the run went.
             if cell.cell_type == "code":
-                cell.outputs = [
-                    output
-                    for output in cell.outputs
-                    if output.get("name") != "stderr"
-                    and "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
-                ]
+                cell.outputs = [kept for output in cell.outputs if (kept := static(output))]
         notebook.metadata = {key: notebook.metadata[key] for key in ("kernelspec",)}
         notebook.metadata["language_info"] = {"name": "python"}
         nbformat.write(notebook, path)
+
+
+def static(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+    """What of an output can be seen without the kernel that made it; None for nothing.
+
+    A widget leaves its picture. A bar has none: saved in a notebook it stays at 0 % for ever, and the line that follows
+    it says how the run went.
+    """
+    if output.get("name") == "stderr":
+        return None
+    if WIDGET in output.get("data", {}):
+        del output["data"][WIDGET]
+        return output if set(output["data"]) > {"text/plain"} else None
+    return output
 
 
 if __name__ == "__main__":
