@@ -69,14 +69,14 @@ def draw_scatter(place: Place, trace: Any, order: int) -> None:
         place.axes.plot(x, y, drawstyle=steps, zorder=zorder, **_stroke(trace))
     if "markers" in mode:
         size = np.max(trace.marker.size if trace.marker.size is not None else 6) * POINTS_PER_PIXEL
-        colour = rgba(trace.marker.color) if isinstance(trace.marker.color, str) else rgba(place.ink)
-        style = {
-            "color": colour,
-            "marker": MARKERS.get(trace.marker.symbol or "circle", "o"),
-            "markersize": size,
-            "alpha": trace.opacity,
-        }
-        place.axes.plot(x, y, linestyle="none", zorder=zorder + 0.5, **style)
+        style = {"marker": _symbol(trace), "alpha": trace.opacity, "zorder": zorder + 0.5}
+        if trace.marker.color is None or isinstance(trace.marker.color, str):
+            colour = rgba(trace.marker.color or place.ink)
+            place.axes.plot(x, y, linestyle="none", color=colour, markersize=size, **style)
+        else:
+            scale = Normalize(trace.marker.cmin, trace.marker.cmax)
+            colours = _cmap(trace.marker.colorscale)(scale(array(trace.marker.color)))
+            place.axes.scatter(x, y, s=size**2, c=colours, linewidths=0, **style)
 
 
 def draw_heatmap(place: Place, trace: Any, order: int) -> None:
@@ -126,7 +126,7 @@ def draw_colour_bar(place: Place, trace: Any) -> None:
     if given.tickvals is not None:
         bar.set_ticks(list(given.tickvals), labels=[str(one) for one in given.ticktext or given.tickvals])
     bar.ax.tick_params(length=0, labelsize=8, colors=rgba(place.ink), labelfontfamily=place.font)
-    bar.ax.set_title(plain(given.title.text), loc="left", **place.text(8.5))
+    bar.ax.set_title(plain(given.title.text), loc="left", pad=9, **place.text(8.5))
 
 
 def handle(trace: Any) -> Artist:
@@ -134,6 +134,9 @@ def handle(trace: Any) -> Artist:
     if trace.type == "bar" or (trace.type == "scatter" and trace.fill == "toself"):
         face, edge, hatch = _fill(trace)
         return Patch(facecolor=face, edgecolor=edge, hatch=hatch, linewidth=0.4, label=trace.name)
+    if trace.mode == "markers":
+        colour = rgba(trace.marker.color) if isinstance(trace.marker.color, str) else rgba("#888888")
+        return Line2D([], [], label=trace.name, linestyle="none", marker=_symbol(trace), color=colour, markersize=5)
     return Line2D([], [], label=trace.name, **_stroke(trace))
 
 
@@ -144,6 +147,10 @@ DRAW: dict[str, Callable[[Place, Any, int], None]] = {
     "image": draw_image,
 }
 """How to draw each type of trace: the axes, the trace, its place in the figure."""
+
+
+def _symbol(trace: Any) -> str:
+    return MARKERS.get(trace.marker.symbol or "circle", "o")
 
 
 def _fill(trace: Any) -> tuple[Any, Any, str | None]:
