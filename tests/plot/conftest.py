@@ -12,7 +12,7 @@ from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
 from toolkit.measure.record import Record
 from toolkit.measure.run import Run
 
-TRACE = ["rank", "kind", "label", "start", "end", "bytes"]
+TRACE = ["rank", "kind", "label", "start", "end", "bytes", "peer"]
 
 
 def plan_of(grid: TileGrid, ranks: int) -> TilePlan:
@@ -25,13 +25,15 @@ def make_run(plan: TilePlan | None, events: bool = True) -> Run:
     for rank in range(plan.ranks) if plan and events else ():
         now, held = 0.01 * rank, 0
         for index in plan.assignment.tiles_of(rank):
-            rows.append((rank, "decode", f"tile {index}", now, now + 0.1, 0))
-            rows.append((rank, "send", f"edge of tile {index}", now + 0.08, now + 0.1, 200_000))
+            rows.append((rank, "decode", f"tile {index}", now, now + 0.1, 0, -1))
+            rows.append(
+                (rank, "send", f"edge {index}>{index + 1}", now + 0.08, now + 0.1, 200_000, (rank + 1) % plan.ranks)
+            )
             points += [(rank, now + 0.05, held + 200_000_000), (rank, now + 0.1, held + 3_000_000)]
             now, held = now + 0.1, held + 3_000_000
-        rows.append((rank, "wait", "edges", now, now + 0.05, 0))
-        rows.append((rank, "receive", "edges", now + 0.05, now + 0.06, 400_000))
-        rows.append((rank, "blend", "shares", now + 0.06, now + 0.09, 0))
+        rows.append((rank, "wait", "edges", now, now + 0.05, 0, -1))
+        rows.append((rank, "receive", "edges", now + 0.05, now + 0.06, 400_000, (rank - 1) % plan.ranks))
+        rows.append((rank, "blend", "shares", now + 0.06, now + 0.09, 0, -1))
     memory = pd.DataFrame(points, columns=["rank", "time", "bytes"])
     peaks = memory.groupby("rank")["bytes"].max() + 12_345_678 if points else pd.Series(dtype=float)
     record = Record("", {}, {}, "", {}, 0, {}, {}, {})

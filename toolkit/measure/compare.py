@@ -41,6 +41,7 @@ class Comparison:
         error: output minus reference, ``b c h w`` or ``b c t h w``, float32 or wider.
         grid: the tiles of the output, in latent cells, or None.
         ratio: sample cells per latent cell along each axis of the grid.
+        samples: the output and the reference themselves, not copied.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Comparison:
     error: Tensor
     grid: TileGrid | None
     ratio: Mapping[str, int]
+    samples: tuple[Tensor, Tensor]
 
     @property
     def worst_seam(self) -> float | None:
@@ -163,6 +165,7 @@ def compare(
         error=error,
         grid=grid,
         ratio=ratio,
+        samples=(a, b),
     )
 
 

@@ -1,5 +1,6 @@
 """Figures: each function returns a plain plotly figure that also shows where plotly does not run."""
 
+from toolkit.plot.compare_image import compare
 from toolkit.plot.figure import Figure
 from toolkit.plot.gantt import timeline
 from toolkit.plot.halos import halos
@@ -8,5 +9,19 @@ from toolkit.plot.rank_map import ranks
 from toolkit.plot.schedule import schedule
 from toolkit.plot.seam_curves import seam_profile
 from toolkit.plot.seam_image import seams
+from toolkit.plot.time_shares import utilisation
+from toolkit.plot.traffic import communication
 
-__all__ = ["Figure", "halos", "memory", "ranks", "schedule", "seam_profile", "seams", "timeline"]
+__all__ = [
+    "Figure",
+    "communication",
+    "compare",
+    "halos",
+    "memory",
+    "ranks",
+    "schedule",
+    "seam_profile",
+    "seams",
+    "timeline",
+    "utilisation",
+]

@@ -64,3 +64,8 @@ def slider(steps: Sequence[Mapping[str, Any]], active: int, prefix: str) -> dict
         "font": {"size": 10},
         "steps": list(steps),
     }
+
+
+def under(others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Where a slider goes that has others above it."""
+    return {"pad": {"t": 56 + HEIGHT * len(others)}}

@@ -24,6 +24,7 @@ STYLES = {
 }
 """Colour and pattern of each part, the lowest first."""
 
+HATCH = "rgba(0,0,0,0.35)"
 COMPUTING = ("whole", "decode", "norms", "shard", "stage", "blend", "finish")
 MAX_POINTS = 1500
 
@@ -108,7 +109,9 @@ def _curve_of(run: Run, rank: int) -> pd.DataFrame:
     if curve.empty:
         measured = ", ".join(str(one) for one in sorted(run.memory["rank"].unique())) or "none"
         raise ToolkitError(f"rank={rank!r}: its memory was not measured; ranks with a curve: {measured}.")
-    return curve
+    # What it held when the run began is what the curve counts from.
+    begin = pd.DataFrame({"rank": [rank], "time": [0.0], "bytes": [0]})
+    return pd.concat([begin, curve]) if curve["time"].min() > 0 else curve
 
 
 def _parts(curve: pd.DataFrame, run: Run, rank: int) -> pd.DataFrame:
@@ -148,7 +151,7 @@ def _areas(table: pd.DataFrame, units: tuple[Unit, Unit]) -> list[dict[str, Any]
                     "y": np.concatenate([top, bottom[::-1]]).astype(np.float32),
                     "fill": "toself",
                     "fillcolor": colour,
-                    "fillpattern": {"shape": pattern, "fgcolor": "rgba(0,0,0,0.35)", "size": 6, "solidity": 0.15},
+                    "fillpattern": {"shape": pattern, "fgcolor": HATCH, "bgcolor": colour, "size": 6, "solidity": 0.15},
                     "line": {"width": 0},
                     "hoverinfo": "skip",
                 }

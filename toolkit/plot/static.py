@@ -56,9 +56,9 @@ def png(figure: go.Figure) -> bytes:
     for place in places.values():
         span(place, layout, given=False)
         label(place, layout)
-    for shape in layout.shapes:
-        _shape(_under(places, shape), shape)
     whole = paper(canvas, box)
+    for shape in layout.shapes:
+        _shape(_under(places, shape), shape, whole)
     for note in layout.annotations:
         _annotation(_under(places, note), note, whole)
     _title(canvas, places[FIRST], layout, height)
@@ -120,10 +120,12 @@ def _under(places: Places, item: Any) -> Place:
     return places[FIRST]
 
 
-def _shape(place: Place, shape: Any) -> None:
+def _shape(place: Place, shape: Any, whole: Transform) -> None:
     x, y = ((shape.x0, shape.x1), (shape.y0, shape.y1))
     axes, transform = place.axes, place.axes.transData
-    if shape.yref == "paper":
+    if shape.xref == shape.yref == "paper":
+        transform = whole
+    elif shape.yref == "paper":
         transform = axes.get_xaxis_transform()
     elif shape.xref == "paper":
         transform = axes.get_yaxis_transform()

@@ -1,0 +1,211 @@
+"""An output beside its reference, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from math import inf
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from einops import rearrange
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from toolkit.errors import ToolkitError
+from toolkit.measure.compare import Comparison
+from toolkit.measure.compare import compare as measure
+from toolkit.measure.run import Run
+from toolkit.numerics.metrics import frames as frames_of
+from toolkit.plot.error_pixels import ErrorScale, encode, frame_error, hover_cells, image
+from toolkit.plot.figure import WIDTH, Figure, make
+from toolkit.plot.frame_slider import HEIGHT, at_first, check_frames, frame_slider, under
+from toolkit.plot.seam_image import seam_shapes
+from toolkit.plot.theme import ThemeName
+from toolkit.plot.wipe import wipe_layout, wipe_slider
+
+Mode = Literal["side by side", "wipe"]
+PICTURE_BYTES = {"side by side": 110_000, "wipe": 190_000}
+ERROR_BYTES = 70_000
+"""What the pictures of all frames may take together, and what the differences may."""
+
+QUALITY = 85
+SHOWN = 12
+"""Frames on the slider unless more are asked for."""
+
+HOVER_CELLS = 16
+MARGIN = {"l": 64, "r": 100, "t": 84}
+GAP, TALLEST, LETTERS = 0.03, 560, 30
+
+
+def compare(
+    output: Comparison | Run | Tensor,
+    reference: Run | Tensor | None = None,
+    *,
+    mode: Mode = "side by side",
+    frames: Sequence[int] | None = None,
+    frame: int | None = None,
+    theme: ThemeName = "neutral",
+) -> Figure:
+    """Draw an output, its reference and their difference side by side; or the two under a border that moves.
+
+    Zooming in one picture zooms in all. Pictures are in -1..1, in colour where they have three channels, else the mean
+    of the channels, and travel as JPEG, made smaller where many would be large: look at them, and read numbers off the
+    difference, whose colours are those of ``seams(signed=True)``, blue below and red above the reference.
+
+    Args:
+        output: a comparison; or a run or a tensor ``b c h w`` or ``b c t h w``, with ``reference`` what it is compared
+            with.
+        reference: of a run or a tensor.
+        mode: ``"side by side"``, or ``"wipe"``: output on the left of a border and reference on its right.
+        frames: which frames the slider has, in the order ``(b t)``; 12 evenly spaced ones, and the one that differs
+            most, where None.
+        frame: which of them is shown at first, and in the PNG; the one that differs most where None.
+        theme: ``"neutral"`` reads on light and dark pages.
+
+    Raises:
+        ToolkitError: where there is no such frame, no reference, or no such mode.
+
+    Example:
+        >>> import torch
+        >>> sample = torch.zeros(1, 3, 32, 48)
+        >>> compare(measure(sample + 0.5, sample, name="tiled", reference_name="untiled")).describe()
+        'tiled beside untiled, frame 0 of 1, 32 x 48 px: they differ by at most 0.5, PSNR 12.04 dB.'
+    """
+    if mode not in get_args(Mode):
+        raise ToolkitError(f"mode={mode!r}: must be one of {', '.join(get_args(Mode))}.")
+    found = _comparison(output, reference)
+    worst = int(found.per_frame["max_abs"].fillna(inf).argmax())
+    numbers, first = _chosen(found, frames, worst if frame is None else frame)
+    pictures, block = _jpegs(found, numbers, PICTURE_BYTES[mode])
+    errors = [frame_error(found, number, signed=True) for number in numbers]
+    titles = [_title(found, number, block) for number in numbers]
+    if mode == "wipe":
+        each = [_wiped(left, right, block) for left, right in pictures]
+        others, layout = [], wipe_layout(errors[0].shape, (_short(found.name), _short(found.reference)))
+    else:
+        each, scale = _panels(pictures, errors, block), ErrorScale(signed=True)
+        others, layout = [scale.bar("x3")], _side_layout(found)
+    sliders = [wipe_slider(errors[0].shape)] if mode == "wipe" else []
+    if len(numbers) > 1:
+        sliders.append(frame_slider(numbers, first, len(each[0]), len(others), titles) | under(sliders))
+    height = layout.pop("height") + HEIGHT * len(sliders)
+    layout |= {"sliders": sliders, "margin": {**layout["margin"], "b": 52 + HEIGHT * len(sliders)}}
+    return make(
+        [*at_first(each, first), *others],
+        layout,
+        title=titles[first],
+        description=_describe(found, numbers[first]),
+        height=height,
+        theme=theme,
+        table=found.per_frame.iloc[numbers],
+    )
+
+
+def _comparison(output: Comparison | Run | Tensor, reference: Run | Tensor | None) -> Comparison:
+    if isinstance(output, Comparison) != (reference is None):
+        raise ToolkitError(
+            "compare takes a comparison alone, or a run or tensor together with the reference that it is compared with."
+        )
+    return output if isinstance(output, Comparison) else measure(output, reference)  # type: ignore[arg-type]
+
+
+def _chosen(found: Comparison, frames: Sequence[int] | None, frame: int) -> tuple[list[int], int]:
+    """The frames of the slider, and the place of the one that is shown at first."""
+    count = len(found.per_frame)
+    if frames is None:
+        check_frames([frame], count)
+        spaced = np.linspace(0, count - 1, min(count, SHOWN)).round().astype(int).tolist()
+        frames = sorted({*spaced, frame})
+    numbers = check_frames(frames, count)
+    return numbers, numbers.index(frame) if frame in numbers else 0
+
+
+def _jpegs(found: Comparison, numbers: Sequence[int], budget: int) -> tuple[list[list[bytes]], int]:
+    """Output and reference of each frame, and the side of the blocks of which each pixel is the mean."""
+    samples = [frames_of(sample) for sample in found.samples]
+    block = 1
+    while True:
+        pictures = [[_jpeg(sample[number], block) for sample in samples] for number in numbers]
+        if sum(len(data) for both in pictures for data in both) <= budget:
+            return pictures, block
+        block += 1
+
+
+def _jpeg(frame: Tensor, block: int) -> bytes:
+    frame = frame.float()
+    small = avg_pool2d(frame, block, ceil_mode=True, count_include_pad=False) if block > 1 else frame
+    colours = small if len(small) == 3 else small.mean(dim=0, keepdim=True).expand(3, -1, -1)
+    scaled = ((colours.nan_to_num(nan=-1.0).clamp(-1, 1) + 1) * 127.5).round().byte()
+    pixels: npt.NDArray[np.uint8] = rearrange(scaled, "c h w -> h w c").contiguous().numpy()
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
+
+
+def _panels(pictures: list[list[bytes]], errors: list[Tensor], block: int) -> list[list[dict[str, Any]]]:
+    """Output, reference, difference, and numbers to point at, of each frame."""
+    differences, coarse = encode(errors, ErrorScale(signed=True), ERROR_BYTES)
+    return [
+        [
+            image(left, block, "jpeg"),
+            image(right, block, "jpeg") | {"xaxis": "x2", "yaxis": "y2"},
+            image(difference, coarse) | {"xaxis": "x3", "yaxis": "y3"},
+            hover_cells(error, HOVER_CELLS, signed=True) | {"xaxis": "x3", "yaxis": "y3"},
+        ]
+        for (left, right), difference, error in zip(pictures, differences, errors, strict=True)
+    ]
+
+
+def _wiped(left: bytes, right: bytes, block: int) -> list[dict[str, Any]]:
+    return [image(left, block, "jpeg"), image(right, block, "jpeg") | {"xaxis": "x2", "yaxis": "y2"}]
+
+
+def _side_layout(found: Comparison) -> dict[str, Any]:
+    """Three pictures in a row, zoomed together."""
+    height, width = found.error.shape[-2:]
+    panel = (1 - 2 * GAP) / 3
+    drawn = min((WIDTH - MARGIN["l"] - MARGIN["r"]) * panel * height / width, TALLEST)
+    layout: dict[str, Any] = {"height": round(drawn) + MARGIN["t"] + 52, "margin": MARGIN, "annotations": []}
+    for place, name in enumerate((found.name, found.reference, "difference, amplified")):
+        number = str(place + 1) if place else ""
+        left = place * (panel + GAP)
+        axis = {"showgrid": False, "constrain": "domain"}
+        layout[f"xaxis{number}"] = {
+            **axis,
+            "domain": [left, left + panel],
+            "range": [0, width],
+            "title": {"text": "w (px)"},
+            **({"matches": "x", "anchor": f"y{number}"} if number else {}),
+        }
+        layout[f"yaxis{number}"] = {
+            **axis,
+            "range": [height, 0],
+            "scaleanchor": f"x{number}",
+            "title": {"text": "" if number else "h (px)"},
+            **({"matches": "y", "anchor": f"x{number}", "showticklabels": False} if number else {}),
+        }
+        heading = {"text": _short(name), "x": left + panel / 2, "y": 1.0, "xref": "paper", "yref": "paper"}
+        layout["annotations"].append({**heading, "xanchor": "center", "yanchor": "bottom", "showarrow": False})
+    seams = seam_shapes(found, (height, width), "0,0,0")
+    return layout | {"shapes": [shape | {"xref": "x3", "yref": "y3"} for shape in seams]}
+
+
+def _title(found: Comparison, number: int, block: int) -> str:
+    row = found.per_frame.iloc[number]
+    small = "" if block == 1 else f"; pictures 1/{block} of their size"
+    return f"Frame {number}: at most {row['max_abs']:.3g} apart, PSNR {row['psnr']:.2f} dB{small}"
+
+
+def _describe(found: Comparison, number: int) -> str:
+    row, (height, width) = found.per_frame.iloc[number], found.error.shape[-2:]
+    return (
+        f"{found.name} beside {found.reference}, frame {number} of {len(found.per_frame)}, {height} x {width} px: "
+        f"they differ by at most {row['max_abs']:.3g}, PSNR {row['psnr']:.2f} dB."
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 3]}..."

@@ -1,0 +1,85 @@
+"""What each rank spent its time on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from toolkit.measure.run import Run
+from toolkit.measure.time_use import time_use
+from toolkit.plot.bars import GREY, filled, lying_bars, rank_axis
+from toolkit.plot.figure import ABOVE, Figure, counted, make
+from toolkit.plot.gantt import STYLES as KINDS
+from toolkit.plot.theme import ThemeName, Unit, time_unit
+
+STYLES = {
+    "compute": KINDS["decode"],
+    "send": KINDS["send"],
+    "receive": KINDS["receive"],
+    "wait": (GREY, "/"),
+    "other": ("rgba(127,127,127,0.12)", ""),
+}
+"""Colour and pattern of each use of time, as in the timeline."""
+
+
+def utilisation(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
+    """Draw what part of the run each rank computed, moved data and waited: a bar per rank, 100 % long.
+
+    Every instant counts once: computing before sending before receiving before waiting, where they overlap. ``other``
+    is what no event covers; of a run it ends when the output is in the kernel.
+
+    Args:
+        run: a run in tiles, shards or stages, or a trace: a table of rank, kind, start and end (s).
+        theme: ``"neutral"`` reads on light and dark pages.
+
+    Raises:
+        ToolkitError: for a trace without events.
+
+    Example:
+        >>> trace = pd.DataFrame({"rank": [0, 1, 1], "kind": ["decode", "decode", "wait"], "start": [0.0, 0.0, 0.75],
+        ...                       "end": [1.0, 0.75, 1.0]})
+        >>> utilisation(trace).describe()
+        '2 ranks over 1 s: compute 88 %, wait 12 %; least computing on rank 1, 75 %.'
+    """
+    table = time_use(run)
+    total = float(table.iloc[0].sum())
+    unit, shares = time_unit(total), 100 * table / total
+    ranks = [int(rank) for rank in table.index]
+    least = int(shares["compute"].to_numpy().argmin())
+    mean = shares.mean()
+    parts = ", ".join(f"{use} {mean[use]:.0f} %" for use in STYLES if mean[use] >= 0.5)
+    took = f"{total * unit.scale:.3g} {unit.name}"
+    return make(
+        _bars(table, shares, unit),
+        {
+            "barmode": "overlay",
+            "xaxis": {"title": {"text": f"part of the run's {took} (%)"}, "range": [0, 100]},
+            "yaxis": rank_axis(ranks),
+            "showlegend": True,
+            "legend": ABOVE,
+            "margin": {"l": 64, "r": 24, "t": 88, "b": 52},
+        },
+        title=f"Ranks compute {mean['compute']:.0f} % of {took}",
+        description=f"{counted(len(ranks), 'rank')} over {took}: {parts}; least computing on rank {ranks[least]}, "
+        f"{shares['compute'].iloc[least]:.0f} %.",
+        height=min(max(len(ranks) * (14 if len(ranks) > 16 else 36), 100), 900) + 142,
+        theme=theme,
+        table=table.rename(columns=lambda use: f"{use} (s)").reset_index(),
+    )
+
+
+def _bars(table: pd.DataFrame, shares: pd.DataFrame, unit: Unit) -> Iterator[dict[str, Any]]:
+    ends = shares[list(STYLES)].cumsum(axis=1)
+    for use, (colour, pattern) in STYLES.items():
+        if not (shares[use] > 0).any():
+            continue
+        seconds = (table[use] * unit.scale).to_numpy(np.float32)
+        yield lying_bars(use, table.index, ends[use] - shares[use], shares[use], 0.72) | {
+            "customdata": seconds,
+            "marker": filled(colour, pattern, "#8A8A8A" if use in ("wait", "other") else "#FFFFFF"),
+            "hovertemplate": f"<b>{use}</b> on rank %{{y}}<br>%{{customdata:.4~g}} {unit.name}, %{{x:.3~g}} %"
+            "<extra></extra>",
+        }

@@ -1,0 +1,141 @@
+"""Who sends how much to whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from toolkit.errors import ToolkitError
+from toolkit.geometry.palette import SEQUENTIAL
+from toolkit.geometry.plan import TilePlan
+from toolkit.measure.run import Run
+from toolkit.measure.trace import NOBODY
+from toolkit.plot.figure import Figure, counted, make
+from toolkit.plot.theme import ThemeName, Unit, byte_unit
+
+Matrix = npt.NDArray[np.float64]
+MOST_TEXTS = 16
+"""Ranks up to which each cell has its number."""
+
+CELLS = Unit(1.0, "latent cells")
+
+
+def communication(
+    what: Run | pd.DataFrame | TilePlan, cell_bytes: int | None = None, *, theme: ThemeName = "neutral"
+) -> Figure:
+    """Draw how much each rank sends to each other: senders down, receivers across.
+
+    Args:
+        what: a run or its trace, for what was sent; a plan of tiles, for what will be (edges, and the result).
+        cell_bytes: for a plan, bytes of sample per latent cell (for an 8x fp32 RGB decoder ``8 * 8 * 3 * 4``); latent
+            cells are drawn where None.
+        theme: ``"neutral"`` reads on light and dark pages.
+
+    Raises:
+        ToolkitError: for a trace that does not say who receives, and for ``cell_bytes`` with a run.
+
+    Example:
+        >>> from toolkit.geometry import Assignment, Blend, TileGrid
+        >>> grid = TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8)
+        >>> plan = TilePlan(grid, Blend.linear(), Assignment.contiguous(grid, ranks=3))
+        >>> communication(plan).describe()
+        '3 ranks will send 6776 latent cells in 22 messages: most, 2704, from rank 2 to rank 0.'
+    """
+    table, unit = _predicted(what, cell_bytes) if isinstance(what, TilePlan) else _measured(what, cell_bytes)
+    size = what.ranks if isinstance(what, TilePlan) else table.attrs["ranks"]
+    amount, messages = (_matrix(table, column, size) for column in ("amount", "messages"))
+    total, most = float(amount.sum()), np.unravel_index(int(amount.argmax()), amount.shape)
+    verb = "will send" if isinstance(what, TilePlan) else "sent"
+    head = f"{counted(size, 'rank')} {verb} {_say(total, unit)} in {counted(int(messages.sum()), 'message')}"
+    peak = f": most, {_number(amount[most], unit)}, from rank {most[0]} to rank {most[1]}" if total else ""
+    return make(
+        [_heat(amount, messages, unit)],
+        _layout(size),
+        title=head,
+        description=f"{head}{peak}.",
+        height=min(max(size * 34, 180), 620) + 130,
+        theme=theme,
+        table=_named(table, unit),
+    )
+
+
+def _measured(what: Run | pd.DataFrame, cell_bytes: int | None) -> tuple[pd.DataFrame, Unit]:
+    if cell_bytes is not None:
+        raise ToolkitError(f"cell_bytes={cell_bytes} with a run, whose bytes were measured: leave it out.")
+    trace = what.trace if isinstance(what, Run) else what
+    sends = trace[trace["kind"] == "send"]
+    if "peer" not in trace or (sends["peer"] == NOBODY).any():
+        raise ToolkitError("the trace does not say who receives (peer): it was recorded before that was; run it again.")
+    table = sends.groupby(["rank", "peer"], as_index=False).agg(messages=("bytes", "size"), amount=("bytes", "sum"))
+    highest = int(max([*trace["rank"], *trace["peer"]], default=0))
+    ranks = what.plan.ranks if isinstance(what, Run) and what.plan else highest + 1
+    table.attrs["ranks"] = ranks
+    return table, byte_unit(float(table["amount"].max()) if len(table) else 0.0)
+
+
+def _predicted(plan: TilePlan, cell_bytes: int | None) -> tuple[pd.DataFrame, Unit]:
+    owners, tiles = plan.assignment.owners, plan.grid.tiles
+    rows = [(owners[edge.source], owners[edge.target], 1, edge.cells) for edge in plan.edges]
+    for tile, rank in zip(tiles, owners, strict=True):
+        if rank != plan.root:
+            rows.append((rank, plan.root, 1, tile.share_cells if plan.finish == "shares" else tile.cells))
+    table = pd.DataFrame(rows, columns=["rank", "peer", "messages", "amount"])
+    table = (
+        table.groupby(["rank", "peer"], as_index=False).sum().assign(amount=lambda t: t["amount"] * (cell_bytes or 1))
+    )
+    return table, CELLS if cell_bytes is None else byte_unit(float(table["amount"].max()) if len(table) else 0.0)
+
+
+def _matrix(table: pd.DataFrame, column: str, ranks: int) -> Matrix:
+    matrix = np.zeros((ranks, ranks))
+    matrix[table["rank"].to_numpy(int), table["peer"].to_numpy(int)] = table[column]
+    return matrix
+
+
+def _heat(amount: Matrix, messages: Matrix, unit: Unit) -> dict[str, Any]:
+    """A cell for each pair that exchanged anything; the others are empty."""
+    ranks, scaled = len(amount), amount * unit.scale
+    texts = [[_number(cell, unit) if cell else "" for cell in row] for row in amount]
+    return {
+        "type": "heatmap",
+        "x": np.arange(ranks),
+        "y": np.arange(ranks),
+        "z": np.where(messages > 0, scaled, np.nan).astype(np.float32),
+        "customdata": messages.astype(np.int32),
+        "zmin": 0,
+        "zmax": float(scaled.max()) or 1.0,
+        "colorscale": SEQUENTIAL,
+        "colorbar": {"title": {"text": unit.name}, "thickness": 16},
+        "xgap": 1 if ranks <= MOST_TEXTS else 0,
+        "ygap": 1 if ranks <= MOST_TEXTS else 0,
+        "hoverongaps": False,
+        **({"text": texts, "texttemplate": "%{text}"} if ranks <= MOST_TEXTS else {}),
+        "hovertemplate": f"rank %{{y}} to rank %{{x}}<br>%{{z:.4~g}} {unit.name} in %{{customdata}} messages"
+        "<extra></extra>",
+    }
+
+
+def _layout(ranks: int) -> dict[str, Any]:
+    step = max(1, -(-ranks // MOST_TEXTS))
+    ticks = {"tickvals": list(range(0, ranks, step)), "showgrid": False, "constrain": "domain"}
+    return {
+        "xaxis": {**ticks, "title": {"text": "to (rank)"}, "range": [-0.5, ranks - 0.5]},
+        "yaxis": {**ticks, "title": {"text": "from (rank)"}, "range": [ranks - 0.5, -0.5], "scaleanchor": "x"},
+    }
+
+
+def _number(amount: float, unit: Unit) -> str:
+    return f"{amount * unit.scale:.0f}" if unit is CELLS else f"{amount * unit.scale:.3g}"
+
+
+def _say(amount: float, unit: Unit) -> str:
+    own = unit if unit is CELLS else byte_unit(amount)
+    return f"{_number(amount, own)} {own.name}"
+
+
+def _named(table: pd.DataFrame, unit: Unit) -> pd.DataFrame:
+    amount = "latent cells" if unit is CELLS else "bytes"
+    return table.rename(columns={"rank": "from rank", "peer": "to rank", "amount": amount})
