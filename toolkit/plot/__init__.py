@@ -5,10 +5,12 @@ from toolkit.plot.figure import Figure
 from toolkit.plot.gantt import timeline
 from toolkit.plot.halos import halos
 from toolkit.plot.memory_curves import memory
+from toolkit.plot.pareto import pareto
 from toolkit.plot.rank_map import ranks
 from toolkit.plot.schedule import schedule
 from toolkit.plot.seam_curves import seam_profile
 from toolkit.plot.seam_image import seams
+from toolkit.plot.sweep import sweep
 from toolkit.plot.time_shares import utilisation
 from toolkit.plot.traffic import communication
 
@@ -18,10 +20,12 @@ __all__ = [
     "compare",
     "halos",
     "memory",
+    "pareto",
     "ranks",
     "schedule",
     "seam_profile",
     "seams",
+    "sweep",
     "timeline",
     "utilisation",
 ]
