@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from torch import nn
@@ -13,8 +14,9 @@ from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
 from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.plan import TilePlan
-from toolkit.geometry.shards import ShardPlan
+from toolkit.geometry.shards import AXES, ShardPlan
 from toolkit.measure.cost import CallCost
+from toolkit.measure.run import Run
 from toolkit.models.exact_grid import grid_beyond
 from toolkit.models.receptive import receptive_field
 from toolkit.models.recipes import recipe_of
@@ -89,7 +91,7 @@ class Task:
 
     def predictions(self) -> Iterator[Prediction]:
         """Every way to divide the work that the class allows."""
-        whole = self.cells * self.cost.working_bytes + self.cost.weight_bytes
+        whole = max(rank_peaks(None, self.extent, self.cost)) + self.cost.weight_bytes
         yield Prediction("the model's own call", None, 1.0, whole, exact=True)
         yield from self._shards()
         yield from self._tiles()
@@ -103,8 +105,7 @@ class Task:
             except PlanError:
                 continue
             cells = max(parts["h"]) * max(parts["w"])
-            working = round(cells * self.cost.working_bytes * BORDER_COPIES)
-            peak = working + self.cells * self.cost.output_bytes + self.cost.weight_bytes
+            peak = max(rank_peaks(candidate, self.extent, self.cost)) + self.cost.weight_bytes
             yield Prediction(candidate.summary, candidate, cells / self.cells, peak, exact=True)
 
     def _tiles(self) -> Iterator[Prediction]:
@@ -119,7 +120,7 @@ class Task:
             seen.add(grid)
             blend = Blend.crop() if exact else Blend.linear()
             tiles = TilePlan(grid, blend, Assignment.balanced(grid, self.ranks))
-            peak = max(tiles.peaks(self.cost.output_bytes, self.cost.working_bytes)) + self.cost.weight_bytes
+            peak = max(rank_peaks(tiles, self.extent, self.cost)) + self.cost.weight_bytes
             name = f"{len(grid)} tiles of {' x '.join(str(len(row[0])) for row in grid.rows)}"
             yield Prediction(name, tiles, max(tiles.work) / self.cells, peak, exact)
 
@@ -160,6 +161,43 @@ class Task:
             size = -(-(extent + (parts[axis] - 1) * overlap[axis]) // parts[axis])
             tile[axis] = min(extent, max(size, overlap[axis] + 1))
         return tile
+
+
+def rank_peaks(plan: TilePlan | ShardPlan | None, extent: Mapping[str, int], cost: CallCost) -> tuple[int, ...]:
+    """The most bytes that each rank may hold at one time, weights apart: output and working memory.
+
+    Args:
+        plan: how the call is divided; None for the model's own call.
+        extent: latent cells along each axis; along ``t`` where the plan's grid has it.
+        cost: of a cell, all its frames together.
+
+    Example:
+        >>> rank_peaks(ShardPlan(h=2), {"h": 6, "w": 5}, CallCost(1000, 100, 0, 0.0))
+        (22500, 19500)
+    """
+    cells = extent["h"] * extent["w"]
+    if plan is None:
+        return (cells * cost.working_bytes,)
+    if isinstance(plan, TilePlan):
+        frames = extent.get("t", 1) if "t" in plan.grid.axes else 1
+        return plan.peaks(cost.output_bytes // frames, cost.working_bytes // frames)
+    peaks = []
+    for rank in range(plan.ranks):
+        own = prod(len(span) for span in plan.shard(rank, extent).values())
+        output = cells * cost.output_bytes if rank == plan.root else 0
+        peaks.append(round(own * cost.working_bytes * BORDER_COPIES) + output)
+    return tuple(peaks)
+
+
+def latent_extent(run: Run) -> dict[str, int] | None:
+    """Latent cells along each axis of what went into a decode or encode; None where the run does not say."""
+    if isinstance(run.plan, TilePlan):
+        return dict(run.plan.grid.extent)
+    shape, call = run.record.input.get("shape"), run.record.what.get("call")
+    if not shape or call not in ("decode", "encode") or (call == "encode" and not run.ratio):
+        return None
+    sizes = dict(zip(AXES, shape[-2:], strict=True))
+    return sizes if call == "decode" else {axis: size // run.ratio[axis] for axis, size in sizes.items()}
 
 
 def in_bytes(count: int) -> str:

@@ -6,7 +6,9 @@ from toolkit.plot.gantt import timeline
 from toolkit.plot.halos import halos
 from toolkit.plot.memory_curves import memory
 from toolkit.plot.pareto import pareto
+from toolkit.plot.peaks import peak_memory
 from toolkit.plot.rank_map import ranks
+from toolkit.plot.scaling_curves import scaling
 from toolkit.plot.schedule import schedule
 from toolkit.plot.seam_curves import seam_profile
 from toolkit.plot.seam_image import seams
@@ -21,7 +23,9 @@ __all__ = [
     "halos",
     "memory",
     "pareto",
+    "peak_memory",
     "ranks",
+    "scaling",
     "schedule",
     "seam_profile",
     "seams",

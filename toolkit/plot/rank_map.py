@@ -16,8 +16,9 @@ from toolkit.geometry.blend import Blend
 from toolkit.geometry.grid import Tile, TileGrid
 from toolkit.geometry.palette import RANK_COLOURS, SEQUENTIAL
 from toolkit.geometry.plan import TilePlan
-from toolkit.geometry.shards import AXES, ShardPlan
+from toolkit.geometry.shards import ShardPlan
 from toolkit.geometry.span import Span, cores
+from toolkit.measure.predict import latent_extent
 from toolkit.measure.run import Run
 from toolkit.plot.figure import WIDTH, Figure, counted, make
 from toolkit.plot.theme import ThemeName
@@ -108,7 +109,7 @@ def _drawable(plan: TilePlan | ShardPlan | Run) -> tuple[TilePlan, str]:
         return found, "tile"
     if not isinstance(found, ShardPlan):
         raise ToolkitError("no plan to draw: the run was the model's own call; give a TilePlan or a run in shards.")
-    extent = _latent_extent(plan) if isinstance(plan, Run) else None
+    extent = latent_extent(plan) if isinstance(plan, Run) else None
     if extent is None:
         raise ToolkitError(
             f"{found!r} knows no extent: give a cluster's run in these shards, or show the shards of an extent by "
@@ -116,15 +117,6 @@ def _drawable(plan: TilePlan | ShardPlan | Run) -> tuple[TilePlan, str]:
         )
     grid = found.as_grid(extent)
     return TilePlan(grid, Blend.crop(), Assignment(tuple(range(found.ranks)), found.ranks), found.root), "shard"
-
-
-def _latent_extent(run: Run) -> dict[str, int] | None:
-    """Latent cells along the axes of a run's shards, from what its record says went in; None where it does not."""
-    shape, call = run.record.input.get("shape"), run.record.what.get("call")
-    if not shape or call not in ("decode", "encode") or not run.ratio:
-        return None
-    sizes = dict(zip(AXES, shape[-2:], strict=True))
-    return sizes if call == "decode" else {axis: size // run.ratio[axis] for axis, size in sizes.items()}
 
 
 class _Picture:

@@ -50,11 +50,10 @@ def span(place: Place, layout: Any, given: bool) -> None:
 def label(place: Place, layout: Any) -> None:
     """Draw ticks, grid lines and names of a pair of axes."""
     for letter in "xy":
-        name = place.axis(letter)
-        axis, target = layout[name], place.axes.xaxis if letter == "x" else place.axes.yaxis
+        axis, target = layout[place.axis(letter)], place.axes.xaxis if letter == "x" else place.axes.yaxis
         _ticks(axis, target)
         if axis.showgrid is not False:
-            grid = style(layout, f"{name}.gridcolor", style(layout, f"{letter}axis.gridcolor", "#DDDDDD"))
+            grid = axis.gridcolor or style(layout, f"{letter}axis.gridcolor", "#DDDDDD")
             target.grid(True, color=rgba(grid), linewidth=0.8)
         labelled = axis.showticklabels is not False
         place.axes.tick_params(axis=letter, length=0, colors=rgba(place.ink), labelsize=8.5)

@@ -43,7 +43,9 @@ def draw_bar(place: Place, trace: Any, order: int) -> None:
     # A hatch costs a millisecond a bar, and where there are so many nobody can see it.
     hatch = hatch if len(length) <= MAX_HATCHED else None
     line = max(0.4, (trace.marker.line.width or 0) * POINTS_PER_PIXEL)
-    bars = PolyCollection(_rectangles(*sides), facecolors=[face], edgecolors=[edge], linewidths=line, hatch=hatch)
+    colours = trace.marker.color
+    faces = [rgba(one) for one in colours] if isinstance(colours, tuple) else [face]
+    bars = PolyCollection(_rectangles(*sides), facecolors=faces, edgecolors=[edge], linewidths=line, hatch=hatch)
     bars.set_zorder(2 + order / 1000)
     place.axes.add_collection(bars)
     place.axes.autoscale_view()
@@ -87,7 +89,9 @@ def draw_heatmap(place: Place, trace: Any, order: int) -> None:
     x, y = _bounds(trace.x, trace.x0, trace.dx, z.shape[1]), _bounds(trace.y, trace.y0, trace.dy, z.shape[0])
     scale, cmap = Normalize(*_limits(trace)), _cmap(trace.colorscale)
     gap = (trace.xgap or 0) * POINTS_PER_PIXEL
-    style = {"edgecolors": rgba("#FFFFFF") if gap else "none", "linewidth": gap, "zorder": 1}
+    # No lines around cells that are empty.
+    edges = [(1.0, 1.0, 1.0, float(there)) for there in ~np.isnan(z.ravel())] if gap else "none"
+    style = {"edgecolors": edges, "linewidth": gap, "zorder": 1}
     place.axes.pcolormesh(x, y, z, cmap=cmap, norm=scale, **style)
     if trace.text is not None and trace.texttemplate:
         _cell_texts(place, trace.text, (x, y), cmap(scale(z)), trace.textfont.size)
@@ -157,6 +161,7 @@ def _fill(trace: Any) -> tuple[Any, Any, str | None]:
     """Face, edge and hatch; matplotlib draws a hatch in the edge's colour."""
     pattern = trace.marker.pattern if trace.type == "bar" else trace.fillpattern
     face = trace.marker.color if trace.type == "bar" else trace.fillcolor
+    face = face[0] if isinstance(face, tuple) else face
     return rgba(face or "#888888"), rgba(pattern.fgcolor), HATCHES.get(pattern.shape or "")
 
 

@@ -42,7 +42,7 @@ def communication(
         >>> grid = TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8)
         >>> plan = TilePlan(grid, Blend.linear(), Assignment.contiguous(grid, ranks=3))
         >>> communication(plan).describe()
-        '3 ranks will send 6776 latent cells in 22 messages: most, 2704, from rank 2 to rank 0.'
+        '3 ranks will send 6776 latent cells in 22 messages: most, 2704 latent cells, from rank 2 to rank 0.'
     """
     table, unit = _predicted(what, cell_bytes) if isinstance(what, TilePlan) else _measured(what, cell_bytes)
     size = what.ranks if isinstance(what, TilePlan) else table.attrs["ranks"]
@@ -50,13 +50,13 @@ def communication(
     total, most = float(amount.sum()), np.unravel_index(int(amount.argmax()), amount.shape)
     verb = "will send" if isinstance(what, TilePlan) else "sent"
     head = f"{counted(size, 'rank')} {verb} {_say(total, unit)} in {counted(int(messages.sum()), 'message')}"
-    peak = f": most, {_number(amount[most], unit)}, from rank {most[0]} to rank {most[1]}" if total else ""
+    peak = f": most, {_say(float(amount[most]), unit)}, from rank {most[0]} to rank {most[1]}" if total else ""
     return make(
         [_heat(amount, messages, unit)],
         _layout(size),
         title=head,
         description=f"{head}{peak}.",
-        height=min(max(size * 34, 180), 620) + 130,
+        height=min(max(size * 56, 200), 620) + 130,
         theme=theme,
         table=_named(table, unit),
     )

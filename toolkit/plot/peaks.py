@@ -1,0 +1,151 @@
+"""Peak memory, predicted and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from toolkit.errors import ToolkitError
+from toolkit.geometry.palette import RANK_COLOURS, rank_colour
+from toolkit.geometry.plan import TilePlan
+from toolkit.geometry.stage_plan import StagePlan
+from toolkit.measure.cost import CallCost
+from toolkit.measure.predict import latent_extent, rank_peaks
+from toolkit.measure.run import Run
+from toolkit.plot.bars import filled
+from toolkit.plot.figure import ABOVE, Figure, make
+from toolkit.plot.theme import ThemeName, Unit, byte_unit
+
+BLUE, *_ = RANK_COLOURS
+MARK = "#8A8A8A"
+MOST_LABELS = 12
+
+
+def peak_memory(runs: Run | Sequence[Run], cost: CallCost | None = None, *, theme: ThemeName = "neutral") -> Figure:
+    """Draw the measured peak of each rank of a run, or of the highest rank of each of several, beside the prediction.
+
+    Both are above the level before the run: without weights. Predictions are upper bounds; see
+    :func:`toolkit.measure.predict.rank_peaks`.
+
+    Args:
+        runs: a run, or several, in the order in which they are drawn.
+        cost: what a latent cell costs, from :func:`toolkit.measure.cost.call_cost`; without it nothing is predicted,
+            and nothing for runs in stages.
+        theme: ``"neutral"`` reads on light and dark pages.
+
+    Raises:
+        ToolkitError: where there is no run, or the memory of one was not measured.
+    """
+    every = [runs] if isinstance(runs, Run) else list(runs)
+    unmeasured = [run for run in every if run.peaks.empty]
+    if not every or unmeasured:
+        what = repr(unmeasured[0]) if unmeasured else "no runs"
+        raise ToolkitError(f"{what}: no peak was measured; run with memory=True (the default).")
+    several = not isinstance(runs, Run)
+    table = (
+        pd.concat([_peaks(run, cost) for run in every], keys=range(len(every)), names=["run"])
+        .reset_index("run")
+        .reset_index(drop=True)
+    )
+    table["label"] = [_label(every[place]) for place in table["run"]]
+    drawn = table.loc[table.groupby("run")["measured"].idxmax()] if several else table
+    unit = byte_unit(float(np.nanmax(drawn[["measured", "predicted"]].to_numpy())))
+    highest = drawn.loc[drawn["measured"].idxmax()]
+    head = _head(highest, unit, len(every) if several else 0)
+    return make(
+        [_bars(drawn, unit, several), *_marks(drawn, unit)],
+        _layout(drawn, unit, several),
+        title=head,
+        description=f"{head}.",
+        height=420,
+        theme=theme,
+        table=table.rename(columns={"measured": "measured (bytes)", "predicted": "predicted (bytes)"}),
+    )
+
+
+def _peaks(run: Run, cost: CallCost | None) -> pd.DataFrame:
+    """One row for each rank that was measured; NaN where nothing is predicted."""
+    extent = None if cost is None or isinstance(run.plan, StagePlan) else latent_extent(run)
+    told: tuple[int, ...] = ()
+    if cost is not None and extent is not None and not isinstance(run.plan, StagePlan):
+        told = rank_peaks(run.plan, extent, cost)
+    ranks = [int(rank) for rank in run.peaks.index]
+    predicted = [float(told[rank]) if told else np.nan for rank in ranks]
+    return pd.DataFrame({"rank": ranks, "measured": run.peaks.to_numpy(float), "predicted": predicted})
+
+
+def _label(run: Run) -> str:
+    if not isinstance(run.plan, TilePlan):
+        return run.plan.summary if run.plan else "whole"
+    sizes = " x ".join(str(max(map(len, row))) for row in run.plan.grid.rows)
+    return f"tile {sizes}<br>{run.plan.ranks} rank{'s' * (run.plan.ranks != 1)}"
+
+
+def _head(highest: pd.Series, unit: Unit, several: int) -> str:
+    where = f"{several} runs" if several else "each rank"
+    who = f"rank {highest['rank']}" + (f" of {highest['label'].replace('<br>', ', ')}" if several else "")
+    told = f", predicted {highest['predicted'] * unit.scale:.3g} {unit.name}" if pd.notna(highest["predicted"]) else ""
+    return f"Peak memory of {where}: highest {highest['measured'] * unit.scale:.3g} {unit.name}{told}, on {who}"
+
+
+def _bars(drawn: pd.DataFrame, unit: Unit, several: bool) -> dict[str, Any]:
+    heights = (drawn["measured"] * unit.scale).to_numpy(np.float32)
+    colours = [BLUE if several else rank_colour(rank) for rank in drawn["rank"]]
+    return {
+        "type": "bar",
+        "name": "measured",
+        "x": np.arange(len(drawn)),
+        "y": heights,
+        "base": [0.0] * len(drawn),
+        "width": 0.7,
+        "showlegend": several,
+        "customdata": heights,
+        "marker": filled(BLUE) | {"color": colours if len(set(colours)) > 1 else colours[0]},
+        "hovertext": [_hover(row, unit) for row in drawn.to_dict("records")],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
+
+
+def _hover(row: dict[Any, Any], unit: Unit) -> str:
+    lines = [f"<b>{row['label']}</b>", f"rank {row['rank']}: {row['measured'] * unit.scale:.4g} {unit.name}"]
+    if pd.notna(row["predicted"]):
+        lines.append(f"predicted {row['predicted'] * unit.scale:.4g}, {row['predicted'] / row['measured']:.2f} of it")
+    return "<br>".join(lines)
+
+
+def _marks(drawn: pd.DataFrame, unit: Unit) -> list[dict[str, Any]]:
+    if drawn["predicted"].isna().all():
+        return []
+    mark = {"color": MARK, "size": 12, "symbol": "diamond"}
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "predicted, at most",
+            "x": np.arange(len(drawn)),
+            "y": (drawn["predicted"] * unit.scale).to_numpy(np.float32),
+            "marker": mark,
+            "hovertemplate": f"predicted %{{y:.4~g}} {unit.name}<extra></extra>",
+        }
+    ]
+
+
+def _layout(drawn: pd.DataFrame, unit: Unit, several: bool) -> dict[str, Any]:
+    step = max(1, -(-len(drawn) // MOST_LABELS))
+    names = drawn["label"] if several else [f"{rank}" for rank in drawn["rank"]]
+    return {
+        "xaxis": {
+            "title": {"text": "run" if several else "rank"},
+            "tickvals": list(range(0, len(drawn), step)),
+            "ticktext": list(names)[::step],
+            "range": [-0.6, len(drawn) - 0.4],
+            "showgrid": False,
+        },
+        "yaxis": {"title": {"text": f"peak without weights ({unit.name})"}, "rangemode": "tozero"},
+        "showlegend": True,
+        "legend": ABOVE,
+        "margin": {"l": 64, "r": 24, "t": 84, "b": 64},
+    }
