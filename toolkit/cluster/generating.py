@@ -16,8 +16,8 @@ from toolkit.cluster.pool import Listener
 from toolkit.cluster.randomness import Draws
 from toolkit.cluster.worker import Context, Reports
 from toolkit.distributed.generating import check_requests, generate, plans_of
-from toolkit.distributed.stages.assembly import Plans, modules_on, vae_root
-from toolkit.distributed.stages.hybrid import cut
+from toolkit.distributed.loading import load as load_part
+from toolkit.distributed.stages.assembly import Plans, vae_root
 from toolkit.distributed.stages.staged import check
 from toolkit.errors import PlanError
 from toolkit.geometry.stage_plan import StagePlan
@@ -27,8 +27,8 @@ from toolkit.measure.memory import MemoryCurve, measured
 from toolkit.measure.record import Record
 from toolkit.measure.run import Run
 from toolkit.measure.trace import Event, Recorder
-from toolkit.models.stages.pipelines import experts_of, modules_of
-from toolkit.models.stages.stage_pipeline import hollow_parts, load_pipeline, load_whole, placed, quiet
+from toolkit.models.stages.pipelines import experts_of
+from toolkit.models.stages.stage_pipeline import hollow_parts
 
 Path = str | PathLike[str]
 
@@ -190,30 +190,8 @@ def _loaded(context: Context, folder: str, plan: StagePlan | Plans | None, load:
     key = repr((folder, plan, sorted(load.items())))
     if key not in context.pipelines:
         context.pipelines.clear()
-        context.pipelines[key] = _load(context, folder, plan, load)
+        context.pipelines[key] = load_part(folder, plan, device=context.device, **load)
     return context.pipelines[key]
-
-
-def _load(context: Context, folder: str, plan: StagePlan | Plans | None, load: dict[str, Any]) -> Any:
-    with quiet():
-        if plan is None:
-            pipe = load_whole(folder, **load)
-        else:
-            rank, plans = context.setup.rank, plans_of(folder, plan)
-            one = next(iter(plans.values()))
-            spans = {
-                name: plans[name].layers_of(rank)
-                for place, name in enumerate(plans)
-                if place % one.experts == one.expert_of(rank)
-            }
-            pipe = load_pipeline(folder, spans, modules_on(rank, one, modules_of(folder)), **load)
-            for name in spans:
-                setattr(pipe, name, cut(getattr(pipe, name), plans[name], rank))
-    pipe.set_progress_bar_config(disable=True)
-    for part in pipe.components.values():
-        if isinstance(part, nn.Module):
-            placed(part, context.device)
-    return pipe
 
 
 def _main(result: Any) -> Any:

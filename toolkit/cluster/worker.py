@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
 from toolkit.cluster.heap import keep_memory
 from toolkit.cluster.shelf import ModelRef
@@ -144,6 +145,7 @@ def main(connection: Connection, setup: Setup) -> None:
 
 def _prepare(line: Line, setup: Setup) -> Context:
     sys.stdout, sys.stderr = _Lines(line, "stdout"), _Lines(line, "stderr")
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore that outlives a process which ends as these do
     device = device_of_rank(setup.rank, setup.device)
     torch.set_num_threads(setup.threads)
     if device.type == "cpu":

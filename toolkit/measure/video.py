@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
 from einops import rearrange
 from torch import Tensor
 
@@ -81,6 +82,16 @@ def pixels(frames: Tensor) -> Any:
     return rearrange(scaled, "1 c t h w -> t h w c").round().byte().cpu().numpy()
 
 
+def read_video(path: str | Path) -> Tensor:
+    """The frames of a file as ``1 3 t h w`` in -1..1.
+
+    Raises:
+        ToolkitError: where what reads videos is not installed.
+    """
+    frames = torch.from_numpy(_plugin().imread(Path(path), plugin="pyav"))
+    return rearrange(frames, "t h w c -> 1 c t h w").float() / 127.5 - 1
+
+
 def _plugin() -> Any:
     """imageio, with what it writes videos by. Neither is needed for anything else."""
     try:
@@ -88,5 +99,5 @@ def _plugin() -> Any:
         return import_module("imageio.v3")
     except ModuleNotFoundError as error:
         raise ToolkitError(
-            f"a VideoFile needs {error.name}, which is not installed: pip install 'toolkit[video]', or give a callable."
+            f"a video file needs {error.name}, which is not installed: pip install 'toolkit[video]', or use tensors."
         ) from error

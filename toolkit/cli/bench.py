@@ -1,17 +1,15 @@
-"""The command line: ``python -m toolkit``."""
+"""``bench``: measure speed as ratios of paired runs."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from toolkit.bench import models, parity, shards, stages, tiles
-from toolkit.errors import PlanError, ToolkitError
-from toolkit.models.census import specimen
+from toolkit.bench import models, shards, stages, tiles
+from toolkit.errors import PlanError
 
 BENCHES: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]], str]]] = {
     "tiles": (tiles.bench_tiles, tiles.as_text),
@@ -21,20 +19,8 @@ BENCHES: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        status: int = options.run(options)
-    except ToolkitError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m toolkit", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="command")
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's."""
     bench = commands.add_parser("bench", help="measure speed as ratios of paired runs")
     bench.add_argument(
         "what",
@@ -57,26 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--block", type=float, help="stages: seconds of an emulated block")
     bench.add_argument("--json", type=Path, help="file for the result with its record")
-    bench.set_defaults(run=_bench)
-    check = commands.add_parser("parity", help="what is equal to what, for every autoencoder class")
-    check.add_argument("names", nargs="*", metavar="class", help="names of the census; none for all")
-    check.add_argument("--dtype", nargs="+", default=["float32"], choices=["float32", "float64", "bfloat16"])
-    check.add_argument("--json", type=Path, help="file for all checks, with the reasons of refusals")
-    check.set_defaults(run=_parity)
-    return parser
+    bench.set_defaults(run=_run)
 
 
-def _parity(options: argparse.Namespace) -> int:
-    for name in options.names:
-        specimen(name)
-    table = parity.parity(options.names, options.dtype)
-    print(parity.as_text(table))
-    if options.json:
-        table.to_json(options.json, orient="records", indent=2)
-    return 0
-
-
-def _bench(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     measure, as_text = BENCHES[options.what]
     result = measure(options.turns, options.device, **_further(options))
     print(as_text(result))

@@ -1,0 +1,145 @@
+"""``doctor``: what this machine has, and whether two ranks of it can work together."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+import torch
+from packaging.requirements import Requirement
+
+from toolkit.cluster import Cluster
+from toolkit.errors import ToolkitError
+from toolkit.geometry import ShardPlan
+from toolkit.measure.device import device_of_rank
+from toolkit.models import demo
+
+OPTIONAL = {
+    "ipywidgets": ("tk.widgets", "widgets"),
+    "av": ("video files", "video"),
+    "imageio": ("video files", "video"),
+    "optuna": ("searches in tk.sweep", "optuna"),
+    "jupyterlab": ("the notebooks", "notebook"),
+}
+SHARED = Path("/dev/shm")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: the thing.
+        found: what it is like.
+        state: ``"ok"``, ``"missing"`` where something optional is not there, ``"wrong"``.
+        hint: what to do about it.
+    """
+
+    what: str
+    found: str
+    state: str = "ok"
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state:8}{self.what:22}{self.found}" + (f"\n{'':30}{self.hint}" if self.hint else "")
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's."""
+    command = commands.add_parser("doctor", help="what this machine has, and whether two ranks can work together")
+    command.add_argument("--device", help="cpu, or an accelerator's type (default: the accelerator where there is one)")
+    command.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    wrong = False
+    for finding in findings(options.device):
+        print(finding, flush=True)
+        wrong |= finding.state == "wrong"
+    return int(wrong)
+
+
+def findings(device: str | None = None) -> Iterator[Finding]:
+    """Look at everything, one after the other."""
+    yield Finding("python", platform.python_version())
+    yield from required()
+    yield from optional()
+    yield from machine()
+    yield from two_ranks(device)
+
+
+def required() -> Iterator[Finding]:
+    """The packages that the toolkit needs, and their versions against what it asks for."""
+    try:
+        wanted = metadata.requires("toolkit") or []
+    except metadata.PackageNotFoundError:
+        yield Finding("toolkit", "not installed", "missing", "runs from its folder; else: pip install -e .")
+        return
+    for requirement in map(Requirement, wanted):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            yield Finding(requirement.name, "not installed", "wrong", f"pip install '{requirement}'")
+            continue
+        right = requirement.specifier.contains(found, prereleases=True)
+        yield Finding(requirement.name, found, *(() if right else ("wrong", f"pip install '{requirement}'")))
+
+
+def optional() -> Iterator[Finding]:
+    """What only some of it needs."""
+    for name, (needed, extra) in OPTIONAL.items():
+        if util.find_spec(name):
+            yield Finding(name, metadata.version(name))
+        else:
+            yield Finding(name, f"not installed; for {needed}", "missing", f"pip install 'toolkit[{extra}]'")
+
+
+def machine() -> Iterator[Finding]:
+    """Cores, memory and devices."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding("cores", f"{cores}, torch would use {torch.get_num_threads()} threads")
+    if SHARED.is_dir():
+        free = shutil.disk_usage(SHARED).free / 1e9
+        small = free < 1
+        hint = "tensors go to the workers through it: give a container --shm-size=8g" if small else ""
+        yield Finding("shared memory", f"{free:.1f} GB free", "wrong" if small else "ok", hint)
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    count = torch.accelerator.device_count() if accelerator else 0
+    yield Finding(
+        "accelerators", f"{count} of type {accelerator.type}" if accelerator else "none: ranks are processes on the CPU"
+    )
+
+
+def two_ranks(device: str | None = None) -> Iterator[Finding]:
+    """Start two ranks, let them decode a picture in exact shards, and end them."""
+    vae, latent = demo.image_vae(), demo.latents("image")[..., :16, :16]
+    where = f"two ranks, {device_of_rank(0, device).type}"
+    begin = time.monotonic()
+    try:
+        with Cluster(2, device, timeout=60.0) as cluster:
+            cluster.run(int, timeout=120.0)
+            started = time.monotonic()
+            whole = cluster.decode(vae, latent, progress=False, memory=False).output
+            halves = cluster.decode(vae, latent, ShardPlan(h=2), progress=False, memory=False).output
+            decoded = time.monotonic()
+    except ToolkitError as error:
+        first = str(error).splitlines()[0]
+        yield Finding(where, "do not work", "wrong", f"{type(error).__name__}: {first}")
+        return
+    ended = time.monotonic()
+    off = float((whole - halves).abs().max() / whole.abs().max())
+    took = f"start {started - begin:.1f} s, two decodes {decoded - started:.1f} s, end {ended - decoded:.1f} s"
+    close = off < 1e-4
+    yield Finding(where, took)
+    hint = "" if close else "the ranks compute other values than one rank does: compare versions and devices"
+    yield Finding("shards against whole", f"{off:.1e} of the largest value", "ok" if close else "wrong", hint)
