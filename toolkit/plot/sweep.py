@@ -201,7 +201,7 @@ def positions(axes: Sequence[Axis]) -> np.ndarray:
     """Where each axis stands, in letters: its own ticks and half of both titles need room to its left."""
     x = [0.0]
     for left, right in pairwise(axes):
-        x.append(x[-1] + max(right.letters + 5, (len(left.title) + len(right.title)) / 2 + 3))
+        x.append(x[-1] + max(right.letters + 6, (len(left.title) + len(right.title)) / 2 + 3))
     return np.rint(x).astype(np.int16)
 
 
@@ -212,7 +212,7 @@ def _ladder(name: str, column: pd.Series, order: np.ndarray) -> Axis:
 def _layout(axes: Sequence[Axis], read: SweepTable) -> dict[str, Any]:
     upright = {"type": "line", "y0": 0, "y1": 1, "line": {"color": "rgba(127,127,127,0.7)", "width": 1.2}}
     x = positions(axes).tolist()
-    notes = [_label(at - 0.4, place, text) for at, axis in zip(x, axes, strict=True) for place, text in axis.ticks]
+    notes = [_label(at - 1.2, place, text) for at, axis in zip(x, axes, strict=True) for place, text in axis.ticks]
     if read.failures:
         notes.append(_label(x[len(read.parameters)] - 0.9, LANE, "no measures"))
     return {
