@@ -64,6 +64,12 @@ def run() -> Run:
     return make_run(plan_of(TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8), 3))
 
 
+@pytest.fixture(scope="module")
+def module_run() -> Run:
+    """As ``run``, for what is made once in a file."""
+    return make_run(plan_of(TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8), 3))
+
+
 @pytest.fixture
 def runs() -> Callable[..., Run]:
     return make_run

@@ -53,7 +53,7 @@ def peak_memory(runs: Run | Sequence[Run], cost: CallCost | None = None, *, them
     table["label"] = [_label(every[place]) for place in table["run"]]
     drawn = table.loc[table.groupby("run")["measured"].idxmax()] if several else table
     unit = byte_unit(float(np.nanmax(drawn[["measured", "predicted"]].to_numpy())))
-    highest = drawn.loc[drawn["measured"].idxmax()]
+    highest = drawn.nlargest(1, "measured").iloc[0]
     head = _head(highest, unit, len(every) if several else 0)
     return make(
         [_bars(drawn, unit, several), *_marks(drawn, unit)],
