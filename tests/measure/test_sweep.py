@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import runpy
 import sqlite3
 import subprocess
@@ -48,20 +49,23 @@ def measure(tile, overlap):
 def starts():
     return Path("log").read_text().count("start 5 2") if Path("log").exists() else 0
 
-for mode in sys.argv[1:]:
-    # A process for each sweep; forked, since importing takes longer than all of them.
-    hang, before = mode == "kill", starts()
-    pid = os.fork()
-    if pid == 0:
-        with open("told", "a") as told, redirect_stdout(told):
-            table = tk.sweep(measure, {"tile": range(1, 11), "overlap": range(6)}, store="points.db")
-        table.to_pickle("table.pickle")
-        os._exit(0)
-    while hang and starts() == before:
-        time.sleep(0.01)
-    if hang:
-        os.kill(pid, signal.SIGKILL)
-    assert os.waitpid(pid, 0)[1] == (signal.SIGKILL if hang else 0)
+# A process for each sweep; forked, since importing takes longer than all of them.
+for scene in sys.argv[1:]:
+    folder, _, modes = scene.partition(":")
+    os.chdir(folder)
+    for mode in modes.split(","):
+        hang, before = mode == "kill", starts()
+        pid = os.fork()
+        if pid == 0:
+            with open("told", "a") as told, redirect_stdout(told):
+                table = tk.sweep(measure, {"tile": range(1, 11), "overlap": range(6)}, store="points.db")
+            table.to_pickle("table.pickle")
+            os._exit(0)
+        while hang and starts() == before:
+            time.sleep(0.01)
+        if hang:
+            os.kill(pid, signal.SIGKILL)
+        assert os.waitpid(pid, 0)[1] == (signal.SIGKILL if hang else 0)
 """
 
 
@@ -82,20 +86,32 @@ def calls():
     return function, seen
 
 
-def run_program(folder: Path, *modes: str) -> tuple[pd.DataFrame, list[str], Counter[str]]:
-    """The last table, the lines that the sweeps printed, and how often each point started and ended."""
-    (folder / "program.py").write_text(PROGRAM)
-    done = subprocess.run([sys.executable, "program.py", *modes], cwd=folder, capture_output=True, timeout=120)
+Story = tuple[pd.DataFrame, list[str], Counter[str]]
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory) -> dict[str, Story]:
+    """Of each series of processes: the last table, the lines that were printed, how often points started and ended."""
+    scenes = {"once": "kill,go on,go on", "always": ",".join(["kill"] * MAX_STARTS + ["go on"])}
+    folders = {name: tmp_path_factory.mktemp(name) for name in scenes}
+    arguments = [f"{folders[name]}:{modes}" for name, modes in scenes.items()]
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    log = Counter((folder / "log").read_text().splitlines())
-    return pd.read_pickle(folder / "table.pickle"), (folder / "told").read_text().splitlines(), log
+    return {
+        name: (
+            pd.read_pickle(folder / "table.pickle"),
+            (folder / "told").read_text().splitlines(),
+            Counter((folder / "log").read_text().splitlines()),
+        )
+        for name, folder in folders.items()
+    }
 
 
 class TestKilled:
     """60 points, killed with SIGKILL at the 27th of them, one of them bad."""
 
-    def test_nothing_is_lost_and_nothing_runs_twice(self, tmp_path):
-        table, told, log = run_program(tmp_path, "kill", "go on", "go on")
+    def test_nothing_is_lost_and_nothing_runs_twice(self, stories):
+        table, told, log = stories["once"]
         every = [(tile, overlap) for tile in range(1, 11) for overlap in range(6)]
         assert list(zip(table["tile"], table["overlap"], strict=True)) == every
         # The point in flight began twice and ended once; every other one did both once.
@@ -111,8 +127,8 @@ class TestKilled:
         assert good["share"].tolist() == [t / (t + o) for t, o in every if (t, o) != (3, 4)]
         assert told == [f"Sweep of 60 points: 59 done, 1 failed; {found} were in the store" for found in (26, 60)]
 
-    def test_a_point_that_ends_the_process_each_time_is_left_out(self, tmp_path):
-        table, told, log = run_program(tmp_path, *["kill"] * MAX_STARTS, "go on")
+    def test_a_point_that_ends_the_process_each_time_is_left_out(self, stories):
+        table, told, log = stories["always"]
         row = table[(table["tile"] == 5) & (table["overlap"] == 2)].iloc[0]
         assert row["error"].startswith(f"ended the process {MAX_STARTS} times")
         assert row["starts"] == MAX_STARTS
@@ -397,3 +413,25 @@ class TestOutcome:
         table = tk.sweep(lambda cells: len(torch.empty(cells)), {"cells": [1, 2**60]}, progress=False)
         assert table["status"].tolist() == ["done", "out of memory"]
         assert "can't allocate memory" in table["error"].iloc[1]
+
+
+def end_badly(how):
+    """What a rank does at a point."""
+    if how == "dies":
+        os._exit(7)
+    if how == "needs memory":
+        return len(torch.empty(2**60))
+    return {"right": 1}[how]
+
+
+class TestOnACluster:
+    def test_a_point_that_takes_its_rank_with_it(self):
+        """The cluster starts its rank anew, so the next point runs as if nothing had been."""
+        with tk.Cluster(1, device="cpu", start="forkserver") as cluster:
+            points = {"how": ["right", "dies", "needs memory", "raises"]}
+            table = tk.sweep(lambda how: cluster.run(end_badly, how)[0], points, progress=False)
+            again = tk.sweep(lambda how: cluster.run(end_badly, how)[0], {"how": ["right"]}, progress=False)
+        assert table["status"].tolist() == ["done", "failed", "out of memory", "failed"]
+        assert "RankDied: rank 0 died: its process exited with code 7" in table["error"].iloc[1]
+        assert table["error"].iloc[3] == "RankFailed: rank 0 raised KeyError: 'raises'"
+        assert again["value"].tolist() == [1]
