@@ -36,11 +36,11 @@ def memory_parts(run: Run, rank: int, limit: int | None, weights: int | None, th
     them: finished tiles, edges that wait, the output. ``working`` is what came on top while computing. A shard computes
     in many short stretches between messages, which count as one.
     """
-    curve = thin(_curve_of(run, rank), MAX_POINTS)
+    curve = _curve_of(run, rank).sort_values("time", kind="stable", ignore_index=True)
     base = weights_of(run) if weights is None else weights
     peak = (base or 0) + peak_of(run.peaks, rank, curve)
     time, size = time_unit(float(curve["time"].max())), byte_unit(max(peak, limit or 0))
-    table = _parts(curve, run, rank).assign(weights=base or 0)
+    table = thin(_parts(curve, run, rank).assign(weights=base or 0), MAX_POINTS)
     known = "" if base is None else ", weights included"
     described = (
         f"Memory of rank {rank} over time{known}: peak {peak * size.scale:.3g} {size.name}, of which at most "
@@ -122,7 +122,7 @@ def _parts(curve: pd.DataFrame, run: Run, rank: int) -> pd.DataFrame:
         inside = (time >= start) & (time <= end)
         if inside.any():
             held[inside] = np.minimum(held[inside], level[inside].min())
-    return pd.DataFrame({"time": time, "held": held, "working": level - held})
+    return pd.DataFrame({"time": time, "bytes": level, "held": held, "working": level - held})
 
 
 def _computations(run: Run, rank: int) -> list[tuple[float, float]]:
