@@ -52,7 +52,7 @@ def max_abs(a: Tensor, b: Tensor) -> float:
         >>> max_abs(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), -0.5))
         0.5
     """
-    return float(torch.stack([(x - y).abs().max() for x, y in _frame_pairs(a, b)]).max())
+    return float(torch.stack([(x - y).abs().max() for x, y in frames_beside(a, b)]).max())
 
 
 def psnr(a: Tensor, b: Tensor, data_range: float = 2.0) -> float:
@@ -67,7 +67,7 @@ def psnr(a: Tensor, b: Tensor, data_range: float = 2.0) -> float:
         >>> psnr(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.5))
         12.041199826559248
     """
-    errors = [(x - y).square().mean() for x, y in _frame_pairs(a, b)]
+    errors = [(x - y).square().mean() for x, y in frames_beside(a, b)]
     return decibels(float(torch.stack(errors).mean()), data_range)
 
 
@@ -91,7 +91,7 @@ def ssim(a: Tensor, b: Tensor, data_range: float = 2.0) -> float:
         (1.0, 0.64)
     """
     _check_range(data_range)
-    similarities = [_frame_ssim(x, y, data_range) for x, y in _frame_pairs(a, b)]
+    similarities = [_frame_ssim(x, y, data_range) for x, y in frames_beside(a, b)]
     return sum(similarities) / len(similarities)
 
 
@@ -105,7 +105,7 @@ def frame_errors(a: Tensor, b: Tensor, data_range: float = 2.0) -> tuple[FrameEr
     """
     _check_range(data_range)
     errors = []
-    for x, y in _frame_pairs(a, b):
+    for x, y in frames_beside(a, b):
         mse = float((x - y).square().mean())
         errors.append(
             FrameError(float((x - y).abs().max()), mse, decibels(mse, data_range), _frame_ssim(x, y, data_range))
@@ -154,6 +154,17 @@ def frames(sample: Tensor) -> tuple[Tensor, ...]:
     return tuple(frame for video in sample.unbind(0) for frame in video.unbind(1))
 
 
+def frames_beside(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs of frames ``c h w`` in float64 on the CPU, one at a time: a video in float64 may not fit.
+
+    Raises:
+        ToolkitError: where the shapes differ or are of no picture or video.
+    """
+    check_same_shape(a, b)
+    for x, y in zip(frames(a.detach()), frames(b.detach()), strict=True):
+        yield _wide(x), _wide(y)
+
+
 def check_same_shape(a: Tensor, b: Tensor) -> None:
     """Refuse to compare samples of different shapes.
 
@@ -162,13 +173,6 @@ def check_same_shape(a: Tensor, b: Tensor) -> None:
     """
     if a.shape != b.shape:
         raise ToolkitError(f"shapes {tuple(a.shape)} and {tuple(b.shape)} differ: compare samples of the same latent.")
-
-
-def _frame_pairs(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs of frames ``c h w`` in float64 on the CPU, one at a time: a video in float64 may not fit."""
-    check_same_shape(a, b)
-    for x, y in zip(frames(a.detach()), frames(b.detach()), strict=True):
-        yield _wide(x), _wide(y)
 
 
 def _wide(frame: Tensor) -> Tensor:

@@ -1,0 +1,171 @@
+"""FLIP: the difference that a viewer sees when two pictures flip back and forth at one place (Andersson et al. 2020).
+
+Written after the paper, "FLIP: A Difference Evaluator for Alternating Images", for pictures of ordinary range. PSNR and
+SSIM judge what a tensor holds; FLIP judges what is seen of it on a screen at a distance, 0 (nothing) to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil, isfinite, pi, sqrt
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, pad
+
+from toolkit.errors import ToolkitError
+from toolkit.numerics.metrics import frames_beside
+
+PIXELS_PER_DEGREE = 67.0
+"""Of a 4K screen 0.7 m wide at 0.7 m, as in the paper."""
+
+# Contrast sensitivity of the three channels as sums of Gaussians, (a, b) each; b in squared degrees.
+_SENSITIVITY = (((1.0, 0.0047),), ((1.0, 0.0053),), ((34.1, 0.04), (13.5, 0.025)))
+_WIDEST = 0.04
+_FEATURE_DEGREES = 0.082
+_COLOUR_POWER, _FEATURE_POWER = 0.7, 0.5
+_KNEE, _KNEE_ERROR = 0.4, 0.95
+"""Up to this part of the largest difference errors rise to the second number; the rest is for the largest."""
+
+_TO_XYZ = torch.tensor(
+    [
+        [10135552 / 24577794, 8788810 / 24577794, 4435075 / 24577794],
+        [2613072 / 12288897, 8788810 / 12288897, 887015 / 12288897],
+        [1425312 / 73733382, 8788810 / 73733382, 70074185 / 73733382],
+    ],
+    dtype=torch.float64,
+)
+_WHITE = _TO_XYZ.sum(dim=1)
+
+
+def flip(a: Tensor, b: Tensor, data_range: float = 2.0, pixels_per_degree: float = PIXELS_PER_DEGREE) -> list[float]:
+    """The mean FLIP error of each frame, in the order ``(b t)``; ``nan`` where a frame holds one.
+
+    Samples are taken as sRGB, grey where there is one channel, and what no screen shows is clipped.
+
+    Args:
+        a: ``b c h w`` or ``b c t h w``, of 1 or 3 channels.
+        b: the reference, of the same shape.
+        data_range: 2.0 for samples in -1..1, 1.0 for samples in 0..1.
+        pixels_per_degree: pixels of the screen per degree of the eye.
+
+    Raises:
+        ToolkitError: for other channels, another range, or shapes that differ.
+
+    Example:
+        >>> grey = torch.zeros(1, 3, 8, 8)
+        >>> flip(grey, grey), [round(error, 2) for error in flip(grey - 1, grey + 1)]
+        ([0.0], [0.97])
+    """
+    return [float(error.mean()) for error in flip_maps(a, b, data_range, pixels_per_degree)]
+
+
+def flip_maps(
+    a: Tensor, b: Tensor, data_range: float = 2.0, pixels_per_degree: float = PIXELS_PER_DEGREE
+) -> Iterator[Tensor]:
+    """The FLIP error of each pixel, ``h w`` in 0..1, frame by frame; see :func:`flip`."""
+    if data_range not in (1.0, 2.0):
+        raise ToolkitError(f"data_range={data_range}: FLIP is of pictures, in 0..1 (1.0) or -1..1 (2.0).")
+    if not (isfinite(pixels_per_degree) and pixels_per_degree > 0):
+        raise ToolkitError(f"pixels_per_degree={pixels_per_degree}: must be a finite number above 0; 67 is usual.")
+    for pair in frames_beside(a, b):
+        x, y = (_shown(frame, data_range) for frame in pair)
+        yield _error(x, y, pixels_per_degree)
+
+
+def _shown(frame: Tensor, data_range: float) -> Tensor:
+    """Linear red, green and blue, ``3 h w``, as a screen shows them."""
+    if len(frame) not in (1, 3):
+        raise ToolkitError(f"{len(frame)} channels: FLIP is of grey or red, green and blue; use psnr and ssim.")
+    value = ((frame + 1) / 2 if data_range == 2.0 else frame).clamp(0, 1).expand(3, -1, -1)
+    return torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def _error(x: Tensor, y: Tensor, density: float) -> Tensor:
+    opponents = [_opponent(picture) for picture in (x, y)]
+    colour = _colour_error(*(_perceived(one, density) for one in opponents))
+    return colour ** (1 - _feature_error(*(_luminance(one) for one in opponents), density))
+
+
+def _opponent(rgb: Tensor) -> Tensor:
+    """Luminance, red against green, blue against yellow: CIELAB's axes without its cube root."""
+    x, y, z = torch.einsum("ij,jhw->ihw", _TO_XYZ, rgb) / _WHITE[:, None, None]
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def _from_opponent(channels: Tensor) -> Tensor:
+    luminance, red_green, blue_yellow = channels
+    y = (luminance + 16) / 116
+    xyz = torch.stack([y + red_green / 500, y, y - blue_yellow / 200]) * _WHITE[:, None, None]
+    return torch.einsum("ij,jhw->ihw", torch.linalg.inv(_TO_XYZ), xyz)
+
+
+def _luminance(opponent: Tensor) -> Tensor:
+    return (opponent[:1] + 16) / 116
+
+
+def _perceived(opponent: Tensor, density: float) -> Tensor:
+    """What the eye resolves at this distance, in CIELAB, colours weaker where it is dark (Hunt's effect)."""
+    reach = ceil(3 * sqrt(_WIDEST / (2 * pi**2)) * density)
+    place = torch.arange(-reach, reach + 1, dtype=torch.float64) / density
+    seen = []
+    for channel, terms in zip(opponent, _SENSITIVITY, strict=True):
+        profiles = [torch.exp(-((pi * place) ** 2) / b) for _, b in terms]
+        weights = [a * sqrt(pi / b) for a, b in terms]
+        # Each Gaussian is a product of two profiles; their sum is not.
+        total = sum(w * float(p.sum()) ** 2 for w, p in zip(weights, profiles, strict=True))
+        parts = (w * _separable(channel[None], p, p) for w, p in zip(weights, profiles, strict=True))
+        seen.append(torch.stack(list(parts)).sum(dim=0) / total)
+    return _hunt(_lab(_from_opponent(torch.cat(seen)).clamp(0, 1)))
+
+
+def _lab(rgb: Tensor) -> Tensor:
+    t = torch.einsum("ij,jhw->ihw", _TO_XYZ, rgb) / _WHITE[:, None, None]
+    edge = 6 / 29
+    x, y, z = torch.where(t > edge**3, t.clamp(min=edge**3) ** (1 / 3), t / (3 * edge**2) + 4 / 29)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def _hunt(lab: Tensor) -> Tensor:
+    light = lab[:1]
+    return torch.cat([light, 0.01 * light * lab[1:]])
+
+
+def _distance(x: Tensor, y: Tensor) -> Tensor:
+    """HyAB: fit for large differences, where Euclid's in CIELAB is not."""
+    return (x[0] - y[0]).abs() + (x[1:] - y[1:]).square().sum(dim=0).sqrt()
+
+
+def _colour_error(x: Tensor, y: Tensor) -> Tensor:
+    green, blue = (_hunt(_lab(torch.eye(3, dtype=torch.float64)[index].view(3, 1, 1))) for index in (1, 2))
+    most = float(_distance(green, blue)) ** _COLOUR_POWER
+    error, knee = _distance(x, y) ** _COLOUR_POWER, _KNEE * most
+    above = _KNEE_ERROR + (error - knee) / (most - knee) * (1 - _KNEE_ERROR)
+    # Filtered colours may lie a rounding further apart than the two that bound the scale.
+    return torch.where(error < knee, error * _KNEE_ERROR / knee, above).clamp(max=1.0)
+
+
+def _feature_error(x: Tensor, y: Tensor, density: float) -> Tensor:
+    """How far edges and points of one picture are missing in the other."""
+    deviation = 0.5 * _FEATURE_DEGREES * density
+    reach = ceil(3 * deviation)
+    place = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    bell = torch.exp(-(place**2) / (2 * deviation**2))
+    kernels = (-place * bell, (place**2 / deviation**2 - 1) * bell)
+    differences = []
+    for kernel in kernels:
+        # Rising and falling parts weigh 1 each, over the whole square.
+        balanced = torch.where(kernel > 0, kernel / kernel.clamp(min=0).sum(), -kernel / kernel.clamp(max=0).sum())
+        smooth = bell / bell.sum()
+        strength = [
+            torch.hypot(_separable(one, smooth, balanced), _separable(one, balanced, smooth))[0] for one in (x, y)
+        ]
+        differences.append((strength[0] - strength[1]).abs())
+    return (torch.maximum(*differences) / sqrt(2)) ** _FEATURE_POWER
+
+
+def _separable(picture: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Correlate ``1 h w`` with the product of two profiles, its border repeated outwards."""
+    reach = len(down) // 2
+    wide = pad(picture[None], (reach,) * 4, mode="replicate")
+    return conv2d(conv2d(wide, down.view(1, 1, -1, 1)), across.view(1, 1, 1, -1))[0]
