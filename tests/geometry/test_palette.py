@@ -4,10 +4,11 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from plotly.colors import sample_colorscale
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from toolkit.geometry.html import DARK, LIGHT
-from toolkit.geometry.palette import RANK_COLOURS, contrast, rank_colour, text_on
+from toolkit.geometry.palette import DIVERGING, RANK_COLOURS, contrast, rank_colour, text_on
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 SIMULATED = {
@@ -65,3 +66,14 @@ def test_words_are_legible_in_both_themes(theme, ink, ground):
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_themes_name_the_same_roles(theme):
     assert set(theme) == set(LIGHT)
+
+
+@pytest.mark.parametrize("sight", SIMULATED)
+def test_signs_are_apart_to_every_eye(sight):
+    """Of the diverging colours, the ends and two steps towards the middle: below 0, and above it."""
+    for share in (0.0, 0.25, 0.375):
+        below, above = (
+            "#{:02X}{:02X}{:02X}".format(*(round(255 * part) for part in colour))
+            for colour in sample_colorscale(DIVERGING, [share, 1 - share], colortype="tuple")
+        )
+        assert deltaE_ciede2000(seen(below, sight), seen(above, sight)) >= 10

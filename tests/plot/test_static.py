@@ -131,3 +131,48 @@ def test_colours_and_text():
     assert rgba("red") == (1.0, 0.0, 0.0, 1.0)
     assert plain("a < b <i>c</i><br/>d") == "a < b c\nd"
     assert plain(None) == ""
+
+
+def test_two_pairs_of_axes_lie_where_their_domains_are():
+    bars = [
+        {"type": "bar", "x": [5], "y": [10], "width": 10, "marker": {"color": colour}}
+        for colour in ("#D55E00", "#009E73")
+    ]
+    axis = {"showgrid": False, "showticklabels": False, "range": [0, 10]}
+    low, high = {**axis, "domain": [0, 0.25]}, {**axis, "domain": [0.5, 1], "anchor": "x2"}
+    figure = bare(bars[0], bars[1] | {"xaxis": "x2", "yaxis": "y2"}, yaxis=low, xaxis2=axis, yaxis2=high)
+    assert amount(figure, "#D55E00") == pytest.approx(0.25 * area(figure), rel=0.05)
+    assert amount(figure, "#009E73") == pytest.approx(0.5 * area(figure), rel=0.03)
+    rows = [
+        np.flatnonzero((np.abs(pixels(figure) - colour).max(-1) < 12).any(1))
+        for colour in ([0, 0x9E, 0x73], [0xD5, 0x5E, 0])
+    ]
+    assert rows[0].max() < rows[1].min(), "y2 is above y"
+
+
+def test_shapes_on_paper_span_all_axes():
+    axis = {"showgrid": False, "showticklabels": False, "range": [0, 10]}
+    line = {"type": "line", "xref": "paper", "yref": "paper", "x0": 0.5, "x1": 0.5, "y0": 0, "y1": 1}
+    shape = {**line, "line": {"color": "#D55E00", "width": 10}}
+    figure = bare(go.Scatter(x=[0], y=[0]), xaxis={**axis, "domain": [0, 0.2]}, yaxis=axis, shapes=[shape])
+    columns = np.flatnonzero((np.abs(pixels(figure) - [0xD5, 0x5E, 0]).max(-1) < 12).any(0))
+    assert columns.mean() == pytest.approx(60 + (400 - 80) / 2, abs=1)
+
+
+def test_a_heatmap_has_a_colour_bar_and_no_lines_around_empty_cells():
+    heat = {"type": "heatmap", "z": [[1.0, np.nan]], "zmin": 0, "zmax": 2, "xgap": 4, "colorscale": "Viridis"}
+    range_ = {"range": [-0.5, 1.5], "showgrid": False, "showticklabels": False}
+    dark = {"paper_bgcolor": "#111111", "width": 600, "xaxis": range_}
+    figure = bare(heat, **dark)
+    shown = pixels(figure)
+    assert amount(figure, "#FDE725") > 5, "the yellow end of the scale is in the bar alone"
+    right = shown[70:230, 270:420]
+    assert (np.abs(right - 255).max(-1) > 12).all(), "nothing white around the empty cell"
+    assert amount(bare({**heat, "showscale": False}, **dark), "#FDE725") == 0
+
+
+def test_a_long_name_of_an_axis_stays_in_the_picture():
+    labels = {"tickvals": [5], "ticktext": ["a label that takes all of the margin"], "range": [0, 10]}
+    figure = bare(go.Scatter(x=[0], y=[0]), yaxis={**labels, "title": {"text": "name"}})
+    assert (pixels(figure)[:, :3] == 255).all()
+    assert (pixels(figure)[:, 4:30] < 200).any()

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from einops import rearrange
 from PIL import Image
 from torch import Tensor
@@ -72,7 +73,7 @@ def compare(
         >>> import torch
         >>> sample = torch.zeros(1, 3, 32, 48)
         >>> compare(measure(sample + 0.5, sample, name="tiled", reference_name="untiled")).describe()
-        'tiled beside untiled, frame 0 of 1, 32 x 48 px: they differ by at most 0.5, PSNR 12.04 dB.'
+        'tiled beside untiled, frame 0 of 1, 32 x 48 px: at most 0.5 apart, PSNR 12.04 dB.'
     """
     if mode not in get_args(Mode):
         raise ToolkitError(f"mode={mode!r}: must be one of {', '.join(get_args(Mode))}.")
@@ -196,15 +197,21 @@ def _side_layout(found: Comparison) -> dict[str, Any]:
 def _title(found: Comparison, number: int, block: int) -> str:
     row = found.per_frame.iloc[number]
     small = "" if block == 1 else f"; pictures 1/{block} of their size"
-    return f"Frame {number}: at most {row['max_abs']:.3g} apart, PSNR {row['psnr']:.2f} dB{small}"
+    return f"Frame {number}: {_apart(row)}{small}"
 
 
 def _describe(found: Comparison, number: int) -> str:
     row, (height, width) = found.per_frame.iloc[number], found.error.shape[-2:]
     return (
         f"{found.name} beside {found.reference}, frame {number} of {len(found.per_frame)}, {height} x {width} px: "
-        f"they differ by at most {row['max_abs']:.3g}, PSNR {row['psnr']:.2f} dB."
+        f"{_apart(row)}."
     )
+
+
+def _apart(row: pd.Series) -> str:
+    if row["max_abs"] == 0:
+        return "equal in every value"
+    return f"at most {row['max_abs']:.3g} apart, PSNR {row['psnr']:.2f} dB"
 
 
 def _short(name: str) -> str:

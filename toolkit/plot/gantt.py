@@ -100,7 +100,7 @@ def _bars(table: pd.DataFrame, kind: str, unit: Unit) -> dict[str, Any]:
     return event_bars(table, kind, unit, 0.36 if kind in MOVES else 0.72) | {
         "marker": filled(colour, pattern, ink),
         "hovertext": [_hover(*event) for event in zip(table["label"], table["bytes"], strict=True)],
-        "hovertemplate": f"<b>{kind}</b> %{{hovertext}}<br>rank %{{y}}<br>from %{{base:.4~g}} {unit.name}, "
+        "hovertemplate": f"<b>{kind}</b> %{{hovertext}}<br>%{{y}}<br>from %{{base:.4~g}} {unit.name}, "
         f"for %{{customdata:.4~g}} {unit.name}<extra></extra>",
     }
 

@@ -26,7 +26,8 @@ STYLES = {
 
 HATCH = "rgba(0,0,0,0.35)"
 COMPUTING = ("whole", "decode", "norms", "shard", "stage", "blend", "finish")
-MAX_POINTS = 1500
+MAX_POINTS = 600
+"""A curve is drawn with; a point a pixel is enough."""
 
 
 def memory_parts(run: Run, rank: int, limit: int | None, weights: int | None, theme: ThemeName) -> Figure:
@@ -175,7 +176,7 @@ def _outline(table: pd.DataFrame, rank: int, peak: float, units: tuple[Unit, Uni
         "x": (table["time"] * time.scale).to_numpy(np.float32),
         "y": (table[list(STYLES)].sum(axis=1) * size.scale).to_numpy(np.float32),
         "customdata": parts.astype(np.float32),
-        "line": {"shape": "hv", "width": 1.5, "color": rank_colour(rank)},
+        "line": {"shape": "hv", "width": 1, "color": rank_colour(rank)},
         "hovertemplate": f"%{{y:.4~g}} {size.name} at %{{x:.4~g}} {time.name}<br>held %{{customdata[0]:.4~g}}, "
         "working %{customdata[1]:.4~g}<extra></extra>",
     }

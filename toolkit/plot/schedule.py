@@ -29,7 +29,7 @@ FAINT = {"#000000": "rgba(0,0,0,0.35)", "#FFFFFF": "rgba(255,255,255,0.45)"}
 """Of the lines of a pattern, by the text that they must leave readable."""
 
 WAITS = {"wait for stages": "rgba(127,127,127,0.16)", "wait for results": "rgba(127,127,127,0.34)"}
-_TIMES = "<br>rank %{{y}}<br>from %{{base:.4~g}}, for %{{customdata:.4~g}} ({})<extra></extra>"
+_TIMES = "<br>%{{y}}<br>from %{{base:.4~g}}, for %{{customdata:.4~g}} ({})<extra></extra>"
 SHOWN, MAX_BARS = 3, 1500
 TALL, OUTLINE = 0.56, 0.86
 COLUMNS = ["rank", "chunk", "branch", "step", "start", "end"]

@@ -150,6 +150,7 @@ def _shape(place: Place, shape: Any, whole: Transform) -> None:
             linestyle=decode(shape.line.dash),
             transform=transform,
             zorder=5,
+            clip_on=transform is not whole,
         )
 
 

@@ -76,10 +76,10 @@ def _bars(table: pd.DataFrame, shares: pd.DataFrame, unit: Unit) -> Iterator[dic
     for use, (colour, pattern) in STYLES.items():
         if not (shares[use] > 0).any():
             continue
-        seconds = (table[use] * unit.scale).to_numpy(np.float32)
+        seconds = table[use] * unit.scale
         yield lying_bars(use, table.index, ends[use] - shares[use], shares[use], 0.72) | {
-            "customdata": seconds,
+            "customdata": np.stack([seconds, shares[use]], axis=1).astype(np.float32),
             "marker": filled(colour, pattern, "#8A8A8A" if use in ("wait", "other") else "#FFFFFF"),
-            "hovertemplate": f"<b>{use}</b> on rank %{{y}}<br>%{{customdata:.4~g}} {unit.name}, %{{x:.3~g}} %"
+            "hovertemplate": f"<b>{use}</b>, %{{y}}<br>%{{customdata[0]:.4~g}} {unit.name}, %{{customdata[1]:.3~g}} %"
             "<extra></extra>",
         }
