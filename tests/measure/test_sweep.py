@@ -20,7 +20,7 @@ import torch
 
 import toolkit as tk
 from toolkit import geometry
-from toolkit.errors import PlanError, RankDied, RankFailed, ToolkitError
+from toolkit.errors import PlanError, RankDied, RankFailed, RunCancelled, ToolkitError
 from toolkit.geometry import Assignment, Blend, Span, TileGrid, TilePlan
 from toolkit.measure.record import Record
 from toolkit.measure.run import Run
@@ -208,6 +208,36 @@ class TestResume:
         table = tk.sweep(function, {"x": [1, 2, 3, 4]}, store=tmp_path / "s", progress=False)
         assert table["status"].tolist() == ["done"] * 4
         assert table["starts"].tolist() == [1] * 4
+
+    def test_stop_is_asked_before_each_point_that_must_be_run(self, tmp_path, capsys):
+        function, seen = calls()
+        space, told = {"x": [1, 2, 3, 4], "y": [0]}, []
+
+        def stop(table):
+            told.append(table["value"].tolist() if len(table) else [])
+            return len(table) == 2
+
+        table = tk.sweep(function, space, store=tmp_path / "s", stop=stop)
+        assert told == [[], [1], [1, 2]]
+        assert table["x"].tolist() == [1, 2]
+        assert capsys.readouterr().out == "Sweep of 2 of 4 points: 2 done\n"
+        table = tk.sweep(function, space, store=tmp_path / "s", stop=lambda table: False, progress=False)
+        assert table["x"].tolist() == [1, 2, 3, 4]
+        assert seen == [(1, 0), (2, 0), (3, 0), (4, 0)]
+
+    def test_a_cancelled_run_ends_it_and_blames_no_point(self, tmp_path):
+        def function(x):
+            if x == 2 and not again:
+                raise RunCancelled("the run was cancelled")
+            return x
+
+        again = False
+        for _ in range(MAX_STARTS + 1):
+            with pytest.raises(RunCancelled):
+                tk.sweep(function, {"x": [1, 2]}, store=tmp_path / "s", progress=False)
+        again = True
+        table = tk.sweep(function, {"x": [1, 2]}, store=tmp_path / "s", progress=False)
+        assert table[["status", "starts"]].to_numpy().tolist() == [["done", 1]] * 2
 
     def test_on_error_raise(self, tmp_path):
         function, seen = calls()

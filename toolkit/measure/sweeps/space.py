@@ -51,9 +51,9 @@ class Listed:
         return ((point, _nobody) for point in self.points)
 
     def rows(self, store: Store) -> list[Row]:
-        """The rows of these points: a store may hold those of a larger grid."""
+        """The rows of those points that ended: a store may hold those of a larger grid."""
         found = (store.find(point) for point in self.points)
-        return [row for row in found if row is not None]
+        return [row for row in found if row is not None and row.status != "running"]
 
 
 def _nobody(row: Row) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from toolkit.errors import PlanError, ToolkitError
+from toolkit.errors import PlanError, RunCancelled, ToolkitError
 from toolkit.measure.sweeps.outcome import measures_of, said, status_of
 from toolkit.measure.sweeps.points import Point
 from toolkit.measure.sweeps.search import Search
@@ -34,6 +34,7 @@ def sweep(
     progress: bool = True,
     retry: bool = False,
     on_error: OnError = "keep",
+    stop: Callable[[pd.DataFrame], bool] | None = None,
 ) -> pd.DataFrame:
     """Call a function at every point of a space, and keep what each call gave, or how it failed.
 
@@ -52,15 +53,17 @@ def sweep(
         progress: show a bar with the time that is left, and a line of text at the end.
         retry: run failed points of the store again.
         on_error: ``"keep"`` a failed point as a row, or ``"raise"`` its error, with the row in the store all the same.
+        stop: asked before each point that must be run, with the table so far; where it says True, the sweep ends there.
 
     Returns:
-        One row per point: its parameters, its measures, ``status`` (``"done"``, ``"failed"`` or ``"out of memory"``),
-        ``error`` in a line, ``took`` (seconds), ``when``, ``starts``, ``version`` (of the function's source),
-        ``record`` (of a run, as JSON) and ``code``, see :func:`reproduce`.
+        One row per point that ended: its parameters, its measures, ``status`` (``"done"``, ``"failed"`` or ``"out of
+        memory"``), ``error`` in a line, ``took`` (seconds), ``when``, ``starts``, ``version`` (of the function's
+        source), ``record`` (of a run, as JSON) and ``code``, see :func:`reproduce`.
 
     Raises:
         PlanError: before anything runs, where the space will not do.
         ToolkitError: before anything runs, where the store is another sweep's, or in use.
+        RunCancelled: where the function's run was cancelled. As after an interrupt, the point counts as not started.
 
     Example:
         >>> def area(tile, overlap):
@@ -88,6 +91,9 @@ def sweep(
             row = _known(point, kept, retry)
             found = row is not None
             if row is None:
+                if stop is not None and stop(_table(source.rows(kept), source, qualified(function), path)):
+                    watch.stop()
+                    break
                 watch.begin()
                 row = _run(function, point, kept, version, on_error)
             watch.update(row, found)
@@ -143,6 +149,9 @@ def _run(function: Callable[..., Any], point: Point, kept: Store, version: str |
     start = time.perf_counter()
     try:
         measures, record = measures_of(function(**point.given), point.values)
+    except RunCancelled:
+        kept.forget(point)
+        raise
     except Exception as error:
         took = time.perf_counter() - start
         row = kept.finish(point, status_of(error), took, error=said(error))

@@ -25,6 +25,7 @@ class Watch:
         self._total, self._show = total, show
         self._counts: Counter[str] = Counter()
         self._found = 0
+        self._stopped = False
         self._bar: Any = None
 
     def begin(self) -> None:
@@ -41,6 +42,10 @@ class Watch:
             self._bar.set_postfix_str(self._outcome(), refresh=False)
             self._bar.update()
 
+    def stop(self) -> None:
+        """The sweep ends before all points have."""
+        self._stopped = True
+
     def _outcome(self) -> str:
         return ", ".join(f"{count} {status}" for status, count in sorted(self._counts.items()))
 
@@ -54,6 +59,6 @@ class Watch:
             self._bar.close()
         if self._show:
             ended = self._counts.total()
-            count = str(ended) if error is None else f"{ended} of {self._total}"
+            count = str(ended) if error is None and not self._stopped else f"{ended} of {self._total}"
             found = f"; {self._found} were in the store" if self._found else ""
             print(f"Sweep of {count} points: {self._outcome() or 'none ended'}{found}")
