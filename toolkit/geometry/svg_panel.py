@@ -47,11 +47,12 @@ class Panel:
         """
         tiles, numbers = defaultdict(list), defaultdict(list)
         widest = self._digits(owners)
-        usual = median_low(_font_size(*self._core(i, j)[2:], widest) for _, i, j in self._places())
-        for index, i, j in self._places():
+        places = list(self._places())
+        usual = median_low(_font_size(width, height, widest) for *_, (_, _, width, height) in places)
+        for index, i, j, core in places:
             number = index if owners is None else owners[index]
             colour = "" if owners is None else rank_colour(number)
-            x, y, width, height = core = self._core(i, j)
+            x, y, width, height = core
             tiles[colour].append(path(rect(*core), self._title(index, i, j)) if titles else rect(*core))
             size = min(usual, _font_size(width, height, len(str(number))))
             if size >= SMALLEST:
@@ -72,16 +73,15 @@ class Panel:
         i, j = len(self.down.spans) // 2, len(self.across.spans) // 2
         return self.first + i * self.across.count + j, i, j
 
-    def _places(self) -> Iterator[tuple[int, int, int]]:
-        for i, j in product(range(len(self.down.spans)), range(len(self.across.spans))):
-            yield self.first + i * self.across.count + j, i, j
+    def _places(self) -> Iterator[tuple[int, int, int, tuple[int, int, int, int]]]:
+        """Index, row and column of each tile, and its core in pixels: left, top, width and height."""
+        rows, columns = ([axis.pixels(core) for core in axis.cores] for axis in (self.down, self.across))
+        for (i, (y, height)), (j, (x, width)) in product(enumerate(rows), enumerate(columns)):
+            yield self.first + i * self.across.count + j, i, j, (self.left + x, self.top + y, width, height)
 
     def _pixels(self, down: Span, across: Span) -> tuple[int, int, int, int]:
         (y, height), (x, width) = self.down.pixels(down), self.across.pixels(across)
         return self.left + x, self.top + y, width, height
-
-    def _core(self, i: int, j: int) -> tuple[int, int, int, int]:
-        return self._pixels(self.down.cores[i], self.across.cores[j])
 
     def _digits(self, owners: Sequence[int] | None) -> int:
         """Length of the longest number in the panel."""

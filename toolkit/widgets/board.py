@@ -20,6 +20,7 @@ class Board:
     and weighs what it says. Where it cannot be made, the reason takes its place until it can; the first must be.
 
     Args:
+        title: the heading of the drawing.
         controls: by name, in the order of Tab.
         draw: makes the drawing from what the controls say.
         below: widgets under the drawing.
@@ -29,7 +30,10 @@ class Board:
         error: why there is no drawing at present; empty where there is one.
     """
 
-    def __init__(self, controls: Mapping[str, Any], draw: Callable[[], str], below: Sequence[Widget] = ()) -> None:
+    def __init__(
+        self, title: str, controls: Mapping[str, Any], draw: Callable[[], str], below: Sequence[Widget] = ()
+    ) -> None:
+        self._title = title
         self._draw = draw
         self._drawing = HTML(draw())
         self.error = ""
@@ -49,7 +53,7 @@ class Board:
         try:
             drawing, error = self._draw(), ""
         except PlanError as refused:
-            drawing, error = refusal(str(refused)), str(refused)
+            drawing, error = refusal(self._title, str(refused)), str(refused)
         self.error = error
         self._drawing.value = drawing
 

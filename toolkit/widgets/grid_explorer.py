@@ -75,7 +75,7 @@ class GridExplorer:
         blends = [name for name in BLENDS if name != "diffusers" or not recipe_of(vae).other_blend]
         self.controls = _controls(self._extent, blends, **start)
         self.trial = Trial(vae, latent, cluster, lambda: (self.plan, self.forecast))
-        self._board = Board(self.controls, self._draw, below=[self.trial.widget])
+        self._board = Board("Tiles", self.controls, self._draw, below=[self.trial.widget])
         for control in self.controls.values():
             control.observe(lambda change: self.trial.check(self.error), names="value")
 
@@ -154,8 +154,8 @@ def explore(
         latent: as ``vae.decode`` takes it.
         ranks: number of ranks, to begin with.
         cluster: what to run on.
-        tile: largest size of a tile in latent cells, to begin with; by default half of the latent along each axis.
-        overlap: least overlap, to begin with; by default a quarter of the smaller tile.
+        tile: largest size of a tile in latent cells, to begin with; by default two of them along each axis.
+        overlap: least overlap, to begin with; by default an eighth of the latent, or a quarter of ``tile``.
         policy: to begin with: ``"balanced"``, ``"round_robin"`` or ``"contiguous"``.
         blend: to begin with: ``"linear"``, ``"cosine"``, ``"crop"``, or ``"diffusers"`` where the class has that.
         cost: what a latent cell costs; where None, the model runs on two small inputs: on all ranks of the cluster at
@@ -178,7 +178,10 @@ def explore(
     check_counts(ranks=ranks)
     recipe_of(vae)
     sides = {"h": latent.shape[-2], "w": latent.shape[-1]}
-    tile_h, tile_w = _both("tile", {axis: -(-size // 2) for axis, size in sides.items()} if tile is None else tile)
+    if tile is None:
+        overlap = min(sides.values()) // 8 if overlap is None else overlap
+        tile = {axis: -(-(size + overlap) // 2) for axis, size in sides.items()}
+    tile_h, tile_w = _both("tile", tile)
     start = {
         "tile_h": tile_h,
         "tile_w": tile_w,

@@ -35,10 +35,10 @@ class LiveRun:
         self._table = HTML()
         self._follower = threading.Thread()
         self._shown: list[DisplayHandle] = []
-        self._cancel = Button(description="Cancel", icon="stop", tooltip="End the run, and the workers.", tabbable=True)
-        self._run = Button(description="Run", icon="play", tooltip="Start the run.", tabbable=True)
+        self._cancel = Button(description="Cancel", tooltip="End the run, and the workers.", tabbable=True)
+        self._run = Button(description="Run", tooltip="Start the run.", tabbable=True)
         self._cancel.on_click(lambda button: self.cancel(wait=False))
-        self._run.on_click(lambda button: self.start())
+        self._run.on_click(lambda button: self._pressed())
         self.widget: Widget = VBox([HBox([self._run, self._cancel] if button else [self._cancel]), self._table])
         self._refresh()
 
@@ -54,6 +54,11 @@ class LiveRun:
         if not self.refused:
             self._follower = threading.Thread(target=self._follow, args=(self.job,), name="toolkit-live", daemon=True)
             self._follower.start()
+
+    def _pressed(self) -> None:
+        self.start()
+        if self.outcome == "running":
+            self._cancel.focus()  # the button that had it cannot be pressed now
 
     def cancel(self, wait: bool = True) -> None:
         """End the run, as the button does; ``wait`` until it has ended."""

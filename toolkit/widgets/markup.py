@@ -21,9 +21,9 @@ def page(title: str, facts: str, body: str) -> str:
     return f'<div class="tk-view"><style>{STYLE}</style>{heading}{body}</div>'
 
 
-def refusal(message: str) -> str:
+def refusal(title: str, message: str) -> str:
     """What takes the place of a drawing that cannot be made; read out at once by those who read out pages."""
-    return page("Not possible", "", f'<p role="alert">{escape(message)}</p>')
+    return page(title, "not possible", f'<p role="alert">{escape(message)}</p>')
 
 
 def code(snippet: str) -> str:

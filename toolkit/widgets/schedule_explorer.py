@@ -70,7 +70,7 @@ class ScheduleExplorer:
         self._seconds = seconds
         self._measured = measured
         self.controls = _controls(**start)
-        self._board = Board(self.controls, self._draw)
+        self._board = Board("Schedule", self.controls, self._draw)
 
     @property
     def widget(self) -> Widget:
@@ -125,7 +125,7 @@ class ScheduleExplorer:
         yield "on one rank", self._said(self._alone)
         yield "times as fast", f"{self._alone / self.step_time:.2f} of {order.ranks}"
         yield "utilisation", f"{100 * self.utilisation:.1f} %"
-        yield "bubble", f"{100 * (1 - self.utilisation):.1f} %"
+        yield "bubble", f"{max(0.0, 100 * (1 - self.utilisation)):.1f} %"
         for times in self._measured:
             if times.plan.schedule == order:
                 yield f"measured step, {times.plan.split.layers} layers", f"{times.step:.3f} s"

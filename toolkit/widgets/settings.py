@@ -13,7 +13,7 @@ from toolkit.geometry.checks import check_counts
 T = TypeVar("T")
 
 _LOOK = {"style": {"description_width": "6.5em"}, "tabbable": True}
-_WIDE, _NARROW = "24em", "16em"
+_WIDTH = "23em"
 
 
 class HasControls(Protocol):
@@ -69,7 +69,7 @@ def count(name: str, value: int, most: int, hint: str, least: int = 1) -> IntSli
     """
     if least:
         check_counts(**{name: value})
-    slider = IntSlider(least, least, most, description=name, tooltip=hint, layout=Layout(width=_WIDE), **_LOOK)
+    slider = IntSlider(least, least, most, description=name, tooltip=hint, layout=Layout(width=_WIDTH), **_LOOK)
     _check(name, slider, value)
     slider.value = value
     return slider
@@ -78,7 +78,7 @@ def count(name: str, value: int, most: int, hint: str, least: int = 1) -> IntSli
 def quantity(name: str, value: float, most: float, step: float, hint: str) -> FloatSlider:
     """A slider over numbers from 0 up."""
     slider = FloatSlider(
-        0, min=0, max=most, step=step, description=name, tooltip=hint, layout=Layout(width=_WIDE), **_LOOK
+        0, min=0, max=most, step=step, description=name, tooltip=hint, layout=Layout(width=_WIDTH), **_LOOK
     )
     _check(name, slider, value)
     slider.value = value
@@ -87,7 +87,7 @@ def quantity(name: str, value: float, most: float, step: float, hint: str) -> Fl
 
 def choice(name: str, options: Sequence[str], value: str, hint: str) -> Dropdown:
     """A list to choose from."""
-    dropdown = Dropdown(options=list(options), description=name, tooltip=hint, layout=Layout(width=_NARROW), **_LOOK)
+    dropdown = Dropdown(options=list(options), description=name, tooltip=hint, layout=Layout(width=_WIDTH), **_LOOK)
     _check(name, dropdown, value)
     dropdown.value = value
     return dropdown

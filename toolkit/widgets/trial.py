@@ -54,7 +54,7 @@ class Trial:
         self.comparison: Comparison | None = None
         self.live: LiveRun | None = None
         self._thread = threading.Thread()
-        self._button = Button(description="Run", icon="play", tooltip="Decode by this plan.", tabbable=True)
+        self._button = Button(description="Run", tooltip="Decode by this plan.", tabbable=True)
         self._button.on_click(lambda button: self.start())
         self._note, self._watched, self._result = Label(), VBox(), HTML()
         self.widget: Widget = VBox([HBox([self._button, self._note]), self._watched, self._result])
@@ -121,7 +121,7 @@ class Trial:
         except RunCancelled:
             pass  # the view of the run says so
         except ToolkitError as error:
-            self._result.value = refusal(str(error))
+            self._result.value = refusal("Measured", str(error))
         finally:
             self.check()
 

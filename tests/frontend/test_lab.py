@@ -1,0 +1,119 @@
+"""Widgets in JupyterLab, by keyboard and by mouse: what they show follows, runs end, nothing stays behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from statistics import median
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from support.frontend import ROOT, VIEWPORT, Board, Guard, Server, shoot
+
+from toolkit.geometry.palette import contrast
+
+IDLE = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+COLOURS = """box => ["color", "backgroundColor"].map(name => "#" +
+    getComputedStyle(box)[name].match(/\\d+/g).slice(0, 3).map(n => (+n).toString(16).padStart(2, "0")).join(""))"""
+THEME = "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})"
+
+
+@pytest.fixture(scope="module")
+def page(server: Server, browser: Browser) -> Iterator[Page]:
+    """The notebook in Lab, all of it run."""
+    context = browser.new_context(viewport=VIEWPORT)
+    guard, one = Guard(context), context.new_page()
+    one.goto(f"{server.address}/lab/tree/page.ipynb?reset&token={server.token}")
+    one.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    one.wait_for_function(IDLE, timeout=60_000)
+    one.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    expect(one.get_by_role("button", name="Cancel")).to_be_attached(timeout=60_000)
+    yield one
+    assert guard.refused == []
+    assert guard.errors == []
+    context.close()
+
+
+def test_every_slider_follows_the_keyboard(page):
+    explorer = Board(page, "Schedule")
+    assert explorer.sliders() == ["stages", "branches", "chunks", "requests", "hop"]
+    for name in explorer.sliders():
+        explorer.press(name, "ArrowRight")
+    expect(explorer.drawing).to_contain_text("Schedule.requests(stages=4, branches=3, requests=3, chunks=3)")
+    expect(explorer.drawing).to_contain_text("hop 0.01")
+    assert explorer.choose("kind", "ArrowUp") == "looped"
+    expect(explorer.drawing).to_contain_text("Schedule.looped(stages=4, branches=3, chunks=3)")
+    shoot(page, "lab-schedule")
+
+
+def test_a_thousand_tiles_follow_within_100_ms(page):
+    explorer = Board(page, "Tiles")
+    expect(explorer.drawing).to_contain_text("961 tiles")
+    taken = explorer.latencies("ranks", ["ArrowRight"] * 6 + ["ArrowLeft"] * 5)
+    assert len(taken) == 11
+    print("slider to drawing, ms:", *(f"{one:.0f}" for one in taken))
+    assert median(taken) < 100
+
+
+def test_every_control_of_the_tiles_follows_the_keyboard(page):
+    explorer = Board(page, "Tiles")
+    assert explorer.sliders() == ["tile h", "tile w", "overlap", "ranks"]
+    for name in explorer.sliders():
+        explorer.press(name, "ArrowRight")
+    assert explorer.choose("policy", "ArrowDown") == "round_robin"
+    assert explorer.choose("blend", "ArrowDown") == "cosine"
+    expect(explorer.drawing).to_contain_text("tk.Blend.cosine(), tk.Assignment.round_robin(grid, ranks=6)")
+    explorer.press("overlap", "End")
+    expect(explorer.drawing.get_by_role("alert")).to_contain_text("overlap")
+    explorer.press("overlap", "Home")
+    expect(explorer.drawing.get_by_role("img")).to_be_visible()
+    shoot(page, "lab-tiles")
+
+
+def test_run_shows_seams_beside_the_prediction(page):
+    board = Board(page, "Tiles", nth=1)
+    board.click("Run")
+    expect(board.box.get_by_text("Measured", exact=True)).to_be_visible(timeout=60_000)
+    seams = board.box.locator("img")
+    assert seams.evaluate("image => image.naturalWidth") > 300
+    assert "Absolute error of 4 tiles over 2 ranks" in seams.get_attribute("alt")
+    seams.scroll_into_view_if_needed()
+    shoot(page, "lab-tried")
+
+
+def test_cancel_ends_a_run_within_2_s_and_leaves_no_worker(page, server):
+    board = Board(page, "Run")
+    board.click("Run")
+    expect(board.drawing).to_contain_text("s left", timeout=30_000)
+    assert len(server.workers()) == 2
+    shoot(page, "lab-live")
+    begin = time.monotonic()
+    board.click("Cancel")
+    expect(board.drawing).to_contain_text("cancelled after", timeout=2_000)
+    while server.workers():
+        assert time.monotonic() - begin < 2
+    expect(board.drawing.get_by_role("row")).to_have_count(3)
+
+
+def test_both_themes(page):
+    for theme in ("Dark", "Light"):
+        page.evaluate(THEME, f"JupyterLab {theme}")
+        expect(page.locator(f"body[data-jp-theme-light={str(theme == 'Light').lower()}]")).to_be_attached()
+        for heading in ("Schedule", "Tiles"):
+            board = Board(page, heading)
+            ink, paper = board.drawing.locator(".tk-view").first.evaluate(COLOURS)
+            assert contrast(ink, paper) > 7, (theme, heading)
+            board.box.scroll_into_view_if_needed()
+            shoot(page, f"lab-{theme.lower()}-{heading.lower()}")
+
+
+def test_a_stored_notebook_opened_again_shows_the_picture_of_a_widget(server, browser):
+    server.trust(ROOT / "notebooks" / "05_schedules.ipynb")
+    page = browser.new_page(viewport=VIEWPORT)
+    page.goto(f"{server.address}/lab/tree/05_schedules.ipynb?reset&token={server.token}")
+    drawing = page.locator(".jp-OutputArea-output .tk-view", has_text="measured step")
+    drawing.scroll_into_view_if_needed(timeout=30_000)
+    expect(drawing.get_by_role("img")).to_be_visible()
+    expect(page.get_by_text("Error displaying widget")).to_have_count(0)
+    shoot(page, "lab-stored")
+    page.close()

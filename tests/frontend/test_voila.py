@@ -1,0 +1,47 @@
+"""The same notebook as a page of Voila: another front end, no cells, the same widgets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from support.frontend import VIEWPORT, Board, Guard, Server, shoot
+
+VOILA_S_OWN = ("fontawesome", "mathjax")
+"""What Voila's template fetches from the network; the page works without."""
+
+
+@pytest.fixture(scope="module")
+def page(server: Server, browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport=VIEWPORT)
+    guard, one = Guard(context), context.new_page()
+    one.goto(f"{server.address}/voila/render/page.ipynb?token={server.token}", timeout=60_000)
+    expect(one.get_by_role("button", name="Cancel")).to_be_attached(timeout=60_000)
+    yield one
+    assert [address for address in guard.refused if not any(word in address for word in VOILA_S_OWN)] == []
+    assert guard.errors == []
+    context.close()
+
+
+def test_sliders_and_lists_follow_the_keyboard(page):
+    board = Board(page, "Schedule")
+    for name in board.sliders():
+        board.press(name, "ArrowRight")
+    assert board.choose("kind", "ArrowUp") == "looped"
+    expect(board.drawing).to_contain_text("Schedule.looped(stages=4, branches=3, chunks=3)")
+    shoot(page, "voila")
+
+
+def test_cancel_ends_a_run_within_2_s_and_leaves_no_worker(page, server):
+    board = Board(page, "Run")
+    board.click("Run")
+    expect(board.drawing).to_contain_text("s left", timeout=30_000)
+    assert len(server.workers()) == 2
+    begin = time.monotonic()
+    board.click("Cancel")
+    expect(board.drawing).to_contain_text("cancelled after", timeout=2_000)
+    while server.workers():
+        assert time.monotonic() - begin < 2
+    shoot(page, "voila-cancelled")
