@@ -88,7 +88,7 @@ def make(
     description: str,
     height: int,
     theme: ThemeName,
-    table: pd.DataFrame | None = None,
+    table: pd.DataFrame,
 ) -> Figure:
     """A figure with the toolkit's theme, size and title.
 
@@ -118,7 +118,7 @@ def make(
         "hovermode": "closest",
     }
     figure = Figure(data=list(traces), layout={**common, **layout})
-    figure._table = None if table is None else table.reset_index(drop=True)
+    figure._table = table.reset_index(drop=True)
     return figure
 
 
