@@ -60,6 +60,7 @@ from toolkit.models.tiling import diffusers_grid
 
 if TYPE_CHECKING:
     from toolkit import plot, widgets
+    from toolkit.evidence.report import Report, report
 
 __all__ = [
     "Assignment",
@@ -76,6 +77,7 @@ __all__ = [
     "RankFailed",
     "ReceptiveField",
     "Record",
+    "Report",
     "Run",
     "RunCancelled",
     "RunError",
@@ -101,6 +103,7 @@ __all__ = [
     "plan",
     "plot",
     "receptive_field",
+    "report",
     "reproduce",
     "search",
     "self_check",
@@ -112,11 +115,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load plots and widgets on first use: a machine without plotly and ipywidgets can plan and run."""
+    """Load plots, reports and widgets on first use: a machine without plotly and ipywidgets can plan and run."""
     if name == "widgets" and find_spec("ipywidgets") is None:
         raise ModuleNotFoundError("tk.widgets needs ipywidgets: pip install 'toolkit[widgets]'", name="ipywidgets")
     if name in ("plot", "widgets"):
         return import_module(f"toolkit.{name}")
+    if name in ("Report", "report"):
+        return getattr(import_module("toolkit.evidence"), name)
     raise AttributeError(f"module 'toolkit' has no attribute {name!r}")
 
 

@@ -84,7 +84,7 @@ def _shown(frame: Tensor, data_range: float) -> Tensor:
 def _error(x: Tensor, y: Tensor, density: float) -> Tensor:
     opponents = [_opponent(picture) for picture in (x, y)]
     colour = _colour_error(*(_perceived(one, density) for one in opponents))
-    return colour ** (1 - _feature_error(*(_luminance(one) for one in opponents), density))
+    return colour ** (1 - _feature_error(_luminance(opponents[0]), _luminance(opponents[1]), density))
 
 
 def _opponent(rgb: Tensor) -> Tensor:

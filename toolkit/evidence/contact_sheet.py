@@ -1,0 +1,117 @@
+"""A contact sheet: frames of the reference, of each output, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+
+import numpy as np
+import torch
+from einops import rearrange
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from toolkit.evidence.subjects import Subject
+from toolkit.numerics.metrics import frames as frames_of
+from toolkit.plot.error_pixels import ErrorScale, encode, frame_error, pool
+
+PAPER, INK = "#1B1B1B", "#DDDDDD"
+"""Dark on every page: pictures are judged by their colours, and a bright frame around them shifts those."""
+
+GAP, LINE = 4, 20
+SIZES = (256, 192, 128, 96)
+"""Widths of a frame, largest first; the first with which the sheet is small enough is taken."""
+
+MOST_BYTES = 400_000
+MOST_FRAMES = 4
+
+
+def chosen_frames(subjects: Sequence[Subject]) -> list[int]:
+    """First, middle and last frame, and the one with the largest error of all."""
+    tables = [subject.comparison.per_frame for subject in subjects if subject.comparison is not None]
+    count = min(len(table) for table in tables)
+    worst = max(tables, key=lambda table: float(table["max_abs"].fillna(np.inf).max()))
+    spaced = np.linspace(0, count - 1, min(count, MOST_FRAMES - 1)).round().astype(int).tolist()
+    return sorted({*spaced, int(worst["max_abs"].fillna(np.inf).argmax())})
+
+
+def contact_sheet(subjects: Sequence[Subject], reference: str, frames: Sequence[int]) -> bytes:
+    """Draw the sheet as JPEG: a row of frames for the reference, and two for each output that is not equal to it.
+
+    Errors are amplified, blue below and red above the reference, on the scale of ``tk.plot.seams``.
+
+    Args:
+        subjects: those that were compared.
+        reference: its name.
+        frames: which frames, in the order ``(b t)``.
+    """
+    for width in SIZES:
+        sheet = _jpeg(_sheet(_rows(subjects, reference, frames, width)))
+        if len(sheet) <= MOST_BYTES:
+            break
+    return sheet
+
+
+def _rows(
+    subjects: Sequence[Subject], reference: str, frames: Sequence[int], width: int
+) -> list[tuple[str, list[Image.Image]]]:
+    compared = [subject.comparison for subject in subjects if subject.comparison is not None]
+    target = compared[0].samples[1]
+    numbers = ", ".join(map(str, frames))
+    which = "frame" if len(frames) == 1 else "frames"
+    rows = [(f"{reference}: the reference, {which} {numbers}", _pictures(target, frames, width))]
+    for found in compared:
+        rows.append((found.name, _pictures(found.samples[0], frames, width)))
+        if found.identical:
+            rows[-1] = (f"{found.name}: equal in every value", rows[-1][1])
+            continue
+        errors = [pool(frame_error(found, frame, signed=True), _block(found.error, width)) for frame in frames]
+        drawn, _ = encode(errors, ErrorScale(signed=True))
+        pictures = [Image.open(BytesIO(data)).convert("RGB") for data in drawn]
+        size = rows[0][1][0].size
+        rows.append(("its difference, amplified", [one.resize(size, Image.Resampling.NEAREST) for one in pictures]))
+    return rows
+
+
+def _pictures(sample: Tensor, frames: Sequence[int], width: int) -> list[Image.Image]:
+    block = _block(sample, width)
+    shown = []
+    for frame in (frames_of(sample)[number].float() for number in frames):
+        colours = frame if len(frame) == 3 else frame.mean(dim=0, keepdim=True).expand(3, -1, -1)
+        small = avg_pool2d(colours[None], block, ceil_mode=True, count_include_pad=False)
+        scale = max(width // small.shape[-1], 1)
+        large = interpolate(small, scale_factor=scale, mode="nearest")[0]
+        bytes_ = ((large.nan_to_num(nan=-1.0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        shown.append(Image.fromarray(rearrange(bytes_, "c h w -> h w c").contiguous().numpy()))
+    return shown
+
+
+def _block(sample: Tensor, width: int) -> int:
+    """The side of the blocks of pixels that become one on the sheet."""
+    return max(-(-sample.shape[-1] // width), 1)
+
+
+def _sheet(rows: Sequence[tuple[str, list[Image.Image]]]) -> Image.Image:
+    width, height = rows[0][1][0].size
+    across = len(rows[0][1])
+    sheet = Image.new("RGB", (across * (width + GAP) + GAP, len(rows) * (height + LINE + GAP) + GAP), PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
+    for place, (label, pictures) in enumerate(rows):
+        top = GAP + place * (height + LINE + GAP)
+        pen.text((GAP, top + 2), _fitting(label, sheet.width, font), fill=INK, font=font)
+        for column, picture in enumerate(pictures):
+            sheet.paste(picture, (GAP + column * (width + GAP), top + LINE))
+    return sheet
+
+
+def _fitting(label: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    while len(label) > 4 and font.getlength(label) > width - 2 * GAP:
+        label = f"{label[:-4]}..."
+    return label
+
+
+def _jpeg(sheet: Image.Image) -> bytes:
+    buffer = BytesIO()
+    sheet.save(buffer, "JPEG", quality=90, subsampling=0)
+    return buffer.getvalue()

@@ -1,0 +1,68 @@
+"""A report as Markdown for a pull request: tables in GitHub's form, long ones folded away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from toolkit.evidence.contents import Contents
+from toolkit.evidence.tables import WORDS
+
+
+def markdown(contents: Contents, files: Mapping[str, str] | None = None, film: str | None = None) -> str:
+    """The whole text.
+
+    Args:
+        contents: what it holds.
+        files: where each picture lies, by its heading; pictures that are not there are left out.
+        film: where the video lies; None leaves it out.
+    """
+    parts = [f"### {contents.title}", contents.setting]
+    parts += ["\n>\n".join(f"> **Caution:** {plain(one)}" for one in contents.cautions)] if contents.cautions else []
+    parts.append(table(contents.headline))
+    parts.append("\n".join(f"* {plain(sentence)}" for sentence in contents.closeness))
+    parts.append(" ".join(contents.remarks))
+    for picture in contents.pictures:
+        if picture.heading in (files or {}):
+            alt = plain(picture.alt).replace("[", "(").replace("]", ")")
+            parts.append(f"**{plain(picture.heading)}**\n\n![{alt}]({(files or {})[picture.heading]})")
+    if film is not None:
+        parts.append(f"[Side by side]({film}), the reference on the left; compressed, to look at.")
+    parts.append(folded("Each rank", table(contents.ranks)))
+    if not contents.frames.empty:
+        parts.append(folded("Each frame", table(contents.frames)))
+    parts += [folded(f"Record of {plain(name)}", f"```json\n{text}\n```") for name, text in contents.records.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(cells: pd.DataFrame) -> str:
+    r"""A table of text in GitHub's form.
+
+    Example:
+        >>> print(table(pd.DataFrame({"run": ["a|b"], "ranks": ["2"]})))
+        | run | ranks |
+        |---|--:|
+        | a\|b | 2 |
+    """
+    head = f"| {' | '.join(plain(str(column)) for column in cells)} |"
+    rule = "|" + "|".join("---" if column in WORDS else "--:" for column in cells) + "|"
+    rows = [f"| {' | '.join(plain(str(text)) for text in row)} |" for row in cells.itertuples(index=False)]
+    return "\n".join([head, rule, *rows])
+
+
+def folded(summary: str, content: str) -> str:
+    """Content that a click unfolds; the empty lines make GitHub read it as Markdown."""
+    return f"<details>\n<summary>{summary}</summary>\n\n{content}\n\n</details>"
+
+
+def plain(text: str) -> str:
+    r"""Text in one line that Markdown does not take for markup.
+
+    Example:
+        >>> plain("max |error|\n<b>_x_")
+        'max \\|error\\| &lt;b>\\_x\\_'
+    """
+    for mark in ("\\", "|", "_", "*", "`"):
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.replace("<", "&lt;").split())

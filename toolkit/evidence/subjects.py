@@ -1,0 +1,175 @@
+"""What a report is about: runs that may be held against each other, and how far each is from the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from toolkit.errors import ToolkitError
+from toolkit.measure.compare import Comparison, compare
+from toolkit.measure.record import Record
+from toolkit.measure.run import Run
+from toolkit.numerics.flip import flip
+from toolkit.numerics.metrics import frames
+
+Perceptual = Mapping[str, Callable[[Tensor, Tensor], Any]]
+"""Further measures by name, each a function of one frame of output and reference, ``1 c h w``, that gives a number."""
+
+EXPECTED = ("when", "plan", "seed", "git.dirty")
+EXPECTED_OF_CALL = ("ranks", "ranks taking part", "norm passes", "streamed", "start", "keep_memory")
+"""What may differ between records of runs that compare; of the call, by its names."""
+
+ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-9}
+"""The part of the largest value above which a difference is not rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One run of a report.
+
+    Attributes:
+        name: what it is called.
+        run: the run.
+        comparison: how far it is from the reference; None for the reference itself, and where it kept no output.
+        visible: FLIP and further measures by name, one number per frame; empty without a comparison.
+        is_reference: whether it is what the others are compared with.
+    """
+
+    name: str
+    run: Run
+    comparison: Comparison | None = None
+    visible: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    is_reference: bool = False
+
+    @property
+    def ranks(self) -> int:
+        """How many ranks it was on."""
+        return self.run.plan.ranks if self.run.plan else 1
+
+    @property
+    def frames(self) -> pd.DataFrame:
+        """All measures of each frame."""
+        if self.comparison is None:
+            return pd.DataFrame()
+        return self.comparison.per_frame.assign(**self.visible)
+
+
+def gather(
+    runs: Mapping[str, Run], reference: Run | Tensor, reference_name: str, data_range: float, perceptual: Perceptual
+) -> tuple[Subject, ...]:
+    """Compare each run with the reference: the reference first, where it is a run.
+
+    Raises:
+        ToolkitError: where there are no runs, or some that do not compare.
+    """
+    if not runs:
+        raise ToolkitError("no runs: give at least one Run, a list, or a mapping of names to runs.")
+    for name, run in runs.items():
+        if not isinstance(run, Run):
+            raise ToolkitError(f"{name} is a {type(run).__name__}: must be a Run, as a cluster's decode gives it.")
+    target = _target(reference)
+    every = {reference_name: reference, **runs} if isinstance(reference, Run) else dict(runs)
+    _check_inputs(every)
+    found = [
+        _subject(name, run, target, reference_name, data_range, perceptual)
+        for name, run in runs.items()
+        if run is not reference
+    ]
+    first = [Subject(reference_name, reference, is_reference=True)] if isinstance(reference, Run) else []
+    return (*first, *found)
+
+
+def named(runs: Run | Sequence[Run] | Mapping[str, Run]) -> dict[str, Run]:
+    """Runs by name, from their plans where they have none; a second of a plan is counted."""
+    if isinstance(runs, Mapping):
+        return dict(runs)
+    names: dict[str, Run] = {}
+    for run in [runs] if isinstance(runs, Run) else runs:
+        name = base = plan_in_words(run) if isinstance(run, Run) else "an entry"
+        count = 1
+        while name in names:
+            count += 1
+            name = f"{base} ({count})"
+        names[name] = run
+    return names
+
+
+def plan_in_words(run: Run) -> str:
+    """How a run was divided."""
+    return run.plan.summary if run.plan else "the model's own call"
+
+
+def cautions(subjects: Sequence[Subject]) -> tuple[str, ...]:
+    """What a reader must know before believing: records that differ in more than the plan, errors beyond rounding."""
+    found = []
+    first, *others = subjects
+    for other in others:
+        for key, (one, two) in differing(first.run.record, other.run.record).items():
+            found.append(f"{first.name} and {other.name} differ in {key}: {one!r} and {two!r}.")
+    for subject in subjects:
+        found += _beyond_rounding(subject)
+        plan = subject.run.plan
+        if plan and len(plan.working) < plan.ranks:
+            found.append(f"{subject.name}: only {len(plan.working)} of {plan.ranks} ranks have work.")
+    return tuple(found)
+
+
+def differing(one: Record, two: Record) -> dict[str, tuple[Any, Any]]:
+    """What differs between two records that should not, where two runs are to compare."""
+    expected = {*EXPECTED, *(f"what.{name}" for name in EXPECTED_OF_CALL)}
+    return {key: pair for key, pair in one.diff(two).items() if key not in expected}
+
+
+def _beyond_rounding(subject: Subject) -> list[str]:
+    """Shards and stages promise the same values to rounding; tiles promise nothing."""
+    found = subject.comparison
+    if found is None or found.grid is not None or subject.run.plan is None:
+        return []
+    limit = ROUNDING.get(found.samples[1].dtype)
+    largest = float(found.samples[1].abs().max())
+    if limit is None or found.max_abs <= limit * largest:
+        return []
+    return [f"{subject.name}: off by {found.max_abs:.3g}, more than rounding explains. Do not trust it."]
+
+
+def _subject(
+    name: str, run: Run, target: Tensor, reference_name: str, data_range: float, perceptual: Perceptual
+) -> Subject:
+    if run.kept is None:
+        return Subject(name, run)
+    if not isinstance(run.kept, Tensor):
+        raise ToolkitError(
+            f"{name}: its output is a {type(run.kept).__name__}. A report compares tensors: of a pipeline ask for "
+            "output_type='pt' or 'latent'."
+        )
+    found = compare(run, target, name=name, reference_name=reference_name, data_range=data_range)
+    visible = {}
+    if found.samples[0].shape[1] in (1, 3) and data_range in (1.0, 2.0):
+        visible["FLIP"] = tuple(flip(*found.samples, data_range))
+    for measure, function in perceptual.items():
+        pairs = zip(*map(frames, found.samples), strict=True)
+        visible[measure] = tuple(float(function(a[None].float(), b[None].float())) for a, b in pairs)
+    return Subject(name, run, found, visible)
+
+
+def _target(reference: Run | Tensor) -> Tensor:
+    if isinstance(reference, Run) and reference.kept is None:
+        raise ToolkitError(f"{reference!r} kept no output, so nothing can be compared with it: run without stream=.")
+    target = reference.output if isinstance(reference, Run) else reference
+    if not isinstance(target, Tensor):
+        raise ToolkitError(f"reference is a {type(target).__name__}: must be a Run with a tensor, or a Tensor.")
+    return target
+
+
+def _check_inputs(runs: Mapping[str, Run]) -> None:
+    """Refuse runs whose records say that they were of different inputs."""
+    inputs = {name: run.record.input.get("sha256") for name, run in runs.items()}
+    known = {name: sha for name, sha in inputs.items() if sha}
+    if len(set(known.values())) > 1:
+        said = ", ".join(f"{name}: {sha[:8]}" for name, sha in known.items())
+        raise ToolkitError(f"runs of different inputs ({said}): a report is about one; run all on the same tensor.")
