@@ -361,7 +361,7 @@ class TestSource:
             GRID, TilePlan(GRID, Blend.diffusers(), Assignment.balanced(GRID, 3), root=1), Assignment.balanced, half,
             TileGrid, np.float64(0.1), geometry.ShardPlan(h=2), geometry.Schedule.looped(2, 2, 2),
         ],
-        ids=repr,
+        ids=lambda value: getattr(value, "__qualname__", repr(value)),
     )  # fmt: skip
     def test_makes_an_equal_value(self, value):
         made: dict = {}
