@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import psutil
@@ -13,6 +14,7 @@ from support import tiny
 
 import toolkit as tk
 from toolkit.cluster.processes import resident_bytes
+from toolkit.widgets.board import WIDGET_MIME
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,17 @@ def test_what_is_displayed_after_the_end_is_static(two, monkeypatch):
     live.result(timeout=60)
     live._ipython_display_()
     assert shown == [({"text/plain": repr(live), "text/html": live.html}, {"raw": True})]
+
+
+def test_what_is_displayed_while_it_runs_becomes_static_at_its_end(two, monkeypatch):
+    shown, handle = [], SimpleNamespace(update=lambda data, raw: shown.append(data))
+    monkeypatch.setattr("toolkit.widgets.live_run.display", lambda data, **how: shown.append(data) or handle)
+    live = tk.widgets.live(long(two))
+    live._ipython_display_()
+    assert set(shown[0]) == {WIDGET_MIME, "text/html", "text/plain"}
+    live.cancel()
+    assert shown[1:] == [{"text/plain": repr(live), "text/html": live.html}]
+    assert "LiveRun(cancelled" in repr(live)
 
 
 def test_anything_else_is_refused():
