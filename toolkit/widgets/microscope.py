@@ -1,0 +1,295 @@
+"""A microscope for seams: output, reference and their error at one place, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from html import escape
+from math import floor, isfinite, log2
+from typing import Any
+
+import pandas as pd
+from ipywidgets import Dropdown, FloatLogSlider, Layout, Widget
+
+from toolkit.errors import PlanError
+from toolkit.geometry.html import cell, table, word
+from toolkit.measure.compare import Comparison
+from toolkit.numerics.metrics import frames
+from toolkit.widgets.board import Board, bundle
+from toolkit.widgets.markup import page, picture
+from toolkit.widgets.microscope_seams import Seams, worst_cell
+from toolkit.widgets.microscope_view import Window, colours, error_colours, png
+from toolkit.widgets.settings import Setting, choice, count
+
+MOST_ZOOM, MOST_DOUBLINGS, MOST_SEAMS, MOST_CHANNELS, LETTERS = 32, 16, 60, 16, 36
+
+
+class Microscope:
+    """One place of a comparison, enlarged. Made by :func:`microscope`.
+
+    Every setting can be read and assigned: ``microscope.centre = 64, 32`` moves the sliders.
+
+    Attributes:
+        centre_h: row of the cell in the middle.
+        centre_w: its column.
+        zoom: pixels of the page along a side of each cell.
+        shown: ``"absolute"`` or ``"signed"`` errors.
+        controls: the sliders and lists, by name.
+    """
+
+    centre_h = Setting[int]()
+    centre_w = Setting[int]()
+    zoom = Setting[int]()
+    shown = Setting[str]()
+
+    def __init__(self, comparison: Comparison, zoom: int, amplification: float | None) -> None:
+        self._of = comparison
+        output, reference = comparison.samples
+        self._frames = {"reference": frames(reference), "output": frames(output), "error": frames(comparison.error)}
+        self._seams = Seams.of(comparison)
+        self._held = False
+        start = worst_cell(comparison, self._seams, 0 if len(self.seams) else None)
+        self.controls = self._controls(start, zoom, _doublings(comparison) if amplification is None else 0)
+        if amplification is not None:
+            self.amplification = amplification
+        self._board = Board("Microscope", self.controls, self._draw)
+        for name in ("frame", "centre_h", "centre_w"):
+            if name in self.controls:
+                self.controls[name].observe(lambda change: self._left(), names="value")
+        self.controls["seam"].observe(lambda change: self._chosen(change.new), names="value")
+
+    @property
+    def frame(self) -> int:
+        """The frame, in the order ``(b t)``."""
+        return int(self.controls["frame"].value) if "frame" in self.controls else 0
+
+    @frame.setter
+    def frame(self, value: int) -> None:
+        most = len(self._frames["error"]) - 1
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+            raise PlanError(f"frame={value!r}: must be an int in 0..{most}.")
+        if "frame" in self.controls:
+            self.controls["frame"].value = value
+
+    @property
+    def centre(self) -> tuple[int, int]:
+        """Row and column of the cell in the middle."""
+        return self.centre_h, self.centre_w
+
+    @centre.setter
+    def centre(self, value: tuple[int, int]) -> None:
+        before = self.centre
+        with self._together():
+            try:
+                self.centre_h, self.centre_w = value
+            except PlanError:
+                self.centre_h, self.centre_w = before
+                raise
+        self._left()
+
+    @property
+    def amplification(self) -> float:
+        """What errors are multiplied with before they are drawn: one of ``1 / amplification`` is at the scale's end."""
+        return float(self.controls["amplification"].value)
+
+    @amplification.setter
+    def amplification(self, value: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 2**MOST_DOUBLINGS:
+            raise PlanError(f"amplification={value!r}: must be a number from 1 to {2**MOST_DOUBLINGS}.")
+        self.controls["amplification"].value = value
+
+    @property
+    def seams(self) -> pd.DataFrame:
+        """The seams, worst first: axis, position, tiles, the error there over the interior's, and more."""
+        return self._seams.table
+
+    @property
+    def window(self) -> Window:
+        """The cells that are seen."""
+        return Window.around(self.centre, self.zoom, self._shape)
+
+    @property
+    def values(self) -> pd.DataFrame:
+        """The raw values in the middle: a row per channel, with reference, output and error."""
+        h, w = self.centre
+        columns = {name: found[self.frame][:, h, w].tolist() for name, found in self._frames.items()}
+        return pd.DataFrame(columns).rename_axis("channel")
+
+    @property
+    def widget(self) -> Widget:
+        """The sliders and the pictures."""
+        return self._board.widget
+
+    @property
+    def html(self) -> str:
+        """What is shown now, for pages without a kernel."""
+        return self._board.html
+
+    def go_to(self, seam: int) -> None:
+        """Go to where the error is largest along a seam.
+
+        Args:
+            seam: its row in ``seams``; 0 is the worst.
+
+        Raises:
+            PlanError: where there is no such seam.
+        """
+        if seam not in range(len(self.seams)):
+            raise PlanError(f"seam={seam!r}: there are {len(self.seams)}, the worst is 0.")
+        frame, *centre = worst_cell(self._of, self._seams, seam)
+        with self._together():
+            self.frame, (self.centre_h, self.centre_w) = frame, centre
+            self.controls["seam"].value = seam if seam < MOST_SEAMS else None
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        height, width = self._of.error.shape[-2:]
+        return height, width
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Several controls move, and one drawing follows."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self._board.redraw()
+
+    def _chosen(self, seam: int | None) -> None:
+        if seam is not None and not self._held:
+            self.go_to(seam)
+
+    def _left(self) -> None:
+        """No seam is chosen any more where somebody moved away from it."""
+        if not self._held:
+            self._held = True
+            self.controls["seam"].value = None
+            self._held = False
+
+    def _controls(self, start: tuple[int, int, int], zoom: int, doublings: int) -> dict[str, Any]:
+        frame, h, w = start
+        height, width = self._shape
+        look: dict[str, Any] = {"style": {"description_width": "6.5em"}, "tabbable": True}
+        look["layout"] = Layout(width="23em")
+        seams: list[tuple[str, int | None]] = [("-", None)]
+        for place, (_, row) in enumerate(self.seams.head(MOST_SEAMS).iterrows()):
+            one, other = row["tiles"]
+            text = f"{place + 1}: {row['axis']} {row['position']}, tiles {one} and {other}, {row['ratio']:.3g}x"
+            seams.append((text, place))
+        amplified = "Errors are multiplied with this before they are drawn; every step doubles it."
+        controls: dict[str, Any] = {
+            "seam": Dropdown(
+                options=seams,
+                value=0 if len(seams) > 1 else None,
+                description="go to seam",
+                tooltip="The worst first: the error there over the interior's.",
+                disabled=len(seams) == 1,
+                **look,
+            ),
+            "centre_h": count("centre h", h, height - 1, "Row of the cell in the middle, in pixels.", least=0),
+            "centre_w": count("centre w", w, width - 1, "Column of the cell in the middle, in pixels.", least=0),
+            "zoom": count("zoom", zoom, MOST_ZOOM, "Pixels of this page along a side of each of the frame's."),
+            "amplification": FloatLogSlider(
+                2.0**doublings, base=2, min=0, max=MOST_DOUBLINGS, step=1, readout_format="d",
+                description="amplification", tooltip=amplified, **look,
+            ),
+            "shown": choice("error", ["absolute", "signed"], "absolute", "Whether to tell above from below."),
+        }  # fmt: skip
+        if len(self._frames["error"]) > 1:
+            last = len(self._frames["error"]) - 1
+            controls["frame"] = count("frame", frame, last, "In the order (b t).", least=0)
+        return controls
+
+    def _draw(self) -> str:
+        if self._held:
+            return self._board.html
+        window, frame, signed = self.window, self.frame, self.shown == "signed"
+        cells = {name: window.cut(found[frame]) for name, found in self._frames.items()}
+        pictures = {
+            f"reference: {self._of.reference}": colours(cells["reference"]),
+            f"output: {self._of.name}": colours(cells["output"]),
+            self._legend(signed): error_colours(cells["error"], self.amplification, signed),
+        }
+        where = f"frame {frame}, h {window.h}, w {window.w} px"
+        views = [
+            f'<div><div class="tk-soft">{escape(_short(name))}</div>'
+            f"{picture(png(pixels, window, self._seams, self.centre), f'{name}; {where}', pixels.shape[1] * self.zoom)}"
+            "</div>"
+            for name, pixels in pictures.items()
+        ]
+        facts = f"{where}, each {self.zoom} x {self.zoom}; seams dashed, edges of overlaps dotted"
+        return page("Microscope", facts, f'<div class="tk-row">{"".join(views)}</div>{self._table()}')
+
+    def _legend(self, signed: bool) -> str:
+        end = f"{1 / self.amplification:.3g}"
+        if signed:
+            return f"error: blue -{end}, white 0, red +{end}"
+        return f"|error|: dark 0, yellow {end} or more"
+
+    def _table(self) -> str:
+        h, w = self.centre
+        values = self.values
+        rows = [
+            [cell(channel), *(cell(f"{value:.7g}") for value in row)]
+            for channel, *row in values.head(MOST_CHANNELS).itertuples()
+        ]
+        if len(values) > MOST_CHANNELS:
+            rows.append([word(f"{len(values) - MOST_CHANNELS} more"), *[cell("")] * 3])
+        head = table(["channel", *values.columns], rows)
+        return f"<p>Raw values at h {h}, w {w}, in the box:</p>{head}"
+
+    def __repr__(self) -> str:
+        largest = float(self._frames["error"][self.frame][:, self.centre_h, self.centre_w].abs().max())
+        return (
+            f"Microscope(frame {self.frame}, centre {self.centre}, zoom {self.zoom}, amplification "
+            f"{self.amplification:g}: |error| {largest:.3g} there)"
+        )
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        return bundle(self.widget, repr(self), self.html, include, exclude)
+
+
+def microscope(comparison: Comparison, zoom: int = 8, amplification: float | None = None) -> Microscope:
+    """Look at single cells of an output beside its reference, and at how far they are apart.
+
+    Three pictures show the same cells: sliders move, enlarge and amplify all of them, and a list goes to the seams,
+    worst first. It begins where the error is largest along the worst seam, or at the largest error where there is none.
+
+    Args:
+        comparison: what :func:`toolkit.compare` gave.
+        zoom: pixels of the page along a side of each cell, to begin with; 1 to 32.
+        amplification: of errors, to begin with; the largest power of two that keeps all of them on the scale where
+            None.
+
+    Raises:
+        PlanError: for a value that the sliders do not go to.
+
+    Example:
+        >>> import torch
+        >>> from toolkit.measure.compare import compare
+        >>> sample = torch.zeros(1, 3, 32, 48)
+        >>> off = sample.clone()
+        >>> off[0, 1, 20, 40] = 0.1
+        >>> view = microscope(compare(off, sample, name="tiled", reference_name="untiled"))
+        >>> view
+        Microscope(frame 0, centre (20, 40), zoom 8, amplification 8: |error| 0.1 there)
+        >>> view.centre = 4, 5
+        >>> view.values["error"].tolist()
+        [0.0, 0.0, 0.0]
+    """
+    return Microscope(comparison, zoom, amplification)
+
+
+def _doublings(comparison: Comparison) -> int:
+    """How often the largest error can be doubled and stay on the scale."""
+    largest = comparison.max_abs
+    if not (isfinite(largest) and largest > 0):
+        return 0
+    return min(max(floor(-log2(largest)), 0), MOST_DOUBLINGS)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 3]}..."
