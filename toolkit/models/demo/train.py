@@ -23,7 +23,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from toolkit.models.demo.checkpoints import WEIGHTS, save
-from toolkit.models.demo.descent import follow, rate_at
+from toolkit.models.demo.descent import descend, rate_at
 from toolkit.models.demo.flat import flat
 from toolkit.models.demo.pictures import HELD_OUT, image
 from toolkit.models.demo.start import start
@@ -163,16 +163,11 @@ class Training:
 
     def advance(self, sample: Tensor, steps: int) -> float:
         """One step of `steps` on one batch; returns its loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate * rate_at(self.step, steps)
         loss = loss_of(self.vae, sample)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
-        self.optimizer.step()
+        rate = self.recipe.rate * rate_at(self.step, steps)
+        lost = descend(self.optimizer, self.vae, self.average, loss, rate, self.step)
         self.step += 1
-        follow(self.average, self.vae, self.step)
-        return loss.item()
+        return lost
 
 
 def batch(photographs: Photographs, recipe: Recipe, step: int) -> Tensor:

@@ -21,7 +21,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from toolkit.models.demo.checkpoints import WEIGHTS, load
 from toolkit.models.demo.clips import HELD_OUT, SENTENCES, Sentence, clips
-from toolkit.models.demo.descent import follow, rate_at
+from toolkit.models.demo.descent import descend, rate_at
 from toolkit.models.demo.pipelines import TOKENS, call, save_pipeline
 from toolkit.models.demo.recognise import recognise
 from toolkit.models.demo.words import tokenizer
@@ -133,16 +133,10 @@ class Training:
         chosen = torch.randint(len(self.latents), (BATCH,), generator=generator)
         untold = torch.rand(BATCH, generator=generator) < UNTOLD
         told = torch.where(untold, len(TRAINED), chosen % len(TRAINED))
-        for group in self.optimizer.param_groups:
-            group["lr"] = RATE * rate_at(self.step, steps)
         loss = loss_of(self.pipe, self.latents[chosen], told, generator)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.models.parameters(), 1.0)
-        self.optimizer.step()
+        lost = descend(self.optimizer, self.models, self.average, loss, RATE * rate_at(self.step, steps), self.step)
         self.step += 1
-        follow(self.average, self.models, self.step)
-        return loss.item()
+        return lost
 
     def shown(self) -> WanPipeline:
         """The pipeline with the slow averages."""
