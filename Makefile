@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Two at a time, a file's tests one after the other in one process: each has up to five ranks of its own.
+SPREAD := -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo lab test lint types imports unit notebooks bench clean
+.PHONY: demo lab test lint types imports unit frontend notebooks bench clean
 
 demo: $(VENV)/.demo  ## run the quickstart on two spawned ranks; prints what was measured and where the HTML is
 	$(BIN)/python notebooks/execute.py notebooks/00_quickstart.ipynb
@@ -12,7 +14,7 @@ demo: $(VENV)/.demo  ## run the quickstart on two spawned ranks; prints what was
 lab: $(VENV)/.demo  ## open the quickstart in JupyterLab
 	$(BIN)/jupyter lab notebooks/00_quickstart.ipynb
 
-test: lint types imports unit notebooks  ## everything that CI runs
+test: lint types imports unit frontend notebooks  ## everything that CI runs
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -25,10 +27,13 @@ imports: $(VENV)/.test
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.test  ## doctests, unit tests, tests with real processes
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(SPREAD) -m "not frontend"
+
+frontend: $(VENV)/.test  ## widgets and pages in a browser, with the machine to itself: one test measures how quick they are
+	$(BIN)/python -m pytest -q -m frontend tests/frontend
 
 notebooks: $(VENV)/.test
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest -q -o addopts= --nbval --nbval-current-env \
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -q $(SPREAD) -o addopts= --nbval --nbval-current-env \
 		--nbval-cell-timeout 300 notebooks/*.ipynb
 
 bench: $(VENV)/.demo
