@@ -83,6 +83,30 @@ def test_a_tensor_as_reference_has_no_row(tiled):
     assert "against a file" in made.to_markdown()
 
 
+def test_the_reference_among_the_runs_is_one_row(whole, tiled):
+    assert tk.report([whole, tiled], whole).to_dataframe()["run"].tolist() == [
+        "the model's own call",
+        "6 tiles over 2 ranks",
+    ]
+
+
+def test_a_second_own_call_keeps_its_own_name(whole):
+    again = reported(video(), seconds=4.0)
+    made = tk.report([again, whole], whole)
+    assert made.to_dataframe()["run"].tolist() == ["the model's own call", "the model's own call (2)"]
+    other = reported(video(), record=changed("input", sha256="b" * 64))
+    with pytest.raises(tk.ToolkitError, match="different inputs"):
+        tk.report(other, whole)
+    with pytest.raises(tk.ToolkitError, match="another name"):
+        tk.report({"the model's own call": again}, whole)
+
+
+def test_a_speed_up_that_ranks_do_not_explain_is_doubted(whole):
+    quick, usual = (reported(video(), SHARDS, seconds=seconds) for seconds in (1.0, 1.9))
+    (said,) = tk.report({"quick": quick, "usual": usual}, whole).cautions
+    assert said.startswith("quick: efficiency 200%, which more ranks alone do not explain")
+
+
 def test_a_streamed_run_has_time_and_memory_only(whole):
     streamed = reported(None, TILES, seconds=2.0, streamed=SHAPE)
     made = tk.report({"streamed": streamed}, whole)

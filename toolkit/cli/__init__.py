@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from toolkit.cli import bench, coding, doctor, generate, parity
+from toolkit.cli import bench, coding, doctor, generate, parity, report
 from toolkit.errors import ToolkitError
 
-COMMANDS = (coding, generate, bench, parity, doctor)
+COMMANDS = (coding, generate, report, bench, parity, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

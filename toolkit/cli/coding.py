@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,14 +87,22 @@ def _run(direction: Direction, options: argparse.Namespace) -> int:
 
 
 def _input(direction: Direction, options: argparse.Namespace) -> Tensor:
+    if direction == "decode":
+        return decoder_input(options)
+    return read_sample(options.source) if options.source != "demo" else _of_demo(options, demo.image, demo.video)
+
+
+def decoder_input(options: argparse.Namespace) -> Tensor:
+    """The latent that the options name."""
     if options.source != "demo":
-        return read_tensor(options.source) if direction == "decode" else read_sample(options.source)
+        return read_tensor(options.source)
+    return _of_demo(options, partial(demo.latents, "image"), partial(demo.latents, "video"))
+
+
+def _of_demo(options: argparse.Namespace, picture: Callable[[], Tensor], video: Callable[[], Tensor]) -> Tensor:
     if options.vae not in DEMOS:
         raise PlanError(f"demo as the input of {options.vae}: it is for {', '.join(DEMOS)}; give a file.")
-    picture = options.vae == "demo-image"
-    if direction == "decode":
-        return demo.latents("image" if picture else "video")
-    return demo.image() if picture else demo.video()
+    return picture() if options.vae == "demo-image" else video()
 
 
 def _under_launcher(direction: Direction, options: argparse.Namespace, vae: Any, x: Tensor, plan: Any) -> int:

@@ -53,8 +53,8 @@ class Report:
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """What a reader must know before believing: records that differ in more than the plan, errors too large."""
-        return cautions(self.subjects)
+        """What a reader must know before believing: records that differ, errors and speed-ups that are too large."""
+        return cautions(self.subjects, self.base)
 
     @cached_property
     def pictures(self) -> tuple[Picture, ...]:
@@ -174,12 +174,21 @@ def report(
         no runs: give at least one Run, a list, or a mapping of names to runs.
     """
     called = reference_name or _name(reference)
-    subjects = gather(named(runs), reference, called, data_range, perceptual or {})
+    subjects = gather(named(_others(runs, reference), called), reference, called, data_range, perceptual or {})
     held = next((subject for subject in subjects if subject.run is base), None) if base else subjects[0]
     if held is None:
         raise ToolkitError(f"base={base!r}: must be one of the runs, or the reference.")
     said = [*notes, *remarks(subjects, perceptual or {})]
     return Report(subjects, held, called, title or f"{counted_runs(subjects)} against {called}", said, fps)
+
+
+def _others(
+    runs: Run | Sequence[Run] | Mapping[str, Run], reference: Run | Tensor
+) -> Sequence[Run] | Mapping[str, Run]:
+    """The runs without the reference, which has its own place."""
+    if isinstance(runs, Mapping):
+        return {name: run for name, run in runs.items() if run is not reference}
+    return [run for run in ([runs] if isinstance(runs, Run) else runs) if run is not reference]
 
 
 def _name(reference: Run | Tensor) -> str:

@@ -27,6 +27,9 @@ EXPECTED_OF_CALL = ("ranks", "ranks taking part", "norm passes", "streamed", "st
 ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-9}
 """The part of the largest value above which a difference is not rounding."""
 
+TOO_GOOD = 1.15
+"""The efficiency above which the base was slowed by something."""
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -75,24 +78,30 @@ def gather(
     target = _target(reference)
     every = {reference_name: reference, **runs} if isinstance(reference, Run) else dict(runs)
     _check_inputs(every)
-    found = [
-        _subject(name, run, target, reference_name, data_range, perceptual)
-        for name, run in runs.items()
-        if run is not reference
-    ]
+    found = [_subject(name, run, target, reference_name, data_range, perceptual) for name, run in runs.items()]
     first = [Subject(reference_name, reference, is_reference=True)] if isinstance(reference, Run) else []
     return (*first, *found)
 
 
-def named(runs: Run | Sequence[Run] | Mapping[str, Run]) -> dict[str, Run]:
-    """Runs by name, from their plans where they have none; a second of a plan is counted."""
+def named(runs: Run | Sequence[Run] | Mapping[str, Run], taken: str) -> dict[str, Run]:
+    """Runs by name, from their plans where they have none; a second of a plan is counted.
+
+    Args:
+        runs: one, several, or several by name.
+        taken: the name of the reference, which no other run may have.
+
+    Raises:
+        ToolkitError: where a name that was given is the reference's.
+    """
     if isinstance(runs, Mapping):
+        if taken in runs:
+            raise ToolkitError(f"{taken!r} is what the reference is called: give the run another name.")
         return dict(runs)
     names: dict[str, Run] = {}
     for run in [runs] if isinstance(runs, Run) else runs:
         name = base = plan_in_words(run) if isinstance(run, Run) else "an entry"
         count = 1
-        while name in names:
+        while name in names or name == taken:
             count += 1
             name = f"{base} ({count})"
         names[name] = run
@@ -104,8 +113,12 @@ def plan_in_words(run: Run) -> str:
     return run.plan.summary if run.plan else "the model's own call"
 
 
-def cautions(subjects: Sequence[Subject]) -> tuple[str, ...]:
-    """What a reader must know before believing: records that differ in more than the plan, errors beyond rounding."""
+def cautions(subjects: Sequence[Subject], base: Subject) -> tuple[str, ...]:
+    """What a reader must know before believing.
+
+    Records that differ in more than the plan, ranks without work, errors beyond rounding, and times that more ranks do
+    not explain.
+    """
     found = []
     first, *others = subjects
     for other in others:
@@ -116,6 +129,12 @@ def cautions(subjects: Sequence[Subject]) -> tuple[str, ...]:
         plan = subject.run.plan
         if plan and len(plan.working) < plan.ranks:
             found.append(f"{subject.name}: only {len(plan.working)} of {plan.ranks} ranks have work.")
+        efficiency = base.run.seconds * base.ranks / (subject.run.seconds * subject.ranks)
+        if efficiency > TOO_GOOD:
+            found.append(
+                f"{subject.name}: efficiency {efficiency:.0%}, which more ranks alone do not explain: {base.name} "
+                "lacked memory, or something else ran beside it. Measure again on an idle machine."
+            )
     return tuple(found)
 
 
