@@ -47,13 +47,13 @@ def page(contents: Contents, film: str | None = None) -> str:
     )
 
 
-def body(contents: Contents) -> str:
+def body(contents: Contents, heading: str = "h1") -> str:
     """Title, cautions, the one table and the sentences: what also stands for the report in a notebook."""
     cautions = ""
     if contents.cautions:
         cautions = f'<div class="caution"><strong>Before you believe this</strong>{_list(contents.cautions)}</div>'
     return (
-        f'<h1>{escape(contents.title)}</h1>\n<p class="soft">{escape(contents.setting)}</p>\n{cautions}'
+        f'<{heading}>{escape(contents.title)}</{heading}>\n<p class="soft">{escape(contents.setting)}</p>\n{cautions}'
         f"{table(contents.headline)}\n{_list(contents.closeness)}\n"
         f'<p class="soft">{escape(" ".join(contents.remarks))}</p>'
     )

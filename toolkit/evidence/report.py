@@ -23,6 +23,7 @@ from toolkit.evidence.side_by_side import can_film, side_by_side
 from toolkit.evidence.subjects import Perceptual, Subject, cautions, gather, named
 from toolkit.evidence.tables import headline, per_frame, per_rank, readable
 from toolkit.evidence.words import closeness, counted_runs, remarks, setting
+from toolkit.geometry.words import counted
 from toolkit.measure.run import Run
 
 OWN_CALL = "the model's own call"
@@ -124,14 +125,14 @@ class Report:
 
     def __repr__(self) -> str:
         compared = sum(subject.comparison is not None for subject in self.subjects)
-        warned = f", {len(self.cautions)} cautions" if self.cautions else ""
+        warned = f", {counted(len(self.cautions), 'caution')}" if self.cautions else ""
         return f"Report({counted_runs(self.subjects)}, {compared} compared with {self.reference}{warned})"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """The table, the sentences and a small contact sheet."""
         shown = next((picture for picture in self.pictures if picture.heading == SHEET), None)
         sheet = "" if shown is None else _thumbnail(shown)
-        return {"text/plain": repr(self), "text/html": f"<div>{body(self._contents(False))}{sheet}</div>"}
+        return {"text/plain": repr(self), "text/html": f"<div>{body(self._contents(False), 'h3')}{sheet}</div>"}
 
 
 def report(
