@@ -122,16 +122,6 @@ def make(
     return figure
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things, in words.
-
-    Example:
-        >>> counted(1, "rank"), counted(2, "rank")
-        ('1 rank', '2 ranks')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def nothing(text: str) -> dict[str, Any]:
     """An annotation for the middle of a figure that has nothing to draw."""
     middle = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}

@@ -11,9 +11,10 @@ import pandas as pd
 from toolkit.errors import ToolkitError
 from toolkit.geometry.palette import RANK_COLOURS
 from toolkit.geometry.shards import ShardPlan
+from toolkit.geometry.words import counted
 from toolkit.measure.run import Run
 from toolkit.plot.bars import filled, lying_bars
-from toolkit.plot.figure import ABOVE, Figure, counted, make
+from toolkit.plot.figure import ABOVE, Figure, make
 from toolkit.plot.theme import ThemeName, byte_unit
 
 BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS

@@ -11,7 +11,8 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.palette import SEQUENTIAL
-from toolkit.plot.figure import Figure, counted, make, nothing
+from toolkit.geometry.words import counted
+from toolkit.plot.figure import Figure, make, nothing
 from toolkit.plot.sweep_table import HIGHER_IS_BETTER, SweepTable, brief, check_column, numbers, quantity, said
 from toolkit.plot.theme import ThemeName
 

@@ -18,9 +18,10 @@ from toolkit.geometry.palette import RANK_COLOURS, SEQUENTIAL
 from toolkit.geometry.plan import TilePlan
 from toolkit.geometry.shards import ShardPlan
 from toolkit.geometry.span import Span, cores
+from toolkit.geometry.words import counted
 from toolkit.measure.predict import latent_extent
 from toolkit.measure.run import Run
-from toolkit.plot.figure import WIDTH, Figure, counted, make
+from toolkit.plot.figure import WIDTH, Figure, make
 from toolkit.plot.theme import ThemeName
 from toolkit.plot.tile_values import Shown, TileValues, check_shown, tile_values
 

@@ -16,10 +16,11 @@ from toolkit.geometry.schedule import Schedule
 from toolkit.geometry.schedule_table import Action
 from toolkit.geometry.stage_loop import waves
 from toolkit.geometry.stage_plan import StagePlan
+from toolkit.geometry.words import counted
 from toolkit.measure.run import Run
 from toolkit.measure.stages import StageTimes, stage_times
 from toolkit.plot.bars import event_bars, filled, rank_axis
-from toolkit.plot.figure import ABOVE, Figure, counted, make
+from toolkit.plot.figure import ABOVE, Figure, make
 from toolkit.plot.theme import THEMES, ThemeName, Unit, time_unit
 
 PATTERNS = ("", "/", "x", "\\", ".", "-", "|", "+")

@@ -11,9 +11,10 @@ import pandas as pd
 from toolkit.errors import ToolkitError
 from toolkit.geometry.palette import SEQUENTIAL
 from toolkit.geometry.plan import TilePlan
+from toolkit.geometry.words import counted
 from toolkit.measure.run import Run
 from toolkit.measure.trace import NOBODY
-from toolkit.plot.figure import Figure, counted, make
+from toolkit.plot.figure import Figure, make
 from toolkit.plot.theme import ThemeName, Unit, byte_unit
 
 Matrix = npt.NDArray[np.float64]
