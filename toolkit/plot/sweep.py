@@ -12,7 +12,8 @@ from plotly.colors import sample_colorscale
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.palette import SEQUENTIAL
-from toolkit.plot.figure import Figure, counted, make
+from toolkit.geometry.words import counted
+from toolkit.plot.figure import Figure, make
 from toolkit.plot.sweep_axis import Axis
 from toolkit.plot.sweep_table import HIGHER_IS_BETTER, SweepTable, numbers, numeric, said
 from toolkit.plot.theme import ThemeName
@@ -55,9 +56,9 @@ def sweep(
         '3 configurations over tile: 3 done; psnr 28 dB (tile 8) to psnr 41 dB (tile 32).'
     """
     read = SweepTable.read(table, parameters, measures)
-    target = objective or _objective(read)
+    target = objective or first_objective(read)
     values = np.where(read.done, numbers(table, target), np.nan)
-    shown = [name for name in read.measures if measures is not None or name == target or _varies(table, name)]
+    shown = [name for name in read.measures if measures is not None or name == target or varies(table, name)]
     if target not in shown:
         shown.append(target)
     order = pd.Series(values).rank(method="first", pct=True).fillna(0.0).to_numpy()
@@ -67,7 +68,7 @@ def sweep(
     if len(axes) > MAX_AXES:
         raise ToolkitError(f"{len(axes)} axes: more than {MAX_AXES} cannot be read; give parameters= and measures=.")
     aimed = axes[len(read.parameters) + drawn.index(target)]
-    colours = _Colours(aimed, _rising(read, target))
+    colours = _Colours(aimed, rising(read, target))
     across = _Across(read, axes, aimed)
     return make(
         [*across.lines(colours), *across.marks(colours), *across.failed()],
@@ -177,23 +178,23 @@ def _trace(x: np.ndarray, y: np.ndarray, line: dict[str, Any], name: str = "", o
     return common | {"opacity": opacity, "name": name, "showlegend": bool(name)}
 
 
-def _objective(read: SweepTable) -> str:
+def first_objective(read: SweepTable) -> str:
     """The search's own objective, else the first measure that holds different numbers."""
     known = [name for name in read.rows.attrs.get("sweep", {}).get("objectives", {}) if name in read.measures]
-    varying = [name for name in read.measures if _varies(read.rows, name)]
+    varying = [name for name in read.measures if varies(read.rows, name)]
     found = [*known, *varying, *(name for name in read.measures if read.rows[name].notna().any())]
     if not found:
         raise ToolkitError("no row has a measure: every point failed; look at the column 'error'.")
     return found[0]
 
 
-def _rising(read: SweepTable, name: str) -> bool:
+def rising(read: SweepTable, name: str) -> bool:
     """Whether more of a measure is better."""
     way = read.rows.attrs.get("sweep", {}).get("objectives", {}).get(name)
     return name in HIGHER_IS_BETTER if way is None else way == "maximize"
 
 
-def _varies(table: pd.DataFrame, name: str) -> bool:
+def varies(table: pd.DataFrame, name: str) -> bool:
     return numeric(table[name]) and table[name].nunique() > 1
 
 

@@ -1,0 +1,325 @@
+"""Explore a sweep: pick values, run, brush, and look at one configuration and the code that runs it again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ipywidgets import HTML, Button, HBox, Label, Layout, VBox, Widget
+
+from toolkit.cluster import Cluster
+from toolkit.errors import PlanError, ToolkitError
+from toolkit.measure.sweeps.points import points_of, values_of
+from toolkit.measure.sweeps.sweep import reproduce
+from toolkit.plot.sweep import first_objective, varies
+from toolkit.plot.sweep_table import SweepTable, numbers, numeric
+from toolkit.widgets.board import bundle
+from toolkit.widgets.markup import refusal
+from toolkit.widgets.sweep_controls import Brush, Pick, part_of, pick_of
+from toolkit.widgets.sweep_points import Points, best, readable, values_in
+from toolkit.widgets.sweep_run import SweepRun
+from toolkit.widgets.sweep_view import drawing, waiting
+
+
+class SweepExplorer:
+    """A sweep that is run, brushed and read. Made by :func:`sweep`.
+
+    Attributes:
+        widget: what a notebook shows.
+        run: what runs the points; None where there is only a table.
+        picks: which values of each parameter are picked.
+        brushes: which range of each measure is, as soon as it has two different values.
+    """
+
+    def __init__(self, table: pd.DataFrame | None, space: Mapping[str, Any], objective: str | None) -> None:
+        self._table, self._space, self._objective = table, space, objective
+        self._lock, self._shown_by = threading.Lock(), 0
+        self._point: Any = None
+        self.run: SweepRun | None = None
+        self.picks = {name: pick_of(name, values, table is None) for name, values in space.items()}
+        self.brushes: dict[str, Brush] = {}
+        self._drawing, self._note = HTML(), Label()
+        self._start = Button(description="Run", tooltip="Run the points that are picked.", tabbable=True)
+        self._cancel = Button(description="Cancel", tooltip="End the sweep; rows stay.", tabbable=True)
+        self._start.on_click(lambda button: self._pressed())
+        self._cancel.on_click(lambda button: self.cancel(wait=False))
+        self._points = Points()
+        self._points.control.observe(lambda change: self._listed(), names="index")
+        for pick in self.picks.values():
+            pick.control.observe(lambda change: self.refresh(), names="index")
+        wrap = Layout(flex_flow="row wrap")
+        self._shelf, self._buttons = HBox(layout=wrap), HBox([self._start, self._cancel, self._note])
+        picks = HBox([pick.control for pick in self.picks.values()], layout=wrap)
+        below = HBox([self._points.control, self._points.about], layout=wrap)
+        self.widget: Widget = VBox([picks, self._buttons, self._drawing, self._shelf, below])
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All rows there are."""
+        found = self._table if self.run is None else self.run.table
+        assert found is not None
+        return found
+
+    @property
+    def selected(self) -> pd.DataFrame:
+        """The rows that are picked and brushed."""
+        return self.table[self._kept(self.table)]
+
+    @property
+    def point(self) -> Any:
+        """The row that is looked at, by its label in the table; None where there is none. Assign one to look at it."""
+        return self._point
+
+    @point.setter
+    def point(self, label: Any) -> None:
+        if label not in self.selected.index:
+            raise PlanError(f"point={label!r}: is no row that is selected; those are {list(self.selected.index[:9])}.")
+        self._point = label
+        self.refresh()
+
+    @property
+    def snippet(self) -> str:
+        """The program that runs the point again.
+
+        Raises:
+            ToolkitError: where there is no point, or its values do not say how they are made.
+        """
+        if self._point is None:
+            raise ToolkitError("no point is selected: there is nothing to run again.")
+        return reproduce(self.table, self._point)
+
+    @property
+    def space(self) -> dict[str, Any]:
+        """The values that are picked, by parameter; assign to pick others."""
+        return {name: part_of(self._space[name], pick.places) for name, pick in self.picks.items()}
+
+    @space.setter
+    def space(self, space: Mapping[str, Any]) -> None:
+        found = {}
+        for name, values in space.items():
+            if name not in self.picks:
+                raise PlanError(f"{name}: is no parameter of this sweep; those are {', '.join(self.picks)}.")
+            whole = [value.identity for value in values_of(name, self._space[name])]
+            given = [value.identity for value in values_of(name, values)]
+            if not set(given) <= set(whole):
+                raise PlanError(f"{name}={values!r}: must be among {list(self._space[name])}.")
+            found[name] = [whole.index(one) for one in given]
+        for name, places in found.items():
+            self.picks[name].places = places
+
+    @property
+    def brushed(self) -> dict[str, tuple[float, float]]:
+        """The ends of the brushes that are narrowed, by measure."""
+        return {name: brush.ends for name, brush in self.brushes.items() if not brush.open}
+
+    def brush(self, **ends: tuple[float, float]) -> None:
+        """Keep only rows within the ends, both included, of each measure that is named; ``(-inf, inf)`` keeps all.
+
+        Raises:
+            PlanError: where there is no such measure, or it has no value there.
+        """
+        for name in ends:
+            if name not in self.brushes:
+                raise PlanError(f"{name}: is no measure with different values; those are {', '.join(self.brushes)}.")
+        for name, pair in ends.items():
+            self.brushes[name].ends = pair
+        self.refresh()
+
+    @property
+    def controls(self) -> dict[str, Any]:
+        """All that can be moved, by name, in the order of Tab."""
+        moved: dict[str, Pick | Brush] = {**self.picks, **self.brushes}
+        return {name: one.control for name, one in moved.items()} | {"point": self._points.control}
+
+    @property
+    def html(self) -> str:
+        """What is shown now, for pages without a kernel."""
+        return f"{self._drawing.value}{self._points.about.value}"
+
+    def start(self) -> None:
+        """Run the points that are picked, as the button does.
+
+        Raises:
+            ToolkitError: where there is nothing to run, or a sweep goes on.
+        """
+        if self.run is None:
+            raise ToolkitError("there is no function to run: give sweep(function, space).")
+        points_of(self.space)
+        self.run.start(self.space)
+        self.refresh()
+
+    def cancel(self, wait: bool = True) -> None:
+        """End the sweep, as the button does: after the point in flight, or with it where the cluster is known."""
+        if self.run is not None:
+            self.run.cancel(wait)
+            self.refresh()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the sweep has ended, for ``timeout`` seconds at most; returns whether it has."""
+        return self.run is None or self.run.wait(timeout)
+
+    @property
+    def outcome(self) -> str:
+        """``"not started"``, ``"running"``, ``"done"``, ``"cancelled"`` or ``"failed"``."""
+        return "done" if self.run is None else self.run.outcome
+
+    def refresh(self) -> None:
+        """Show what there is now. Called by the sweep's thread too."""
+        if self._showing:
+            return
+        with self._lock:
+            self._shown_by = threading.get_ident()
+            try:
+                self._show()
+            finally:
+                self._shown_by = 0
+
+    @property
+    def _showing(self) -> bool:
+        """Whether what has just changed was changed by this thread's own showing."""
+        return self._shown_by == threading.get_ident()
+
+    def _show(self) -> None:
+        found = self.table
+        read = readable(found, list(self.picks))
+        if read is not None:
+            self._brush_what_varies(read)
+        kept = self._kept(found)
+        target = None if read is None else self._objective or first_objective(read)
+        if read is not None and target not in read.measures:
+            target = None
+        if self._point not in found.index[kept]:
+            self._point = best(found[kept], target, read)
+        self._points.show(found, kept, self._point, list(self.picks), target)
+        if read is None or target is None:
+            self._drawing.value = self._nothing(read)
+        else:
+            place = None if self._point is None else list(found.index).index(self._point)
+            self._drawing.value = drawing(read, target, kept, place)
+        self._settle()
+
+    def _kept(self, found: pd.DataFrame) -> np.ndarray:
+        kept = np.ones(len(found), bool)
+        moved: dict[str, Pick | Brush] = {**self.picks, **self.brushes}
+        for name, one in moved.items():
+            kept &= one.keeps(found[name])
+        return kept
+
+    def _brush_what_varies(self, read: SweepTable) -> None:
+        for name in read.measures:
+            column = read.rows[name].where(read.done)
+            if numeric(column) and varies(read.rows, name):
+                if name in self.brushes:
+                    self.brushes[name].update(column)
+                else:
+                    self.brushes[name] = Brush(name, column, self.refresh)
+        controls = tuple(brush.control for brush in self.brushes.values())
+        if self._shelf.children != controls:
+            self._shelf.children = controls
+
+    def _listed(self) -> None:
+        if not self._showing and self._points.control.index is not None:
+            self._point = self._points.control.value
+            self.refresh()
+
+    def _nothing(self, read: SweepTable | None) -> str:
+        """Why there is nothing to draw."""
+        if self.run is not None and self.run.error:
+            return refusal("Sweep", self.run.error)
+        if read is not None:
+            return refusal(
+                "Sweep", f"objective={self._objective!r}: is no measure; those are {', '.join(read.measures)}."
+            )
+        found = len(self.table)
+        return waiting(f"{found} rows, none with a measure" if found else "no row yet: pick values and press Run")
+
+    def _settle(self) -> None:
+        """The buttons, and what is said beside them."""
+        if self.run is None:
+            self._buttons.layout.display = "none"
+            return
+        running, points = self.run.outcome == "running", 1
+        for pick in self.picks.values():
+            points *= len(pick.places)
+        self._start.disabled, self._cancel.disabled = running or not points, not running
+        picked = np.ones(len(self.table), bool)
+        for name, pick in self.picks.items():
+            picked &= pick.keeps(self.table[name])
+        failed = f" {self.run.error}" if self.run.error else ""
+        self._note.value = f"{self.run.outcome}: {picked.sum()} of {points} picked points have a row.{failed}"
+
+    def _pressed(self) -> None:
+        self.start()
+        self._cancel.focus()
+
+    def __repr__(self) -> str:
+        return (
+            f"SweepExplorer({self.outcome}, {len(self.table)} rows, {len(self.selected)} selected, point {self._point})"
+        )
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        return bundle(self.widget, repr(self), self.html, include, exclude)
+
+
+def sweep(
+    function: Callable[..., Any] | pd.DataFrame,
+    space: Mapping[str, Any] | None = None,
+    store: str | Path | None = None,
+    *,
+    cluster: Cluster | None = None,
+    objective: str | None = None,
+    parameters: Sequence[str] | None = None,
+    measures: Sequence[str] | None = None,
+) -> SweepExplorer:
+    """Pick values of parameters, run their combinations, brush what was measured, and look at single points.
+
+    Each row is a line over its parameters and measures. Rows whose values are not picked, or outside of a measure's
+    range, fade; of those that stay, a list has all, and the one that is chosen is shown with its configuration and the
+    code that runs it again. Rows appear as they finish. A cell that runs holds up all widgets of the notebook, so the
+    points run on a thread.
+
+    Args:
+        function: as :func:`toolkit.sweep` takes it; or the table of a sweep that has ended.
+        space: values by parameter, of a function.
+        store: a file that keeps the points, see :func:`toolkit.sweep`; its rows are there from the beginning. None:
+            every press of Run runs all points that are picked.
+        cluster: what the function runs on: Cancel then gives up the run in flight, and else waits for its end.
+        objective: the measure that colours the lines, and decides which point is looked at first; see
+            :func:`toolkit.plot.sweep`.
+        parameters: columns that were chosen, of a table that does not say.
+        measures: columns that were measured, the same.
+
+    Raises:
+        PlanError: where the space will not do.
+        ToolkitError: where the table will not do, or the store is another sweep's or in use.
+
+    Example:
+        >>> table = pd.DataFrame({"tile": [8, 16, 32], "psnr": [28.0, 34.0, 41.0]})
+        >>> explorer = sweep(table, parameters=["tile"], measures=["psnr"])
+        >>> explorer.brush(psnr=(20, 40))
+        >>> explorer
+        SweepExplorer(done, 3 rows, 2 selected, point 1)
+    """
+    if isinstance(function, pd.DataFrame):
+        read = SweepTable.read(function, parameters, measures)
+        if not function.index.is_unique:
+            raise ToolkitError("two rows of the table have the same label: give table.reset_index(drop=True).")
+        numbers(function, objective or first_objective(read))  # refuses what cannot colour a line
+        found = function.copy()
+        about = {"parameters": list(read.parameters), "measures": list(read.measures)}
+        found.attrs["sweep"] = found.attrs.get("sweep", {}) | about
+        explorer = SweepExplorer(found, {name: values_in(found[name]) for name in read.parameters}, objective)
+    else:
+        if not isinstance(space, Mapping):
+            raise PlanError("space must hold values by parameter; for a list of points or a search, run tk.sweep.")
+        points_of(space)
+        explorer = SweepExplorer(None, dict(space), objective)
+        explorer.run = SweepRun(function, space, store, cluster, explorer.refresh)
+    explorer.refresh()
+    return explorer

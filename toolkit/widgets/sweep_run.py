@@ -1,0 +1,115 @@
+"""A sweep on a thread of its own: rows as they come, and an end to it on request."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from toolkit.cluster import Cluster
+from toolkit.errors import RunCancelled, ToolkitError
+from toolkit.measure.sweeps.outcome import said
+from toolkit.measure.sweeps.points import points_of
+from toolkit.measure.sweeps.sweep import sweep
+from toolkit.widgets.sweep_controls import comparable
+
+INTERVAL = 0.1
+"""Seconds between two looks at what there is, at least."""
+
+
+class SweepRun:
+    """What runs the points that are picked, and what is known of all.
+
+    Rows are numbered by the place of their point in the whole space, whatever is picked.
+
+    Args:
+        function: as :func:`toolkit.sweep` takes it.
+        space: the whole space, values by parameter.
+        store: as :func:`toolkit.sweep` takes it.
+        cluster: what the function runs on, where it does; its run is given up to cancel.
+        changed: called where there is something new, on whichever thread.
+
+    Attributes:
+        table: all rows that are known.
+        outcome: ``"not started"``, ``"running"``, ``"done"``, ``"cancelled"`` or ``"failed"``.
+        error: of a sweep that failed as a whole.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        space: Mapping[str, Any],
+        store: str | Path | None,
+        cluster: Cluster | None,
+        changed: Callable[[], None],
+    ) -> None:
+        self._function, self._store, self._cluster, self._changed = function, store, cluster, changed
+        points = enumerate(points_of(space))
+        self._places = {tuple(map(comparable, point.shown.values())): place for place, point in points}
+        self._parameters = list(space)
+        self._thread, self._cancelled = threading.Thread(), threading.Event()
+        self._seen = 0.0
+        self.outcome, self.error = "not started", ""
+        self.table = pd.DataFrame(columns=[*space, "status"])
+        if store is not None and Path(store).exists():
+            self._take(sweep(function, space, store=store, progress=False, stop=lambda table: True))
+
+    def start(self, space: Mapping[str, Any]) -> None:
+        """Run the points of a space, which is a part of the whole."""
+        if self._thread.is_alive():
+            raise ToolkitError("a sweep goes on: wait() for it or cancel() it first.")
+        self._cancelled.clear()
+        self.outcome, self.error = "running", ""
+        self._thread = threading.Thread(target=self._run, args=(space,), name="toolkit-sweep", daemon=True)
+        self._thread.start()
+
+    def cancel(self, wait: bool = True) -> None:
+        """End it: now where the point in flight is a run on the cluster that is known, else after that point."""
+        if not self._thread.is_alive():
+            return
+        self._cancelled.set()
+        if self._cluster is not None:
+            # It waits for the run's end; whoever pressed the button shall not.
+            threading.Thread(target=self._cluster.close, name="toolkit-sweep-cancel", daemon=True).start()
+        if wait:
+            self.wait()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended, for ``timeout`` seconds at most; returns whether it has."""
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self, space: Mapping[str, Any]) -> None:
+        outcome = "failed"
+        try:
+            self._take(sweep(self._function, space, store=self._store, progress=False, stop=self._asked))
+            outcome = "cancelled" if self._cancelled.is_set() else "done"
+        except RunCancelled:
+            outcome = "cancelled"
+        except Exception as error:
+            self.error = str(error) if isinstance(error, ToolkitError) else said(error)
+        finally:
+            self.outcome = outcome
+            self._changed()
+
+    def _asked(self, table: pd.DataFrame) -> bool:
+        self._take(table)
+        if time.monotonic() - self._seen > INTERVAL:
+            self._changed()
+            self._seen = time.monotonic()
+        return self._cancelled.is_set()
+
+    def _take(self, table: pd.DataFrame) -> None:
+        """Number new rows, and put them in the places of the old."""
+        rows = zip(*(map(comparable, table[name]) for name in self._parameters), strict=True)
+        new = table.set_axis([self._places[row] for row in rows], axis="index")
+        old = self.table.drop(index=new.index, errors="ignore")
+        merged = (pd.concat([old, new]) if len(old) else new).sort_index()
+        about, before = table.attrs["sweep"], self.table.attrs.get("sweep", {}).get("measures", ())
+        merged.attrs["sweep"] = about | {"measures": list(dict.fromkeys([*before, *about["measures"]]))}
+        self.table = merged
