@@ -27,7 +27,7 @@ from toolkit.geometry.words import counted
 from toolkit.measure.run import Run
 
 OWN_CALL = "the model's own call"
-THUMBNAIL = 24_000
+THUMBNAIL = 28_000
 """Most bytes of the contact sheet in a notebook, where the whole report weighs less than 50 kB."""
 
 
@@ -201,13 +201,15 @@ def _name(reference: Run | Tensor) -> str:
 def _thumbnail(picture: Picture) -> str:
     """The contact sheet, small enough for a notebook."""
     with Image.open(BytesIO(picture.light)) as sheet:
-        width = 2 * sheet.width
-        while True:
-            width //= 2
-            small = sheet.resize((min(width, sheet.width), round(min(width, sheet.width) * sheet.height / sheet.width)))
-            buffer = BytesIO()
-            small.save(buffer, "JPEG", quality=75)
-            if buffer.tell() <= THUMBNAIL:
-                break
-    source = b64encode(buffer.getvalue()).decode()
-    return f'<p><img alt="{escape(picture.alt)}" src="data:image/jpeg;base64,{source}"></p>'
+        width = sheet.width
+        while len(small := _webp(sheet, width)) > THUMBNAIL:
+            width = 9 * width // 10
+    source = b64encode(small).decode()
+    return f'<p><img alt="{escape(picture.alt)}" src="data:image/webp;base64,{source}"></p>'
+
+
+def _webp(sheet: Image.Image, width: int) -> bytes:
+    buffer = BytesIO()
+    small = sheet.resize((width, round(width * sheet.height / sheet.width)), Image.Resampling.LANCZOS)
+    small.save(buffer, "WEBP", quality=50, method=6)
+    return buffer.getvalue()
