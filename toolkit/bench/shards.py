@@ -46,6 +46,10 @@ def bench_shards(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
         alike = {name: _decode(ours[plans[name].ranks], vae, picture, plans[name]) for name in (US, ONE)}
         alike["vae.decode, 1 thread, our worker"] = _decode(ours[1], vae, picture, None)
         large = take_turns(alike, turns)
+        bare = {n: stack.enter_context(Cluster(n, device, convolutions="aten", keep_memory=False)) for n in (1, 2)}
+        untuned = {name: _decode(bare[plans[name].ranks], vae, latent, plans[name]) for name in (US, ONE)}
+        untuned["vae.decode, plain process, 1 thread"] = _decode(bare[1], vae, latent, None)
+        unhelped = take_turns(untuned, turns)
         own = ours[1].decode(vae, latent, None, progress=False)
         runs = {name: ours[plan.ranks].decode(vae, latent, plan, progress=False) for name, plan in plans.items()}
     return {
@@ -56,6 +60,10 @@ def bench_shards(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
             "latent": list(picture.shape),
             "seconds": large.to_dict(orient="list"),
             "times faster": ratios(large, US).to_dict(orient="index"),
+        },
+        "torch's own kernels and allocator": {
+            "seconds": unhelped.to_dict(orient="list"),
+            "times faster": ratios(unhelped, US).to_dict(orient="index"),
         },
         "one run of each": {name: _facts(run, own) for name, run in runs.items()} | {"vae.decode": _facts(own, own)},
         "interception": interception(),
@@ -91,6 +99,7 @@ def as_text(result: dict[str, Any]) -> str:
     table = pd.DataFrame.from_dict(result["times faster"], orient="index").round(2)
     facts = pd.DataFrame.from_dict(result["one run of each"], orient="index")
     cost, large = result["interception"], result["one large picture"]
+    bare = result["torch's own kernels and allocator"]
     return "\n\n".join(
         [
             f"Latent {'x'.join(map(str, result['latent']))}, one thread a rank where not said otherwise",
@@ -98,6 +107,8 @@ def as_text(result: dict[str, Any]) -> str:
             table.to_string(),
             f"Latent {'x'.join(map(str, large['latent']))}: {pd.Series(large['seconds'][US]).median():.2f} s. Against:",
             pd.DataFrame.from_dict(large["times faster"], orient="index").round(2).to_string(),
+            f"With torch's own kernels and allocator: {pd.Series(bare['seconds'][US]).median():.2f} s. Against:",
+            pd.DataFrame.from_dict(bare["times faster"], orient="index").round(2).to_string(),
             facts.to_string(float_format=lambda value: f"{value:.3g}"),
             f"Interception: {cost['us per call']:.1f} us per torch call, over {cost['torch calls']:.0f} calls",
         ]
