@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from statistics import median
@@ -27,7 +28,7 @@ def page(server: Server, browser: Browser) -> Iterator[Page]:
     one.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
     one.wait_for_function(IDLE, timeout=60_000)
     one.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    expect(one.get_by_role("button", name="Cancel")).to_be_attached(timeout=60_000)
+    expect(one.get_by_role("button", name="Cancel")).to_have_count(2, timeout=60_000)
     yield one
     assert guard.refused == []
     assert guard.errors == []
@@ -95,11 +96,42 @@ def test_cancel_ends_a_run_within_2_s_and_leaves_no_worker(page, server):
     expect(board.drawing.get_by_role("row")).to_have_count(3)
 
 
+def test_a_sweep_is_picked_run_brushed_and_read_by_keyboard(page):
+    board = Board(page, "Sweep")
+    expect(board.drawing).to_contain_text("no row yet")
+    board.slider("tile").first.press("ArrowRight")  # the lower end: from 8 to 9
+    board.box.get_by_label("overlap", exact=True).press("Home")
+    board.box.get_by_role("button", name="Run", exact=True).press("Enter")
+    expect(board.drawing).to_contain_text("11 configurations: 11 done; 11 selected")
+    board.slider("work").first.press("ArrowRight")
+    expect(board.drawing).to_contain_text("10 selected")
+    expect(board.box.locator("pre")).to_have_text("measure(tile=18, overlap=1)")  # the best: 19 takes the least work
+    assert "tile 17, overlap 1" in board.choose("point", "ArrowUp")
+    expect(board.box.locator("pre")).to_have_text("measure(tile=17, overlap=1)")
+    shoot(page, "lab-sweep")
+
+
+def test_the_microscope_follows_the_keyboard_within_100_ms(page):
+    board = Board(page, "Microscope")
+    assert board.sliders() == ["centre h", "centre w", "zoom", "amplification"]
+    expect(board.drawing.locator("img")).to_have_count(3)
+    for name in ("zoom", "amplification", "centre h"):
+        board.press(name, "ArrowRight")
+    taken = board.latencies("centre w", ["ArrowLeft"] * 11)
+    print("slider to pictures, ms:", *(f"{one:.0f}" for one in taken))
+    assert median(taken) < 100
+    assert board.choose("error", "ArrowDown") == "signed"
+    expect(board.drawing).to_contain_text("white 0")
+    board.choose("go to seam", "ArrowDown")
+    expect(board.drawing).to_contain_text(re.compile(r"at h 25\d, w 511, in the box"))
+    shoot(page, "lab-microscope")
+
+
 def test_both_themes(page):
     for theme in ("Dark", "Light"):
         page.evaluate(THEME, f"JupyterLab {theme}")
         expect(page.locator(f"body[data-jp-theme-light={str(theme == 'Light').lower()}]")).to_be_attached()
-        for heading in ("Schedule", "Tiles"):
+        for heading in ("Schedule", "Tiles", "Sweep", "Microscope"):
             board = Board(page, heading)
             ink, paper = board.drawing.locator(".tk-view").first.evaluate(COLOURS)
             assert contrast(ink, paper) > 7, (theme, heading)

@@ -21,6 +21,7 @@ from toolkit.widgets.microscope_seams import Seams, worst_cell
 from toolkit.widgets.microscope_view import Window, colours, error_colours, png
 from toolkit.widgets.settings import Setting, choice, count
 
+NO_SEAM = -1
 MOST_ZOOM, MOST_DOUBLINGS, MOST_SEAMS, MOST_CHANNELS, LETTERS = 32, 16, 60, 16, 36
 
 
@@ -139,7 +140,7 @@ class Microscope:
         frame, *centre = worst_cell(self._of, self._seams, seam)
         with self._together():
             self.frame, (self.centre_h, self.centre_w) = frame, centre
-            self.controls["seam"].value = seam if seam < MOST_SEAMS else None
+            self.controls["seam"].value = seam if seam < MOST_SEAMS else NO_SEAM
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -156,15 +157,15 @@ class Microscope:
             self._held = False
             self._board.redraw()
 
-    def _chosen(self, seam: int | None) -> None:
-        if seam is not None and not self._held:
+    def _chosen(self, seam: int) -> None:
+        if seam != NO_SEAM and not self._held:
             self.go_to(seam)
 
     def _left(self) -> None:
         """No seam is chosen any more where somebody moved away from it."""
         if not self._held:
             self._held = True
-            self.controls["seam"].value = None
+            self.controls["seam"].value = NO_SEAM
             self._held = False
 
     def _controls(self, start: tuple[int, int, int], zoom: int, doublings: int) -> dict[str, Any]:
@@ -172,7 +173,7 @@ class Microscope:
         height, width = self._shape
         look: dict[str, Any] = {"style": {"description_width": "6.5em"}, "tabbable": True}
         look["layout"] = Layout(width="23em")
-        seams: list[tuple[str, int | None]] = [("-", None)]
+        seams = [("-", NO_SEAM)]
         for place, (_, row) in enumerate(self.seams.head(MOST_SEAMS).iterrows()):
             one, other = row["tiles"]
             text = f"{place + 1}: {row['axis']} {row['position']}, tiles {one} and {other}, {row['ratio']:.3g}x"
@@ -181,7 +182,7 @@ class Microscope:
         controls: dict[str, Any] = {
             "seam": Dropdown(
                 options=seams,
-                value=0 if len(seams) > 1 else None,
+                value=0 if len(seams) > 1 else NO_SEAM,
                 description="go to seam",
                 tooltip="The worst first: the error there over the interior's.",
                 disabled=len(seams) == 1,

@@ -54,7 +54,7 @@ class SweepExplorer:
         wrap = Layout(flex_flow="row wrap")
         self._shelf, self._buttons = HBox(layout=wrap), HBox([self._start, self._cancel, self._note])
         picks = HBox([pick.control for pick in self.picks.values()], layout=wrap)
-        below = HBox([self._points.control, self._points.about], layout=wrap)
+        below = VBox([self._points.control, self._points.about])
         self.widget: Widget = VBox([picks, self._buttons, self._drawing, self._shelf, below])
 
     @property

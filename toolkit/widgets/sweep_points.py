@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ipywidgets import HTML, Layout, Select
+from ipywidgets import HTML, Dropdown, Layout
 
 from toolkit.plot.sweep import rising
 from toolkit.plot.sweep_table import SweepTable, missing, numeric, said, short
@@ -28,13 +28,14 @@ class Points:
 
     def __init__(self) -> None:
         self.about = HTML()
-        self.control = Select(
-            rows=9,
+        # No listbox: JupyterLab takes the arrow keys for itself where one has the focus.
+        self.control = Dropdown(
+            options=[],
             description="point",
-            tooltip="Arrow keys go from row to row.",
+            tooltip="A row to look at: Space opens the list.",
             tabbable=True,
             style={"description_width": "6.5em"},
-            layout=Layout(width="34em"),
+            layout=Layout(width="36em"),
         )
 
     def show(
