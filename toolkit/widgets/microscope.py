@@ -208,13 +208,13 @@ class Microscope:
         window, frame, signed = self.window, self.frame, self.shown == "signed"
         cells = {name: window.cut(found[frame]) for name, found in self._frames.items()}
         pictures = {
-            f"reference: {self._of.reference}": colours(cells["reference"]),
-            f"output: {self._of.name}": colours(cells["output"]),
+            f"reference: {_short(self._of.reference)}": colours(cells["reference"]),
+            f"output: {_short(self._of.name)}": colours(cells["output"]),
             self._legend(signed): error_colours(cells["error"], self.amplification, signed),
         }
         where = f"frame {frame}, h {window.h}, w {window.w} px"
         views = [
-            f'<div><div class="tk-soft">{escape(_short(name))}</div>'
+            f'<div><div class="tk-soft">{escape(name)}</div>'
             f"{picture(png(pixels, window, self._seams, self.centre), f'{name}; {where}', pixels.shape[1] * self.zoom)}"
             "</div>"
             for name, pixels in pictures.items()
