@@ -195,6 +195,7 @@ def rising(read: SweepTable, name: str) -> bool:
 
 
 def varies(table: pd.DataFrame, name: str) -> bool:
+    """Whether a column holds different numbers."""
     return numeric(table[name]) and table[name].nunique() > 1
 
 

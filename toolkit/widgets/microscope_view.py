@@ -12,11 +12,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from plotly.colors import sample_colorscale
 from torch import Tensor
 
 from toolkit.geometry.palette import DIVERGING, SEQUENTIAL
 from toolkit.geometry.span import Span
+from toolkit.plot.scales import sampled
 from toolkit.widgets.microscope_seams import Seams
 
 SIDE = 264
@@ -124,6 +124,5 @@ def _box(canvas: Pixels, window: Window, centre: tuple[int, int]) -> None:
 
 @cache
 def _palette(signed: bool) -> Pixels:
-    scale = sample_colorscale(DIVERGING if signed else SEQUENTIAL, 256, colortype="tuple")
-    palette: Pixels = np.rint(255 * np.array(scale)).astype(np.uint8)
-    return palette
+    scale = DIVERGING if signed else SEQUENTIAL
+    return np.array(sampled(scale, np.linspace(0, 1, 256).tolist()), np.uint8)

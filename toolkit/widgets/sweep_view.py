@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from plotly.colors import sample_colorscale
 
 from toolkit.geometry.html import STYLE, table, word
 from toolkit.geometry.palette import SEQUENTIAL
 from toolkit.geometry.svg import group, path, svg, text
+from toolkit.plot.scales import sampled
 from toolkit.plot.sweep import varies
 from toolkit.plot.sweep_axis import Axis
 from toolkit.plot.sweep_table import SweepTable, brief, missing, numeric, quantity, short
@@ -19,7 +19,7 @@ from toolkit.widgets.markup import page
 
 MOST_LINES, MOST_TITLES, MOST_AXES, LETTERS = 600, 120, 12, 18
 LEVELS = 10
-COLOURS = tuple(sample_colorscale(SEQUENTIAL, np.linspace(0.12, 0.88, LEVELS).tolist()))
+COLOURS = tuple(f"rgb{colour}" for colour in sampled(SEQUENTIAL, np.linspace(0.12, 0.88, LEVELS).tolist()))
 """Without the darkest and the palest, which a dark or a light page would swallow."""
 
 _LEFT, _TOP, _HIGH, _PITCH, _LANE, _RIGHT = 70, 34, 200, 112, 24, 40
