@@ -70,6 +70,8 @@ class TilePlan:
     root: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.blend, Blend):
+            raise PlanError(f"blend={self.blend!r}: must be a Blend, as Blend.linear() makes one.")
         if len(self.assignment.owners) != len(self.grid):
             raise PlanError(
                 f"the assignment deals out {len(self.assignment.owners)} tiles, the grid has {len(self.grid)}: "

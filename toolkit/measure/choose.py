@@ -97,6 +97,8 @@ def plan(
     """
     if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
         raise PlanError(f"ranks={ranks!r}: must be an int of at least 1.")
+    if memory is not None and not isinstance(memory, int | float):
+        raise PlanError(f"memory={memory!r}: must be a number of bytes, as 16 * 10**9 for 16 GB.")
     shape = tuple(latent.shape) if isinstance(latent, Tensor) else tuple(latent)
     call = Call(direction, arguments or {}, seed=0)
     cost = cost or call_cost(vae, shape, call)

@@ -11,6 +11,7 @@ from toolkit.measure.run import Run
 from toolkit.plot.bars import event_bars, filled, rank_axis
 from toolkit.plot.figure import Figure, make, nothing
 from toolkit.plot.theme import ThemeName, Unit, byte_unit, time_unit
+from toolkit.plot.wanted import check_run
 
 BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
 STYLES = {
@@ -51,6 +52,7 @@ def timeline(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure
         >>> timeline(trace).describe()
         '2 events on 2 ranks over 500 ms: decode 500 ms, wait 250 ms.'
     """
+    check_run(run, trace=True)
     trace = run.trace if isinstance(run, Run) else run
     names = sorted({int(rank) for rank in trace["rank"]})
     total = float(trace["end"].max()) if names else 0.0

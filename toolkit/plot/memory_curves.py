@@ -14,6 +14,7 @@ from toolkit.measure.run import Run
 from toolkit.plot.figure import Figure, make, nothing
 from toolkit.plot.memory_parts import limit_line, memory_parts, peak_of, thin, weights_of
 from toolkit.plot.theme import ThemeName, Unit, byte_unit, time_unit
+from toolkit.plot.wanted import check_run
 
 MAX_POINTS = 16000
 LISTED = 8
@@ -44,6 +45,7 @@ def memory(
     Raises:
         ToolkitError: for a rank that was not measured, and for a limit where the weights are not known.
     """
+    check_run(run)
     if limit is not None and weights is None and weights_of(run) is None:
         raise ToolkitError(
             f"limit={limit} for {run!r}, whose record does not say how many bytes of weights each rank holds: give "

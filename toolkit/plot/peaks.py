@@ -18,6 +18,7 @@ from toolkit.measure.run import Run
 from toolkit.plot.bars import filled
 from toolkit.plot.figure import ABOVE, Figure, make
 from toolkit.plot.theme import ThemeName, Unit, byte_unit
+from toolkit.plot.wanted import check_run
 
 BLUE, *_ = RANK_COLOURS
 MARK = "#8A8A8A"
@@ -39,7 +40,9 @@ def peak_memory(runs: Run | Sequence[Run], cost: CallCost | None = None, *, them
     Raises:
         ToolkitError: where there is no run, or the memory of one was not measured.
     """
-    every = [runs] if isinstance(runs, Run) else list(runs)
+    every = list(runs) if isinstance(runs, Sequence) else [runs]
+    for run in every:
+        check_run(run)
     unmeasured = [run for run in every if run.peaks.empty]
     if not every or unmeasured:
         what = repr(unmeasured[0]) if unmeasured else "no runs"

@@ -15,6 +15,7 @@ from toolkit.measure.compare import Comparison
 from toolkit.numerics.seams import SeamProfile
 from toolkit.plot.figure import ABOVE, Figure, make, nothing
 from toolkit.plot.theme import ThemeName
+from toolkit.plot.wanted import comparisons_of
 
 Statistic = Literal["mean", "p99", "max"]
 LEGEND_LETTERS = 110
@@ -44,7 +45,7 @@ def seam_profile(
     Raises:
         ToolkitError: where there is nothing to draw, or a comparison has no seam along ``axis``.
     """
-    every = (comparisons,) if isinstance(comparisons, Comparison) else tuple(comparisons)
+    every = comparisons_of(comparisons)
     if statistic not in get_args(Statistic):
         raise ToolkitError(f"statistic={statistic!r}: must be one of {', '.join(get_args(Statistic))}.")
     axis = axis or _common_axis(every)

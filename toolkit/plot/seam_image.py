@@ -25,6 +25,7 @@ from toolkit.plot.error_pixels import (
 from toolkit.plot.figure import WIDTH, Figure, make
 from toolkit.plot.frame_slider import HEIGHT, at_first, check_frames, frame_slider
 from toolkit.plot.theme import ThemeName
+from toolkit.plot.wanted import comparisons_of
 
 __all__ = ["LEVELS", "LIMITS", "seams"]
 
@@ -66,6 +67,7 @@ def seams(
         >>> seams(compare(sample + 0.5, sample, name="tiled", reference_name="untiled")).describe()
         'Absolute error of tiled against untiled, frame 0 of 1, 32 x 48 px: at most 0.5, 0.5 on average.'
     """
+    comparisons_of([comparison])
     if not 0 < limits[0] < limits[1]:
         raise ToolkitError(f"limits={limits}: must be two rising numbers above 0; errors are drawn on a log scale.")
     scale = ErrorScale(limits, signed)
