@@ -100,7 +100,8 @@ def test_a_sweep_is_picked_run_brushed_and_read_by_keyboard(page):
     board = Board(page, "Sweep")
     expect(board.drawing).to_contain_text("no row yet")
     board.slider("tile").first.press("ArrowRight")  # the lower end: from 8 to 9
-    board.box.get_by_label("overlap", exact=True).press("Home")
+    for overlap in ("2", "4"):
+        board.box.get_by_role("checkbox", name=overlap, exact=True).press("Space")
     board.box.get_by_role("button", name="Run", exact=True).press("Enter")
     expect(board.drawing).to_contain_text("11 configurations: 11 done; 11 selected")
     board.slider("work").first.press("ArrowRight")

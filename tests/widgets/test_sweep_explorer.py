@@ -314,7 +314,18 @@ def test_the_page_is_the_same_twice_and_needs_nothing(done):
     assert not any(text in done.html for text in ("<script", "http:", "https:", "javascript:"))
     assert set(done._repr_mimebundle_()) == {WIDGET_MIME, "text/html", "text/plain"}
     assert len(done.html) < 50_000
-    for control in done.controls.values():
+    for control in [one for control in done.controls.values() for one in getattr(control, "boxes", [control])]:
         assert control.description
         assert len(control.tooltip) > 10
         assert control.tabbable
+
+
+def test_boxes_and_code_say_the_same():
+    explorer = tk.widgets.sweep(lambda blend: 1.0, {"blend": ["linear", "cosine", "crop"]})
+    control, seen = explorer.controls["blend"], []
+    control.observe(lambda change: seen.append(change["new"]), names="index")
+    control.boxes[1].value = False
+    assert explorer.space == {"blend": ["linear", "crop"]}
+    explorer.space = {"blend": ["cosine"]}
+    assert [box.value for box in control.boxes] == [False, True, False]
+    assert seen == [(0, 2), (1,)]

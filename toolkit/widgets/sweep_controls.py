@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ipywidgets import Layout, SelectionRangeSlider, SelectMultiple
+from ipywidgets import Layout, SelectionRangeSlider
 
 from toolkit.errors import PlanError
 from toolkit.measure.sweeps.points import values_of
 from toolkit.plot.sweep_table import brief, missing, quantity
+from toolkit.widgets.checks import Checks
 
 MOST_PICKS = 10
-"""So many different numbers of a parameter are picked in a list; more are, on a slider."""
+"""So many different numbers of a parameter are picked by boxes; more are, on a slider."""
 MOST_STOPS = 200
 """So many places at which a brush can end, at most."""
 _LOOK: dict[str, Any] = {"style": {"description_width": "6.5em"}, "tabbable": True}
@@ -27,10 +28,10 @@ class Pick:
     Args:
         name: of the parameter.
         shown: its values, as the table shows them.
-        ordered: whether to pick a run of them on a slider, and not any of them in a list.
+        ordered: whether to pick a run of them on a slider, and not any of them by boxes.
 
     Attributes:
-        control: the list or the slider.
+        control: the boxes or the slider.
     """
 
     def __init__(self, name: str, shown: Sequence[Any], ordered: bool) -> None:
@@ -47,15 +48,7 @@ class Pick:
                 **_LOOK,
             )
         else:
-            self.control = SelectMultiple(
-                options=options,
-                index=tuple(range(len(options))),
-                rows=min(len(options), 5),
-                description=name,
-                tooltip="Several: with Shift or Ctrl, by arrow keys or the mouse.",
-                layout=Layout(width="19em"),
-                **_LOOK,
-            )
+            self.control = Checks([text for text, _ in options], name, "Runs leave out what is not ticked.")
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -195,7 +188,7 @@ def distinct(texts: Sequence[str]) -> list[str]:
 
 
 def pick_of(name: str, values: Any, given: bool) -> Pick:
-    """A slider for a range and for many numbers in their order, else a list."""
+    """A slider for a range and for many numbers in their order, else boxes to tick."""
     shown: list[Any] = [value.shown for value in values_of(name, values)] if given else list(values)
     plain = all(isinstance(value, int | float) and not isinstance(value, bool) for value in shown)
     many = len(shown) > MOST_PICKS and plain and shown == sorted(shown)
