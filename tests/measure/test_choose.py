@@ -89,3 +89,10 @@ def test_measured_cost_predicts_the_peak_of_a_larger_call():
     assert cost.output_bytes * 1200 == sample.nbytes
     assert cost.working_bytes * 1200 == pytest.approx(curve.peak, rel=0.1)
     assert cost.seconds > 0
+
+
+def test_a_busy_machine_makes_no_cell_free(monkeypatch):
+    """Where the smaller input took longer than the larger one, the larger one's time counts."""
+    taken = iter([(1000, 100, 0.5), (2000, 144, 0.4)])
+    monkeypatch.setattr("toolkit.measure.cost._measure", lambda *_: next(taken))
+    assert call_cost(specimen("AutoencoderTiny").build(), (1, 4, 64, 64), Call()).seconds == 0.4 / 144

@@ -314,7 +314,7 @@ def test_the_page_is_the_same_twice_and_needs_nothing(done):
     assert not any(text in done.html for text in ("<script", "http:", "https:", "javascript:"))
     assert set(done._repr_mimebundle_()) == {WIDGET_MIME, "text/html", "text/plain"}
     assert len(done.html) < 50_000
-    for control in [one for control in done.controls.values() for one in getattr(control, "boxes", [control])]:
+    for control in [one for whole in done.controls.values() for one in getattr(whole, "boxes", [whole])]:
         assert control.description
         assert len(control.tooltip) > 10
         assert control.tabbable
