@@ -1,4 +1,4 @@
-"""Run a notebook headless, save it as HTML, and print what its last cell printed: ``make demo``."""
+"""Run a notebook headless, save it as HTML, and print what was printed last in it: ``make demo``."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def main(path: Path, folder: Path) -> None:
         if cell.cell_type == "code":
             cell.outputs = [kept for output in cell.outputs if (kept := static(output))]
     page.write_text(HTMLExporter().from_notebook_node(notebook)[0])
-    last = next(cell for cell in reversed(notebook.cells) if cell.cell_type == "code")
-    print("".join(output.get("text", "") for output in last.outputs), end="")
+    texts = ("".join(output.get("text", "") for output in cell.get("outputs", ())) for cell in reversed(notebook.cells))
+    print(next(filter(None, texts), ""), end="")
     print(f"{path.name} ran in {time.monotonic() - begin:.0f} s; open {page}")
 
 
