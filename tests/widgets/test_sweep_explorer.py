@@ -112,6 +112,25 @@ def test_rows_appear_as_they_finish_and_cancel_ends_after_the_point_in_flight():
     assert not explorer._start.disabled
 
 
+def test_the_point_is_the_best_until_somebody_chooses_one():
+    gate = Gate()
+    explorer = tk.widgets.sweep(gate, {"tile": [4, 8, 16], "blend": ["linear"]})
+    explorer.start()
+    for rows, best in enumerate([None, 0, 1]):
+        assert gate.begun.acquire(timeout=30)
+        explorer.refresh()  # as the sweep's thread does, now and then
+        assert (len(explorer.table), explorer.point) == (rows, best)
+        if rows == 2:
+            explorer.controls["point"].value = 0
+        gate.go.release()
+    assert explorer.wait(30)
+    assert explorer.point == 0, "the choice stays when a better row comes"
+    explorer.brush(psnr=(28, inf))
+    assert explorer.point == 2, "the best that stays"
+    explorer.brush(psnr=(-inf, 28))
+    assert explorer.point == 1, "the choice went with its row"
+
+
 def test_a_store_has_its_rows_from_the_beginning_and_runs_the_others_only(tmp_path):
     seen = []
 

@@ -39,6 +39,7 @@ class SweepExplorer:
         self._table, self._space, self._objective = table, space, objective
         self._lock, self._shown_by = threading.Lock(), 0
         self._point: Any = None
+        self._chosen = False  # by somebody: until then the point is the best row, whatever comes when
         self.run: SweepRun | None = None
         self.picks = {name: pick_of(name, values, table is None) for name, values in space.items()}
         self.brushes: dict[str, Brush] = {}
@@ -71,14 +72,18 @@ class SweepExplorer:
 
     @property
     def point(self) -> Any:
-        """The row that is looked at, by its label in the table; None where there is none. Assign one to look at it."""
+        """The row that is looked at, by its label in the table; None where there is none.
+
+        The best of those that are selected, until somebody chooses another in the list or assigns one here; again when
+        that one is selected no more.
+        """
         return self._point
 
     @point.setter
     def point(self, label: Any) -> None:
         if label not in self.selected.index:
             raise PlanError(f"point={label!r}: is no row that is selected; those are {list(self.selected.index[:9])}.")
-        self._point = label
+        self._point, self._chosen = label, True
         self.refresh()
 
     @property
@@ -192,7 +197,8 @@ class SweepExplorer:
         target = None if read is None else self._objective or first_objective(read)
         if read is not None and target not in read.measures:
             target = None
-        if self._point not in found.index[kept]:
+        self._chosen = self._chosen and self._point in found.index[kept]
+        if not self._chosen:
             self._point = best(found[kept], target, read)
         self._points.show(found, kept, self._point, list(self.picks), target)
         if read is None or target is None:
@@ -223,7 +229,7 @@ class SweepExplorer:
 
     def _listed(self) -> None:
         if not self._showing and self._points.control.index is not None:
-            self._point = self._points.control.value
+            self._point, self._chosen = self._points.control.value, True
             self.refresh()
 
     def _nothing(self, read: SweepTable | None) -> str:
