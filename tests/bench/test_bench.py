@@ -7,10 +7,11 @@ import json
 import pandas as pd
 import pytest
 
-from toolkit.bench import stages, tiles
+from toolkit.bench import shards, stages, tiles
 from toolkit.bench.paired import ratios, take_turns
 from toolkit.cli import main
 from toolkit.models import demo
+from toolkit.models.full_size import Subject
 
 
 def test_ratios_are_taken_within_a_turn():
@@ -72,9 +73,34 @@ def test_stages_are_held_against_one_rank():
     assert "two experts, 2 ranks each, R=3, rank 3" in stages.as_text(result)
 
 
+def test_shards_are_as_good_as_the_models_own_call_and_all_is_told(tmp_path, capsys, monkeypatch):
+    latent = demo.latents("video")[:, :, :2, :8, :8]
+    monkeypatch.setattr(shards, "_four_videos", lambda: latent)
+    monkeypatch.setattr(shards, "_one_picture", lambda: latent[:, :, :1])
+    small = {"base_dim": 8, "z_dim": 4, "dim_mult": [1, 1], "num_res_blocks": 1, "temperal_downsample": [True]}
+    subject = Subject("small", "AutoencoderKLWan", (4, 1, 8, 8), "AutoencoderKLWan_2.1", small)
+    monkeypatch.setattr(shards, "SUBJECTS", [subject])
+    monkeypatch.setattr(shards, "WIDE", 8)
+    monkeypatch.setattr(shards, "TILE", 6)
+    monkeypatch.setattr("toolkit.bench.interception.REPEATS", 1)
+    path = tmp_path / "shards.json"
+    assert main(["bench", "shards", "--full", "--turns", "1", "--json", str(path)]) == 0
+    result, text = json.loads(path.read_text()), capsys.readouterr().out
+    parts = ("one large picture", "torch's own kernels and allocator", "real width")
+    for part in (result, *(result[name] for name in parts)):
+        assert min(seconds for one in part["seconds"].values() for seconds in one) > 0
+        assert part["times faster"][shards.ONE]["times faster"] > 0
+    facts = pd.DataFrame(result["one run of each"] | {"wide": result["real width"]["one run"][shards.US]}).T
+    assert (facts["relative error"].drop("tiles, 2 ranks") < 1e-5).all()
+    assert facts.loc["tiles, 2 ranks", "relative error"] > 1e-3
+    assert facts.loc["shards, 1 rank", "messages"] == 0 < facts.loc["wide", "messages"]
+    assert result["interception"]["torch calls"] > 1000
+    assert "small, 0 M weights, latent 1x4x1x8x8: " in text
+
+
 def test_flags_of_other_benchmarks_are_refused(capsys):
     for flags, reason in (
-        (["tiles", "--full"], "--full with bench tiles: it is for bench models only"),
+        (["tiles", "--full"], "--full with bench tiles: it is for bench models and shards only"),
         (["tiles", "--compute"], "--compute with bench tiles: it is for bench stages only"),
         (["models", "--block", "0.1"], "--block with bench models: it is for bench stages only"),
     ):

@@ -7,14 +7,22 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from toolkit import distributed
+from toolkit.distributed.exchange import Exchange
+from toolkit.distributed.failure import FailureFlag
+from toolkit.distributed.group import Member
+from toolkit.distributed.sharding.context import Shard
+from toolkit.distributed.sharding.run import compute
 from toolkit.geometry.shards import ShardPlan
+from toolkit.measure.trace import Recorder
+from toolkit.models.adapter import borrowed
 from toolkit.models.census import specimen
+from toolkit.models.shards import sharding_of
 from toolkit.models.whole import Call
 
-MODEL, FRAMES, REPEATS = "AutoencoderKLWan_2.1", 9, 15
+MODEL, FRAMES, REPEATS = "AutoencoderKLWan_2.1", 9, 30
 
 
 class _Count(TorchFunctionMode):
@@ -30,39 +38,61 @@ class _Count(TorchFunctionMode):
 
 
 def interception() -> dict[str, float]:
-    """Microseconds of processor time that a sharded decode adds to each torch call, on maps of a few cells.
+    """Microseconds of processor time that shards add to each torch call of a model, on maps of a few cells.
 
-    The least of several decodes, over a model of the Wan form whose own work is next to nothing, its few messages to
-    itself and the padding that shards do themselves included.
+    The least of several decodes on one shard, over a model of the Wan form whose own work is next to nothing; beside it
+    what a torch function mode costs that only passes calls on. What a decode costs once, whatever it calls (threads for
+    messages, bringing the parts together), is not of any call, and not counted.
     """
     one = specimen(MODEL)
-    vae, latent, call = one.build(), one.latent(2, 2, frames=FRAMES), Call()
-    with torch.no_grad(), _Count() as count:
-        call(vae, latent)
-
-    def own() -> None:
-        with torch.no_grad():
-            call(vae, latent)
-
-    def sharded() -> None:
-        distributed.decode(vae, latent, ShardPlan(), convolutions="aten")
-
+    vae, latent, call, plan = one.build(), one.latent(2, 2, frames=FRAMES), Call(), ShardPlan()
+    sharding, alone = sharding_of(vae, call), Member(None, 0, 1)
+    parts = sharding.parts(plan, tuple(latent.shape))
+    exchange = Exchange(alone, FailureFlag(None, 0), Recorder(0), latent.device)
+    shard = Shard(plan, exchange, "aten", vae, seeded=False)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        base, ours = _least(own, sharded)
+        with borrowed(vae):
+            with _Count() as count:
+                call(vae, latent)
+            own, passed, ours = _least(
+                lambda: call(vae, latent),
+                lambda: _passed_on(call, vae, latent),
+                lambda: compute(vae, latent, call, shard, parts, sharding),
+            )
     finally:
         torch.set_num_threads(before)
-    return {"torch calls": float(count.calls), "us per call": (ours - base) / count.calls * 1e6}
+        exchange.close()
+    each = 1e6 / count.calls
+    return {
+        "torch calls": float(count.calls),
+        "us per call": (ours - own) * each,
+        "us per call, a mode that does nothing": (passed - own) * each,
+    }
 
 
-def _least(*functions: Callable[[], None]) -> list[float]:
+class _PassOn(TorchFunctionMode):
+    """Does nothing."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return func(*args, **kwargs) if kwargs else func(*args)
+
+
+def _passed_on(call: Call, vae: Any, latent: Tensor) -> None:
+    with _PassOn():
+        call(vae, latent)
+
+
+def _least(*functions: Callable[[], Any]) -> list[float]:
     """The least seconds that each takes, in turns: what else the machine does meanwhile falls on all alike."""
     rounds = [[_seconds(function) for function in functions] for _ in range(1 + REPEATS)]
     return [min(times) for times in zip(*rounds[1:], strict=True)]
 
 
-def _seconds(function: Callable[[], None]) -> float:
+def _seconds(function: Callable[[], Any]) -> float:
     begin = time.process_time()
     function()
     return time.process_time() - begin

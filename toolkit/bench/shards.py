@@ -1,11 +1,13 @@
 """Exact shards on two ranks against one, against tiles, and against one process with both threads.
 
-All decode the same latent with the demo video model. What is exact says how far it is from the model's own call.
+All decode the same latent with the demo video model. What is exact says how far it is from the model's own call. In
+full also with a model as wide as the real ones are: there convolutions compute more than they move, and halos count
+less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -20,18 +22,21 @@ from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
 from toolkit.measure.record import Record
 from toolkit.measure.run import Run
 from toolkit.models import demo
+from toolkit.models.full_size import SUBJECTS
 
 US, ONE = "shards, 2 ranks", "shards, 1 rank"
-TILE, OVERLAP = 18, 4
+PAIR = {US: ShardPlan(h=2), ONE: ShardPlan()}
+TILE, OVERLAP, WIDE = 18, 4, 96
 MOVES = ("wait", "send", "receive")
 
 
-def bench_shards(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
+def bench_shards(turns: int = 5, device: str = "cpu", *, full: bool = False) -> dict[str, Any]:
     """Measure; returns everything as plain values, ready for JSON.
 
     Args:
         turns: how many times each contender is measured.
         device: where.
+        full: also a model of real width, which takes minutes a turn on a CPU.
     """
     vae, latent = demo.video_vae(), _four_videos()
     with ExitStack() as stack:
@@ -52,6 +57,7 @@ def bench_shards(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
         unhelped = take_turns(untuned, turns)
         own = ours[1].decode(vae, latent, None, progress=False)
         runs = {name: ours[plan.ranks].decode(vae, latent, plan, progress=False) for name, plan in plans.items()}
+        wide = _real_width(ours, plain, turns) if full else None
     return {
         "latent": list(latent.shape),
         "seconds": seconds.to_dict(orient="list"),
@@ -66,8 +72,27 @@ def bench_shards(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
             "times faster": ratios(unhelped, US).to_dict(orient="index"),
         },
         "one run of each": {name: _facts(run, own) for name, run in runs.items()} | {"vae.decode": _facts(own, own)},
+        "real width": wide,
         "interception": interception(),
         "record": Record.make(vae, latent, plans[US], {"call": "bench shards", "device": device}).to_json(),
+    }
+
+
+def _real_width(ours: Mapping[int, Cluster], plain: Cluster, turns: int) -> dict[str, Any]:
+    """One frame of 768 x 768 pixels by Wan 2.1's autoencoder, with random weights."""
+    subject = SUBJECTS[0]
+    vae = subject.build(torch.device("cpu")).float()
+    latent = torch.randn(1, subject.latent[0], 1, WIDE, WIDE, generator=torch.Generator().manual_seed(0))
+    contenders = {name: _decode(ours[plan.ranks], vae, latent, plan) for name, plan in PAIR.items()}
+    contenders["vae.decode, plain process, 2 threads"] = _decode(plain, vae, latent, None)
+    seconds = take_turns(contenders, turns)
+    own, run = (ours[plan.ranks if plan else 1].decode(vae, latent, plan, progress=False) for plan in (None, PAIR[US]))
+    return {
+        "model": f"{subject.name}, {sum(weight.numel() for weight in vae.parameters()) / 1e6:.0f} M weights",
+        "latent": list(latent.shape),
+        "seconds": seconds.to_dict(orient="list"),
+        "times faster": ratios(seconds, US).to_dict(orient="index"),
+        "one run": {US: _facts(run, own)},
     }
 
 
@@ -86,8 +111,7 @@ def _one_picture() -> Tensor:
 def _plans(latent: Tensor) -> dict[str, ShardPlan | TilePlan]:
     grid = TileGrid.cover({"h": latent.shape[-2], "w": latent.shape[-1]}, TILE, OVERLAP)
     return {
-        US: ShardPlan(h=2),
-        ONE: ShardPlan(),
+        **PAIR,
         "shards, 2 ranks, ring attention": ShardPlan(h=2, attention="ring"),
         "shards, 2 ranks, no messages": ShardPlan(h=2, borders="recompute"),
         "tiles, 2 ranks": TilePlan(grid, Blend.linear(), Assignment.balanced(grid, 2)),
@@ -96,23 +120,38 @@ def _plans(latent: Tensor) -> dict[str, ShardPlan | TilePlan]:
 
 def as_text(result: dict[str, Any]) -> str:
     """A result as the tables that a reader wants."""
-    table = pd.DataFrame.from_dict(result["times faster"], orient="index").round(2)
-    facts = pd.DataFrame.from_dict(result["one run of each"], orient="index")
-    cost, large = result["interception"], result["one large picture"]
+    cost, large, wide = result["interception"], result["one large picture"], result["real width"]
     bare = result["torch's own kernels and allocator"]
+    parts = [
+        f"Latent {_size(result)}, one thread a rank where not said otherwise",
+        _against(US, result),
+        _against(f"Latent {_size(large)}", large),
+        _against("With torch's own kernels and allocator", bare),
+        _table(result["one run of each"]),
+    ]
+    if wide is not None:
+        parts += [_against(f"{wide['model']}, latent {_size(wide)}", wide), _table(wide["one run"])]
     return "\n\n".join(
         [
-            f"Latent {'x'.join(map(str, result['latent']))}, one thread a rank where not said otherwise",
-            f"{US}: {pd.Series(result['seconds'][US]).median():.2f} s (median). Against:",
-            table.to_string(),
-            f"Latent {'x'.join(map(str, large['latent']))}: {pd.Series(large['seconds'][US]).median():.2f} s. Against:",
-            pd.DataFrame.from_dict(large["times faster"], orient="index").round(2).to_string(),
-            f"With torch's own kernels and allocator: {pd.Series(bare['seconds'][US]).median():.2f} s. Against:",
-            pd.DataFrame.from_dict(bare["times faster"], orient="index").round(2).to_string(),
-            facts.to_string(float_format=lambda value: f"{value:.3g}"),
-            f"Interception: {cost['us per call']:.1f} us per torch call, over {cost['torch calls']:.0f} calls",
+            *parts,
+            f"Interception: {cost['us per call']:.1f} us per torch call, over {cost['torch calls']:.0f} calls; "
+            f"a mode that does nothing: {cost['us per call, a mode that does nothing']:.1f} us",
         ]
     )
+
+
+def _size(result: Mapping[str, Any]) -> str:
+    return "x".join(map(str, result["latent"]))
+
+
+def _against(title: str, result: Mapping[str, Any]) -> str:
+    """The median of two ranks on shards, and how many times faster they are than the others."""
+    table = pd.DataFrame.from_dict(result["times faster"], orient="index").round(2)
+    return f"{title}: {pd.Series(result['seconds'][US]).median():.2f} s (median). Against:\n\n{table.to_string()}"
+
+
+def _table(facts: Mapping[str, Any]) -> str:
+    return pd.DataFrame.from_dict(dict(facts), orient="index").to_string(float_format=lambda value: f"{value:.3g}")
 
 
 def _decode(cluster: Cluster, vae: Any, latent: Tensor, plan: ShardPlan | TilePlan | None) -> Callable[[], float]:

@@ -29,7 +29,11 @@ def add_to(commands: Any) -> None:
     )
     bench.add_argument("--turns", type=int, default=5, help="measurements of each contender (default: %(default)s)")
     bench.add_argument("--device", default="cpu", help="cpu, or an accelerator's type (default: %(default)s)")
-    bench.add_argument("--full", action="store_true", help="models: real sizes, for an accelerator")
+    bench.add_argument(
+        "--full",
+        action="store_true",
+        help="models: real sizes, for an accelerator; shards: a model of real width too, minutes a turn",
+    )
     modes = bench.add_mutually_exclusive_group()
     modes.add_argument(
         "--emulate",
@@ -56,12 +60,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _further(options: argparse.Namespace) -> dict[str, Any]:
-    """What only one of the benchmarks takes."""
+    """What not all of the benchmarks take."""
     given = {"full": options.full or None, "mode": options.mode, "block": options.block}
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:
-        only = "models" if name == "full" else "stages"
-        if options.what != only:
+        fitting = ("models", "shards") if name == "full" else ("stages",)
+        if options.what not in fitting:
             flag = options.mode if name == "mode" else name
-            raise PlanError(f"--{flag} with bench {options.what}: it is for bench {only} only.")
+            raise PlanError(f"--{flag} with bench {options.what}: it is for bench {' and '.join(fitting)} only.")
     return given

@@ -49,7 +49,7 @@ def run_shards(vae: Any, x: Tensor, plan: ShardPlan, call: Call, rank: Rank) -> 
     before, begin = len(rank.trace.events), clock() - rank.trace.origin
     try:
         with borrowed(vae):
-            output = _compute(vae, x, call, shard, parts, sharding)
+            output = compute(vae, x, call, shard, parts, sharding)
             synchronise(device)
             result = _bring_together(shard, output)
             exchange.flush()
@@ -59,7 +59,7 @@ def run_shards(vae: Any, x: Tensor, plan: ShardPlan, call: Call, rank: Rank) -> 
     return result
 
 
-def _compute(
+def compute(
     vae: Any,
     x: Tensor,
     call: Call,
@@ -67,6 +67,16 @@ def _compute(
     parts: dict[str, tuple[int, ...]],
     sharding: Sharding,
 ) -> Tensor:
+    """The model's own code on this rank's part of an input; returns its part of the output, laid.
+
+    Args:
+        vae: the model, borrowed.
+        x: the whole input.
+        call: which of the model's calls.
+        shard: this rank's shard.
+        parts: rows of each rank's part, along each axis.
+        sharding: what the class needs for it.
+    """
     device = next(vae.parameters()).device
     if shard.plan.borders == "recompute":
         with sharding.prepared(vae):

@@ -21,6 +21,7 @@ _STRIDES = tuple((dim + 2) * 10**7 + 7 * dim + 1 for dim in range(64))
 """Primes apart, so that no product of a size and a stride meets another."""
 
 _PLACES = frozenset([int, slice, type(None), type(...)])
+_WHOLE = slice(None)
 
 
 def view(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -49,6 +50,8 @@ def index(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     """``x[...]`` with numbers, slices, None and ``...``."""
     x, places = args
     places = places if isinstance(places, tuple) else (places,)
+    if _leaves_strips(places, layout_of(x)):
+        return lay(func(x, places), layout_of(x))
     how = [(one.start, one.stop, one.step) if type(one) is slice else (type(one), one) for one in places]
     key = "index", x.shape, layout_of(x), tuple(how)
     after = shard.recall(key)
@@ -58,6 +61,13 @@ def index(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
         after = _moved(shard, func, x, layout_of(x), _probe(func, args, {})[0])
         shard.keep(key, after)
     return lay(func(x, places), after)
+
+
+def _leaves_strips(places: tuple[Any, ...], layout: Layout) -> bool:
+    """Whether all are slices, and none cuts a strip: most of what models ask for, seen without looking it up."""
+    if {slice}.issuperset(map(type, places)):
+        return all(strip.dim >= len(places) or places[strip.dim] == _WHOLE for strip in layout)
+    return False
 
 
 def _moved(shard: Shard, func: Callable[..., Any], x: Tensor, layout: Layout, move: tuple[int, ...]) -> Layout:
