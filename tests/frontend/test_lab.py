@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from statistics import median
@@ -10,6 +9,7 @@ from statistics import median
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.frontend import ROOT, VIEWPORT, Board, Guard, Server, shoot
+from support.operations import microscope_by_keyboard, sweep_by_keyboard
 
 from toolkit.geometry.palette import contrast
 
@@ -97,34 +97,12 @@ def test_cancel_ends_a_run_within_2_s_and_leaves_no_worker(page, server):
 
 
 def test_a_sweep_is_picked_run_brushed_and_read_by_keyboard(page):
-    board = Board(page, "Sweep")
-    expect(board.drawing).to_contain_text("no row yet")
-    board.slider("tile").first.press("ArrowRight")  # the lower end: from 8 to 9
-    for overlap in ("2", "4"):
-        board.box.get_by_role("checkbox", name=overlap, exact=True).press("Space")
-    board.box.get_by_role("button", name="Run", exact=True).press("Enter")
-    expect(board.drawing).to_contain_text("11 configurations: 11 done; 11 selected")
-    board.slider("work").first.press("ArrowRight")
-    expect(board.drawing).to_contain_text("10 selected")
-    expect(board.box.locator("pre")).to_have_text("measure(tile=18, overlap=1)")  # the best: 19 takes the least work
-    assert "tile 17, overlap 1" in board.choose("point", "ArrowUp")
-    expect(board.box.locator("pre")).to_have_text("measure(tile=17, overlap=1)")
+    sweep_by_keyboard(Board(page, "Sweep"))
     shoot(page, "lab-sweep")
 
 
 def test_the_microscope_follows_the_keyboard_within_100_ms(page):
-    board = Board(page, "Microscope")
-    assert board.sliders() == ["centre h", "centre w", "zoom", "amplification"]
-    expect(board.drawing.locator("img")).to_have_count(3)
-    for name in ("zoom", "amplification", "centre h"):
-        board.press(name, "ArrowRight")
-    taken = board.latencies("centre w", ["ArrowLeft"] * 11)
-    print("slider to pictures, ms:", *(f"{one:.0f}" for one in taken))
-    assert median(taken) < 100
-    assert board.choose("error", "ArrowDown") == "signed"
-    expect(board.drawing).to_contain_text("white 0")
-    board.choose("go to seam", "ArrowDown")
-    expect(board.drawing).to_contain_text(re.compile(r"at h 25\d, w 511, in the box"))
+    microscope_by_keyboard(Board(page, "Microscope"))
     shoot(page, "lab-microscope")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.frontend import VIEWPORT, Board, Guard, Server, shoot
+from support.operations import microscope_by_keyboard, sweep_by_keyboard
 
 VOILA_S_OWN = ("fontawesome", "mathjax")
 """What Voila's template fetches from the network; the page works without."""
@@ -32,6 +33,24 @@ def test_sliders_and_lists_follow_the_keyboard(page):
     assert board.choose("kind", "ArrowUp") == "looped"
     expect(board.drawing).to_contain_text("Schedule.looped(stages=4, branches=3, chunks=3)")
     shoot(page, "voila")
+
+
+def test_every_slider_of_the_tiles_follows(page):
+    board = Board(page, "Tiles")
+    for name in board.sliders():
+        board.press(name, "ArrowRight")
+    assert board.choose("policy", "ArrowDown") == "round_robin"
+    expect(board.drawing).to_contain_text("tk.Assignment.round_robin(grid, ranks=")
+
+
+def test_a_sweep_is_picked_run_brushed_and_read_by_keyboard(page):
+    sweep_by_keyboard(Board(page, "Sweep"))
+    shoot(page, "voila-sweep")
+
+
+def test_the_microscope_follows_the_keyboard_within_100_ms(page):
+    microscope_by_keyboard(Board(page, "Microscope"))
+    shoot(page, "voila-microscope")
 
 
 def test_cancel_ends_a_run_within_2_s_and_leaves_no_worker(page, server):

@@ -262,7 +262,7 @@ def test_any_table_will_do_with_the_names_of_its_columns():
         explorer.space = {"n": [1, 3]}
     with pytest.raises(tk.ToolkitError, match="no column 'code'"):
         _ = explorer.snippet
-    assert list(explorer.brushes) == ["x"], "all values of y are the same"
+    assert list(explorer.selection.brushes) == ["x"], "all values of y are the same"
 
 
 def test_values_with_names_are_picked_by_name():

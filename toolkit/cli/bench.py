@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
     bench.add_argument(
         "--full",
         action="store_true",
-        help="models: real sizes, for an accelerator; shards: a model of real width too, minutes a turn",
+        help="models: real sizes, for an accelerator; shards: a model of real width, minutes a turn",
     )
     modes = bench.add_mutually_exclusive_group()
     modes.add_argument(

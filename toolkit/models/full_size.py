@@ -29,11 +29,11 @@ class Subject:
     small: str
     config: Mapping[str, Any] = field(default_factory=dict)
 
-    def build(self, device: torch.device) -> Any:
-        """The model in bf16, made on ``device``."""
+    def build(self, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> Any:
+        """The model, made on ``device``; with the weights that a new one has."""
         with device:
             vae = getattr(diffusers, self.cls)(**self.config)
-        return vae.to(torch.bfloat16).eval().requires_grad_(False)
+        return (vae if dtype is torch.float32 else vae.to(dtype)).eval().requires_grad_(False)
 
     def noise(self) -> Tensor:
         """A latent of noise, in bf16."""

@@ -7,21 +7,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from ipywidgets import HTML, Button, HBox, Label, Layout, VBox, Widget
 
 from toolkit.cluster import Cluster
 from toolkit.errors import PlanError, ToolkitError
-from toolkit.measure.sweeps.points import points_of, values_of
+from toolkit.measure.sweeps.points import points_of
 from toolkit.measure.sweeps.sweep import reproduce
-from toolkit.plot.sweep import first_objective, varies
-from toolkit.plot.sweep_table import SweepTable, numbers, numeric
+from toolkit.plot.sweep import first_objective
+from toolkit.plot.sweep_table import SweepTable, numbers
 from toolkit.widgets.board import bundle
 from toolkit.widgets.markup import refusal
-from toolkit.widgets.sweep_controls import Brush, Pick, part_of, pick_of
 from toolkit.widgets.sweep_points import Points, best, readable, values_in
 from toolkit.widgets.sweep_run import SweepRun
+from toolkit.widgets.sweep_selection import Selection
 from toolkit.widgets.sweep_view import drawing, waiting
 
 
@@ -31,18 +30,16 @@ class SweepExplorer:
     Attributes:
         widget: what a notebook shows.
         run: what runs the points; None where there is only a table.
-        picks: which values of each parameter are picked.
-        brushes: which range of each measure is, as soon as it has two different values.
+        selection: which values are picked, and which ranges brushed.
     """
 
     def __init__(self, table: pd.DataFrame | None, space: Mapping[str, Any], objective: str | None) -> None:
-        self._table, self._space, self._objective = table, space, objective
+        self._table, self._objective = table, objective
         self._lock, self._shown_by = threading.Lock(), 0
         self._point: Any = None
         self._chosen = False  # by somebody: until then the point is the best row, whatever comes when
         self.run: SweepRun | None = None
-        self.picks = {name: pick_of(name, values, table is None) for name, values in space.items()}
-        self.brushes: dict[str, Brush] = {}
+        self.selection = Selection(space, table is None, self.refresh)
         self._drawing, self._note = HTML(), Label()
         self._start = Button(description="Run", tooltip="Run the points that are picked.", tabbable=True)
         self._cancel = Button(description="Cancel", tooltip="End the sweep; rows stay.", tabbable=True)
@@ -50,11 +47,9 @@ class SweepExplorer:
         self._cancel.on_click(lambda button: self.cancel(wait=False))
         self._points = Points()
         self._points.control.observe(lambda change: self._listed(), names="index")
-        for pick in self.picks.values():
-            pick.control.observe(lambda change: self.refresh(), names="index")
         wrap = Layout(flex_flow="row wrap")
         self._shelf, self._buttons = HBox(layout=wrap), HBox([self._start, self._cancel, self._note])
-        picks = HBox([pick.control for pick in self.picks.values()], layout=wrap)
+        picks = HBox(list(self.selection.controls.values()), layout=wrap)
         below = VBox([self._points.control, self._points.about])
         self.widget: Widget = VBox([picks, self._buttons, self._drawing, self._shelf, below])
 
@@ -68,7 +63,7 @@ class SweepExplorer:
     @property
     def selected(self) -> pd.DataFrame:
         """The rows that are picked and brushed."""
-        return self.table[self._kept(self.table)]
+        return self.table[self.selection.kept(self.table)]
 
     @property
     def point(self) -> Any:
@@ -100,26 +95,16 @@ class SweepExplorer:
     @property
     def space(self) -> dict[str, Any]:
         """The values that are picked, by parameter; assign to pick others."""
-        return {name: part_of(self._space[name], pick.places) for name, pick in self.picks.items()}
+        return self.selection.space
 
     @space.setter
     def space(self, space: Mapping[str, Any]) -> None:
-        found = {}
-        for name, values in space.items():
-            if name not in self.picks:
-                raise PlanError(f"{name}: is no parameter of this sweep; those are {', '.join(self.picks)}.")
-            whole = [value.identity for value in values_of(name, self._space[name])]
-            given = [value.identity for value in values_of(name, values)]
-            if not set(given) <= set(whole):
-                raise PlanError(f"{name}={values!r}: must be among {list(self._space[name])}.")
-            found[name] = [whole.index(one) for one in given]
-        for name, places in found.items():
-            self.picks[name].places = places
+        self.selection.space = space
 
     @property
     def brushed(self) -> dict[str, tuple[float, float]]:
         """The ends of the brushes that are narrowed, by measure."""
-        return {name: brush.ends for name, brush in self.brushes.items() if not brush.open}
+        return self.selection.brushed
 
     def brush(self, **ends: tuple[float, float]) -> None:
         """Keep only rows within the ends, both included, of each measure that is named; ``(-inf, inf)`` keeps all.
@@ -127,18 +112,13 @@ class SweepExplorer:
         Raises:
             PlanError: where there is no such measure, or it has no value there.
         """
-        for name in ends:
-            if name not in self.brushes:
-                raise PlanError(f"{name}: is no measure with different values; those are {', '.join(self.brushes)}.")
-        for name, pair in ends.items():
-            self.brushes[name].ends = pair
+        self.selection.brush(ends)
         self.refresh()
 
     @property
     def controls(self) -> dict[str, Any]:
         """All that can be moved, by name, in the order of Tab."""
-        moved: dict[str, Pick | Brush] = {**self.picks, **self.brushes}
-        return {name: one.control for name, one in moved.items()} | {"point": self._points.control}
+        return self.selection.controls | {"point": self._points.control}
 
     @property
     def html(self) -> str:
@@ -190,17 +170,17 @@ class SweepExplorer:
 
     def _show(self) -> None:
         found = self.table
-        read = readable(found, list(self.picks))
+        read = readable(found, list(self.selection.picks))
         if read is not None:
             self._brush_what_varies(read)
-        kept = self._kept(found)
+        kept = self.selection.kept(found)
         target = None if read is None else self._objective or first_objective(read)
         if read is not None and target not in read.measures:
             target = None
         self._chosen = self._chosen and self._point in found.index[kept]
         if not self._chosen:
             self._point = best(found[kept], target, read)
-        self._points.show(found, kept, self._point, list(self.picks), target)
+        self._points.show(found, kept, self._point, list(self.selection.picks), target)
         if read is None or target is None:
             self._drawing.value = self._nothing(read)
         else:
@@ -208,22 +188,9 @@ class SweepExplorer:
             self._drawing.value = drawing(read, target, kept, place)
         self._settle()
 
-    def _kept(self, found: pd.DataFrame) -> np.ndarray:
-        kept = np.ones(len(found), bool)
-        moved: dict[str, Pick | Brush] = {**self.picks, **self.brushes}
-        for name, one in moved.items():
-            kept &= one.keeps(found[name])
-        return kept
-
     def _brush_what_varies(self, read: SweepTable) -> None:
-        for name in read.measures:
-            column = read.rows[name].where(read.done)
-            if numeric(column) and varies(read.rows, name):
-                if name in self.brushes:
-                    self.brushes[name].update(column)
-                else:
-                    self.brushes[name] = Brush(name, column, self.refresh)
-        controls = tuple(brush.control for brush in self.brushes.values())
+        self.selection.brush_what_varies(read)
+        controls = tuple(brush.control for brush in self.selection.brushes.values())
         if self._shelf.children != controls:
             self._shelf.children = controls
 
@@ -248,13 +215,9 @@ class SweepExplorer:
         if self.run is None:
             self._buttons.layout.display = "none"
             return
-        running, points = self.run.outcome == "running", 1
-        for pick in self.picks.values():
-            points *= len(pick.places)
+        running, points = self.run.outcome == "running", self.selection.points
         self._start.disabled, self._cancel.disabled = running or not points, not running
-        picked = np.ones(len(self.table), bool)
-        for name, pick in self.picks.items():
-            picked &= pick.keeps(self.table[name])
+        picked = self.selection.picked(self.table)
         failed = f" {self.run.error}" if self.run.error else ""
         self._note.value = f"{self.run.outcome}: {picked.sum()} of {points} picked points have a row.{failed}"
 

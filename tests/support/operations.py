@@ -1,0 +1,40 @@
+"""What a person does with a widget, in whichever front end."""
+
+from __future__ import annotations
+
+import re
+from statistics import median
+
+from playwright.sync_api import expect
+
+from support.frontend import Board
+
+
+def sweep_by_keyboard(board: Board) -> None:
+    """Pick values, run, brush, and read two points."""
+    expect(board.drawing).to_contain_text("no row yet")
+    board.slider("tile").first.press("ArrowRight")  # the lower end: from 8 to 9
+    for overlap in ("2", "4"):
+        board.box.get_by_role("checkbox", name=overlap, exact=True).press("Space")
+    board.box.get_by_role("button", name="Run", exact=True).press("Enter")
+    expect(board.drawing).to_contain_text("11 configurations: 11 done; 11 selected")
+    board.slider("work").first.press("ArrowRight")
+    expect(board.drawing).to_contain_text("10 selected")
+    expect(board.box.locator("pre")).to_have_text("measure(tile=18, overlap=1)")  # the best: 19 takes the least work
+    assert "tile 17, overlap 1" in board.choose("point", "ArrowUp")
+    expect(board.box.locator("pre")).to_have_text("measure(tile=17, overlap=1)")
+
+
+def microscope_by_keyboard(board: Board) -> None:
+    """Move, zoom, amplify, and go to a seam; pictures follow within 100 ms."""
+    assert board.sliders() == ["centre h", "centre w", "zoom", "amplification"]
+    expect(board.drawing.locator("img")).to_have_count(3)
+    for name in ("zoom", "amplification", "centre h"):
+        board.press(name, "ArrowRight")
+    taken = board.latencies("centre w", ["ArrowLeft"] * 11)
+    print("slider to pictures, ms:", *(f"{one:.0f}" for one in taken))
+    assert median(taken) < 100
+    assert board.choose("error", "ArrowDown") == "signed"
+    expect(board.drawing).to_contain_text("white 0")
+    board.choose("go to seam", "ArrowDown")
+    expect(board.drawing).to_contain_text(re.compile(r"at h 25\d, w 511, in the box"))
