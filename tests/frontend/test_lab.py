@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from statistics import median
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.frontend import ROOT, VIEWPORT, Board, Guard, Server, shoot
-from support.operations import microscope_by_keyboard, sweep_by_keyboard
+from support.operations import cancel_within_2_s, microscope_by_keyboard, start_a_run, sweep_by_keyboard
 
 from toolkit.geometry.palette import contrast
 
@@ -84,15 +83,9 @@ def test_run_shows_seams_beside_the_prediction(page):
 
 def test_cancel_ends_a_run_within_2_s_and_leaves_no_worker(page, server):
     board = Board(page, "Run")
-    board.click("Run")
-    expect(board.drawing).to_contain_text("s left", timeout=30_000)
-    assert len(server.workers()) == 2
+    start_a_run(board, server)
     shoot(page, "lab-live")
-    begin = time.monotonic()
-    board.click("Cancel")
-    expect(board.drawing).to_contain_text("cancelled after", timeout=2_000)
-    while server.workers():
-        assert time.monotonic() - begin < 2
+    cancel_within_2_s(board, server)
     expect(board.drawing.get_by_role("row")).to_have_count(3)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.frontend import VIEWPORT, Board, Guard, Server, shoot
-from support.operations import microscope_by_keyboard, sweep_by_keyboard
+from support.operations import cancel_within_2_s, microscope_by_keyboard, start_a_run, sweep_by_keyboard
 
 VOILA_S_OWN = ("fontawesome", "mathjax")
 """What Voila's template fetches from the network; the page works without."""
@@ -55,12 +54,6 @@ def test_the_microscope_follows_the_keyboard_within_100_ms(page):
 
 def test_cancel_ends_a_run_within_2_s_and_leaves_no_worker(page, server):
     board = Board(page, "Run")
-    board.click("Run")
-    expect(board.drawing).to_contain_text("s left", timeout=30_000)
-    assert len(server.workers()) == 2
-    begin = time.monotonic()
-    board.click("Cancel")
-    expect(board.drawing).to_contain_text("cancelled after", timeout=2_000)
-    while server.workers():
-        assert time.monotonic() - begin < 2
+    start_a_run(board, server)
+    cancel_within_2_s(board, server)
     shoot(page, "voila-cancelled")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from statistics import median
 
 from playwright.sync_api import expect
 
-from support.frontend import Board
+from support.frontend import Board, Server
 
 
 def sweep_by_keyboard(board: Board) -> None:
@@ -38,3 +39,19 @@ def microscope_by_keyboard(board: Board) -> None:
     expect(board.drawing).to_contain_text("white 0")
     board.choose("go to seam", "ArrowDown")
     expect(board.drawing).to_contain_text(re.compile(r"at h 25\d, w 511, in the box"))
+
+
+def start_a_run(board: Board, server: Server) -> None:
+    """Press Run, and wait until two workers are at it."""
+    board.click("Run")
+    expect(board.drawing).to_contain_text("s left", timeout=30_000)
+    assert len(server.workers()) == 2
+
+
+def cancel_within_2_s(board: Board, server: Server) -> None:
+    """Press Cancel: the run ends, and no worker stays."""
+    begin = time.monotonic()
+    board.click("Cancel")
+    expect(board.drawing).to_contain_text("cancelled after", timeout=2_000)
+    while server.workers():
+        assert time.monotonic() - begin < 2
