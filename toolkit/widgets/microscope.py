@@ -17,7 +17,7 @@ from toolkit.measure.compare import Comparison
 from toolkit.numerics.metrics import frames
 from toolkit.widgets.board import Board, bundle
 from toolkit.widgets.markup import page, picture
-from toolkit.widgets.microscope_seams import Seams, worst_cell
+from toolkit.widgets.microscope_seams import Seams, in_words, worst_cell
 from toolkit.widgets.microscope_view import Window, colours, error_colours, png
 from toolkit.widgets.settings import Setting, choice, count
 
@@ -175,9 +175,7 @@ class Microscope:
         look["layout"] = Layout(width="23em")
         seams = [("-", NO_SEAM)]
         for place, (_, row) in enumerate(self.seams.head(MOST_SEAMS).iterrows()):
-            one, other = row["tiles"]
-            text = f"{place + 1}: {row['axis']} {row['position']}, tiles {one} and {other}, {row['ratio']:.3g}x"
-            seams.append((text, place))
+            seams.append((in_words(place, row), place))
         amplified = "Errors are multiplied with this before they are drawn; every step doubles it."
         controls: dict[str, Any] = {
             "seam": Dropdown(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isinf
 from typing import Self
 
 import pandas as pd
@@ -62,6 +63,20 @@ class Seams:
         axis, line = str(row["axis"]), int(row["position"])
         spans[axis] = Span(min(spans[axis].start, line - 1), max(spans[axis].stop, line + 1))
         return spans
+
+
+def in_words(place: int, seam: pd.Series) -> str:
+    """A line of the list of seams.
+
+    Example:
+        >>> in_words(0, pd.Series({"axis": "h", "position": 96, "tiles": (0, 2), "ratio": 3.14159}))
+        '1: h 96, tiles 0 and 2, 3.14x'
+        >>> in_words(1, pd.Series({"axis": "w", "position": 8, "tiles": (0, 1), "ratio": float("inf")}))
+        '2: w 8, tiles 0 and 1, elsewhere none'
+    """
+    one, other = seam["tiles"]
+    size = "elsewhere none" if isinf(seam["ratio"]) else f"{seam['ratio']:.3g}x"
+    return f"{place + 1}: {seam['axis']} {seam['position']}, tiles {one} and {other}, {size}"
 
 
 def worst_cell(comparison: Comparison, seams: Seams, place: int | None) -> tuple[int, int, int]:
