@@ -35,7 +35,7 @@ def bench_shards(turns: int = 5, device: str = "cpu", *, full: bool = False) -> 
     Args:
         turns: how many times each contender is measured.
         device: where.
-        full: a model of real width, and only the plain comparisons; takes minutes a turn on a CPU.
+        full: a model of real width, and only the plain comparisons; takes minutes a turn on a CPU, and some 13 GB.
     """
     if full:
         return _real_width(turns, device)
