@@ -17,6 +17,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from toolkit import distributed
+from toolkit.analysis.compare import Comparison, compare
+from toolkit.analysis.stage_memory import fit_memory
+from toolkit.analysis.stage_times import StageTimes, stage_times
 from toolkit.cluster import Cluster, Job, self_check
 from toolkit.errors import (
     ModelError,
@@ -42,21 +45,18 @@ from toolkit.geometry import (
     TileGrid,
     TilePlan,
 )
-from toolkit.measure.choose import Choice, plan
-from toolkit.measure.compare import Comparison, compare
-from toolkit.measure.record import Record
-from toolkit.measure.run import Run
-from toolkit.measure.stage_memory import fit_memory
-from toolkit.measure.stages import StageTimes, stage_times
-from toolkit.measure.sweeps.search import search
-from toolkit.measure.sweeps.sweep import reproduce, sweep
-from toolkit.measure.video import VideoFile
 from toolkit.models import demo
-from toolkit.models.exact_grid import exact_grid
-from toolkit.models.receptive import ReceptiveField, receptive_field
-from toolkit.models.stages.split_check import Proof
-from toolkit.models.stages.virtual import virtual
-from toolkit.models.tiling import diffusers_grid
+from toolkit.models.autoencoders.exact_grid import exact_grid
+from toolkit.models.autoencoders.receptive import ReceptiveField, receptive_field
+from toolkit.models.autoencoders.tiling import diffusers_grid
+from toolkit.models.transformers.split_check import Proof
+from toolkit.models.transformers.virtual import virtual
+from toolkit.planning.choose import Choice, plan
+from toolkit.runs.record import Record
+from toolkit.runs.run import Run
+from toolkit.runs.video_file import VideoFile
+from toolkit.sweeps.search import search
+from toolkit.sweeps.sweep import reproduce, sweep
 
 if TYPE_CHECKING:
     from toolkit import plot, widgets

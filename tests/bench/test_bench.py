@@ -7,11 +7,13 @@ import json
 import pandas as pd
 import pytest
 
-from toolkit.bench import shards, stages, tiles
+from toolkit.bench import shard_speed as shards
+from toolkit.bench import stage_speed as stages
+from toolkit.bench import tile_speed as tiles
 from toolkit.bench.paired import ratios, take_turns
 from toolkit.cli import main
 from toolkit.models import demo
-from toolkit.models.full_size import Subject
+from toolkit.models.autoencoders.full_size import Subject
 
 
 def test_ratios_are_taken_within_a_turn():

@@ -16,7 +16,7 @@ from support.pipelines import PIPELINES
 
 import toolkit as tk
 from toolkit.cli import doctor, main
-from toolkit.models.census import specimen
+from toolkit.models.autoencoders.census import specimen
 
 LATENT = (1, 4, 7, 9)
 

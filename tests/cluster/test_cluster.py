@@ -9,7 +9,7 @@ import torch
 from support import tiny
 
 import toolkit as tk
-from toolkit.measure.run import Run
+from toolkit.runs.run import Run
 
 
 def small_plan(ranks: int = 2, h: int = 13, w: int = 11) -> tuple:

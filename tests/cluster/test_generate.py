@@ -11,7 +11,7 @@ from support.pipelines import PIPELINES, load
 from support.staged import QUIET, plans
 
 import toolkit as tk
-from toolkit.models.stages.pipelines import experts_of
+from toolkit.models.transformers.pipeline_parts import experts_of
 
 FROM_DISK = ["wan_ti2v", "wan_a14b", "wan_i2v_a14b", "flux", "qwen_image"]
 

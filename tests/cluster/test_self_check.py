@@ -8,7 +8,7 @@ from support.sharded import inputs
 from torch import nn
 
 import toolkit as tk
-from toolkit.models.census import CENSUS
+from toolkit.models.autoencoders.census import CENSUS
 
 NAMES = ["AutoencoderKL", "AutoencoderKLHunyuanVideo15", "AutoencoderKLAllegro", "AutoencoderVidTok_noncausal"]
 

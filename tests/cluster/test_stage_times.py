@@ -7,9 +7,9 @@ import torch
 from support.pipelines import PIPELINES
 
 from toolkit import plot
+from toolkit.analysis.stage_times import stage_times
 from toolkit.cluster import Cluster
 from toolkit.geometry import Schedule, StagePlan, StageSplit
-from toolkit.measure.stages import stage_times
 
 
 def test_every_action_of_every_request_is_found_and_all_time_accounted_for():

@@ -12,8 +12,8 @@ from support import tiny
 import toolkit as tk
 from toolkit.cluster.stream import BANDS_IN_FLIGHT
 from toolkit.geometry.bands import bands
-from toolkit.measure.video import pixels
-from toolkit.models.census import specimen
+from toolkit.models.autoencoders.census import specimen
+from toolkit.runs.video_file import pixels
 
 
 def tall(ranks: int, h: int = 90, w: int = 14):

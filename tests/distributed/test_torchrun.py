@@ -64,7 +64,7 @@ def test_a_group_without_rank_zero(cluster):
 
 GENERATE = """
 import sys, torch, torch.distributed as dist, toolkit as tk
-from toolkit.models.stages.stage_pipeline import load_pipeline
+from toolkit.models.transformers.stage_pipeline import load_pipeline
 folder, plan, call = torch.load(sys.argv[1], weights_only=False)
 dist.init_process_group("gloo")
 spans = {"transformer": plan.layers_of(dist.get_rank())}

@@ -18,7 +18,7 @@ import toolkit as tk
 from toolkit.evidence import Report
 from toolkit.evidence.contact_sheet import GAP, LINE, MOST_BYTES, contact_sheet
 from toolkit.evidence.pictures import sheet
-from toolkit.measure.video import read_video
+from toolkit.runs.video_file import read_video
 
 NASTY = 'a|b <script>alert("x")</script> & `c` *d*'
 VOID = {"meta", "link", "img", "source", "br"}

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from support.frontend import ROOT, VIEWPORT, Board, Guard, Server, shoot
 from support.operations import cancel_within_2_s, microscope_by_keyboard, start_a_run, sweep_by_keyboard
 
-from toolkit.geometry.palette import contrast
+from toolkit.geometry.drawing.palette import contrast
 
 IDLE = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 COLOURS = """box => ["color", "backgroundColor"].map(name => "#" +

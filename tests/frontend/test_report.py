@@ -11,7 +11,7 @@ from support.frontend import SCREENSHOTS, Guard
 from support.reported import SHARDS, TILES, reported, video
 
 import toolkit as tk
-from toolkit.geometry.palette import contrast
+from toolkit.geometry.drawing.palette import contrast
 
 SIZES = "[...document.images].map(image => image.complete ? image.naturalWidth : 0)"
 COLOURS = """box => ["color", "backgroundColor"].map(name => "#" +

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import PlanError
+from toolkit.geometry.drawing.svg_gantt import Bar, draw_gantt
 from toolkit.geometry.schedule import Schedule
 from toolkit.geometry.schedule_table import Action, read_table, write_table
-from toolkit.geometry.svg_gantt import Bar, draw_gantt
 
 SMALL = list(product(range(1, 7), range(1, 5)))
 """Ranks and branches."""

@@ -10,7 +10,7 @@ import pytest
 from toolkit.errors import PlanError
 from toolkit.geometry.schedule import Schedule
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.geometry.stages import StageSplit
+from toolkit.geometry.stage_split import StageSplit
 
 
 def stages_of(layers: int, stages: int) -> StagePlan:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
-from toolkit.measure.record import Record
-from toolkit.measure.run import Run
+from toolkit.runs.record import Record
+from toolkit.runs.run import Run
 
 TRACE = ["rank", "kind", "label", "start", "end", "bytes", "peer"]
 

@@ -13,9 +13,9 @@ from PIL import Image
 from skimage.data import astronaut
 
 from toolkit import plot
+from toolkit.analysis.compare import Comparison, compare
 from toolkit.errors import ToolkitError
 from toolkit.geometry import TileGrid
-from toolkit.measure.compare import Comparison, compare
 from toolkit.plot.error_pixels import LEVELS, ErrorScale, pool
 from toolkit.plot.frame_slider import MOST_FRAMES
 from toolkit.plot.wipe import STEPS

@@ -18,11 +18,11 @@ from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 
 from toolkit import plot
+from toolkit.analysis.compare import Comparison, compare
 from toolkit.errors import ToolkitError
 from toolkit.geometry import Assignment, Blend, Schedule, TileGrid, TilePlan
-from toolkit.geometry.palette import contrast, rank_colour
-from toolkit.measure.compare import Comparison, compare
-from toolkit.measure.cost import CallCost
+from toolkit.geometry.drawing.palette import contrast, rank_colour
+from toolkit.planning.cost import CallCost
 from toolkit.plot.gantt import STYLES
 from toolkit.plot.seam_image import LEVELS, LIMITS
 from toolkit.plot.theme import THEMES, template

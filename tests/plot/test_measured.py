@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from toolkit import plot
+from toolkit.analysis.scaling import CAUSES
 from toolkit.errors import ToolkitError
 from toolkit.geometry import Assignment, Blend, Schedule, ShardPlan, StagePlan, StageSplit, TileGrid, TilePlan
-from toolkit.measure.cost import CallCost
-from toolkit.measure.predict import rank_peaks
-from toolkit.measure.scaling import CAUSES
+from toolkit.planning.cost import CallCost
+from toolkit.planning.predict import rank_peaks
 from toolkit.plot import scaling_curves, time_shares
 
 LIMIT = 500_000

@@ -9,8 +9,8 @@ from support import tiny
 
 import toolkit as tk
 from toolkit import plot
-from toolkit.measure.cost import call_cost
-from toolkit.models.whole import Call
+from toolkit.models.autoencoders.whole import Call
+from toolkit.planning.cost import call_cost
 
 CELL = 8 * 8 * 3 * 5 * 4
 """Bytes of sample per latent cell: 8x, RGB, five frames, fp32."""

@@ -12,12 +12,12 @@ from PIL import Image
 from support.stage_runs import run_of, scheduled_run
 
 from toolkit import plot
+from toolkit.analysis.stage_times import stage_times
 from toolkit.errors import ToolkitError
 from toolkit.geometry import Schedule, StagePlan, StageSplit
-from toolkit.geometry.palette import rank_colour
-from toolkit.measure.stages import stage_times
-from toolkit.measure.trace import Event
-from toolkit.plot.schedule import MAX_BARS, WAITS
+from toolkit.geometry.drawing.palette import rank_colour
+from toolkit.plot.schedule_gantt import MAX_BARS, WAITS
+from toolkit.runs.trace import Event
 
 LIMIT = 500_000
 LOOPED = Schedule.looped(stages=2, branches=2, chunks=2)

@@ -19,8 +19,8 @@ from toolkit import plot
 from toolkit.errors import ToolkitError
 from toolkit.geometry import Blend
 from toolkit.plot.pareto import unbeaten
-from toolkit.plot.sweep import LANE, LEVELS
 from toolkit.plot.sweep_axis import Axis
+from toolkit.plot.sweep_figure import LANE, LEVELS
 from toolkit.plot.sweep_table import MAX_HOVER_LETTERS
 from toolkit.plot.theme import THEMES
 

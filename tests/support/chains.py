@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from toolkit.geometry.stages import StageSplit
-from toolkit.models.stages.layers import layers_of
-from toolkit.models.stages.stage import Stage
+from toolkit.geometry.stage_split import StageSplit
+from toolkit.models.transformers.layers import layers_of
+from toolkit.models.transformers.stage import Stage
 
 
 def tensors(output: Any) -> list[Tensor]:

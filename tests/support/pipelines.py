@@ -20,7 +20,7 @@ from diffusers import DiffusionPipeline
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor, nn
 
-from toolkit.models.census import specimen
+from toolkit.models.autoencoders.census import specimen
 
 WORDS = "a cat and the dog run over green hills at dawn in slow motion blurry watermark low quality"
 HIDDEN = 16

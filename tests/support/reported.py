@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
-from toolkit.measure.record import Record
-from toolkit.measure.run import Run
+from toolkit.runs.record import Record
+from toolkit.runs.run import Run
 
 SHAPE = (1, 3, 5, 48, 80)
 GRID = TileGrid.cover({"h": 12, "w": 20}, tile=8, overlap=2)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from toolkit.models.census import CENSUS
+from toolkit.models.autoencoders.census import CENSUS
 
 QUIET: dict[str, Any] = {"progress": False, "memory": False}
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from toolkit.geometry import StagePlan
-from toolkit.measure.record import Record
-from toolkit.measure.run import Run
-from toolkit.measure.trace import Event, frame
+from toolkit.runs.record import Record
+from toolkit.runs.run import Run
+from toolkit.runs.trace import Event, frame
 
 NOTHING = Record("", {}, {}, "", {}, 0, {}, {}, {})
 

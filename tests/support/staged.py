@@ -10,8 +10,8 @@ from torch import Tensor
 
 import toolkit as tk
 from support.pipelines import PIPELINES
-from toolkit.models.stages.layers import layers_of
-from toolkit.models.stages.pipelines import experts_of
+from toolkit.models.transformers.layers import layers_of
+from toolkit.models.transformers.pipeline_parts import experts_of
 
 QUIET: dict[str, Any] = {"progress": False, "memory": False}
 

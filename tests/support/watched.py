@@ -12,7 +12,7 @@ import diffusers
 import torch
 
 from toolkit.geometry.span import Span
-from toolkit.models.stages.stage_loading import load_stage
+from toolkit.models.transformers.stage_loading import load_stage
 
 
 def loaded_elsewhere(folder: Path, span: Span | None) -> tuple[int, int]:

@@ -9,9 +9,9 @@ import torch
 from support import tiny
 
 import toolkit as tk
-from toolkit.measure.cost import CallCost
-from toolkit.models.census import specimen
+from toolkit.models.autoencoders.census import specimen
 from toolkit.numerics.convolution import convolution_kernels
+from toolkit.planning.cost import CallCost
 
 COST = CallCost(working_bytes=1000, output_bytes=100, weight_bytes=5_000_000, seconds=0.001)
 

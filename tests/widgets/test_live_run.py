@@ -13,7 +13,7 @@ import pytest
 from support import tiny
 
 import toolkit as tk
-from toolkit.cluster.processes import resident_bytes
+from toolkit.cluster.engines.local.processes import resident_bytes
 from toolkit.widgets.board import WIDGET_MIME
 
 

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from toolkit.distributed.exchange import Exchange
-from toolkit.distributed.failure import FailureFlag
-from toolkit.distributed.group import Member
-from toolkit.distributed.sharding.context import Shard
-from toolkit.distributed.sharding.run import compute
-from toolkit.geometry.shards import ShardPlan
-from toolkit.measure.trace import Recorder
-from toolkit.models.adapter import borrowed
-from toolkit.models.census import specimen
-from toolkit.models.shards import sharding_of
-from toolkit.models.whole import Call
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.failure import FailureFlag
+from toolkit.distributed.comm.group import Member
+from toolkit.distributed.shards.context import Shard
+from toolkit.distributed.shards.run_shards import compute
+from toolkit.geometry.shard_plan import ShardPlan
+from toolkit.models.autoencoders.census import specimen
+from toolkit.models.autoencoders.shard_preparation import sharding_of
+from toolkit.models.autoencoders.tile_coder import borrowed
+from toolkit.models.autoencoders.whole import Call
+from toolkit.runs.trace import Recorder
 
 MODEL, FRAMES, REPEATS = "AutoencoderKLWan_2.1", 9, 30
 

@@ -18,11 +18,11 @@ from tqdm.auto import tqdm
 from toolkit.cluster import Cluster
 from toolkit.errors import ToolkitError
 from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
-from toolkit.models.census import CENSUS, Specimen
-from toolkit.models.recipe import BOTH, Direction
-from toolkit.models.recipes import recipe_of
-from toolkit.models.small_tiles import with_small_tiles
-from toolkit.models.tiling import diffusers_grid
+from toolkit.models.autoencoders.census import CENSUS, Specimen
+from toolkit.models.autoencoders.recipe import BOTH, Direction
+from toolkit.models.autoencoders.recipes import recipe_of
+from toolkit.models.autoencoders.small_tiles import with_small_tiles
+from toolkit.models.autoencoders.tiling import diffusers_grid
 
 RANKS = 4
 SIZE = (5, 8)

@@ -6,7 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from toolkit.cli import bench, coding, doctor, generate, parity, report
+from toolkit.cli import bench_command as bench
+from toolkit.cli import decode_command as coding
+from toolkit.cli import doctor
+from toolkit.cli import generate_command as generate
+from toolkit.cli import parity_command as parity
+from toolkit.cli import report_command as report
 from toolkit.errors import ToolkitError
 
 COMMANDS = (coding, generate, report, bench, parity, doctor)

@@ -19,8 +19,8 @@ from packaging.requirements import Requirement
 from toolkit.cluster import Cluster
 from toolkit.errors import ToolkitError
 from toolkit.geometry import ShardPlan
-from toolkit.measure.device import device_of_rank
 from toolkit.models import demo
+from toolkit.runs.device import device_of_rank
 
 OPTIONAL = {
     "ipywidgets": ("tk.widgets", "widgets"),

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from toolkit.errors import PlanError
-from toolkit.measure.video import VideoFile, read_video
+from toolkit.runs.video_file import VideoFile, read_video
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 ENDINGS = (".safetensors", ".png", ".mp4")

@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from toolkit.distributed.launched import launched_ranks
+from toolkit.distributed.comm.launched import launched_ranks
 from toolkit.errors import PlanError
 from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
-from toolkit.measure.choose import plan as choose
-from toolkit.models.recipe import Direction
-from toolkit.models.recipes import recipe_of
-from toolkit.models.shapes import output_shape
-from toolkit.models.tiling import diffusers_grid
+from toolkit.models.autoencoders.recipe import Direction
+from toolkit.models.autoencoders.recipes import recipe_of
+from toolkit.models.autoencoders.shapes import output_shape
+from toolkit.models.autoencoders.tiling import diffusers_grid
+from toolkit.planning.choose import plan as choose
 
 BLENDS = {"linear": Blend.linear, "cosine": Blend.cosine, "crop": Blend.crop, "diffusers": Blend.diffusers}
 POLICIES = {

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from toolkit.cluster.pool import Listener, Pool
-from toolkit.cluster.shelf import Shelf
-from toolkit.cluster.wire import Parcel, pack, unpack
-from toolkit.cluster.worker import Setup
+from toolkit.cluster.engines.local.pool import Listener, Pool
+from toolkit.cluster.engines.local.shelf import Shelf
+from toolkit.cluster.engines.local.wire import Parcel, pack, unpack
+from toolkit.cluster.engines.local.worker import Setup
 from toolkit.errors import RunCancelled, RunError
 
 

@@ -10,26 +10,26 @@ import torch
 from torch import Tensor
 
 from toolkit.cluster.calls import Calls
-from toolkit.cluster.coding import Plan, Request
-from toolkit.cluster.generating import GenerateRequest
-from toolkit.cluster.interrupts import deferred
+from toolkit.cluster.decode_request import Plan, Request
+from toolkit.cluster.engines.local.interrupts import deferred
+from toolkit.cluster.engines.local.pool import Listener
+from toolkit.cluster.engines.local.worker import Setup
+from toolkit.cluster.generate_request import GenerateRequest
 from toolkit.cluster.job import Job
-from toolkit.cluster.pool import Listener
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.runs import Runs
 from toolkit.cluster.stream import Sink, sink_of
-from toolkit.cluster.worker import Setup
-from toolkit.distributed.group import backend_of
-from toolkit.distributed.sharding.context import Rule
+from toolkit.distributed.comm.group import backend_of
+from toolkit.distributed.shards.context import Rule
 from toolkit.distributed.stages.assembly import Plans
 from toolkit.errors import PlanError, ToolkitError
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.measure import device as devices
-from toolkit.measure.run import Run
-from toolkit.measure.trace import Event
-from toolkit.models.recipe import Recipe
-from toolkit.models.whole import Call, ambient_autocast
+from toolkit.models.autoencoders.recipe import Recipe
+from toolkit.models.autoencoders.whole import Call, ambient_autocast
 from toolkit.numerics.convolution import Convolutions, convolution_kernels
+from toolkit.runs import device as devices
+from toolkit.runs.run import Run
+from toolkit.runs.trace import Event
 
 
 class Cluster:
@@ -166,7 +166,7 @@ class Cluster:
             stream: with tiles of which at most two meet along an axis: where the output goes, in bands along the grid's
                 first axis, each as soon as it is finished. No rank then holds all of it, and the run keeps none. A
                 function is called in this process as ``stream(band, start)``, in order, while the workers go on; a
-                slow one holds them up, one that raises ends the run. A :class:`~toolkit.measure.video.VideoFile`, or a
+                slow one holds them up, one that raises ends the run. A :class:`VideoFile`, or a
                 path that ends in ``.mp4``, is for a grid whose first axis is ``t``.
             timeout: seconds after which the run is given up.
             progress: show a bar, and a line of text at the end.

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.errors import RunTimeout
-from toolkit.measure.trace import Event, clock
+from toolkit.runs.trace import Event, clock
 
 T = TypeVar("T")
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from toolkit.geometry.plan import TilePlan
 from toolkit.geometry.schedule_table import Action
-from toolkit.geometry.shards import ShardPlan
+from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.measure.trace import Event
+from toolkit.geometry.tile_plan import TilePlan
+from toolkit.runs.trace import Event
 
 
 class Progress:

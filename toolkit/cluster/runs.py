@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from toolkit.cluster.interrupts import deferred
+from toolkit.cluster.engines.local.interrupts import deferred
+from toolkit.cluster.engines.local.pool import Listener
 from toolkit.cluster.job import Job
-from toolkit.cluster.pool import Listener
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.errors import RunError, ToolkitError
-from toolkit.measure import trace as traces
-from toolkit.measure.run import Run
-from toolkit.measure.trace import Event
+from toolkit.runs import trace as traces
+from toolkit.runs.run import Run
+from toolkit.runs.trace import Event
 
 
 class Runs:

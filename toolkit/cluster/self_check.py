@@ -12,12 +12,12 @@ from torch import Tensor
 
 from toolkit.cluster.cluster import Cluster
 from toolkit.errors import NotExact
-from toolkit.geometry.shards import AXES, LEAST, ShardPlan
-from toolkit.models.recipe import Direction
-from toolkit.models.recipes import recipe_of
-from toolkit.models.shapes import output_shape
-from toolkit.models.shards import REFUSED
-from toolkit.models.stated import stated
+from toolkit.geometry.shard_plan import AXES, LEAST, ShardPlan
+from toolkit.models.autoencoders.recipe import Direction
+from toolkit.models.autoencoders.recipes import recipe_of
+from toolkit.models.autoencoders.shapes import output_shape
+from toolkit.models.autoencoders.shard_preparation import REFUSED
+from toolkit.models.autoencoders.stated import stated
 
 ROUNDING: Mapping[torch.dtype, float] = {torch.float64: 1e-5, torch.float32: 2e-4}
 """Largest relative error that can be rounding; a rule that is missing makes errors above 1e-3. Models that compute in
@@ -52,7 +52,7 @@ def self_check(
         ToolkitError: where the model cannot be sharded, with the reason.
 
     Example:
-        >>> from toolkit.models.census import specimen
+        >>> from toolkit.models.autoencoders.census import specimen
         >>> with Cluster(2, device="cpu", start="forkserver") as two:
         ...     table = self_check(specimen("AutoencoderKLWan_2.1").build(), ShardPlan(h=2), two)
         >>> table.index.tolist(), bool((table["relative error"] < 1e-5).all())

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from toolkit.cluster.wire import pack
-from toolkit.cluster.worker import Line
-from toolkit.distributed.streaming import Stream
+from toolkit.cluster.engines.local.wire import pack
+from toolkit.cluster.engines.local.worker import Line
+from toolkit.distributed.tiles.streaming import Stream
 from toolkit.errors import PlanError, RunError
-from toolkit.geometry.plan import TilePlan
-from toolkit.measure.video import VideoFile
+from toolkit.geometry.tile_plan import TilePlan
+from toolkit.runs.video_file import VideoFile
 
 BANDS_IN_FLIGHT = 2
 """How many bands may be under way to the kernel, the one that it works on included."""

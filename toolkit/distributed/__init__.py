@@ -3,9 +3,9 @@
 The only package that imports ``torch.distributed``.
 """
 
-from toolkit.distributed.coding import decode, encode
+from toolkit.distributed.decoding import decode, encode
 from toolkit.distributed.generating import generate
-from toolkit.distributed.loading import load
+from toolkit.distributed.load_stages import load
 from toolkit.distributed.stages.staged import stage
 
 __all__ = ["decode", "encode", "generate", "load", "stage"]

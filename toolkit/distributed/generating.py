@@ -8,9 +8,9 @@ from typing import Any
 
 from torch.distributed import ProcessGroup
 
-from toolkit.distributed.failure import FailureFlag
-from toolkit.distributed.group import Groups, Member
-from toolkit.distributed.rank import Rank
+from toolkit.distributed.comm.failure import FailureFlag
+from toolkit.distributed.comm.group import Groups, Member
+from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda
 from toolkit.distributed.stages.assembly import Assembly, Plans, vae_root
 from toolkit.distributed.stages.elsewhere import Left
@@ -20,9 +20,9 @@ from toolkit.distributed.stages.places import Places
 from toolkit.distributed.stages.requests import Requests
 from toolkit.errors import PlanError
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.measure.trace import Recorder
-from toolkit.models.stages.pipelines import experts_of
+from toolkit.models.transformers.pipeline_parts import experts_of
 from toolkit.numerics.convolution import Convolutions
+from toolkit.runs.trace import Recorder
 
 
 def generate(
@@ -40,7 +40,7 @@ def generate(
 
     Every rank of the group calls this with the same pipeline, plan and arguments; with a generator of the same seed,
     too. Ranks need weights only for their own layers and modules: see
-    :func:`toolkit.models.stages.stage_pipeline.load_pipeline`.
+    :func:`toolkit.models.transformers.stage_pipeline.load_pipeline`.
 
     Args:
         pipe: a diffusers pipeline. It is left as it was found.

@@ -11,7 +11,7 @@ import pandas as pd
 from toolkit.evidence.contents import Contents
 from toolkit.evidence.pictures import Picture
 from toolkit.evidence.tables import WORDS
-from toolkit.geometry.html import DARK, LIGHT
+from toolkit.geometry.drawing.html import DARK, LIGHT
 
 MOST_FILM = 1_000_000
 """Bytes of a video that goes into the page."""

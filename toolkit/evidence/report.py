@@ -19,12 +19,12 @@ from toolkit.evidence.contents import Contents
 from toolkit.evidence.markdown import markdown
 from toolkit.evidence.page import MOST_FILM, body, page
 from toolkit.evidence.pictures import SHEET, Picture, pictures
+from toolkit.evidence.sentences import closeness, counted_runs, remarks, setting
 from toolkit.evidence.side_by_side import can_film, side_by_side
 from toolkit.evidence.subjects import Perceptual, Subject, cautions, gather, named
 from toolkit.evidence.tables import headline, per_frame, per_rank, readable
-from toolkit.evidence.words import closeness, counted_runs, remarks, setting
-from toolkit.geometry.words import counted
-from toolkit.measure.run import Run
+from toolkit.geometry.counting import counted
+from toolkit.runs.run import Run
 
 OWN_CALL = "the model's own call"
 THUMBNAIL = 28_000

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from toolkit.evidence.subjects import Subject
-from toolkit.measure.video import VideoFile
+from toolkit.runs.video_file import VideoFile
 
 MOST = 3
 """Outputs that stand beside the reference."""

@@ -10,12 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from toolkit.analysis.compare import Comparison, compare
 from toolkit.errors import ToolkitError
-from toolkit.measure.compare import Comparison, compare
-from toolkit.measure.record import Record
-from toolkit.measure.run import Run
 from toolkit.numerics.flip import flip
 from toolkit.numerics.metrics import frames
+from toolkit.runs.record import Record
+from toolkit.runs.run import Run
 
 Perceptual = Mapping[str, Callable[[Tensor, Tensor], Any]]
 """Further measures by name, each a function of one frame of output and reference, ``1 c h w``, that gives a number."""

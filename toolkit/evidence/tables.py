@@ -10,7 +10,7 @@ import pandas as pd
 
 from toolkit.evidence.subjects import Subject, plan_in_words
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.measure.run import Run
+from toolkit.runs.run import Run
 
 MB = 1e6
 FORMATS = {

@@ -3,12 +3,12 @@
 from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
 from toolkit.geometry.grid import Seam, Tile, TileGrid
-from toolkit.geometry.plan import TilePlan
 from toolkit.geometry.schedule import Schedule
-from toolkit.geometry.shards import ShardPlan
+from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.span import Span
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.geometry.stages import StageSplit
+from toolkit.geometry.stage_split import StageSplit
+from toolkit.geometry.tile_plan import TilePlan
 
 __all__ = [
     "Assignment",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from heapq import heapify, heapreplace
 
 from toolkit.errors import PlanError
+from toolkit.geometry.drawing.html_views import assignment_view
 from toolkit.geometry.grid import Tile, TileGrid
-from toolkit.geometry.views import assignment_view
 
 
 def tile_cells(tile: Tile) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from toolkit.errors import PlanError
-from toolkit.geometry.views import blend_view
+from toolkit.geometry.drawing.html_views import blend_view
 
 Ramp = Literal["linear", "cosine", "crop"]
 Merge = Literal["window", "cascade"]

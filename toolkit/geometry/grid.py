@@ -9,8 +9,8 @@ from itertools import pairwise, product
 from math import prod
 
 from toolkit.errors import PlanError
+from toolkit.geometry.drawing.html_views import grid_view
 from toolkit.geometry.span import Span, cores, cover_axis, shares, strided_axis
-from toolkit.geometry.views import grid_view
 
 PerAxis = int | Mapping[str, int]
 Box = tuple[Span, ...]

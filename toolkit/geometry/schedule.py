@@ -9,9 +9,9 @@ from itertools import islice
 
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import Number, check_counts, check_quantities
+from toolkit.geometry.drawing.stage_views import schedule_view
 from toolkit.geometry.schedule_table import Action, Table, write_table
 from toolkit.geometry.simulate import Event, Program, period, steps_from_rest
-from toolkit.geometry.stage_views import schedule_view
 
 
 @dataclass(frozen=True, repr=False)

@@ -37,7 +37,7 @@ def loop_time(
     Example:
         Two transformers of equal cost, five steps each; ten steps of two branches on one rank would take 20.
 
-        >>> from toolkit.geometry.stages import StageSplit
+        >>> from toolkit.geometry.stage_split import StageSplit
         >>> plan = StagePlan(StageSplit.even(8, 1), Schedule.interleaved(stages=1, branches=2), experts=2)
         >>> costs, steps = {"high": [1], "low": [1]}, {"high": 5, "low": 5}
         >>> loop_time(plan, costs, steps), loop_time(plan, costs, steps, requests=3)

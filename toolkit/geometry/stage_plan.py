@@ -8,13 +8,13 @@ from math import prod
 
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import Number, check_counts
-from toolkit.geometry.plan import TilePlan
+from toolkit.geometry.counting import counted
+from toolkit.geometry.drawing.stage_views import plan_view
 from toolkit.geometry.schedule import Schedule
-from toolkit.geometry.shards import ShardPlan
+from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.span import Span
-from toolkit.geometry.stage_views import plan_view
-from toolkit.geometry.stages import StageSplit
-from toolkit.geometry.words import counted
+from toolkit.geometry.stage_split import StageSplit
+from toolkit.geometry.tile_plan import TilePlan
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,10 +9,10 @@ from toolkit.plot.pareto import pareto
 from toolkit.plot.peaks import peak_memory
 from toolkit.plot.rank_map import ranks
 from toolkit.plot.scaling_curves import scaling
-from toolkit.plot.schedule import schedule
+from toolkit.plot.schedule_gantt import schedule
 from toolkit.plot.seam_curves import seam_profile
 from toolkit.plot.seam_image import seams
-from toolkit.plot.sweep import sweep
+from toolkit.plot.sweep_figure import sweep
 from toolkit.plot.time_shares import utilisation
 from toolkit.plot.traffic import communication
 

@@ -15,10 +15,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from toolkit.analysis.compare import Comparison
+from toolkit.analysis.compare import compare as measure
 from toolkit.errors import ToolkitError
-from toolkit.measure.compare import Comparison
-from toolkit.measure.compare import compare as measure
-from toolkit.measure.run import Run
 from toolkit.numerics.metrics import frames as frames_of
 from toolkit.plot.error_pixels import ErrorScale, encode, frame_error, hover_cells, image
 from toolkit.plot.figure import WIDTH, Figure, make
@@ -26,6 +25,7 @@ from toolkit.plot.frame_slider import HEIGHT, at_first, check_frames, frame_slid
 from toolkit.plot.seam_image import seam_shapes
 from toolkit.plot.theme import ThemeName
 from toolkit.plot.wipe import wipe_layout, wipe_slider
+from toolkit.runs.run import Run
 
 Mode = Literal["side by side", "wipe"]
 PICTURE_BYTES = {"side by side": 110_000, "wipe": 190_000}

@@ -16,8 +16,8 @@ from plotly.colors import sample_colorscale
 from torch import Tensor, where
 from torch.nn.functional import max_pool2d
 
-from toolkit.geometry.palette import DIVERGING, SEQUENTIAL
-from toolkit.measure.compare import Comparison
+from toolkit.analysis.compare import Comparison
+from toolkit.geometry.drawing.palette import DIVERGING, SEQUENTIAL
 from toolkit.numerics.metrics import frames
 
 MAX_PNG_BYTES = 180_000

@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.palette import RANK_COLOURS
-from toolkit.geometry.shards import ShardPlan
-from toolkit.geometry.words import counted
-from toolkit.measure.run import Run
+from toolkit.geometry.counting import counted
+from toolkit.geometry.drawing.palette import RANK_COLOURS
+from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.plot.bars import filled, lying_bars
 from toolkit.plot.figure import ABOVE, Figure, make
 from toolkit.plot.theme import ThemeName, byte_unit
+from toolkit.runs.run import Run
 
 BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
 STYLES = {

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.palette import RANK_COLOURS, rank_colour
-from toolkit.measure.run import Run
+from toolkit.geometry.drawing.palette import RANK_COLOURS, rank_colour
 from toolkit.plot.figure import Figure, make, nothing
 from toolkit.plot.memory_parts import limit_line, memory_parts, peak_of, thin, weights_of
 from toolkit.plot.theme import ThemeName, Unit, byte_unit, time_unit
 from toolkit.plot.wanted import check_run
+from toolkit.runs.run import Run
 
 MAX_POINTS = 16000
 LISTED = 8

@@ -9,12 +9,12 @@ import pandas as pd
 import torch
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.palette import RANK_COLOURS, rank_colour
-from toolkit.geometry.shards import ShardPlan
+from toolkit.geometry.drawing.palette import RANK_COLOURS, rank_colour
+from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.measure.run import Run
 from toolkit.plot.figure import ABOVE, Figure, make
 from toolkit.plot.theme import ThemeName, Unit, byte_unit, time_unit
+from toolkit.runs.run import Run
 
 BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
 STYLES = {

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.palette import SEQUENTIAL
-from toolkit.geometry.words import counted
+from toolkit.geometry.counting import counted
+from toolkit.geometry.drawing.palette import SEQUENTIAL
 from toolkit.plot.figure import Figure, make, nothing
 from toolkit.plot.sweep_table import HIGHER_IS_BETTER, SweepTable, brief, check_column, numbers, quantity, said
 from toolkit.plot.theme import ThemeName

@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.palette import RANK_COLOURS, rank_colour
-from toolkit.geometry.plan import TilePlan
+from toolkit.geometry.drawing.palette import RANK_COLOURS, rank_colour
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.measure.cost import CallCost
-from toolkit.measure.predict import latent_extent, rank_peaks
-from toolkit.measure.run import Run
+from toolkit.geometry.tile_plan import TilePlan
+from toolkit.planning.cost import CallCost
+from toolkit.planning.predict import latent_extent, rank_peaks
 from toolkit.plot.bars import filled
 from toolkit.plot.figure import ABOVE, Figure, make
 from toolkit.plot.theme import ThemeName, Unit, byte_unit
 from toolkit.plot.wanted import check_run
+from toolkit.runs.run import Run
 
 BLUE, *_ = RANK_COLOURS
 MARK = "#8A8A8A"
@@ -29,11 +29,11 @@ def peak_memory(runs: Run | Sequence[Run], cost: CallCost | None = None, *, them
     """Draw the measured peak of each rank of a run, or of the highest rank of each of several, beside the prediction.
 
     Both are above the level before the run: without weights. Predictions are upper bounds; see
-    :func:`toolkit.measure.predict.rank_peaks`.
+    :func:`toolkit.planning.predict.rank_peaks`.
 
     Args:
         runs: a run, or several, in the order in which they are drawn.
-        cost: what a latent cell costs, from :func:`toolkit.measure.cost.call_cost`; without it nothing is predicted,
+        cost: what a latent cell costs, from :func:`toolkit.planning.cost.call_cost`; without it nothing is predicted,
             and nothing for runs in stages.
         theme: ``"neutral"`` reads on light and dark pages.
 

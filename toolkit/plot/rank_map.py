@@ -13,17 +13,17 @@ import pandas as pd
 from toolkit.errors import ToolkitError
 from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
+from toolkit.geometry.counting import counted
+from toolkit.geometry.drawing.palette import RANK_COLOURS, SEQUENTIAL
 from toolkit.geometry.grid import Tile, TileGrid
-from toolkit.geometry.palette import RANK_COLOURS, SEQUENTIAL
-from toolkit.geometry.plan import TilePlan
-from toolkit.geometry.shards import ShardPlan
+from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.span import Span, cores
-from toolkit.geometry.words import counted
-from toolkit.measure.predict import latent_extent
-from toolkit.measure.run import Run
+from toolkit.geometry.tile_plan import TilePlan
+from toolkit.planning.predict import latent_extent
 from toolkit.plot.figure import WIDTH, Figure, make
 from toolkit.plot.theme import ThemeName
 from toolkit.plot.tile_values import Shown, TileValues, check_shown, tile_values
+from toolkit.runs.run import Run
 
 PANELS_PER_ROW = 4
 DRAWN_WIDTH = WIDTH - 100

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from toolkit.geometry.palette import RANK_COLOURS
-from toolkit.measure.run import Run
-from toolkit.measure.scaling import CAUSES, scaling_table
+from toolkit.analysis.scaling import CAUSES, scaling_table
+from toolkit.geometry.drawing.palette import RANK_COLOURS
 from toolkit.plot.bars import GREY, filled
 from toolkit.plot.figure import Figure, make
 from toolkit.plot.theme import ThemeName, time_unit
+from toolkit.runs.run import Run
 
 BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
 STYLES = {
@@ -34,7 +34,7 @@ def scaling(runs: Sequence[Run], base: Run | None = None, *, theme: ThemeName = 
     """Draw the speed-up of runs of the same work over their ranks, and below it what the efficiency lacks, by cause.
 
     The dashed line is the ideal, as many times quicker as there are ranks. Each bar ends at the part of all ranks'
-    time that is lost; see :func:`toolkit.measure.scaling.scaling_table` for the causes. Bars below 0 are gains.
+    time that is lost; see :func:`toolkit.analysis.scaling.scaling_table` for the causes. Bars below 0 are gains.
 
     Args:
         runs: of the same call; of several on as many ranks the quickest counts.

@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from toolkit.analysis.compare import Comparison
 from toolkit.errors import ToolkitError
-from toolkit.geometry.palette import rank_colour
+from toolkit.geometry.drawing.palette import rank_colour
 from toolkit.geometry.span import cores
-from toolkit.measure.compare import Comparison
 from toolkit.numerics.seams import SeamProfile
 from toolkit.plot.figure import ABOVE, Figure, make, nothing
 from toolkit.plot.theme import ThemeName

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from toolkit.analysis.compare import Comparison
 from toolkit.errors import ToolkitError
-from toolkit.measure.compare import Comparison
 from toolkit.numerics.sample_grid import sample_grid
 from toolkit.numerics.seams import seam_lines
 from toolkit.plot.error_pixels import (
@@ -62,7 +62,7 @@ def seams(
 
     Example:
         >>> import torch
-        >>> from toolkit.measure.compare import compare
+        >>> from toolkit.analysis.compare import compare
         >>> sample = torch.zeros(1, 3, 32, 48)
         >>> seams(compare(sample + 0.5, sample, name="tiled", reference_name="untiled")).describe()
         'Absolute error of tiled against untiled, frame 0 of 1, 32 x 48 px: at most 0.5, 0.5 on average.'

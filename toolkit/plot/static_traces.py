@@ -20,7 +20,7 @@ from matplotlib.transforms import Affine2D, IdentityTransform
 from PIL import Image
 from plotly.colors import get_colorscale
 
-from toolkit.geometry.palette import text_on
+from toolkit.geometry.drawing.palette import text_on
 from toolkit.plot.static_base import POINTS_PER_PIXEL, Place, array, decode, plain, rgba
 
 MARKERS = {"circle": "o", "diamond": "D", "square": "s", "triangle-down": "v", "triangle-up": "^", "x": "x"}

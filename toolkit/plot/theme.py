@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.palette import RANK_COLOURS
+from toolkit.geometry.drawing.palette import RANK_COLOURS
 
 ThemeName = Literal["neutral", "light", "dark"]
 

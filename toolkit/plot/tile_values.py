@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.plan import TilePlan
-from toolkit.geometry.shards import ShardPlan
-from toolkit.measure.run import Run
+from toolkit.geometry.shard_plan import ShardPlan
+from toolkit.geometry.tile_plan import TilePlan
 from toolkit.plot.theme import byte_unit, time_unit
+from toolkit.runs.run import Run
 
 Shown = Literal["owner", "cost", "time", "bytes"]
 NAMES = {"cost": "latent cells computed", "time": "time computing", "bytes": "bytes sent"}

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from toolkit.geometry.words import counted
-from toolkit.measure.run import Run
-from toolkit.measure.time_use import time_use
+from toolkit.analysis.time_use import time_use
+from toolkit.geometry.counting import counted
 from toolkit.plot.bars import GREY, filled, lying_bars, rank_axis
 from toolkit.plot.figure import ABOVE, Figure, make
 from toolkit.plot.gantt import STYLES as KINDS
 from toolkit.plot.theme import ThemeName, Unit, time_unit
+from toolkit.runs.run import Run
 
 STYLES = {
     "compute": KINDS["decode"],

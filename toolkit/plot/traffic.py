@@ -9,13 +9,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.palette import SEQUENTIAL
-from toolkit.geometry.plan import TilePlan
-from toolkit.geometry.words import counted
-from toolkit.measure.run import Run
-from toolkit.measure.trace import NOBODY
+from toolkit.geometry.counting import counted
+from toolkit.geometry.drawing.palette import SEQUENTIAL
+from toolkit.geometry.tile_plan import TilePlan
 from toolkit.plot.figure import Figure, make
 from toolkit.plot.theme import ThemeName, Unit, byte_unit
+from toolkit.runs.run import Run
+from toolkit.runs.trace import NOBODY
 
 Matrix = npt.NDArray[np.float64]
 MOST_TEXTS = 16

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from toolkit.analysis.compare import Comparison
 from toolkit.errors import ToolkitError
-from toolkit.measure.compare import Comparison
-from toolkit.measure.run import Run
+from toolkit.runs.run import Run
 
 
 def comparisons_of(given: Any) -> tuple[Comparison, ...]:

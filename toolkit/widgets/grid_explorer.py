@@ -15,10 +15,10 @@ from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
 from toolkit.geometry.checks import check_counts
 from toolkit.geometry.grid import PerAxis, TileGrid
-from toolkit.geometry.plan import TilePlan
-from toolkit.measure.cost import CallCost, call_cost
-from toolkit.models.recipes import recipe_of
-from toolkit.models.whole import Call
+from toolkit.geometry.tile_plan import TilePlan
+from toolkit.models.autoencoders.recipes import recipe_of
+from toolkit.models.autoencoders.whole import Call
+from toolkit.planning.cost import CallCost, call_cost
 from toolkit.widgets.board import Board, bundle
 from toolkit.widgets.grid_view import Forecast, grid_view, sentence
 from toolkit.widgets.markup import code

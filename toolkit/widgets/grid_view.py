@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit.geometry.html import bar, cell, chip, table, view, word
-from toolkit.geometry.plan import TilePlan
-from toolkit.geometry.svg_grid import draw_grid
-from toolkit.geometry.views import MOST_ROWS
-from toolkit.measure.cost import CallCost
-from toolkit.measure.predict import in_bytes
+from toolkit.geometry.drawing.html import bar, cell, chip, table, view, word
+from toolkit.geometry.drawing.html_views import MOST_ROWS
+from toolkit.geometry.drawing.svg_grid import draw_grid
+from toolkit.geometry.tile_plan import TilePlan
+from toolkit.planning.cost import CallCost
+from toolkit.planning.predict import in_bytes
 
 MOST_TILES = 32
 """Tiles drawn along an axis: more than in the view of a plan, as here it is the point."""

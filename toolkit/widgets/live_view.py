@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from toolkit.cluster.engines.local.processes import resident_bytes
 from toolkit.cluster.job import Job
-from toolkit.cluster.processes import resident_bytes
 from toolkit.errors import RankDied, RankFailed, RunCancelled
-from toolkit.geometry.html import cell, chip, table, word
-from toolkit.measure.predict import in_bytes
+from toolkit.geometry.drawing.html import cell, chip, table, word
+from toolkit.planning.predict import in_bytes
 
 UNKNOWN = "-"
 

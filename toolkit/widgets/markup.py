@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from toolkit.geometry.html import STYLE
+from toolkit.geometry.drawing.html import STYLE
 
 _PRE = "margin:0;background:none;color:inherit;font:12px/1.5 monospace"
 

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 from ipywidgets import Dropdown, FloatLogSlider, Layout, Widget
 
+from toolkit.analysis.compare import Comparison
 from toolkit.errors import PlanError
-from toolkit.geometry.html import cell, table, word
-from toolkit.measure.compare import Comparison
+from toolkit.geometry.drawing.html import cell, table, word
 from toolkit.numerics.metrics import frames
 from toolkit.widgets.board import Board, bundle
 from toolkit.widgets.markup import page, picture
@@ -268,7 +268,7 @@ def microscope(comparison: Comparison, zoom: int = 8, amplification: float | Non
 
     Example:
         >>> import torch
-        >>> from toolkit.measure.compare import compare
+        >>> from toolkit.analysis.compare import compare
         >>> sample = torch.zeros(1, 3, 32, 48)
         >>> off = sample.clone()
         >>> off[0, 1, 20, 40] = 0.1

@@ -12,9 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from toolkit.analysis.compare import Comparison
 from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.span import Span
-from toolkit.measure.compare import Comparison
 from toolkit.numerics.boxes import DIMS
 from toolkit.numerics.sample_grid import sample_grid
 from toolkit.numerics.seams import seam_lines
@@ -83,7 +83,7 @@ def worst_cell(comparison: Comparison, seams: Seams, place: int | None) -> tuple
     """Frame, row and column of the largest error: of all, or along the seam at a place of the table.
 
     Example:
-        >>> from toolkit.measure.compare import compare
+        >>> from toolkit.analysis.compare import compare
         >>> sample = torch.zeros(1, 1, 3, 16, 16)
         >>> off = sample.clone()
         >>> off[0, 0, 2, 5, 9] = 1.0

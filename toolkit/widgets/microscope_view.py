@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from toolkit.geometry.palette import DIVERGING, SEQUENTIAL
+from toolkit.geometry.drawing.palette import DIVERGING, SEQUENTIAL
 from toolkit.geometry.span import Span
 from toolkit.plot.scales import sampled
 from toolkit.widgets.microscope_seams import Seams

@@ -7,15 +7,15 @@ from typing import Any, Literal, get_args
 
 from ipywidgets import Widget
 
+from toolkit.analysis.stage_times import StageTimes
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import check_counts
-from toolkit.geometry.html import cell, table, view, word
+from toolkit.geometry.drawing.html import cell, table, view, word
+from toolkit.geometry.drawing.stage_views import gantt
 from toolkit.geometry.schedule import Schedule
 from toolkit.geometry.schedule_formula import step_formula
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.geometry.stage_views import gantt
-from toolkit.geometry.stages import StageSplit
-from toolkit.measure.stages import StageTimes
+from toolkit.geometry.stage_split import StageSplit
 from toolkit.widgets.board import Board, bundle
 from toolkit.widgets.markup import code
 from toolkit.widgets.settings import Setting, choice, count, quantity

@@ -11,9 +11,9 @@ import pandas as pd
 from ipywidgets import Layout, SelectionRangeSlider
 
 from toolkit.errors import PlanError
-from toolkit.measure.sweeps.points import values_of
 from toolkit.plot.sweep_table import brief, missing, quantity
-from toolkit.widgets.checks import Checks
+from toolkit.sweeps.points import values_of
+from toolkit.widgets.tick_boxes import Checks
 
 MOST_PICKS = 10
 """So many different numbers of a parameter are picked by boxes; more are, on a slider."""

@@ -12,10 +12,10 @@ from ipywidgets import HTML, Button, HBox, Label, Layout, VBox, Widget
 
 from toolkit.cluster import Cluster
 from toolkit.errors import PlanError, ToolkitError
-from toolkit.measure.sweeps.points import points_of
-from toolkit.measure.sweeps.sweep import reproduce
-from toolkit.plot.sweep import first_objective
+from toolkit.plot.sweep_figure import first_objective
 from toolkit.plot.sweep_table import SweepTable, numbers
+from toolkit.sweeps.points import points_of
+from toolkit.sweeps.sweep import reproduce
 from toolkit.widgets.board import bundle
 from toolkit.widgets.markup import refusal
 from toolkit.widgets.sweep_points import Points, best, readable, values_in
@@ -260,7 +260,7 @@ def sweep(
             every press of Run runs all points that are picked.
         cluster: what the function runs on: Cancel then gives up the run in flight, and else waits for its end.
         objective: the measure that colours the lines, and decides which point is looked at first; see
-            :func:`toolkit.plot.sweep`.
+            :func:`toolkit.plot.sweep_figure`.
         parameters: columns that were chosen, of a table that does not say.
         measures: columns that were measured, the same.
 

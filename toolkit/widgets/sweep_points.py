@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from ipywidgets import HTML, Dropdown, Layout
 
-from toolkit.plot.sweep import rising
+from toolkit.plot.sweep_figure import rising
 from toolkit.plot.sweep_table import SweepTable, missing, numeric, said, short
 from toolkit.widgets.markup import code
 from toolkit.widgets.sweep_controls import distinct

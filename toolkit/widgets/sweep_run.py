@@ -12,9 +12,9 @@ import pandas as pd
 
 from toolkit.cluster import Cluster
 from toolkit.errors import RunCancelled, ToolkitError
-from toolkit.measure.sweeps.outcome import said
-from toolkit.measure.sweeps.points import points_of
-from toolkit.measure.sweeps.sweep import sweep
+from toolkit.sweeps.outcome import said
+from toolkit.sweeps.points import points_of
+from toolkit.sweeps.sweep import sweep
 from toolkit.widgets.sweep_controls import comparable
 
 INTERVAL = 0.1

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import PlanError
-from toolkit.measure.sweeps.points import values_of
-from toolkit.plot.sweep import varies
+from toolkit.plot.sweep_figure import varies
 from toolkit.plot.sweep_table import SweepTable, numeric
+from toolkit.sweeps.points import values_of
 from toolkit.widgets.sweep_controls import Brush, Pick, part_of, pick_of
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from toolkit.geometry.html import STYLE, table, word
-from toolkit.geometry.palette import SEQUENTIAL
-from toolkit.geometry.svg import group, path, svg, text
+from toolkit.geometry.drawing.html import STYLE, table, word
+from toolkit.geometry.drawing.palette import SEQUENTIAL
+from toolkit.geometry.drawing.svg import group, path, svg, text
 from toolkit.plot.scales import sampled
-from toolkit.plot.sweep import varies
 from toolkit.plot.sweep_axis import Axis
+from toolkit.plot.sweep_figure import varies
 from toolkit.plot.sweep_table import SweepTable, brief, missing, numeric, quantity, short
 from toolkit.widgets.markup import page
 

@@ -11,14 +11,14 @@ import pandas as pd
 from ipywidgets import HTML, Button, HBox, Label, VBox, Widget
 from torch import Tensor
 
+from toolkit.analysis.compare import Comparison, compare
 from toolkit.cluster import Cluster
 from toolkit.errors import PlanError, RunCancelled, ToolkitError
-from toolkit.geometry.html import cell, table, word
-from toolkit.geometry.plan import TilePlan
-from toolkit.measure.compare import Comparison, compare
-from toolkit.measure.predict import in_bytes
-from toolkit.measure.run import Run
+from toolkit.geometry.drawing.html import cell, table, word
+from toolkit.geometry.tile_plan import TilePlan
+from toolkit.planning.predict import in_bytes
 from toolkit.plot.seam_image import seams
+from toolkit.runs.run import Run
 from toolkit.widgets.grid_view import Forecast
 from toolkit.widgets.live_run import LiveRun, live
 from toolkit.widgets.markup import page, picture, refusal

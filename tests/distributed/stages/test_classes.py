@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch.utils import _pytree as pytree
 
 import toolkit as tk
-from toolkit.models.stages.layers import layers_of
-from toolkit.models.stages.transformer_census import TRANSFORMERS
+from toolkit.models.transformers.layers import layers_of
+from toolkit.models.transformers.transformer_census import TRANSFORMERS
 
 REFUSED = {"HunyuanDiT"}
 ACCEPTED = sorted(TRANSFORMERS.keys() - REFUSED)

@@ -14,7 +14,7 @@ from support.pipelines import PIPELINES
 from support.staged import QUIET, plans
 
 import toolkit as tk
-from toolkit.models.stages.transformer_census import transformer
+from toolkit.models.transformers.transformer_census import transformer
 
 TWO = tk.StagePlan(tk.StageSplit.even(4, 2), tk.Schedule.interleaved(2, branches=2))
 

@@ -11,10 +11,10 @@ from torch.distributed.device_mesh import init_device_mesh
 import toolkit as tk
 from toolkit.geometry import Schedule, StageSplit
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.measure.trace import Recorder
-from toolkit.models.stages.layers import layers_of
-from toolkit.models.stages.sequence_parallel import SEQUENCES, SharedSequence, check_sequence
-from toolkit.models.stages.transformer_census import transformer
+from toolkit.models.transformers.layers import layers_of
+from toolkit.models.transformers.sequence_parallel import SEQUENCES, SharedSequence, check_sequence
+from toolkit.models.transformers.transformer_census import transformer
+from toolkit.runs.trace import Recorder
 
 EXACT = 0.0
 ROUNDED = 1e-6

@@ -7,11 +7,11 @@ import torch
 import torch.distributed as dist
 
 import toolkit as tk
-from toolkit.distributed.exchange import Exchange
-from toolkit.distributed.failure import FailureFlag
-from toolkit.distributed.group import Member
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.failure import FailureFlag
+from toolkit.distributed.comm.group import Member
 from toolkit.distributed.stages.link import Link
-from toolkit.measure.trace import Recorder
+from toolkit.runs.trace import Recorder
 
 
 def messages() -> list[object]:

@@ -9,7 +9,7 @@ from support.pipelines import PIPELINES
 from support.staged import QUIET, generated, plans, same, whole
 
 import toolkit as tk
-from toolkit.models.stages.layers import layers_of
+from toolkit.models.transformers.layers import layers_of
 
 LOOPS = [
     "wan",

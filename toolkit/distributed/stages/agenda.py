@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from toolkit.distributed.rank import Rank
+from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.call import Call
 from toolkit.distributed.stages.engine import Engine
 from toolkit.errors import ModelError

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from toolkit.distributed.exchange import Exchange
-from toolkit.distributed.group import Groups
-from toolkit.distributed.rank import Rank
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.group import Groups
+from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda
 from toolkit.distributed.stages.elsewhere import Elsewhere
 from toolkit.distributed.stages.engine import PURPOSES, Engine
@@ -18,7 +18,7 @@ from toolkit.distributed.stages.hybrid import shared, sharers
 from toolkit.distributed.stages.places import Places
 from toolkit.distributed.stages.staged import check, staged
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.models.stages.pipelines import experts_of, modules_of
+from toolkit.models.transformers.pipeline_parts import experts_of, modules_of
 
 Plans = Mapping[str, StagePlan]
 """The plan of each expert of a pipeline, by name. All have the same ranks."""

@@ -10,17 +10,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from toolkit.distributed import coding
-from toolkit.distributed.exchange import Exchange
-from toolkit.distributed.rank import Rank
+from toolkit.distributed import decoding
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda
 from toolkit.distributed.stages.deferred import settled
 from toolkit.distributed.stages.link import Link
 from toolkit.distributed.stages.signature import digest, signature
-from toolkit.geometry.plan import TilePlan
-from toolkit.geometry.shards import ShardPlan
-from toolkit.models.stages.ghost import stand_in
-from toolkit.models.whole import Call
+from toolkit.geometry.shard_plan import ShardPlan
+from toolkit.geometry.tile_plan import TilePlan
+from toolkit.models.autoencoders.whole import Call
+from toolkit.models.transformers.ghost import stand_in
 
 
 class Left(BaseException):
@@ -104,7 +104,7 @@ class Elsewhere:
         arguments = {key: value for key, value in given.items() if key != "kwargs"} | given.get("kwargs", {})
         call = Call("decode", arguments)
         member, rank = self.rank.member, self.rank
-        return coding.run(vae, latent, plan, call, member.group, rank.trace, rank.convolutions)
+        return decoding.run(vae, latent, plan, call, member.group, rank.trace, rank.convolutions)
 
     def _link(self, peer: int) -> Link:
         if peer not in self.links:

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from toolkit.distributed.exchange import Exchange
-from toolkit.distributed.group import Groups
-from toolkit.distributed.rank import Rank
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.group import Groups
+from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.call import Call
 from toolkit.distributed.stages.link import Link
 from toolkit.distributed.stages.places import Places
-from toolkit.measure.device import synchronise
-from toolkit.measure.trace import Event, Recorder, clock
-from toolkit.models.stages.split_check import returned_by
-from toolkit.models.stages.stage import Stage
+from toolkit.models.transformers.split_check import returned_by
+from toolkit.models.transformers.stage import Stage
+from toolkit.runs.device import synchronise
+from toolkit.runs.trace import Event, Recorder, clock
 
 PURPOSES = ("stages", "results", "modules")
 """What messages are for; each has a group of its own."""

@@ -14,15 +14,15 @@ from torch.distributed._functional_collectives import AsyncCollectiveTensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.utils import _pytree as pytree
 
-from toolkit.distributed.failure import FailureFlag
-from toolkit.distributed.group import Groups, Member
-from toolkit.distributed.rank import Rank
+from toolkit.distributed.comm.failure import FailureFlag
+from toolkit.distributed.comm.group import Groups, Member
+from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.places import Places
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.models.stages.ghost import stand_in
-from toolkit.models.stages.layers import owned
-from toolkit.models.stages.sequence_parallel import SharedSequence, check_sequence
-from toolkit.models.stages.tensor_parallel import check_weights, cut_weights, share_weights
+from toolkit.models.transformers.ghost import stand_in
+from toolkit.models.transformers.layers import owned
+from toolkit.models.transformers.sequence_parallel import SharedSequence, check_sequence
+from toolkit.models.transformers.tensor_parallel import check_weights, cut_weights, share_weights
 
 
 def check_shared(transformer: nn.Module, plan: StagePlan) -> None:

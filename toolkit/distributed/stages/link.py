@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from toolkit.distributed.exchange import Exchange, Message
+from toolkit.distributed.comm.exchange import Exchange, Message
 from toolkit.errors import RunError
 
 

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 import torch
 from torch.overrides import _get_current_function_mode_stack
 
-from toolkit.distributed.rank import Rank
+from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda, Item, compute, number
 from toolkit.distributed.stages.call import Call
 from toolkit.distributed.stages.engine import Engine

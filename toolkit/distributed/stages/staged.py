@@ -11,9 +11,9 @@ from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 from torch.utils import _pytree as pytree
 
-from toolkit.distributed.failure import FailureFlag
-from toolkit.distributed.group import Groups, Member
-from toolkit.distributed.rank import Rank
+from toolkit.distributed.comm.failure import FailureFlag
+from toolkit.distributed.comm.group import Groups, Member
+from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda
 from toolkit.distributed.stages.call import Call
 from toolkit.distributed.stages.deferred import Deferred
@@ -21,10 +21,10 @@ from toolkit.distributed.stages.engine import Engine
 from toolkit.distributed.stages.hybrid import check_shared, shared, sharers
 from toolkit.distributed.stages.places import Places
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.measure.trace import Recorder
-from toolkit.models.stages.ghost import stand_in
-from toolkit.models.stages.split_check import Proof, check_class
-from toolkit.models.stages.splittable import check_fits, check_splittable
+from toolkit.models.transformers.ghost import stand_in
+from toolkit.models.transformers.split_check import Proof, check_class
+from toolkit.models.transformers.splittable import check_fits, check_splittable
+from toolkit.runs.trace import Recorder
 
 
 def stage(
@@ -46,7 +46,7 @@ def stage(
         plan: split and schedule.
         mesh: where the plan's axes of more than one rank lie; None: the group's first ranks.
         group: the ranks that call; None for the default group.
-        proof: of a class that the toolkit does not know; see :func:`toolkit.models.stages.split_check.prove`.
+        proof: of a class that the toolkit does not know; see :func:`toolkit.models.transformers.split_check.prove`.
         trace: records what this rank did.
 
     Returns:
@@ -59,7 +59,7 @@ def stage(
 
     Example:
         >>> from toolkit.geometry import Schedule, StageSplit
-        >>> from toolkit.models.stages.transformer_census import transformer
+        >>> from toolkit.models.transformers.transformer_census import transformer
         >>> specimen = transformer("Wan")
         >>> wan, inputs = specimen.build(), specimen.inputs()
         >>> plan = StagePlan(StageSplit.even(layers=4, stages=2), Schedule.looped(stages=1, branches=2, chunks=2))

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from toolkit.models.demo.checkpoints import WEIGHTS, load
 from toolkit.models.demo.clips import PROMPTS
-from toolkit.models.demo.pictures import image
-from toolkit.models.demo.pipelines import call, pipeline
+from toolkit.models.demo.demo_pipeline import call, pipeline
+from toolkit.models.demo.photographs import image
 from toolkit.models.demo.videos import video
 
 __all__ = ["PROMPTS", "call", "image", "image_vae", "latents", "pipeline", "video", "video_vae"]

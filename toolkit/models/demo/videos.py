@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from toolkit.models.demo.pictures import image, resize
+from toolkit.models.demo.photographs import image, resize
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,96 @@
+"""Traces, records and the files they are written to."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+import torch
+from support import tiny
+
+import toolkit as tk
+from toolkit.runs.export import read_parquet
+from toolkit.runs.record import Record, tensor_hash
+from toolkit.runs.trace import Event, Recorder, frame
+
+
+@pytest.fixture(scope="module")
+def run(cluster):
+    vae, latent = tiny.kl(), tiny.latent("kl", 13, 17)
+    grid = tk.diffusers_grid(vae, latent.shape)
+    plan = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, 2))
+    return cluster.decode(vae, latent, plan, progress=False)
+
+
+def test_a_recorder_times_and_tells():
+    heard = []
+    trace = Recorder(rank=2, listener=heard.append)
+    with trace("send", "tile 1", bytes=10, peer=3):
+        pass
+    with pytest.raises(KeyError), trace("decode", "tile 2"):
+        raise KeyError
+    (event,) = trace.events
+    assert heard == [event]
+    assert (event.rank, event.kind, event.label, event.bytes, event.peer) == (2, "send", "tile 1", 10, 3)
+    assert 0 <= event.start <= event.end
+
+
+def test_tables_are_in_order_of_time_also_when_empty():
+    table = frame([Event(1, "wait", "", 2.0, 3.0), Event(0, "decode", "tile 0", 1.0, 2.0, 5)])
+    assert table["rank"].tolist() == [0, 1]
+    assert frame([]).columns.tolist() == ["rank", "kind", "label", "start", "end", "bytes", "peer"]
+
+
+def test_parquet_round_trip(run, tmp_path):
+    folder = run.to_parquet(tmp_path / "a" / "run")
+    trace, memory = read_parquet(folder)
+    assert trace.equals(run.trace)
+    assert memory.equals(run.memory)
+    assert json.loads((folder / "record.json").read_text())["plan"] == repr(run.plan)
+
+
+@pytest.mark.parametrize("name", ["trace.json", "trace.json.gz"])
+def test_chrome_trace(run, tmp_path, name):
+    data = run.to_chrome_trace(tmp_path / name).read_bytes()
+    events = json.loads(gzip.decompress(data) if name.endswith("gz") else data)["traceEvents"]
+    spans = [event for event in events if event["ph"] == "X"]
+    assert len(spans) == len(run.trace)
+    assert {event["pid"] for event in spans} == {0, 1}
+    assert all(event["dur"] >= 0 for event in spans)
+    assert data == run.to_chrome_trace(tmp_path / name).read_bytes()
+
+
+def test_a_record_names_what_matters_and_no_host(run):
+    record = run.record
+    assert record.model["class"] == "AutoencoderKL"
+    assert record.model["parameters"] == sum(weight.numel() for weight in tiny.kl().parameters())
+    assert record.input["shape"] == [1, 4, 13, 17]
+    assert record.what["ranks taking part"] == 2
+    assert record.versions["torch"] == torch.__version__
+    assert record.machine["cores"] > 0
+    text = record.to_json()
+    assert "/" + "home" not in text
+    assert json.loads(text)["input"]["dtype"] == "torch.float32"
+
+
+def test_two_records_differ_where_they_differ():
+    vae, latent = tiny.kl(), tiny.latent("kl", 9, 9)
+    one = Record.make(vae, latent, None, {"ranks": 1})
+    two = Record.make(vae, latent + 1, None, {"ranks": 2})
+    assert set(one.diff(two)) - {"when"} == {"input.sha256", "what.ranks"}
+    assert one.diff(two)["what.ranks"] == (1, 2)
+    assert one.diff(one) == {}
+
+
+def test_hashes_are_of_values_not_of_strides():
+    x = torch.arange(6.0).view(2, 3)
+    assert tensor_hash(x) == tensor_hash(x.t().contiguous().t())
+    assert tensor_hash(x) != tensor_hash(x.to(torch.float64))
+    assert len(tensor_hash(torch.zeros(2, dtype=torch.bfloat16))) == 64
+
+
+def test_a_run_says_itself_in_a_line(run):
+    assert repr(run).startswith("Run(1x3x26x34 by 9 tiles over 2 ranks in ")
+    assert run.summary()["tiles"].sum() == 9
+    assert run.busy.index.tolist() == [0, 1]

@@ -1,0 +1,467 @@
+"""Sweeps: every point kept, whatever becomes of it or of the process."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import runpy
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import toolkit as tk
+from toolkit import geometry
+from toolkit.errors import PlanError, RankDied, RankFailed, RunCancelled, ToolkitError
+from toolkit.geometry import Assignment, Blend, Span, TileGrid, TilePlan
+from toolkit.runs.record import Record
+from toolkit.runs.run import Run
+from toolkit.sweeps.outcome import measures_of, status_of
+from toolkit.sweeps.points import points_of
+from toolkit.sweeps.source import program, source
+from toolkit.sweeps.sweep import MAX_STARTS
+
+GRID = TileGrid.cover({"h": 32, "w": 32}, tile=12, overlap=4)
+PROGRAM = """
+import os, signal, sys, time
+from contextlib import redirect_stdout
+from pathlib import Path
+import toolkit as tk
+
+def measure(tile, overlap):
+    with open("log", "a") as log:
+        print("start", tile, overlap, file=log, flush=True)
+        while (tile, overlap) == (5, 2) and hang:
+            time.sleep(0.01)
+        print("end", tile, overlap, file=log, flush=True)
+    if (tile, overlap) == (3, 4):
+        raise ValueError("overlap=4: must be below tile=3.\\nUse less.")
+    return {"share": tile / (tile + overlap), "tiles": tile}
+
+def starts():
+    return Path("log").read_text().count("start 5 2") if Path("log").exists() else 0
+
+# A process for each sweep; forked, since importing takes longer than all of them.
+for scene in sys.argv[1:]:
+    folder, _, modes = scene.partition(":")
+    os.chdir(folder)
+    for mode in modes.split(","):
+        hang, before = mode == "kill", starts()
+        pid = os.fork()
+        if pid == 0:
+            with open("told", "a") as told, redirect_stdout(told):
+                table = tk.sweep(measure, {"tile": range(1, 11), "overlap": range(6)}, store="points.db")
+            table.to_pickle("table.pickle")
+            os._exit(0)
+        while hang and starts() == before:
+            time.sleep(0.01)
+        if hang:
+            os.kill(pid, signal.SIGKILL)
+        assert os.waitpid(pid, 0)[1] == (signal.SIGKILL if hang else 0)
+"""
+
+
+def half(x, y=1):
+    return x / 2
+
+
+def calls():
+    """A function that counts its calls, and fails where ``bad`` says."""
+    seen: list[tuple] = []
+
+    def function(x, y):
+        seen.append((x, y))
+        if y == "bad":
+            raise ValueError("y is bad")
+        return x
+
+    return function, seen
+
+
+Story = tuple[pd.DataFrame, list[str], Counter[str]]
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory) -> dict[str, Story]:
+    """Of each series of processes: the last table, the lines that were printed, how often points started and ended."""
+    scenes = {"once": "kill,go on,go on", "always": ",".join(["kill"] * MAX_STARTS + ["go on"])}
+    folders = {name: tmp_path_factory.mktemp(name) for name in scenes}
+    arguments = [f"{folders[name]}:{modes}" for name, modes in scenes.items()]
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return {
+        name: (
+            pd.read_pickle(folder / "table.pickle"),
+            (folder / "told").read_text().splitlines(),
+            Counter((folder / "log").read_text().splitlines()),
+        )
+        for name, folder in folders.items()
+    }
+
+
+class TestKilled:
+    """60 points, killed with SIGKILL at the 27th of them, one of them bad."""
+
+    def test_nothing_is_lost_and_nothing_runs_twice(self, stories):
+        table, told, log = stories["once"]
+        every = [(tile, overlap) for tile in range(1, 11) for overlap in range(6)]
+        assert list(zip(table["tile"], table["overlap"], strict=True)) == every
+        # The point in flight began twice and ended once; every other one did both once.
+        assert log.pop("start 5 2") == 2
+        assert set(log.values()) == {1}
+        assert len(log) == 60 + 59
+        assert table["starts"].tolist() == [1 + (point == (5, 2)) for point in every]
+        bad = table[table["status"] == "failed"]
+        assert bad[["tile", "overlap"]].values.tolist() == [[3, 4]]
+        assert bad["error"].tolist() == ["ValueError: overlap=4: must be below tile=3."]
+        assert bad["share"].isna().all()
+        good = table[table["status"] == "done"]
+        assert good["share"].tolist() == [t / (t + o) for t, o in every if (t, o) != (3, 4)]
+        assert told == [f"Sweep of 60 points: 59 done, 1 failed; {found} were in the store" for found in (26, 60)]
+
+    def test_a_point_that_ends_the_process_each_time_is_left_out(self, stories):
+        table, told, log = stories["always"]
+        row = table[(table["tile"] == 5) & (table["overlap"] == 2)].iloc[0]
+        assert row["error"].startswith(f"ended the process {MAX_STARTS} times")
+        assert row["starts"] == MAX_STARTS
+        assert (log["start 5 2"], log["end 5 2"]) == (MAX_STARTS, 0)
+        assert told == ["Sweep of 60 points: 58 done, 2 failed; 27 were in the store"]
+
+
+class TestTable:
+    def test_columns_and_order(self):
+        table = tk.sweep(lambda x, y: {"sum": x + y, "word": f"{x}{y}"}, {"x": [3, 1], "y": (10, 20)}, progress=False)
+        told = ["status", "error", "took", "when", "starts", "version", "record", "code"]
+        assert list(table.columns) == ["x", "y", "sum", "word", *told]
+        assert table[["x", "y", "sum"]].values.tolist() == [[3, 10, 13], [3, 20, 23], [1, 10, 11], [1, 20, 21]]
+        assert table["took"].between(0, 1).all()
+        assert pd.to_datetime(table["when"], utc=True).notna().all()
+
+    def test_about_survives_json_and_copies(self):
+        table = tk.sweep(half, {"x": [1, 2]}, progress=False)
+        about = table.attrs["sweep"]
+        assert json.loads(json.dumps(about)) == about
+        assert copy.deepcopy(table).head(1).attrs["sweep"] == about
+        assert about["parameters"] == ["x"]
+        assert about["measures"] == ["value"]
+
+    def test_values_come_back_as_they_were(self, tmp_path):
+        given = {"a": 0.1 + 0.2, "b": float("inf"), "c": True, "d": None, "e": 2**60, "f": "é"}
+        for _ in range(2):
+            table = tk.sweep(lambda x: given, {"x": [0]}, store=tmp_path / "s", progress=False)
+            assert {name: table[name].iloc[0] for name in given} == given
+
+    def test_a_list_of_points(self):
+        table = tk.sweep(half, [{"x": 4, "y": 1}, {"y": 2, "x": 8}], progress=False)
+        assert table[["x", "y", "value"]].values.tolist() == [[4, 1, 2.0], [8, 2, 4.0]]
+
+    def test_one_line_at_the_end(self, capsys):
+        tk.sweep(half, {"x": [1, "a"]})
+        assert capsys.readouterr().out == "Sweep of 2 points: 1 done, 1 failed\n"
+
+
+class TestResume:
+    def test_what_ended_is_not_run_again(self, tmp_path):
+        function, seen = calls()
+        space = {"x": [1, 2], "y": ["good", "bad"]}
+        first = tk.sweep(function, space, store=tmp_path / "s", progress=False)
+        second = tk.sweep(function, space, store=tmp_path / "s", progress=False)
+        assert len(seen) == 4
+        pd.testing.assert_frame_equal(first, second)
+        assert second["status"].tolist() == ["done", "failed"] * 2
+
+    def test_a_larger_grid_runs_what_is_new_in_its_own_order(self, tmp_path):
+        function, seen = calls()
+        tk.sweep(function, {"x": [2, 4], "y": [0]}, store=tmp_path / "s", progress=False)
+        table = tk.sweep(function, {"y": [0], "x": [1, 2, 3, 4]}, store=tmp_path / "s", progress=False)
+        assert seen == [(2, 0), (4, 0), (1, 0), (3, 0)]
+        assert table["x"].tolist() == [1, 2, 3, 4]
+
+    def test_retry_runs_what_failed(self, tmp_path):
+        function, seen = calls()
+        space = {"x": [1], "y": ["good", "bad"]}
+        tk.sweep(function, space, store=tmp_path / "s", progress=False)
+        table = tk.sweep(function, space, store=tmp_path / "s", progress=False, retry=True)
+        assert seen == [(1, "good"), (1, "bad"), (1, "bad")]
+        assert table["starts"].tolist() == [1, 2]
+
+    def test_an_interrupt_ends_it_and_blames_no_point(self, tmp_path, capsys):
+        def function(x):
+            if x == 3 and not again:
+                raise KeyboardInterrupt
+            return x
+
+        again = False
+        for _ in range(MAX_STARTS + 1):
+            with pytest.raises(KeyboardInterrupt):
+                tk.sweep(function, {"x": [1, 2, 3, 4]}, store=tmp_path / "s")
+        assert capsys.readouterr().out.startswith("Sweep of 2 of 4 points: 2 done\n")
+        again = True
+        table = tk.sweep(function, {"x": [1, 2, 3, 4]}, store=tmp_path / "s", progress=False)
+        assert table["status"].tolist() == ["done"] * 4
+        assert table["starts"].tolist() == [1] * 4
+
+    def test_stop_is_asked_before_each_point_that_must_be_run(self, tmp_path, capsys):
+        function, seen = calls()
+        space, told = {"x": [1, 2, 3, 4], "y": [0]}, []
+
+        def stop(table):
+            told.append(table["value"].tolist() if len(table) else [])
+            return len(table) == 2
+
+        table = tk.sweep(function, space, store=tmp_path / "s", stop=stop)
+        assert told == [[], [1], [1, 2]]
+        assert table["x"].tolist() == [1, 2]
+        assert capsys.readouterr().out == "Sweep of 2 of 4 points: 2 done\n"
+        table = tk.sweep(function, space, store=tmp_path / "s", stop=lambda table: False, progress=False)
+        assert table["x"].tolist() == [1, 2, 3, 4]
+        assert seen == [(1, 0), (2, 0), (3, 0), (4, 0)]
+
+    def test_a_cancelled_run_ends_it_and_blames_no_point(self, tmp_path):
+        def function(x):
+            if x == 2 and not again:
+                raise RunCancelled("the run was cancelled")
+            return x
+
+        again = False
+        for _ in range(MAX_STARTS + 1):
+            with pytest.raises(RunCancelled):
+                tk.sweep(function, {"x": [1, 2]}, store=tmp_path / "s", progress=False)
+        again = True
+        table = tk.sweep(function, {"x": [1, 2]}, store=tmp_path / "s", progress=False)
+        assert table[["status", "starts"]].to_numpy().tolist() == [["done", 1]] * 2
+
+    def test_on_error_raise(self, tmp_path):
+        function, seen = calls()
+        space = {"x": [1, 2], "y": ["bad", "good"]}
+        with pytest.raises(ValueError, match="y is bad"):
+            tk.sweep(function, space, store=tmp_path / "s", progress=False, on_error="raise")
+        assert tk.sweep(function, space, store=tmp_path / "s", progress=False)["status"].tolist().count("failed") == 2
+        assert len(seen) == 4
+        with pytest.raises(PlanError, match="on_error='ignore'"):
+            tk.sweep(function, space, on_error="ignore")
+
+    def test_another_version_of_the_function_is_told(self, tmp_path):
+        def edition(body: str):
+            folder = tmp_path / body
+            folder.mkdir()
+            (folder / "edited.py").write_text(f"def function(x):\n    return {body}\n")
+            return runpy.run_path(str(folder / "edited.py"), run_name="edited")["function"]
+
+        old, new = edition("x"), edition("2 * x")
+        tk.sweep(old, {"x": [1, 2]}, store=tmp_path / "s", progress=False)
+        with pytest.warns(UserWarning, match="2 of 3 points come from another version"):
+            table = tk.sweep(new, {"x": [1, 2, 3]}, store=tmp_path / "s", progress=False)
+        assert table["value"].tolist() == [1, 2, 6]
+        assert len(set(table["version"])) == 2
+
+
+class TestStore:
+    def test_another_function_or_other_names(self, tmp_path):
+        tk.sweep(half, {"x": [1]}, store=tmp_path / "s", progress=False)
+        with pytest.raises(ToolkitError, match=r"function is .*half, not builtins.round"):
+            tk.sweep(round, {"x": [1]}, store=tmp_path / "s")
+        with pytest.raises(ToolkitError, match="parameters is"):
+            tk.sweep(half, {"x": [1], "y": [1]}, store=tmp_path / "s")
+
+    def test_other_files_are_left_alone(self, tmp_path):
+        text, base = tmp_path / "text", tmp_path / "base"
+        text.write_text("no database, but longer than its header would be: " * 20)
+        with pytest.raises(ToolkitError, match="no store of a sweep"):
+            tk.sweep(half, {"x": [1]}, store=text)
+        other = sqlite3.connect(base)
+        other.execute("CREATE TABLE mine (x)")
+        other.close()
+        before = base.read_bytes()
+        with pytest.raises(ToolkitError, match="something else"):
+            tk.sweep(half, {"x": [1]}, store=base)
+        assert base.read_bytes() == before
+        with pytest.raises(ToolkitError, match="there is no folder"):
+            tk.sweep(half, {"x": [1]}, store=tmp_path / "none" / "s")
+
+    def test_one_sweep_at_a_time(self, tmp_path):
+        def function(x):
+            with pytest.raises(ToolkitError, match="another sweep is at work on it"):
+                tk.sweep(function, {"x": [1]}, store=tmp_path / "s")
+            read = sqlite3.connect(tmp_path / "s")
+            status = read.execute("SELECT status FROM points").fetchall()
+            read.close()
+            return str(status)
+
+        table = tk.sweep(function, {"x": [1]}, store=tmp_path / "s", progress=False)
+        assert table["value"].tolist() == ["[('running',)]"]
+        tk.sweep(function, {"x": [1]}, store=tmp_path / "s", progress=False)
+
+
+class TestPoints:
+    def test_refusals(self):
+        for space, message in [
+            ({}, "has no point"),
+            ([], "has no point"),
+            ({"x": []}, "x has no value"),
+            ({"x": "abc"}, "must be a list of values"),
+            ({"x": 3}, "must be a list of values"),
+            ({"x": [1, 1]}, "x=1 is there twice"),
+            ([{"x": 1, "y": 2}, {"y": 2, "x": 1}], "is there twice"),
+            ([{"x": 1}, {"y": 1}], "other parameters"),
+            ([{}], "has no parameters"),
+            ([3], "is no point"),
+            ({"status": [1]}, "column of every sweep's table"),
+            ({"two words": [1]}, "no name for a parameter"),
+            ({"x": [object()]}, "place in memory"),
+            ({"x": [lambda: 1]}, "place in memory"),
+            ({"x": [1, "1"]}, "both look like 1"),
+        ]:
+            with pytest.raises(PlanError, match=message):
+                tk.sweep(half, space)
+
+    def test_plans_that_print_alike_are_told_apart(self):
+        plans = [TilePlan(GRID, Blend.linear(), deal(GRID, 2)) for deal in (Assignment.contiguous, Assignment.balanced)]
+        assert repr(plans[0]) == repr(plans[1])
+        assert plans[0] != plans[1]
+        with pytest.raises(PlanError, match="Name them: plan="):
+            tk.sweep(lambda plan: plan, {"plan": plans})
+        named = tk.sweep(lambda plan: plan, {"plan": dict(zip("ab", plans, strict=True))}, progress=False)
+        assert named["plan"].tolist() == ["a", "b"]
+        assert named["redundancy"].tolist() == [GRID.redundancy] * 2
+
+    def test_names_stand_for_what_cannot_be_printed(self, tmp_path):
+        for _ in range(2):
+            models = {"small": torch.nn.Linear(1, 1), "large": torch.nn.Linear(9, 9)}
+            space = {"model": models, "add": [0, 1]}
+            table = tk.sweep(lambda model, add: model.weight.numel() + add, space, store=tmp_path / "s", progress=False)
+            assert table["model"].tolist() == ["small", "small", "large", "large"]
+            assert table["value"].tolist() == [1, 2, 81, 82]
+            assert table["starts"].tolist() == [1] * 4
+
+    def test_keys_hold_in_another_process(self):
+        point = points_of([{"blend": Blend.cosine(), "dtype": torch.float16, "tile": 12, "spans": {"h", "w", "t"}}])[0]
+        assert point.key == "3bc0c9e8a44e5dd42242b0831dacf64c"
+        assert point.shown["blend"] == "Blend.cosine()"
+
+
+class Colour(Enum):
+    RED = 1
+
+
+class TestSource:
+    @pytest.mark.parametrize(
+        "value",
+        [
+            None, True, 12, -0.1, float("inf"), "it's", (1,), (), [1, (2, "a")], {"a": [1.5]}, {2, 1}, frozenset(),
+            range(1, 9, 2), torch.bfloat16, torch.device("cpu"), Path("a/b"), Colour.RED, Blend.cosine(), Span(1, 3),
+            GRID, TilePlan(GRID, Blend.diffusers(), Assignment.balanced(GRID, 3), root=1), Assignment.balanced, half,
+            TileGrid, np.float64(0.1), geometry.ShardPlan(h=2), geometry.Schedule.looped(2, 2, 2),
+        ],
+        ids=lambda value: getattr(value, "__qualname__", repr(value)),
+    )  # fmt: skip
+    def test_makes_an_equal_value(self, value):
+        made: dict = {}
+        *lines, last = program(source(value)).splitlines()
+        exec("\n".join([*lines, f"value = {last}"]), made)
+        assert made["value"] == value
+        assert type(made["value"]) is type(value) or isinstance(value, np.generic)
+
+    def test_what_does_not_say_how_it_is_made(self):
+        for value in (object(), lambda: 1, torch.zeros(1), [object()], {"a": object()}, set()):
+            assert source(value) is None
+
+    def test_public_names(self):
+        assert set(geometry.__all__) <= set(tk.__all__)
+
+
+class TestReproduce:
+    def test_runs_the_point_again(self):
+        table = tk.sweep(half, {"x": [3, 5], "y": [Blend.linear()]}, progress=False)
+        code = tk.reproduce(table[table["x"] == 5], 1)
+        *lines, last = code.splitlines()
+        assert lines[-1] == ""
+        exec("\n".join([*lines, f"value = {last}"]), made := {})
+        assert made["value"] == table["value"].iloc[1] == 2.5
+
+    def test_refusals(self):
+        table = tk.sweep(lambda x: x, {"x": [3]}, progress=False)
+        with pytest.raises(ToolkitError, match="does not say how it is made"):
+            tk.reproduce(table, 0)
+        with pytest.raises(ToolkitError, match="row=7"):
+            tk.reproduce(table, 7)
+        with pytest.raises(ToolkitError, match="no column 'code'"):
+            tk.reproduce(pd.DataFrame({"x": [1]}), 0)
+
+
+class TestOutcome:
+    def test_a_run_with_its_comparison(self):
+        plan = TilePlan(GRID, Blend.linear(), Assignment.balanced(GRID, 2))
+        trace = pd.DataFrame(
+            [(0, "decode", "tile 0", 0.0, 1.0, 0), (1, "send", "edge", 1.0, 1.1, 70), (1, "send", "edge", 1.1, 1.2, 7)],
+            columns=["rank", "kind", "label", "start", "end", "bytes"],
+        )
+        record = Record("now", {"call": "decode"}, {}, "", {}, 0, {}, {}, {})
+        sample = torch.linspace(-1, 1, 3 * 256 * 256).reshape(1, 3, 256, 256)
+        run = Run(sample, trace, pd.DataFrame(), pd.Series({0: 5, 1: 9}), record, plan, 1.5, {"h": 8, "w": 8})
+        compared = tk.compare(run, sample + 0.25)
+        table = tk.sweep(lambda tile: (run, compared), {"tile": [12]}, progress=False)
+        row = table.iloc[0]
+        assert row[["seconds", "peak bytes", "sent bytes", "tiles"]].tolist() == [1.5, 9, 77, len(GRID)]
+        assert row["redundancy"] == GRID.redundancy
+        assert (row["psnr"], row["max_abs"], row["identical"]) == (compared.psnr, compared.max_abs, False)
+        assert json.loads(row["record"])["what"] == {"call": "decode"}
+
+    def test_measures_that_will_not_do(self):
+        for result in ({}, (), {"x": 1}, {"status": 1}, {"a": [1, 2]}, {3: 1}, ({"a": 1}, {"a": 2}), object(), 1j):
+            with pytest.raises(ToolkitError):
+                measures_of(result, ["x"])
+            table = tk.sweep(lambda x, result=result: result, {"x": [1]}, progress=False)
+            assert table["status"].tolist() == ["failed"]
+            assert table["error"].iloc[0].startswith("ToolkitError: ")
+        assert measures_of((1, {"b": np.float32(0.5)}, {"c": torch.tensor([2])}), [])[0] == {
+            "value": 1, "b": 0.5, "c": 2,
+        }  # fmt: skip
+
+    def test_out_of_memory(self):
+        wrapped = ValueError("while decoding")
+        wrapped.__cause__ = MemoryError()
+        allocator = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes"
+        for error in (
+            MemoryError(), torch.OutOfMemoryError("no"), wrapped, RuntimeError(allocator),
+            RankFailed(1, "OutOfMemoryError: x\nIt ran out of memory: use smaller tiles.", ""),
+            RankDied(1, -9, "ended by SIGKILL: the out-of-memory killer took it."),
+        ):  # fmt: skip
+            assert status_of(error) == "out of memory"
+        for error in (ValueError("ran out of memory"), RankDied(1, -9, "ended by SIGKILL"), RuntimeError("no")):
+            assert status_of(error) == "failed"
+
+    def test_a_real_allocation_that_fails(self):
+        table = tk.sweep(lambda cells: len(torch.empty(cells)), {"cells": [1, 2**60]}, progress=False)
+        assert table["status"].tolist() == ["done", "out of memory"]
+        assert "can't allocate memory" in table["error"].iloc[1]
+
+
+def end_badly(how):
+    """What a rank does at a point."""
+    if how == "dies":
+        os._exit(7)
+    if how == "needs memory":
+        return len(torch.empty(2**60))
+    return {"right": 1}[how]
+
+
+class TestOnACluster:
+    def test_a_point_that_takes_its_rank_with_it(self):
+        """The cluster starts its rank anew, so the next point runs as if nothing had been."""
+        with tk.Cluster(1, device="cpu", start="forkserver") as cluster:
+            points = {"how": ["right", "dies", "needs memory", "raises"]}
+            table = tk.sweep(lambda how: cluster.run(end_badly, how)[0], points, progress=False)
+            again = tk.sweep(lambda how: cluster.run(end_badly, how)[0], {"how": ["right"]}, progress=False)
+        assert table["status"].tolist() == ["done", "failed", "out of memory", "failed"]
+        assert "RankDied: rank 0 died: its process exited with code 7" in table["error"].iloc[1]
+        assert table["error"].iloc[3] == "RankFailed: rank 0 raised KeyError: 'raises'"
+        assert again["value"].tolist() == [1]

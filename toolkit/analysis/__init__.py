@@ -1,0 +1,1 @@
+"""After a run: comparisons with a reference, scaling, the times and memory of stages."""

@@ -1,0 +1,223 @@
+"""Where the time of a run in stages went, beside what its schedule predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from toolkit.analysis.stage_events import actions, hops, loop_events
+from toolkit.errors import ToolkitError
+from toolkit.geometry.stage_loop import loop_time
+from toolkit.geometry.stage_plan import StagePlan
+from toolkit.runs.run import Run
+
+Costs = Mapping[str, tuple[float, ...]]
+"""What one branch takes in each chunk, in seconds, for each transformer; one without a name where there is only one."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class StageTimes:
+    """Where the time of a run in stages went.
+
+    The loop lasts from the start of the first stage until the last result is on every rank. Text encoders, loading and
+    decoding are not part of it.
+
+    Attributes:
+        plan: of the run.
+        requests: how many there were.
+        seconds: of the whole run.
+        begin: when the loop began, in seconds since the run did.
+        loop: seconds of the loop.
+        step: seconds of a step, of every request in flight: the median from one step's start to the next one's.
+        actions: one row for each branch through each chunk: ``rank``, ``chunk``, ``branch`` (counted through the
+            requests), ``request``, ``step``, ``expert``, ``start`` and ``end`` of the layers (s since the run began),
+            ``seconds`` computing.
+        waits: one row for each time blocked: ``rank``, ``what`` (a column of ``ranks``), ``start``, ``end``.
+        ranks: seconds of the loop by rank. ``compute``; ``send``; ``wait for stages``: for the stage before, while the
+            pipeline fills or a stage is slower than others; ``wait for results``: for what the next step begins with;
+            ``pipeline``: the rest, which is the pipeline's own work (scheduler, guidance) and what stages are handled
+            with.
+        rest: seconds of the run that are not of the loop, by what was done; of the slowest rank.
+        costs: the median of what a branch took in each chunk.
+        steps: how many steps each request had with each transformer; the longest one, where they differ.
+        hop: the median time from the end of a chunk to its result's arrival at a rank that waited for it.
+        one_rank: seconds of the loop on one rank: as measured, or else all that was computed, by ``costs``.
+    """
+
+    plan: StagePlan
+    requests: int
+    seconds: float
+    begin: float
+    loop: float
+    step: float
+    actions: pd.DataFrame
+    waits: pd.DataFrame
+    ranks: pd.DataFrame
+    rest: pd.Series
+    costs: Costs
+    steps: Mapping[str, int]
+    hop: float
+    one_rank: float
+
+    @property
+    def predicted(self) -> float:
+        """Seconds of the loop by the schedule, from the measured ``costs`` and ``hop``; schedulers take no time."""
+        return float(loop_time(self.plan, self.costs, self.steps, self.requests, self.hop))
+
+    @property
+    def bound(self) -> float:
+        """Seconds of the loop by the schedule, if layers were equal, links took no time, and nothing came twice.
+
+        That is ``one_rank`` divided among the branches, steps and layers of all requests.
+        """
+        equal = dict.fromkeys(self.costs, self.plan.split.shares)
+        work = self.plan.branches * self.requests * sum(self.steps.values())
+        return float(loop_time(self.plan, equal, self.steps, self.requests)) * self.one_rank / work
+
+    @property
+    def realised(self) -> float:
+        """The share of the possible gain that was had: ``(one_rank - loop) / (one_rank - bound)``.
+
+        1 is the schedule's bound, 0 no gain at all, and below the run was slower than one rank. NaN where the schedule
+        promises no gain: one rank, or sequential branches.
+        """
+        possible = self.one_rank - self.bound
+        return (self.one_rank - self.loop) / possible if possible > 1e-9 * self.one_rank else float("nan")
+
+    @property
+    def gain(self) -> str:
+        """What was realised, in words."""
+        if self.realised != self.realised:
+            return "no gain promised"
+        return "slower than one rank" if self.realised < 0 else f"{100 * self.realised:.0f} % of the possible gain"
+
+    @property
+    def utilisation(self) -> float:
+        """The part of all ranks' time in the loop that went into computing stages."""
+        return float(self.ranks["compute"].sum() / (len(self.ranks) * self.loop))
+
+    def summary(self) -> pd.Series:
+        """The figures of the loop as one column: seconds, and shares."""
+        return pd.Series(
+            {
+                "one rank s": self.one_rank,
+                "loop s": self.loop,
+                "predicted s": self.predicted,
+                "bound s": self.bound,
+                "gain realised": self.realised,
+                "utilisation": self.utilisation,
+                "step s": self.step,
+                "rest of the run s": self.seconds - self.loop,
+            },
+            name=self.plan.summary,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"StageTimes({self.plan.summary}: loop {self.loop:.3g} s, predicted {self.predicted:.3g} s, one rank "
+            f"{self.one_rank:.3g} s: {self.gain}; {100 * self.utilisation:.0f} % busy)"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self!r}</p>" + self.ranks.to_html(float_format="{:.3f}".format)
+
+
+def stage_times(run: Run, one_rank: Run | float | None = None) -> StageTimes:
+    """Take apart where the time of a run in stages went.
+
+    Args:
+        run: of ``cluster.generate`` with a plan of stages.
+        one_rank: seconds of the same loops on one rank; or a run of one of them there, in one stage, which then counts
+            for each request; None: all that the ranks computed, by the medians of the chunks.
+
+    Raises:
+        ToolkitError: where the run has no stages, or its transformers have not the schedule of ``run.plan``.
+    """
+    if not isinstance(run.plan, StagePlan):
+        raise ToolkitError(f"{run!r}: stage_times is for runs with a StagePlan; use run.summary().")
+    plan, events = run.plan, loop_events(run.trace)
+    begin, end = float(events.loc[events["kind"] == "stage", "start"].min()), float(events["end"].max())
+    table = actions(events, plan)
+    costs, steps = _costs(table, plan), _steps(table)
+    requests = int(table["request"].max()) + 1
+    alone = None if one_rank is None else _alone(one_rank, requests)
+    computed = requests * plan.branches * sum(steps[name] * sum(chunks) for name, chunks in costs.items())
+    waited = hops(events)
+    return StageTimes(
+        plan=plan,
+        requests=requests,
+        seconds=run.seconds,
+        begin=begin,
+        loop=end - begin,
+        step=_step(table, end),
+        actions=table,
+        waits=_waits(events),
+        ranks=_ranks(events, plan, end - begin),
+        rest=_rest(run, begin, end),
+        costs=costs,
+        steps=steps,
+        hop=float(waited.median()) if len(waited) else 0.0,
+        one_rank=float(computed if alone is None else alone),
+    )
+
+
+def _alone(one_rank: Run | float, requests: int) -> float:
+    if not isinstance(one_rank, Run):
+        return one_rank
+    times = stage_times(one_rank)
+    return times.loop / times.requests * requests
+
+
+def _costs(table: pd.DataFrame, plan: StagePlan) -> Costs:
+    found = {}
+    for expert, rows in table.groupby("expert", sort=False):
+        median = rows.groupby("chunk")["seconds"].median()
+        if len(median) != plan.schedule.depth:
+            raise ToolkitError(
+                f"{str(expert) or 'the transformer'} ran in {len(median)} chunks, {plan.schedule!r} has "
+                f"{plan.schedule.depth}: a run keeps one plan; where transformers have several, look at run.trace."
+            )
+        found[str(expert)] = tuple(map(float, median.sort_index()))
+    return found
+
+
+def _steps(table: pd.DataFrame) -> Mapping[str, int]:
+    counts = table.groupby(["expert", "request"], sort=False)["step"].nunique()
+    return {str(expert): int(rows.max()) for expert, rows in counts.groupby("expert", sort=False)}
+
+
+def _step(table: pd.DataFrame, end: float) -> float:
+    """Median over steps and requests; the whole where there is one step only."""
+    first = table[table["chunk"] == 0].assign(begin=lambda t: t["end"] - t["seconds"])
+    starts = first.groupby(["expert", "request", "step"])["begin"].min()
+    between = starts.groupby(["expert", "request"]).diff().dropna()
+    return float(between.median()) if len(between) else float(end - starts.min())
+
+
+def _waiting(events: pd.DataFrame) -> pd.Series:
+    return (events["chunk"] < 0).map({True: "wait for results", False: "wait for stages"})
+
+
+def _waits(events: pd.DataFrame) -> pd.DataFrame:
+    blocked = events[events["kind"] == "wait"].assign(what=_waiting)
+    return blocked[["rank", "what", "start", "end"]].reset_index(drop=True)
+
+
+def _ranks(events: pd.DataFrame, plan: StagePlan, loop: float) -> pd.DataFrame:
+    what = events["kind"].map({"stage": "compute", "send": "send"}).fillna(_waiting(events))
+    spent = (events["end"] - events["start"]).groupby([events["rank"], what]).sum().unstack()
+    columns = ["compute", "send", "wait for stages", "wait for results"]
+    table = spent.reindex(index=pd.RangeIndex(plan.ranks, name="rank"), columns=columns).fillna(0.0)
+    table.columns.name = None
+    return table.assign(pipeline=loop - table.sum(axis=1))
+
+
+def _rest(run: Run, begin: float, end: float) -> pd.Series:
+    parts = {"before the loop": begin, "after the loop": run.seconds - end}
+    whole = run.trace[run.trace["kind"].isin(("whole", "load"))]
+    label = whole["label"].where(whole["kind"] != "load", "loading")
+    spent = (whole["end"] - whole["start"]).groupby([label, whole["rank"]], sort=False).sum()
+    of = {f"of which {name}": float(rows.max()) for name, rows in spent.groupby(level=0, sort=False)}
+    return pd.Series(parts | of, name="s")

@@ -1,0 +1,74 @@
+"""``bench``: measure speed as ratios of paired runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from toolkit.bench import full_size_speed as models
+from toolkit.bench import shard_speed as shards
+from toolkit.bench import stage_speed as stages
+from toolkit.bench import tile_speed as tiles
+from toolkit.errors import PlanError
+
+BENCHES: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]], str]]] = {
+    "tiles": (tiles.bench_tiles, tiles.as_text),
+    "shards": (shards.bench_shards, shards.as_text),
+    "stages": (stages.bench_stages, stages.as_text),
+    "models": (models.bench_models, models.as_text),
+}
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's."""
+    bench = commands.add_parser("bench", help="measure speed as ratios of paired runs")
+    bench.add_argument(
+        "what",
+        choices=sorted(BENCHES),
+        help="tiles, shards: the demo video; stages: the demo pipeline; models: video autoencoders",
+    )
+    bench.add_argument("--turns", type=int, default=5, help="measurements of each contender (default: %(default)s)")
+    bench.add_argument("--device", default="cpu", help="cpu, or an accelerator's type (default: %(default)s)")
+    bench.add_argument(
+        "--full",
+        action="store_true",
+        help="models: real sizes, for an accelerator; shards: a model of real width, minutes a turn",
+    )
+    modes = bench.add_mutually_exclusive_group()
+    modes.add_argument(
+        "--emulate",
+        dest="mode",
+        action="store_const",
+        const="emulate",
+        help="stages: blocks that mostly sleep stand for a device a rank (the default)",
+    )
+    modes.add_argument(
+        "--compute", dest="mode", action="store_const", const="compute", help="stages: what two ranks really compute"
+    )
+    bench.add_argument("--block", type=float, help="stages: seconds of an emulated block")
+    bench.add_argument("--json", type=Path, help="file for the result with its record")
+    bench.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    measure, as_text = BENCHES[options.what]
+    result = measure(options.turns, options.device, **_further(options))
+    print(as_text(result))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2))
+    return 0
+
+
+def _further(options: argparse.Namespace) -> dict[str, Any]:
+    """What not all of the benchmarks take."""
+    given = {"full": options.full or None, "mode": options.mode, "block": options.block}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given:
+        fitting = ("models", "shards") if name == "full" else ("stages",)
+        if options.what not in fitting:
+            flag = options.mode if name == "mode" else name
+            raise PlanError(f"--{flag} with bench {options.what}: it is for bench {' and '.join(fitting)} only.")
+    return given

@@ -1,0 +1,123 @@
+"""``decode`` and ``encode``: an autoencoder's call over ranks, spawned here or started by torchrun."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit import distributed
+from toolkit.cli.files import check_ending, read_sample, read_tensor, write_sample
+from toolkit.cli.plans import add_plan_options, plan_of
+from toolkit.cluster import Cluster
+from toolkit.distributed.comm.launched import launched_group, launched_ranks
+from toolkit.errors import PlanError
+from toolkit.models import demo
+from toolkit.models.autoencoders.checkpoint import DEMOS, load_vae
+from toolkit.models.autoencoders.recipe import Direction
+from toolkit.runs.run import Run
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def add_to(commands: Any) -> None:
+    """Add the commands to the parser's."""
+    add_one(commands, "decode", "--latent", "a latent as vae.decode takes it, in FILE.safetensors[:name], or demo")
+    add_one(commands, "encode", "--sample", "FILE.safetensors[:name] in -1..1, a picture, an .mp4, or demo")
+
+
+def add_one(commands: Any, direction: Direction, what: str, told: str) -> None:
+    """Add one of the two."""
+    command = commands.add_parser(direction, help=f"{direction} with an autoencoder over several ranks")
+    command.add_argument("--vae", required=True, help=f"a folder, a pipeline's folder, a file, or {', '.join(DEMOS)}")
+    command.add_argument("--class", dest="name", help="of a single file: the class in diffusers")
+    command.add_argument("--config", type=Path, help="of a single file: the folder with its config.json")
+    command.add_argument("--dtype", choices=sorted(DTYPES), help="of weights and input (default: as the weights are)")
+    command.add_argument(what, dest="source", required=True, help=told)
+    add_ranks(command)
+    add_plan_options(command)
+    command.add_argument("--out", type=Path, help="file for the output: .safetensors, .png or .mp4")
+    command.add_argument("--fps", type=float, default=16, help="of an .mp4 (default: %(default)s)")
+    command.add_argument("--trace", type=Path, help="folder for trace, memory and record (not under torchrun)")
+    command.set_defaults(run=partial(_run, direction))
+
+
+def add_ranks(command: argparse.ArgumentParser) -> None:
+    """Where it runs."""
+    command.add_argument("--ranks", type=int, help="processes (default: 1; under torchrun: those that it started)")
+    command.add_argument("--device", help="cpu, or an accelerator's type (default: the accelerator where there is one)")
+
+
+def ranks_of(options: argparse.Namespace) -> int:
+    """How many ranks there are.
+
+    Raises:
+        PlanError: where the option and the launcher do not agree.
+    """
+    started = launched_ranks()
+    if started is not None and options.ranks not in (None, started):
+        raise PlanError(f"--ranks {options.ranks}: torchrun started {started}; leave --ranks out.")
+    return int(started or options.ranks or 1)
+
+
+def _run(direction: Direction, options: argparse.Namespace) -> int:
+    check_ending(options.out)
+    ranks = ranks_of(options)
+    vae = load_vae(options.vae, DTYPES.get(options.dtype or ""), name=options.name, config=options.config)
+    x = _input(direction, options).to(next(vae.parameters()).dtype)
+    plan = plan_of(options, vae, x, direction, ranks)
+    if launched_ranks() is not None:
+        return _under_launcher(direction, options, vae, x, plan)
+    print(f"{direction} {'x'.join(map(str, x.shape))}: {_said(plan)}")
+    if options.dry_run:
+        return 0
+    with Cluster(ranks, options.device) as cluster:
+        run: Run = getattr(cluster, direction)(vae, x, plan)
+    print(run.summary().to_string(float_format="{:.3f}".format))
+    if options.trace:
+        print(f"trace, memory and record in {run.to_parquet(options.trace)}")
+    if options.out:
+        print(write_sample(run.output, options.out, options.fps))
+    return 0
+
+
+def _input(direction: Direction, options: argparse.Namespace) -> Tensor:
+    if direction == "decode":
+        return decoder_input(options)
+    return read_sample(options.source) if options.source != "demo" else _of_demo(options, demo.image, demo.video)
+
+
+def decoder_input(options: argparse.Namespace) -> Tensor:
+    """The latent that the options name."""
+    if options.source != "demo":
+        return read_tensor(options.source)
+    return _of_demo(options, partial(demo.latents, "image"), partial(demo.latents, "video"))
+
+
+def _of_demo(options: argparse.Namespace, picture: Callable[[], Tensor], video: Callable[[], Tensor]) -> Tensor:
+    if options.vae not in DEMOS:
+        raise PlanError(f"demo as the input of {options.vae}: it is for {', '.join(DEMOS)}; give a file.")
+    return picture() if options.vae == "demo-image" else video()
+
+
+def _under_launcher(direction: Direction, options: argparse.Namespace, vae: Any, x: Tensor, plan: Any) -> int:
+    if options.trace:
+        raise PlanError("--trace under torchrun: there is no run to take it from; use --ranks, or leave it out.")
+    if options.dry_run:
+        print(f"{direction} {'x'.join(map(str, x.shape))}: {plan!r}")
+        return 0
+    with launched_group(options.device) as (rank, device), torch.no_grad():
+        output = getattr(distributed, direction)(vae.to(device), x, plan)
+        if output is not None:
+            said = write_sample(output.cpu(), options.out, options.fps) if options.out else tuple(output.shape)
+            print(f"rank {rank}, {_said(plan)}: {said}")
+    return 0
+
+
+def _said(plan: Any) -> str:
+    return str(plan.summary) if plan else "the model's own call"

@@ -1,0 +1,29 @@
+"""``parity``: what is equal to what, for every autoencoder class."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from toolkit.bench.parity import as_text, parity
+from toolkit.models.autoencoders.census import specimen
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's."""
+    check = commands.add_parser("parity", help="what is equal to what, for every autoencoder class")
+    check.add_argument("names", nargs="*", metavar="class", help="names of the census; none for all")
+    check.add_argument("--dtype", nargs="+", default=["float32"], choices=["float32", "float64", "bfloat16"])
+    check.add_argument("--json", type=Path, help="file for all checks, with the reasons of refusals")
+    check.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    for name in options.names:
+        specimen(name)
+    table = parity(options.names, options.dtype)
+    print(as_text(table))
+    if options.json:
+        table.to_json(options.json, orient="records", indent=2)
+    return 0

@@ -1,0 +1,1 @@
+"""The local engine: worker processes on the machine of the notebook kernel."""

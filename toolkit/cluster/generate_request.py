@@ -1,0 +1,199 @@
+"""Generate on a cluster: a pipeline's call, checked before, run on every rank, and made into a run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from os import PathLike, fspath
+from typing import Any
+
+from torch import nn
+
+from toolkit.cluster.calls import Calls
+from toolkit.cluster.draws import Draws
+from toolkit.cluster.engines.local.pool import Listener
+from toolkit.cluster.engines.local.worker import Context, Reports
+from toolkit.distributed.generating import check_requests, generate, plans_of
+from toolkit.distributed.load_stages import load as load_part
+from toolkit.distributed.stages.assembly import Plans, vae_root
+from toolkit.distributed.stages.staged import check
+from toolkit.errors import PlanError
+from toolkit.geometry.stage_plan import StagePlan
+from toolkit.models.transformers.pipeline_parts import experts_of
+from toolkit.models.transformers.stage_pipeline import hollow_parts
+from toolkit.runs import memory as memories
+from toolkit.runs import trace as traces
+from toolkit.runs.memory import MemoryCurve, measured
+from toolkit.runs.record import Record
+from toolkit.runs.run import Run
+from toolkit.runs.trace import Event, Recorder
+
+Path = str | PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One pipeline's call, or several in flight, that a cluster is asked for.
+
+    Attributes:
+        pipe: the pipeline, or the folder that it was saved in.
+        plan: how its transformers are spread over the ranks; None: the pipeline's own call, on rank 0.
+        call: the arguments of ``pipe(...)``.
+        requests: what each of several calls has beside ``call``.
+        memory: whether to measure memory.
+        load: with a folder: what the pipeline's ``from_pretrained`` is given.
+    """
+
+    pipe: Any
+    plan: StagePlan | Plans | None
+    call: Mapping[str, Any]
+    requests: Sequence[Mapping[str, Any]] | None
+    memory: bool
+    load: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def one(self) -> StagePlan | None:
+        """The plan, of several the first."""
+        return self.plan if isinstance(self.plan, StagePlan | None) else next(iter(self.plan.values()))
+
+    @property
+    def in_folder(self) -> bool:
+        """Whether each worker loads its part of the pipeline itself."""
+        return isinstance(self.pipe, str | PathLike)
+
+    def check(self, ranks: int) -> None:
+        """Refuse what cannot run on ``ranks`` ranks, before any worker starts.
+
+        Raises:
+            PlanError: where the plan does not fit the pipeline or the cluster.
+            ModelError: where the pipeline, or its state, cannot be served.
+        """
+        if self.load and not self.in_folder:
+            raise PlanError("load= is for a pipeline in a folder: a pipeline that is here is loaded already.")
+        if self.one is None:
+            if self.requests:
+                raise PlanError("requests without a plan: several in flight need Schedule.requests; give a plan.")
+            experts_of(self.pipe)
+            return
+        assert self.plan is not None
+        if self.one.ranks > ranks:
+            raise PlanError(
+                f"the plan is for {self.one.ranks} ranks, the cluster has {ranks}: "
+                f"make a plan for {ranks} ranks, or a larger cluster."
+            )
+        plans = plans_of(self.pipe, self.plan)
+        check_requests(self.one, self.requests, self.call)
+        parts = hollow_parts(self.pipe, plans) if self.in_folder else {name: getattr(self.pipe, name) for name in plans}
+        for name, transformer in parts.items():
+            check(transformer, plans[name])
+
+    def run(self, calls: Calls, listener: Listener, events: list[Event], ranks: int, setting: dict[str, Any]) -> Run:
+        """Call every rank, and put together what they answer."""
+        draws = Draws.of(self.call, self.requests)
+        source, modules = self._sent()
+        what = {**setting, "call": "generate", "requests": len(self.requests or [{}])}
+        given = {"pipeline": fspath(self.pipe) if self.in_folder else type(self.pipe).__name__, **self.call}
+        record = Record.make(self._model(), given, self.plan, what)
+        modules = dict(zip(modules, calls.prepare(tuple(modules.values()), listener), strict=True))
+        origin = traces.clock()
+        request = (source, self.plan, self.call, self.requests, dict(self.load))
+        args = (request, tuple(modules), draws, origin, self.memory, *modules.values())
+        who = range(ranks if self.one else 1)
+        answers = calls.call(who, generate_on_rank, args, {}, listener, wants_context=True)
+        seconds = traces.clock() - origin
+        result, after, _ = answers[vae_root(self.one) if self.one else 0]
+        draws.take_over(after)
+        curves = [answers[rank][2] for rank in who[: self.one.ranks if self.one else 1]]
+        return Run(
+            kept=[_main(one) for one in result] if self.requests else _main(result),
+            trace=traces.frame(events),
+            memory=memories.frame(curves),
+            peaks=memories.peaks(curves),
+            record=record,
+            plan=self.one,
+            seconds=seconds,
+            result=result,
+        )
+
+    def _sent(self) -> tuple[Any, dict[str, nn.Module]]:
+        """The pipeline without its modules, and these; or its folder."""
+        if self.in_folder:
+            return fspath(self.pipe), {}
+        modules = {name: part for name, part in self.pipe.components.items() if isinstance(part, nn.Module)}
+        bare = copy.copy(self.pipe)
+        for name in modules:
+            setattr(bare, name, None)
+        bare.set_progress_bar_config(disable=True)
+        return bare, modules
+
+    def _model(self) -> nn.Module:
+        name = next(iter(experts_of(self.pipe)))
+        if not self.in_folder:
+            return getattr(self.pipe, name)  # type: ignore[no-any-return]
+        return hollow_parts(self.pipe, [name])[name]
+
+
+def generate_on_rank(
+    context: Context, request: Any, names: tuple[str, ...], draws: Draws, origin: float, memory: bool, *modules: Any
+) -> tuple[Any, Any, MemoryCurve]:
+    """What a worker does: its part of the pipeline, and the SPMD function.
+
+    Args:
+        context: the worker.
+        request: the pipeline or its folder, plan, arguments, requests, arguments of loading.
+        names: of the modules.
+        draws: where random numbers come from.
+        origin: the run's begin on the machine's clock.
+        memory: whether to measure memory.
+        *modules: the pipeline's modules on this worker, where it does not come from a folder.
+
+    Returns:
+        The result (on the rank that decodes), the state of the random generators after it, and the memory curve.
+    """
+    source, plan, call, requests, load = request
+    rank, reports = context.setup.rank, Reports(context.line)
+    trace, curve = Recorder(rank, origin, listener=reports.add), MemoryCurve(rank)
+    call = draws.set_up(call, context.device)
+    try:
+        with measured(curve, context.device, origin) if memory else nullcontext():
+            pipe = source
+            if isinstance(source, str):
+                if _takes_part(rank, plan):
+                    with trace("load", source):
+                        pipe = _loaded(context, source, plan, load)
+            else:
+                for name, module in zip(names, modules, strict=True):
+                    setattr(pipe, name, module)
+            if plan is None:
+                with trace("whole", type(pipe).__name__):
+                    result = pipe(**call)
+            else:
+                setup = context.setup
+                result = generate(
+                    pipe, plan, requests=requests, trace=trace, convolutions=setup.convolutions, groups=context.groups,
+                    **call,
+                )  # fmt: skip
+    finally:
+        reports.flush()
+    return result, draws.state(call, requests), curve
+
+
+def _takes_part(rank: int, plan: StagePlan | Plans | None) -> bool:
+    one = plan if isinstance(plan, StagePlan | None) else next(iter(plan.values()))
+    return rank < (one.ranks if one else 1)
+
+
+def _loaded(context: Context, folder: str, plan: StagePlan | Plans | None, load: dict[str, Any]) -> Any:
+    """This rank's part of the pipeline in a folder; kept until another is asked for."""
+    key = repr((folder, plan, sorted(load.items())))
+    if key not in context.pipelines:
+        context.pipelines.clear()
+        context.pipelines[key] = load_part(folder, plan, device=context.device, **load)
+    return context.pipelines[key]
+
+
+def _main(result: Any) -> Any:
+    """What a pipeline's result is about: frames, images or latents."""
+    return None if result is None else result[0]

@@ -1,0 +1,1 @@
+"""How ranks talk: groups, messages, and what a rank does when another one fails."""

@@ -1,0 +1,154 @@
+"""Decode and encode over the ranks of a process group, by whichever plan.
+
+Every rank of the group calls the same function with an equal model, input and plan. Plan ranks are group ranks; those
+beyond the plan's return at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed import ProcessGroup
+
+from toolkit.distributed.comm.failure import FailureFlag
+from toolkit.distributed.comm.group import Member
+from toolkit.distributed.comm.rank import Rank
+from toolkit.distributed.shards.context import Rule
+from toolkit.distributed.shards.run_shards import run_shards
+from toolkit.distributed.tiles.norm_passes import check_norm_passes
+from toolkit.distributed.tiles.run_tiles import run_tiles
+from toolkit.distributed.tiles.streaming import Stream, check_stream
+from toolkit.errors import PlanError
+from toolkit.geometry.shard_plan import ShardPlan
+from toolkit.geometry.tile_plan import TilePlan
+from toolkit.models.autoencoders.recipe import Recipe
+from toolkit.models.autoencoders.whole import Call
+from toolkit.numerics.convolution import Convolutions, convolution_kernels
+from toolkit.runs.device import synchronise
+from toolkit.runs.trace import Recorder
+
+Plan = TilePlan | ShardPlan
+
+
+def decode(
+    vae: Any,
+    latent: Tensor,
+    plan: Plan | None = None,
+    group: ProcessGroup | None = None,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    recipe: Recipe | None = None,
+    norm_passes: int = 0,
+    trace: Recorder | None = None,
+    convolutions: Convolutions = "onednn",
+    rules: Mapping[Any, Rule] | None = None,
+    stream: Stream | None = None,
+) -> Tensor | None:
+    """Decode a latent over the ranks of a process group. Without a group, the plan must be for one rank.
+
+    Args:
+        vae: a diffusers autoencoder. It is left as it was found.
+        latent: ``b c h w`` or ``b c t h w``, as ``vae.decode`` takes it.
+        plan: how the work is divided; None: the model's own call, on rank 0.
+        group: the group; None for the default one.
+        arguments: further arguments of ``vae.decode``.
+        seed: seeds what the model draws while it decodes.
+        recipe: how tiles of this model are computed, for a class that the toolkit has no entry for.
+        norm_passes: with a :class:`TilePlan`: passes over all tiles beforehand that gather the
+            statistics of GroupNorm, so that each tile is normalised as a part of the whole, not on its own. Colours
+            then shift less from tile to tile, how much depends on the picture; each pass takes as long as a run
+            without.
+        trace: records what this rank did.
+        convolutions: the kernels of small fp32 CPU convolutions, during this call; they decide the last bits.
+        rules: with a :class:`ShardPlan`: further rules for operations, by function or name.
+        stream: with tiles of which at most two meet along an axis: called on the plan's root as ``stream(band, start)``
+            with the sample in bands along the grid's first axis, in order, each as soon as no later tile can change
+            it. No rank then holds the whole sample. Give it on all ranks; the bands are those of a run without, bit
+            for bit.
+
+    Returns:
+        The sample on the plan's root, unless it was streamed; None on the other ranks.
+
+    Raises:
+        PlanError: on all ranks alike, where the plan does not fit the latent or has more ranks than the group.
+        ModelError: on all ranks alike, where the mode is not known to be right for the class.
+        NotExact: where an operation cannot be sharded exactly; it names operation and module.
+        RankFailed: where another rank raised.
+
+    Example:
+        >>> from toolkit.geometry import Assignment, Blend
+        >>> from toolkit.models import demo
+        >>> from toolkit.models.autoencoders.tiling import diffusers_grid
+        >>> vae = demo.image_vae()
+        >>> latent = torch.zeros(1, 16, 40, 36)
+        >>> grid = diffusers_grid(vae, latent.shape)
+        >>> decode(vae, latent, TilePlan(grid, Blend.diffusers(), Assignment.balanced(grid, 1))).shape
+        torch.Size([1, 3, 320, 288])
+    """
+    call = Call("decode", arguments or {}, seed, recipe=recipe, norm_passes=norm_passes, rules=rules)
+    return run(vae, latent, plan, call, group, trace, convolutions, stream)
+
+
+def encode(
+    vae: Any,
+    sample: Tensor,
+    plan: Plan | None = None,
+    group: ProcessGroup | None = None,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    recipe: Recipe | None = None,
+    norm_passes: int = 0,
+    trace: Recorder | None = None,
+    convolutions: Convolutions = "onednn",
+    rules: Mapping[Any, Rule] | None = None,
+) -> Tensor | None:
+    """Encode a sample over the ranks of a process group; as :func:`decode`.
+
+    Returns:
+        The posterior's parameters (the latent, for classes without a posterior) on the plan's root, None on the other
+        ranks. Draw from them there, once, with one generator.
+    """
+    call = Call("encode", arguments or {}, seed, recipe=recipe, norm_passes=norm_passes, rules=rules)
+    return run(vae, sample, plan, call, group, trace, convolutions)
+
+
+def run(
+    vae: Any,
+    x: Tensor,
+    plan: Plan | None,
+    call: Call,
+    group: ProcessGroup | None = None,
+    trace: Recorder | None = None,
+    convolutions: Convolutions = "onednn",
+    stream: Stream | None = None,
+) -> Tensor | None:
+    """Make a model's call over a group, by a plan: what :func:`decode` and :func:`encode` do."""
+    member = Member.of(group)
+    rank = Rank(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), convolutions)
+    with rank.failure.watch():
+        if plan is not None and plan.ranks > member.size:
+            raise PlanError(f"the plan is for {plan.ranks} ranks, the group has {member.size}: make it for the group.")
+        check_norm_passes(call, plan)
+        if stream is not None:
+            check_stream(plan)
+        if isinstance(plan, ShardPlan):
+            return run_shards(vae, x, plan, call, rank)
+        with convolution_kernels(convolutions):
+            if plan is None:
+                return _own_call(vae, x, call, rank)
+            return run_tiles(vae, x, plan, call, rank, stream)
+
+
+def _own_call(vae: Any, x: Tensor, call: Call, rank: Rank) -> Tensor | None:
+    if rank.member.rank != 0:
+        return None
+    device = next(vae.parameters()).device
+    with torch.no_grad(), rank.trace("whole", type(vae).__name__):
+        output = call(vae, x.to(device))
+        synchronise(device)
+    return output

@@ -1,0 +1,69 @@
+"""Loading: of a pipeline in a folder, what one rank of a plan needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike, fspath
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed import ProcessGroup
+
+from toolkit.distributed.comm.group import Member
+from toolkit.distributed.generating import plans_of
+from toolkit.distributed.stages.assembly import Plans, modules_on
+from toolkit.distributed.stages.hybrid import cut
+from toolkit.errors import PlanError
+from toolkit.geometry.stage_plan import StagePlan
+from toolkit.models.transformers.pipeline_parts import modules_of
+from toolkit.models.transformers.stage_pipeline import load_pipeline, load_whole, placed, quiet
+
+
+def load(
+    folder: str | PathLike[str],
+    plan: StagePlan | Plans | None,
+    group: ProcessGroup | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    **kwargs: Any,
+) -> Any:
+    """Load this rank's part of a pipeline: its own layers, and those of the other modules that the plan has here.
+
+    Args:
+        folder: the folder of a pipeline, as ``save_pretrained`` writes it.
+        plan: how its transformers are spread over the ranks; None: all of it.
+        group: the group whose ranks are meant; None for the default one.
+        device: where the weights go.
+        **kwargs: what the pipeline's ``from_pretrained`` takes, as ``dtype``.
+
+    Returns:
+        The pipeline, of its own class, for :func:`~toolkit.distributed.generate` with the same plan.
+
+    Raises:
+        ModelError: where the folder holds no pipeline that can be cut in stages.
+        PlanError: on a rank that the plan has no part for.
+    """
+    with quiet():
+        pipe = load_whole(fspath(folder), **kwargs) if plan is None else _part(fspath(folder), plan, group, kwargs)
+    pipe.set_progress_bar_config(disable=True)
+    for part in pipe.components.values():
+        if isinstance(part, nn.Module):
+            placed(part, torch.device(device))
+    return pipe
+
+
+def _part(folder: str, plan: StagePlan | Plans, group: ProcessGroup | None, kwargs: Mapping[str, Any]) -> Any:
+    rank, plans = Member.of(group).rank, plans_of(folder, plan)
+    one = next(iter(plans.values()))
+    if rank >= one.ranks:
+        raise PlanError(f"rank {rank}: the plan is for {one.ranks} ranks and has nothing for it; load on those only.")
+    spans = {
+        name: plans[name].layers_of(rank)
+        for place, name in enumerate(plans)
+        if place % one.experts == one.expert_of(rank)
+    }
+    pipe = load_pipeline(folder, spans, modules_on(rank, one, modules_of(folder)), **kwargs)
+    for name in spans:
+        setattr(pipe, name, cut(getattr(pipe, name), plans[name], rank))
+    return pipe

@@ -1,0 +1,74 @@
+"""Normalisation: by cell where it looks along channels only; by merged statistics where it looks over the map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit.distributed.shards.context import Shard
+from toolkit.distributed.shards.gather import collect_alike, partners, share_of
+from toolkit.distributed.shards.strip import Layout, lay, layout_of
+from toolkit.numerics.statistics import Moments, group_norm_with, moments_of
+
+GROUP = ("input", "num_groups", "weight", "bias", "eps")
+
+
+def group(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """GroupNorm: every rank's (mean, M2) go to all, and are merged in rank order with their counts."""
+    given = dict(zip(GROUP, args, strict=False)) | kwargs
+    x, groups = given["input"], given["num_groups"]
+    layout = layout_of(x)
+    over = tuple(strip for strip in layout if strip.dim)
+    if not over:
+        return lay(func(*args, **kwargs), layout)
+    if any(strip.dim == 1 for strip in over):
+        raise shard.refuse(func, "its channels are sharded", x)
+    require_settled(shard, func, x, over)
+    own = moments_of(x, groups)
+    moments = merged(shard, own, over)
+    out = group_norm_with(x, groups, moments, given.get("weight"), given.get("bias"), given.get("eps", 1e-5))
+    return lay(out.to(_dtype_under_autocast(func, x, groups, out)), layout)
+
+
+def merged(shard: Shard, own: Moments, layout: Layout) -> Moments:
+    """The moments of the whole map, with the same bits on every rank."""
+    parts = collect_alike(shard, own.packed(), layout, "statistics")
+    counts = [int(own.count * share_of(shard, layout, rank)) for rank in partners(shard, layout)]
+    return Moments.merge([Moments.unpacked(count, part) for count, part in zip(counts, parts, strict=True)])
+
+
+def _dtype_under_autocast(func: Callable[..., Any], x: Tensor, groups: int, out: Tensor) -> torch.dtype:
+    """Autocast may widen a normalisation: ask it, on one cell."""
+    if not torch.is_autocast_enabled(x.device.type):
+        return out.dtype
+    one = x[(slice(0, 1), slice(None), *[slice(0, 1)] * (x.ndim - 2))]
+    dtype: torch.dtype = func(one, groups).dtype
+    return dtype
+
+
+def by_channel(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """LayerNorm and RMSNorm over the last dims, which must not be sharded."""
+    x = args[0]
+    shape = kwargs.get("normalized_shape", args[1] if len(args) > 1 else ())
+    if any(strip.dim >= x.ndim - len(shape) for strip in layout_of(x)):
+        raise shard.refuse(func, "it normalises over a sharded axis", x)
+    return lay(func(*args, **kwargs), layout_of(x))
+
+
+def batch(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """BatchNorm by its running statistics."""
+    x = args[0]
+    if kwargs.get("training", args[5] if len(args) > 5 else False):
+        raise shard.refuse(func, "it is in training mode and takes the statistics of the map", x)
+    return lay(func(*args, **kwargs), layout_of(x))
+
+
+def require_settled(shard: Shard, func: Any, x: Tensor, layout: Layout) -> None:
+    """Refuse where a map holds rows that are not this rank's own."""
+    if any(strip.lo or strip.hi for strip in layout):
+        raise shard.refuse(func, "the map is padded, and its padding would count twice", x)
+    if any(strip.margin for strip in layout):
+        raise shard.refuse(func, "it sees the whole map, which borders='recompute' has left behind", x)

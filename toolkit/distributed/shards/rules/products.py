@@ -1,0 +1,67 @@
+"""Matrix products, by where the sharded dim is: rows stay local, a contraction over cells is added up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit.distributed.shards.context import Shard
+from toolkit.distributed.shards.gather import add_up, collect
+from toolkit.distributed.shards.rules.norms import require_settled
+from toolkit.distributed.shards.strip import Layout, lay, layout_of
+
+
+def linear(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Linear layers and distances to a codebook: over the last dim, which must not be sharded."""
+    x = args[0]
+    if any(strip.dim == x.ndim - 1 for strip in layout_of(x)) or any(layout_of(other) for other in args[1:]):
+        raise shard.refuse(func, "it works along a sharded axis", x)
+    return lay(func(*args, **kwargs), layout_of(x))
+
+
+def lookup(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Embedding: each index becomes a vector, in a dim behind the others."""
+    return lay(func(*args, **kwargs), layout_of(args[0]))
+
+
+def matmul(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``x @ y``: cells in the rows of x, the columns of y, in both batches, or in what is summed over."""
+    x, y = args
+    rows, columns = _place(shard, func, x), _place(shard, func, y)
+    ndim = max(x.ndim, y.ndim)
+    if rows == -1 and columns == -2:
+        # Linear attention: a small matrix, summed over all cells.
+        require_settled(shard, func, x, layout_of(x))
+        wide = torch.promote_types(x.dtype, torch.float32)
+        out: Tensor = add_up(shard, func(x.to(wide), y.to(wide)), layout_of(x), "sum")
+        return out.to(torch.promote_types(x.dtype, y.dtype))
+    if rows == -2 and columns in (-1, -2):
+        # Scores of local queries with all keys, or probabilities times all values.
+        require_settled(shard, func, y, layout_of(y))
+        own = y.clone(memory_format=torch.contiguous_format)
+        every = torch.cat(collect(shard, own, columns % y.ndim, layout_of(y), "keys"), columns)
+        return lay(func(x, every), _from_right(layout_of(x), x, ndim))
+    if rows is not None and rows < -2 and rows == columns:
+        return lay(func(x, y), _from_right(layout_of(x), x, ndim))
+    if rows == -2 and columns is None:
+        return lay(func(x, y), _from_right(layout_of(x), x, ndim))
+    if rows is None and columns == -1:
+        return lay(func(x, y), _from_right(layout_of(y), y, ndim))
+    if rows is None and columns is None:
+        return func(x, y)
+    raise shard.refuse(func, "it mixes sharded dims", x, y)
+
+
+def _place(shard: Shard, func: Any, x: Tensor) -> int | None:
+    """The one dim that holds all strips, counted from the end; None where there is none."""
+    places = {strip.dim - x.ndim for strip in layout_of(x)}
+    if len(places) > 1:
+        raise shard.refuse(func, "h and w are in different dims", x)
+    return places.pop() if places else None
+
+
+def _from_right(layout: Layout, x: Tensor, ndim: int) -> Layout:
+    return tuple(strip._replace(dim=strip.dim - x.ndim + ndim) for strip in layout)

@@ -1,0 +1,63 @@
+"""Random numbers drawn inside a model: the whole canvas on every rank, from one seed, and this rank's part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from toolkit.distributed.shards.context import Shard
+from toolkit.distributed.shards.strip import Layout, lay, layout_of
+
+
+def draw(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``torch.randn`` and ``torch.rand`` of a shape whose last dims are those of a map seen before."""
+    size = kwargs.get("size", args[0] if args and not isinstance(args[0], int) else args)
+    _require_seed(shard, func)
+    shape = tuple(size)
+    known = shard.seen.get(torch.Size(shape[-2:]))
+    if known is None:
+        raise shard.refuse(func, f"shape {shape} is that of no map that it has computed")
+    ndim, strips = known
+    layout = tuple(strip._replace(dim=strip.dim - ndim + len(shape)) for strip in strips)
+    options = {name: value for name, value in kwargs.items() if name != "size"}
+    return _part(shard, func, shape, layout, options)
+
+
+def draw_like(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``torch.randn_like`` and ``torch.rand_like``."""
+    x = args[0]
+    _require_seed(shard, func, x)
+    options = {"dtype": x.dtype, "device": x.device} | {k: v for k, v in kwargs.items() if v is not None}
+    options.pop("memory_format", None)
+    whole = {"randn_like": torch.randn, "rand_like": torch.rand}[func.__name__]
+    return _part(shard, whole, tuple(x.shape), layout_of(x), options)
+
+
+def dropout(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Dropout that is off."""
+    training = kwargs.get("training", args[2] if len(args) > 2 else True)
+    probability = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
+    if training and probability:
+        raise shard.refuse(func, "it is in training mode", args[0])
+    return lay(func(*args, **kwargs), layout_of(args[0]))
+
+
+def _require_seed(shard: Shard, func: Callable[..., Any], *like: torch.Tensor) -> None:
+    if not shard.seeded:
+        why = "it draws random numbers, which must be the same for any number of ranks: give seed="
+        raise shard.refuse(func, why, *like)
+
+
+def _part(
+    shard: Shard, func: Callable[..., Any], shape: tuple[int, ...], layout: Layout, options: dict[str, Any]
+) -> torch.Tensor:
+    whole = list(shape)
+    for strip in layout:
+        whole[strip.dim] = strip.total
+    canvas = func(whole, **options)
+    for strip in layout:
+        held = strip.held(shard.index[strip.axis])
+        canvas = canvas.narrow(strip.dim, held.start, len(held))
+    return lay(canvas.contiguous(), layout)

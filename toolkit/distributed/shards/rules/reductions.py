@@ -1,0 +1,74 @@
+"""Reductions over dims, and functions along a dim: over a sharded one only what can be added up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit.distributed.shards.context import Shard
+from toolkit.distributed.shards.gather import add_up
+from toolkit.distributed.shards.rules.norms import require_settled
+from toolkit.distributed.shards.strip import Layout, lay, layout_of
+
+_DIM_PLACE = {"normalize": 2, "norm": 2, "linalg_norm": 2, "linalg_vector_norm": 2, "vector_norm": 2}
+_DIM_DEFAULT = {"normalize": 1}
+
+
+def along(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Sum, mean, norm, softmax and the like; sums and means also over sharded dims, all of them at once."""
+    x = args[0]
+    layout = layout_of(x)
+    key: tuple[Any, ...] = ("along", func, x.ndim, layout, args[1:])
+    if kwargs:
+        key += (*kwargs, *kwargs.values())
+    after = shard.recall(key)
+    if after is None:
+        dims = _dims(x, func.__name__, args, kwargs)
+        if any(strip.dim in dims for strip in layout):
+            return _across(shard, func, args, kwargs, dims)
+    out = func(*args, **kwargs)
+    outs = (out,) if isinstance(out, Tensor) else out
+    if after is None:
+        after = _kept(layout, x, outs[0], dims)
+        shard.keep(key, after)
+    for one in outs:
+        lay(one, after)
+    return out
+
+
+def _across(
+    shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], dims: set[int]
+) -> Any:
+    """A sum or mean over every dim that is sharded."""
+    x, name = args[0], func.__name__
+    layout = layout_of(x)
+    if name not in ("mean", "sum") or any(strip.dim not in dims for strip in layout):
+        raise shard.refuse(func, "it works along a sharded axis", x)
+    require_settled(shard, func, x, layout)
+    return _added(shard, name, x, func(*args, **kwargs), layout)
+
+
+def _dims(x: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[int]:
+    place = _DIM_PLACE.get(name, 1)
+    dim = kwargs.get("dim", args[place] if len(args) > place else _DIM_DEFAULT.get(name))
+    if dim is None:
+        return set(range(x.ndim))
+    return {one % x.ndim for one in ([dim] if isinstance(dim, int) else dim)}
+
+
+def _kept(layout: Layout, x: Tensor, out: Tensor, dims: set[int]) -> Layout:
+    if out.ndim == x.ndim:
+        return layout
+    return tuple(strip._replace(dim=strip.dim - sum(dim < strip.dim for dim in dims)) for strip in layout)
+
+
+def _added(shard: Shard, name: str, x: Tensor, out: Tensor, layout: Layout) -> Tensor:
+    """The sum or mean over all ranks, in double precision: it is small."""
+    cells = x.numel() // max(1, out.numel())
+    part = out.double() * (cells if name == "mean" else 1)
+    both = add_up(shard, torch.cat([part.reshape(-1), part.new_tensor([float(cells)])]), layout, name)
+    total = both[:-1].reshape(out.shape)
+    return (total / both[-1] if name == "mean" else total).to(out.dtype)

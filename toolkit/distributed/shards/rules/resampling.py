@@ -1,0 +1,55 @@
+"""Changes of resolution: by whole factors, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from toolkit.distributed.shards.context import Shard
+from toolkit.distributed.shards.rules.norms import require_settled
+from toolkit.distributed.shards.rules.views import scaled
+from toolkit.distributed.shards.rules.windows import alone, checked, unpadded
+from toolkit.distributed.shards.strip import Strip, lay, layout_of
+
+
+def interpolate(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Nearest upsampling by a whole factor; other modes look across borders, at places that depend on the size."""
+    x = args[0] if args else kwargs["input"]
+    out: Tensor = func(*args, **kwargs)
+    mode = kwargs.get("mode", args[3] if len(args) > 3 else "nearest")
+    key = "interpolate", mode, x.shape, out.shape, layout_of(x)
+    after = shard.recall(key)
+    if after is not None:
+        shard.note(out, after)
+        return lay(out, after)
+    strips = []
+    for strip in layout_of(x):
+        alone(shard, func, x, unpadded(shard, func, x, strip))
+        before, rows = x.shape[strip.dim], out.shape[strip.dim]
+        if rows % before or (rows != before and mode not in ("nearest", "nearest-exact")):
+            raise shard.refuse(func, f"mode {mode!r} from {before} to {rows} rows of {strip.axis}", x)
+        strips.append(scaled(strip, rows // before))
+    checked(shard, func, out, strips)
+    shard.keep(key, layout_of(out))
+    return out
+
+
+def shuffle(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``pixel_shuffle`` and ``pixel_unshuffle``: patches of cells to channels and back."""
+    x, grows = args[0], func.__name__ == "pixel_shuffle"
+    factor: int = args[1] if len(args) > 1 else kwargs["upscale_factor" if grows else "downscale_factor"]
+    strips = []
+    for strip in layout_of(x):
+        alone(shard, func, x, unpadded(shard, func, x, strip))
+        strips.append(scaled(strip, factor) if grows else shrunk(shard, func, x, strip, factor))
+    return checked(shard, func, func(*args, **kwargs), strips)
+
+
+def shrunk(shard: Shard, func: Any, x: Tensor, strip: Strip, times: int) -> Strip:
+    """The strip of a map whose rows are taken together ``times`` by ``times``."""
+    if any(extent % times for extent in strip.extents):
+        raise shard.refuse(func, f"shards of {strip.axis} are not multiples of {times} rows", x)
+    require_settled(shard, func, x, (strip,))
+    return strip._replace(extents=tuple(extent // times for extent in strip.extents))

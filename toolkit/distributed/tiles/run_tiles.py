@@ -1,0 +1,132 @@
+"""Tiles over ranks: each rank computes its own tiles, the root ends up with the output.
+
+Ranks without a tile return at once and take part in nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from toolkit.distributed.comm.exchange import Exchange, Message
+from toolkit.distributed.comm.rank import Rank
+from toolkit.distributed.tiles.norm_passes import with_statistics
+from toolkit.distributed.tiles.shares import compute_shares
+from toolkit.distributed.tiles.streaming import Stream, stream_shares
+from toolkit.geometry.tile_plan import RECEIVES_IN_FLIGHT, TilePlan
+from toolkit.models.autoencoders.tile_coder import TileCoder, borrowed
+from toolkit.models.autoencoders.whole import Call
+from toolkit.numerics.cascade import cascade_merge
+from toolkit.numerics.window import window_merge
+from toolkit.runs.device import synchronise
+from toolkit.runs.trace import Recorder
+
+
+def run_tiles(
+    vae: Any, x: Tensor, plan: TilePlan, call: Call, rank: Rank, stream: Stream | None = None
+) -> Tensor | None:
+    """Compute ``x`` in the tiles of ``plan``; every rank of the group calls it.
+
+    Args:
+        vae: a diffusers autoencoder.
+        x: the input of the model's call.
+        plan: the tiles and their ranks.
+        call: which of the model's calls.
+        rank: this process, and what it reports to.
+        stream: takes the output in bands, on the plan's root.
+
+    Returns:
+        The output on the plan's root, unless it was streamed; None on the other ranks.
+    """
+    coder = TileCoder.of(vae, tuple(x.shape), plan.grid, call, plan.blend)
+    me = rank.member.rank
+    if me >= plan.ranks or (me != plan.root and me in plan.assignment.idle):
+        return None
+    exchange = Exchange(rank.member, rank.failure, rank.trace, coder.device)
+    try:
+        with borrowed(vae, plan.grid):
+            coder = with_statistics(coder, x, plan, exchange, rank.trace)
+            return _compute(coder, x, plan, exchange, rank.trace, stream)
+    finally:
+        exchange.close()
+
+
+def _compute(
+    coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder, stream: Stream | None
+) -> Tensor | None:
+    if coder.whole:
+        output = _compute_whole(coder, x, plan, exchange, trace)
+        if stream is None or output is None:
+            return output
+        with trace("stream", "band 0", output.nbytes):
+            stream(output, 0)
+        return None
+    if stream is not None:
+        stream_shares(coder, x, plan, exchange, trace, stream)
+        return None
+    if plan.finish == "shares":
+        canvas = compute_shares(coder, x, plan, exchange, trace)
+    else:
+        canvas = _compute_tiles(coder, x, plan, exchange, trace)
+    if canvas is None:
+        return None
+    with trace("finish", "output", canvas.nbytes):
+        coder.finish(canvas)
+        synchronise(coder.device)
+    return canvas
+
+
+def _compute_whole(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
+    """A grid of one tile is no tiling: its owner makes the model's own untiled call."""
+    me, owner = exchange.member.rank, plan.assignment.owners[0]
+    output = None
+    if me == owner:
+        with trace("decode", "tile 0"):
+            output = coder.compute_whole(x)
+            synchronise(coder.device)
+    if owner == plan.root:
+        return output
+    if output is not None:
+        exchange.send(output, plan.root, "tile 0")
+        exchange.flush()
+        return None
+    return exchange.take(exchange.receive(coder.shape, coder.dtype, owner, "tile 0"))
+
+
+def _compute_tiles(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
+    """Where three tiles meet: raw tiles travel whole, and the root merges them in row-major order."""
+    me = exchange.member.rank
+    own: dict[int, Tensor] = {}
+    for index in plan.assignment.tiles_of(me):
+        tile = plan.grid.tiles[index]
+        with trace("decode", f"tile {index}"):
+            own[index] = coder(x, tile)
+            synchronise(coder.device)
+        if me != plan.root:
+            exchange.send(own.pop(index), plan.root, f"tile {index}")
+    if me != plan.root:
+        exchange.flush()
+        return None
+    canvas, raw = coder.canvas(), _in_order(coder, plan, exchange, own)
+    with trace("blend", "tiles", canvas.nbytes):
+        view = coder.raw_view(canvas)
+        if plan.blend.merge == "cascade":
+            cascade_merge(raw, plan.grid, coder.frame, view)
+        else:
+            window_merge(raw, plan.grid, coder.frame, plan.blend.ramp, view)
+    return canvas
+
+
+def _in_order(coder: TileCoder, plan: TilePlan, exchange: Exchange, own: dict[int, Tensor]) -> Iterator[Tensor]:
+    """All raw tiles, row-major: the root's own, and the others' as they are received, several at a time."""
+    posted: dict[int, Message] = {}
+    remote = deque(tile for tile in plan.grid.tiles if tile.index not in own)
+    for index, _ in enumerate(plan.grid.tiles):
+        while remote and len(posted) < RECEIVES_IN_FLIGHT:
+            tile = remote.popleft()
+            shape, owner = coder.raw_shape(tile.box), plan.assignment.owners[tile.index]
+            posted[tile.index] = exchange.receive(shape, coder.dtype, owner, f"tile {tile.index}")
+        yield own.pop(index) if index in own else exchange.take(posted.pop(index))

@@ -1,0 +1,1 @@
+"""How plans draw themselves: SVG and HTML made from plain integers."""

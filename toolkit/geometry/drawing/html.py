@@ -1,0 +1,122 @@
+"""HTML for notebooks: a table beside a picture, in the colours of the page it is on. No scripts, nothing fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from toolkit.geometry.drawing.palette import rank_colour, text_on
+from toolkit.geometry.drawing.svg import Picture
+
+LIGHT = {"ink": "#1f2328", "soft": "#57606a", "paper": "#ffffff", "line": "#d0d7de", "tile": "#dde3ea"}
+DARK = {"ink": "#e6edf3", "soft": "#9ea7b3", "paper": "#111111", "line": "#444c56", "tile": "#39424d"}
+"""Colours by role, for pages that do not name their own."""
+
+_HOST = {
+    "ink": "--jp-content-font-color1,var(--vscode-editor-foreground",
+    "soft": "--jp-content-font-color2,var(--vscode-descriptionForeground",
+    "paper": "--jp-layout-color0,var(--vscode-editor-background",
+}
+_RULES = """
+.tk-view{color:var(--tk-ink);background:var(--tk-paper);font:13px/1.4 system-ui,sans-serif;padding:6px 8px}
+.tk-view .tk-row{display:flex;flex-wrap:wrap;gap:10px 28px;align-items:flex-start;margin-top:6px}
+.tk-view .tk-figure{display:block!important}
+.tk-view .tk-figure svg{max-width:100%;height:auto;font:11px system-ui,sans-serif}
+.tk-view .tk-soft,.tk-view p{color:var(--tk-soft)}.tk-view p{margin:6px 0 0;max-width:62em}
+.tk-view table{border-collapse:collapse;margin:0;border:0;font-size:12px;font-variant-numeric:tabular-nums}
+.tk-view table tr{background:none}.tk-view table tr:hover{background:none}
+.tk-view table th,.tk-view table td{padding:2px 8px;text-align:right;border:0;border-bottom:1px solid var(--tk-line)}
+.tk-view table th{color:var(--tk-soft);font-weight:500;vertical-align:bottom}
+.tk-view table .tk-word{text-align:left;white-space:pre-line}
+.tk-view .tk-chip{display:inline-block;min-width:1.3em;padding:0 4px;border-radius:3px}
+.tk-view .tk-chip{text-align:center;font-weight:600}
+.tk-view .tk-bar{min-width:5em;background:linear-gradient(90deg,var(--tk-tile) var(--tk-part),transparent 0)}
+.tk-view .tk-label{fill:var(--tk-ink)}.tk-view .tk-name{font-weight:600}.tk-view .tk-tile{fill:var(--tk-tile)}
+.tk-view .tk-over{pointer-events:none;fill:none}.tk-view .tk-cut{stroke:var(--tk-paper);stroke-width:2}
+.tk-view .tk-torn{stroke:var(--tk-ink);stroke-width:2;stroke-dasharray:2 3}
+.tk-view .tk-hatch{stroke:var(--tk-ink);stroke-opacity:.55;stroke-width:.7}.tk-view .tk-faint{opacity:.4}
+.tk-view .tk-halo{stroke:var(--tk-paper);stroke-width:5}.tk-view .tk-box{fill:none;stroke:var(--tk-ink);stroke-width:2}
+.tk-view .tk-number{paint-order:stroke;stroke-width:3px;stroke-linejoin:round;text-anchor:middle;font-weight:600}
+.tk-view .tk-number{pointer-events:none}.tk-view .tk-index{fill:var(--tk-ink);stroke:var(--tk-tile)}
+.tk-view .tk-curve{fill:none;stroke-width:2}.tk-view .tk-dots{stroke-width:7;stroke-linecap:round}
+.tk-view .tk-axis{fill:none;stroke:var(--tk-soft)}
+"""
+
+
+def view(title: str, facts: str, table: str, picture: Picture) -> str:
+    """A heading, a table beside a picture, and what must be said about the picture.
+
+    Where a page drops styles, as viewers of untrusted notebooks do, the picture stays hidden and the table remains.
+    """
+    notes = f"<p>{escape('; '.join(picture.notes))}.</p>" if picture.notes else ""
+    return (
+        f'<div class="tk-view"><style>{STYLE}</style><div><b>{escape(title)}</b> <span class="tk-soft">{escape(facts)}'
+        f'</span></div><div class="tk-row"><div>{table}</div>'
+        f'<div class="tk-figure" style="display:none">{picture.svg}{notes}</div></div></div>'
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[str] = ()) -> str:
+    """A table of cells that are HTML already: see :func:`cell`, :func:`word` and :func:`bar`.
+
+    Args:
+        head: names of the columns; none for a table without a head.
+        rows: the cells.
+        words: names of the columns that hold words.
+
+    Example:
+        >>> table(["rank"], [[cell(3)]])
+        '<table><thead><tr><th>rank</th></tr></thead><tbody><tr><td>3</td></tr></tbody></table>'
+    """
+    names = (f'<th class="tk-word">{escape(n)}</th>' if n in words else f"<th>{escape(n)}</th>" for n in head)
+    top = f"<thead><tr>{''.join(names)}</tr></thead>" if head else ""
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    return f"<table>{top}<tbody>{body}</tbody></table>"
+
+
+def cell(content: object) -> str:
+    """A number, its thousands set apart, or any other text, aligned right.
+
+    Example:
+        >>> cell(12345), cell("a < b")
+        ('<td>12,345</td>', '<td>a &lt; b</td>')
+    """
+    return f"<td>{content:,}</td>" if isinstance(content, int) else f"<td>{escape(str(content))}</td>"
+
+
+def word(content: object) -> str:
+    """Text, aligned left."""
+    return f'<td class="tk-word">{escape(str(content))}</td>'
+
+
+def bar(value: int, most: int) -> str:
+    """A number on a bar as long as its part of ``most``."""
+    return f'<td class="tk-bar" style="--tk-part:{100 * value / max(most, 1):.0f}%">{value:,}</td>'
+
+
+def chip(rank: int) -> str:
+    """A rank's number on its colour."""
+    colour = rank_colour(rank)
+    style = f"background:{colour};color:{text_on(colour)}"
+    return f'<td><span class="tk-chip" style="{style}">{rank}</span></td>'
+
+
+def _theme(colours: dict[str, str]) -> str:
+    return ";".join(
+        f"--tk-{role}:" + (f"var({_HOST[role]},{colour}))" if role in _HOST else colour)
+        for role, colour in colours.items()
+    )
+
+
+def _style() -> str:
+    """Light, dark where the system says so, and then whatever the page itself says."""
+    marks = "[data-jp-theme-light={}] .tk-view,.vscode-{} .tk-view,[data-theme={}] .tk-view,[theme={}] .tk-view"
+    light, dark = marks.format("true", *["light"] * 3), marks.format("false", *["dark"] * 3)
+    return (
+        f".tk-view{{{_theme(LIGHT)}}}@media(prefers-color-scheme:dark){{.tk-view{{{_theme(DARK)}}}}}"
+        f"{light}{{{_theme(LIGHT)}}}{dark}{{{_theme(DARK)}}}{_RULES.replace(chr(10), '')}"
+    )
+
+
+STYLE = _style()
+"""The style sheet, all of it under the class ``tk-view``."""

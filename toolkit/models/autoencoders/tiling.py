@@ -1,0 +1,163 @@
+"""Reading a model's own tiling: the attributes that ``tiled_decode`` and ``tiled_encode`` go by, in latent units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.errors import ModelError, PlanError
+from toolkit.geometry.grid import TileGrid
+from toolkit.geometry.span import Span, strided_axis
+from toolkit.models.autoencoders.frames import temporal_ratio
+from toolkit.models.autoencoders.recipe import Direction, Recipe
+from toolkit.models.autoencoders.recipes import recipe_of
+from toolkit.models.autoencoders.stated import stated
+
+_SIDES = {"h": "height", "w": "width"}
+
+
+@dataclass(frozen=True, slots=True)
+class AxisTiling:
+    """How a class tiles one axis of a latent.
+
+    Attributes:
+        tile: extent of a tile, in latent units.
+        stride: distance of tile starts, in latent units.
+        threshold: the largest extent, in latent units, that is not tiled.
+    """
+
+    tile: int
+    stride: int
+    threshold: int
+
+
+def spatial_ratio(vae: Any) -> int:
+    """Sample pixels per latent cell, along h and w.
+
+    Raises:
+        ModelError: where the class states it in no way known.
+    """
+    ratio = stated(vae, "spatial_compression_ratio")
+    if ratio is not None:
+        return int(ratio)
+    blocks = stated(vae, "block_out_channels", "encoder_block_out_channels", "down_block_out_channels", "ch_mult")
+    if blocks is not None:
+        return int(2 ** (len(blocks) - 1))
+    raise ModelError(
+        f"{type(vae).__name__} has neither spatial_compression_ratio nor config.block_out_channels: "
+        "its compression ratio cannot be read."
+    )
+
+
+def read_tiling(vae: Any, direction: Direction = "decode") -> dict[str, AxisTiling]:
+    """The tiling of ``h`` and ``w`` that the class itself would use, from its own attributes.
+
+    diffusers has three families of them: a tile and a stride in sample units; a tile in both units and an overlap
+    factor; the same per axis. (What its code names ``overlap_size`` is the stride.)
+
+    Raises:
+        ModelError: where the class has none of these.
+        PlanError: where its values do not fall on whole latent cells; it would return another size.
+    """
+    return {axis: _read_axis(vae, side, direction) for axis, side in _SIDES.items()}
+
+
+def diffusers_grid(vae: Any, latent_shape: Sequence[int], direction: Direction = "decode") -> TileGrid:
+    """The tiles that ``vae.enable_tiling()`` makes ``vae.decode`` or ``vae.encode`` compute.
+
+    The class's own threshold counts: a latent no larger than one tile along both axes is one tile. For AutoencoderKL
+    that tile is as large as the ``sample_size`` it was made with: one of 1024 pixels is not tiled at 1024x1024. Where
+    the class tiles in time too (HunyuanVideo does by default), the grid has an axis ``t``.
+
+    Wan 2.2 and its like measure the tiles of ``encode`` in patches: there a tile is larger than that of ``decode``.
+
+    Args:
+        vae: a diffusers autoencoder; it is read, nothing runs.
+        latent_shape: ``b c h w`` or ``b c t h w``, of the latent in either direction.
+        direction: ``"decode"`` or ``"encode"``.
+
+    Raises:
+        ModelError: where the class has no tiling, or none that its result could be equal to.
+        PlanError: where its tile and overlap do not fall on whole latent cells.
+
+    Example:
+        >>> from diffusers import AutoencoderKLWan
+        >>> vae = AutoencoderKLWan(base_dim=8, z_dim=4, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
+        >>> diffusers_grid(vae, (1, 4, 21, 60, 104))
+        TileGrid(h 60 in 3 x 12..32, w 104 in 5 x 8..32; 15 tiles, 1.66x the work)
+    """
+    if len(latent_shape) not in (4, 5):
+        raise PlanError(f"latent_shape={tuple(latent_shape)}: must be b c h w or b c t h w.")
+    recipe = recipe_of(vae)
+    if direction not in recipe.mirrors:
+        raise ModelError(
+            f"{type(vae).__name__} has no {direction} in tiles to be equal to: {recipe.unlike}. "
+            "Lay a grid of your own with TileGrid.cover."
+        )
+    extent = {"h": int(latent_shape[-2]), "w": int(latent_shape[-1])}
+    tiling = read_tiling(vae, direction)
+    whole = not recipe.always_tiles and all(extent[axis] <= tiling[axis].threshold for axis in extent)
+    rows = {
+        axis: (Span(0, size),) if whole else strided_axis(size, tiling[axis].tile, tiling[axis].stride)
+        for axis, size in extent.items()
+    }
+    time = _time_row(vae, recipe, direction, latent_shape)
+    return TileGrid(("t", *rows) if time else tuple(rows), (*([time] if time else []), *rows.values()))
+
+
+def _read_axis(vae: Any, side: str, direction: Direction) -> AxisTiling:
+    """A class cuts its input by one tile and stride and merges its output by another; they must be the same tiles."""
+    ratio = spatial_ratio(vae)
+    unit = ratio // _encode_patch(vae, direction)
+    if hasattr(vae, f"tile_sample_stride_{side}"):
+        sample, sample_stride = getattr(vae, f"tile_sample_min_{side}"), getattr(vae, f"tile_sample_stride_{side}")
+        latent, stride = sample // unit, sample_stride // unit
+    else:
+        latent = stated(vae, f"tile_latent_min_{side}", "tile_latent_min_size")
+        sample = stated(vae, f"tile_sample_min_{side}", "tile_sample_min_size")
+        factor = stated(vae, f"tile_overlap_factor_{side}", "tile_overlap_factor")
+        if latent is None or sample is None or factor is None:
+            raise ModelError(
+                f"{type(vae).__name__} has no tiling attributes for {side}: lay a grid of your own with TileGrid.cover."
+            )
+        # The stride of the input, and what is left of an output tile less its overlap.
+        if direction == "decode":
+            stride, sample_stride = int(latent * (1 - factor)), sample - int(sample * factor)
+        else:
+            stride, sample_stride = latent - int(latent * factor), int(sample * (1 - factor))
+    if latent * unit != sample or stride * unit != sample_stride:
+        raise PlanError(
+            f"{type(vae).__name__} tiles {side} by {latent} latent cells with stride {stride}, but by {sample} pixels "
+            f"with stride {sample_stride}, at {unit} pixels a cell: its tiled {direction} returns another size than "
+            f"the {'sample' if direction == 'decode' else 'latent'}'s. Choose a tile and an overlap of whole latent "
+            "cells."
+        )
+    threshold = sample // ratio
+    if direction == "decode":
+        threshold = stated(vae, f"tile_latent_min_{side}", "tile_latent_min_size") or latent
+    return AxisTiling(latent, stride, threshold)
+
+
+def _encode_patch(vae: Any, direction: Direction) -> int:
+    """Side of the patches in which a class measures the tiles of encode."""
+    patch = recipe_of(vae).patch
+    return (direction == "encode" and patch and getattr(vae.config, patch)) or 1
+
+
+def _time_row(vae: Any, recipe: Recipe, direction: Direction, latent_shape: Sequence[int]) -> tuple[Span, ...] | None:
+    """What each tile in time gives; every one but the first is computed with one latent frame more, before it."""
+    if recipe.framewise is None or not getattr(vae, recipe.framewise[direction]):
+        return None
+    frames, ratio = int(latent_shape[-3]), temporal_ratio(vae)
+    sample, sample_stride = vae.tile_sample_min_num_frames, vae.tile_sample_stride_num_frames
+    if sample % ratio or sample_stride % ratio:
+        raise PlanError(
+            f"{type(vae).__name__} tiles time by {sample} frames with stride {sample_stride}: both must be multiples "
+            f"of its ratio {ratio}, for its own tiling to return all frames."
+        )
+    tile, stride = sample // ratio, sample_stride // ratio
+    if frames <= tile:
+        return None
+    later = (Span(start + 1, min(start + tile + 1, frames)) for start in range(stride, frames - 1, stride))
+    return (Span(0, tile + 1), *later)

@@ -1,0 +1,187 @@
+"""A pipeline of its own class: transformers loaded by stages, other modules only where they are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, TypeVar
+
+import diffusers
+import torch
+import transformers
+from diffusers import ModelMixin
+from torch import Tensor, nn
+
+from toolkit.errors import PlanError
+from toolkit.geometry.span import Span
+from toolkit.models.transformers.pipeline_parts import experts_of, modules_of, pipeline_class
+from toolkit.models.transformers.stage_loading import load_stage
+
+Module = TypeVar("Module", bound=nn.Module)
+Dtype = torch.dtype | Mapping[str, torch.dtype] | None
+
+
+def load_pipeline(
+    path: str | PathLike[str],
+    spans: Mapping[str, Iterable[Span]],
+    with_modules: Collection[str] = (),
+    **kwargs: Any,
+) -> Any:
+    """Load a pipeline of which this process holds one stage.
+
+    Schedulers, tokenizers and the like are loaded. Experts without spans, and other modules that are not named, are
+    hollow: of the right class, config and dtype, without weights.
+
+    Args:
+        path: the folder of a pipeline, as ``save_pretrained`` writes it.
+        spans: the own layers of each expert, by its name (``experts_of``).
+        with_modules: which of the others (``modules_of``) are loaded with weights.
+        kwargs: what the pipeline's ``from_pretrained`` takes: ``dtype`` (``torch_dtype`` before it was called so),
+            ``variant``, components of your own.
+
+    Returns:
+        The pipeline, of its own class.
+
+    Raises:
+        ModelError: where the folder holds no pipeline that can be cut in stages.
+        PlanError: for names that it has not, or layers that an expert has not.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from diffusers import DDIMScheduler, DiTPipeline
+        >>> from toolkit.models.autoencoders.census import specimen
+        >>> from toolkit.models.transformers.transformer_census import transformer
+        >>> pipe = DiTPipeline(transformer("DiT").build(), specimen("AutoencoderKL").build(), DDIMScheduler())
+        >>> with TemporaryDirectory() as folder:
+        ...     pipe.save_pretrained(folder)
+        ...     mine = load_pipeline(folder, {"transformer": [Span(0, 1)]})
+        >>> type(mine).__name__, mine.vae.config.latent_channels, mine.device.type
+        ('DiTPipeline', 4, 'cpu')
+        >>> [next(layer.parameters()).is_meta for layer in mine.transformer.transformer_blocks]
+        [False, True, True, True]
+    """
+    experts, modules = experts_of(path), modules_of(path)
+    _check_names(spans, experts, "spans")
+    _check_names(with_modules, modules, "with_modules")
+    parts: dict[str, nn.Module] = {}
+    for name, cls in (experts | modules).items():
+        if name in kwargs or name in with_modules:
+            continue
+        folder = Path(path, name)
+        dtype = _dtype_of(name, kwargs.get("dtype", kwargs.get("torch_dtype")))
+        if name in spans:
+            parts[name] = load_stage(folder, spans[name], torch_dtype=dtype, variant=_variant(folder, kwargs))
+        else:
+            parts[name] = hollow(folder, cls, dtype)
+    # Of its own class: DiffusionPipeline.from_pretrained loads optional components whole although they are given.
+    return pipeline_class(path).from_pretrained(path, **{"local_files_only": True, **parts, **kwargs})
+
+
+def load_whole(path: str | PathLike[str], **kwargs: Any) -> Any:
+    """Load a pipeline with all its weights, as its own ``from_pretrained`` does, from a folder.
+
+    Raises:
+        ModelError: where the folder holds no pipeline.
+    """
+    return pipeline_class(path).from_pretrained(path, **{"local_files_only": True, **kwargs})
+
+
+def hollow_parts(path: str | PathLike[str], names: Iterable[str]) -> dict[str, Any]:
+    """Transformers of a saved pipeline without their weights, to read their layers."""
+    experts = experts_of(path)
+    return {name: hollow(Path(path, name), experts[name]) for name in names}
+
+
+def hollow(folder: str | PathLike[str], cls: type[Any], torch_dtype: torch.dtype | None = None) -> Any:
+    """A module of the class and config in ``folder`` without its weights, which are on the meta device.
+
+    One empty parameter is real: it comes first, so that the module has the device it is moved to, as pipelines ask it.
+
+    Args:
+        folder: with a config.json, of a model of diffusers or transformers.
+        cls: the module's class.
+        torch_dtype: None: what ``from_pretrained`` makes of it, the checkpoint's for transformers, else float32.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from toolkit.models.autoencoders.census import specimen
+        >>> vae = specimen("AutoencoderKL").build()
+        >>> with TemporaryDirectory() as folder:
+        ...     vae.save_pretrained(folder)
+        ...     shell = hollow(folder, type(vae), torch.bfloat16)
+        >>> shell.device.type, shell.dtype, shell.decoder.conv_in.weight.is_meta
+        ('cpu', torch.bfloat16, True)
+    """
+    if issubclass(cls, ModelMixin):
+        config = cls.load_config(folder)
+        with torch.device("meta"):
+            module = cls.from_config(config)
+        module.register_to_config(_name_or_path=fspath(folder))
+        dtype = torch_dtype or torch.float32
+    else:
+        config = cls.config_class.from_pretrained(folder)
+        config.name_or_path = fspath(folder)
+        dtype = torch_dtype or config.dtype or torch.float32
+        for part in (config, *(getattr(config, name) for name in config.sub_configs)):
+            part.dtype = dtype
+        with torch.device("meta"):
+            module = cls(config)
+    nn.Module.to(module, dtype=dtype)
+    here = nn.Parameter(torch.empty(0, dtype=dtype), requires_grad=False)
+    module._parameters = {"here": here, **module._parameters}
+    return module.eval()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Load without the bars of diffusers and transformers; they are put back as they were."""
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    shown = [library for library in libraries if library.is_progress_bar_enabled()]
+    for library in shown:
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library in shown:
+            library.enable_progress_bar()
+
+
+def placed(module: Module, device: torch.device | str) -> Module:
+    """Move what a module holds to a device; what is on the meta device stays there, where ``Module.to`` would raise.
+
+    Example:
+        >>> with torch.device("meta"):
+        ...     pair = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        >>> pair[1].to_empty(device="cpu").bias.is_meta
+        False
+        >>> [layer.weight.device.type for layer in placed(pair, "cpu")]
+        ['meta', 'cpu']
+    """
+
+    def move(tensor: Tensor) -> Tensor:
+        return tensor if tensor.is_meta else tensor.to(device)
+
+    moved: Module = module._apply(move)
+    return moved
+
+
+def _check_names(given: Iterable[str], known: Collection[str], argument: str) -> None:
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise PlanError(
+            f"{argument} names {unknown[0]!r}: the pipeline has {', '.join(known) or 'none'}. Name one of these."
+        )
+
+
+def _variant(folder: Path, kwargs: Mapping[str, Any]) -> str | None:
+    """The variant asked for, where the files of a component have it, as the pipeline's own loading goes about it."""
+    variant = kwargs.get("variant")
+    return variant if variant and any(folder.glob(f"*.{variant}[.-]*")) else None
+
+
+def _dtype_of(name: str, torch_dtype: Dtype) -> torch.dtype | None:
+    if isinstance(torch_dtype, Mapping):
+        return torch_dtype.get(name, torch_dtype.get("default", torch.float32))
+    return torch_dtype

@@ -1,0 +1,205 @@
+"""What can be said beforehand of each way to divide a call over ranks: time, memory, exactness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from torch import nn
+
+from toolkit.errors import ModelError, PlanError
+from toolkit.geometry.assignment import Assignment
+from toolkit.geometry.blend import Blend
+from toolkit.geometry.grid import TileGrid
+from toolkit.geometry.shard_plan import AXES, ShardPlan
+from toolkit.geometry.tile_plan import TilePlan
+from toolkit.models.autoencoders.exact_grid import grid_beyond
+from toolkit.models.autoencoders.receptive import receptive_field
+from toolkit.models.autoencoders.recipes import recipe_of
+from toolkit.models.autoencoders.shard_preparation import sharding_of
+from toolkit.models.autoencoders.tiling import read_tiling, spatial_ratio
+from toolkit.models.autoencoders.whole import Call
+from toolkit.planning.cost import CallCost
+from toolkit.runs.run import Run
+
+DEFAULT_TILE, DEFAULT_OVERLAP = 32, 8
+BORDER_COPIES = 1.3
+"""What a shard's working memory exceeds its part of the whole's by: layers copy their input to join borders to it. Of
+the demo models' decodes in 2 shards, 1.07 (video) and 1.27 (image) were measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What can be said beforehand of one way to divide the work.
+
+    Attributes:
+        name: the way, in words.
+        plan: the plan; None for the model's own call.
+        time: seconds of the busiest rank's computing, over those of one rank that computes the whole.
+        peak: most bytes on any rank: weights, output and working memory.
+        exact: whether the result is the whole call's, to rounding.
+    """
+
+    name: str
+    plan: TilePlan | ShardPlan | None
+    time: float
+    peak: int
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One call to be divided."""
+
+    vae: Any
+    shape: tuple[int, ...]
+    call: Call
+    ranks: int
+    cost: CallCost
+
+    @property
+    def extent(self) -> dict[str, int]:
+        """Size of the map, in latent cells."""
+        ratio = 1 if self.call.direction == "decode" else spatial_ratio(self.vae)
+        return {"h": self.shape[-2] // ratio, "w": self.shape[-1] // ratio}
+
+    @property
+    def cells(self) -> int:
+        """Latent cells of the whole."""
+        return self.extent["h"] * self.extent["w"]
+
+    @property
+    def seconds(self) -> float:
+        """What one rank would take for the whole."""
+        return self.cells * self.cost.seconds
+
+    @property
+    def normalises(self) -> bool:
+        """Whether a normalisation of the model sees the whole map."""
+        return any(isinstance(module, nn.GroupNorm) for module in self.vae.modules())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not offered, and why."""
+        try:
+            sharding_of(self.vae, self.call)
+        except ModelError as error:
+            return (str(error),)
+        return ()
+
+    def predictions(self) -> Iterator[Prediction]:
+        """Every way to divide the work that the class allows."""
+        whole = max(rank_peaks(None, self.extent, self.cost)) + self.cost.weight_bytes
+        yield Prediction("the model's own call", None, 1.0, whole, exact=True)
+        yield from self._shards()
+        yield from self._tiles()
+
+    def _shards(self) -> Iterator[Prediction]:
+        if self.notes or self.ranks == 1:
+            return
+        for candidate in (ShardPlan(parts["h"], parts["w"]) for parts in self._divisions()):
+            try:
+                parts = candidate.parts(self.extent)
+            except PlanError:
+                continue
+            cells = max(parts["h"]) * max(parts["w"])
+            peak = max(rank_peaks(candidate, self.extent, self.cost)) + self.cost.weight_bytes
+            yield Prediction(candidate.summary, candidate, cells / self.cells, peak, exact=True)
+
+    def _tiles(self) -> Iterator[Prediction]:
+        try:
+            recipe_of(self.vae)
+        except ModelError:
+            return
+        seen = set()
+        for grid, exact in (*self._grids(), *self._exact_grids()):
+            if len(grid) == 1 or grid in seen:
+                continue
+            seen.add(grid)
+            blend = Blend.crop() if exact else Blend.linear()
+            tiles = TilePlan(grid, blend, Assignment.balanced(grid, self.ranks))
+            peak = max(rank_peaks(tiles, self.extent, self.cost)) + self.cost.weight_bytes
+            name = f"{len(grid)} tiles of {' x '.join(str(len(row[0])) for row in grid.rows)}"
+            yield Prediction(name, tiles, max(tiles.work) / self.cells, peak, exact)
+
+    def _grids(self) -> Iterator[tuple[TileGrid, bool]]:
+        """The class's own tiles, evenly placed; and larger ones with the same overlap, one a rank."""
+        try:
+            own = read_tiling(self.vae, self.call.direction)
+            tile = {axis: own[axis].tile for axis in self.extent}
+            overlap = {axis: own[axis].tile - own[axis].stride for axis in self.extent}
+        except (ModelError, PlanError):
+            tile, overlap = dict.fromkeys(self.extent, DEFAULT_TILE), dict.fromkeys(self.extent, DEFAULT_OVERLAP)
+        yield TileGrid.cover(self.extent, tile, overlap), False
+        for parts in self._divisions():
+            larger = self._tile_of(parts, overlap)
+            yield TileGrid.cover(self.extent, larger, {a: min(overlap[a], larger[a] - 1) for a in larger}), False
+
+    def _exact_grids(self) -> Iterator[tuple[TileGrid, bool]]:
+        """Tiles that overlap by the receptive field, one a rank."""
+        try:
+            field = receptive_field(self.vae, self.call.direction, self.call.arguments, self.shape)
+        except ModelError:
+            return
+        overlap = {axis: 2 * halo.widest for axis, halo in field.halo.items()}
+        for parts in self._divisions():
+            if field.local:
+                yield grid_beyond(field, self.extent, self._tile_of(parts, overlap)), True
+
+    def _divisions(self) -> Iterator[dict[str, int]]:
+        """Every h by w that makes as many parts as there are ranks."""
+        for h in range(1, self.ranks + 1):
+            if self.ranks % h == 0:
+                yield {"h": h, "w": self.ranks // h}
+
+    def _tile_of(self, parts: Mapping[str, int], overlap: Mapping[str, int]) -> dict[str, int]:
+        """The tile of which as many as there are parts cover each axis."""
+        tile = {}
+        for axis, extent in self.extent.items():
+            size = -(-(extent + (parts[axis] - 1) * overlap[axis]) // parts[axis])
+            tile[axis] = min(extent, max(size, overlap[axis] + 1))
+        return tile
+
+
+def rank_peaks(plan: TilePlan | ShardPlan | None, extent: Mapping[str, int], cost: CallCost) -> tuple[int, ...]:
+    """The most bytes that each rank may hold at one time, weights apart: output and working memory.
+
+    Args:
+        plan: how the call is divided; None for the model's own call.
+        extent: latent cells along each axis; along ``t`` where the plan's grid has it.
+        cost: of a cell, all its frames together.
+
+    Example:
+        >>> rank_peaks(ShardPlan(h=2), {"h": 6, "w": 5}, CallCost(1000, 100, 0, 0.0))
+        (22500, 19500)
+    """
+    cells = extent["h"] * extent["w"]
+    if plan is None:
+        return (cells * cost.working_bytes,)
+    if isinstance(plan, TilePlan):
+        frames = extent.get("t", 1) if "t" in plan.grid.axes else 1
+        return plan.peaks(cost.output_bytes // frames, cost.working_bytes // frames)
+    peaks = []
+    for rank in range(plan.ranks):
+        own = prod(len(span) for span in plan.shard(rank, extent).values())
+        output = cells * cost.output_bytes if rank == plan.root else 0
+        peaks.append(round(own * cost.working_bytes * BORDER_COPIES) + output)
+    return tuple(peaks)
+
+
+def latent_extent(run: Run) -> dict[str, int] | None:
+    """Latent cells along each axis of what went into a decode or encode; None where the run does not say."""
+    if isinstance(run.plan, TilePlan):
+        return dict(run.plan.grid.extent)
+    shape, call = run.record.input.get("shape"), run.record.what.get("call")
+    if not shape or call not in ("decode", "encode") or (call == "encode" and not run.ratio):
+        return None
+    sizes = dict(zip(AXES, shape[-2:], strict=True))
+    return sizes if call == "decode" else {axis: size // run.ratio[axis] for axis, size in sizes.items()}
+
+
+def in_bytes(count: int) -> str:
+    """A number of bytes, in words."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

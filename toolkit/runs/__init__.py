@@ -1,0 +1,1 @@
+"""What a run leaves behind: its output, trace, memory, peaks and record."""

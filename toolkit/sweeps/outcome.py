@@ -1,0 +1,111 @@
+"""What became of a point: measures from whatever a function returns, or the kind of its failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from toolkit.analysis.compare import Comparison
+from toolkit.errors import RankDied, RankFailed, ToolkitError
+from toolkit.geometry.tile_plan import TilePlan
+from toolkit.runs.run import Run
+from toolkit.sweeps.points import RESERVED
+
+Status = Literal["done", "failed", "out of memory"]
+Measure = None | bool | int | float | str
+COMPARED = ("psnr", "ssim", "max_abs", "colour_shift", "worst_seam", "identical")
+_TOLD = ("can't allocate memory", "ran out of memory", "the out-of-memory killer took it")
+
+
+def measures_of(result: Any, parameters: Iterable[str]) -> tuple[dict[str, Measure], str | None]:
+    """The measures in what a function returned, and the record of a run in it as JSON.
+
+    Args:
+        result: a number (called ``value``), a mapping of names to numbers or words, a :class:`Run`, a
+            :class:`Comparison`, a :class:`TilePlan`, or several of these in a tuple.
+        parameters: names that are taken.
+
+    Raises:
+        ToolkitError: for anything else, and for a name that is taken or there twice.
+
+    Example:
+        >>> measures_of({"psnr": torch.tensor(38.5), "frames": 17}, ["tile"])
+        ({'psnr': 38.5, 'frames': 17}, None)
+    """
+    found: dict[str, Measure] = {}
+    record = None
+    for part in result if isinstance(result, tuple | list) else (result,):
+        if isinstance(part, Run):
+            record = part.record.to_json()
+        for name, value in _measures(part).items():
+            if name in found or name in RESERVED or name in set(parameters):
+                raise ToolkitError(f"the measure {name!r} has the name of another column: give it a name of its own.")
+            found[name] = _plain(name, value)
+    if not found:
+        raise ToolkitError(f"the function returned {result!r}, without any measure: return at least one number.")
+    return found, record
+
+
+def status_of(error: BaseException) -> Status:
+    """Whether it was memory that was missing, here or on a rank.
+
+    Example:
+        >>> status_of(MemoryError()), status_of(ValueError("no"))
+        ('out of memory', 'failed')
+    """
+    at: BaseException | None = error
+    while at is not None:
+        # A rank's own words travel in the error; anybody else's may only speak of memory.
+        told = isinstance(at, RankFailed | RankDied) or type(at) is RuntimeError
+        if isinstance(at, MemoryError | torch.OutOfMemoryError) or (told and any(word in str(at) for word in _TOLD)):
+            return "out of memory"
+        at = at.__cause__
+    return "failed"
+
+
+def said(error: BaseException) -> str:
+    r"""An error in one line.
+
+    Example:
+        >>> said(ValueError("tile=9: too small\nfor this model")), said(MemoryError())
+        ('ValueError: tile=9: too small', 'MemoryError')
+    """
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _measures(part: Any) -> Mapping[str, Any]:
+    if isinstance(part, Mapping):
+        return part
+    if isinstance(part, Run):
+        return _of_run(part)
+    if isinstance(part, Comparison):
+        return {name: getattr(part, name) for name in COMPARED}
+    if isinstance(part, TilePlan):
+        return _of_plan(part)
+    return {"value": part}
+
+
+def _of_run(run: Run) -> dict[str, Any]:
+    sent = run.trace.loc[run.trace["kind"] == "send", "bytes"].sum()
+    peak = {"peak bytes": int(run.peaks.max())} if len(run.peaks) else {}
+    plan = _of_plan(run.plan) if isinstance(run.plan, TilePlan) else {}
+    return {"seconds": run.seconds, **peak, "sent bytes": int(sent), **plan}
+
+
+def _of_plan(plan: TilePlan) -> dict[str, Any]:
+    return {"tiles": len(plan.grid), "redundancy": plan.grid.redundancy, "imbalance": plan.imbalance}
+
+
+def _plain(name: Any, value: Any) -> Measure:
+    if not isinstance(name, str):
+        raise ToolkitError(f"{name!r} is no name for a measure: must be a string.")
+    if isinstance(value, Tensor | np.ndarray | np.generic) and np.prod(value.shape) == 1:
+        value = value.item()
+    if isinstance(value, bool | int | float | str | None):
+        return value
+    raise ToolkitError(f"the measure {name!r} is a {type(value).__name__}: must be a number, a word or None.")

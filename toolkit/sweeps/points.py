@@ -1,0 +1,176 @@
+"""The points of a sweep: what a function is called with, how it is shown, and how it is known again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from toolkit.errors import PlanError
+from toolkit.sweeps.source import source
+
+Shown = None | bool | int | float | str
+RESERVED = ("status", "error", "took", "when", "starts", "version", "record", "code")
+"""Columns of every sweep's table, so no names for parameters and measures."""
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of one parameter.
+
+    Attributes:
+        given: what the function gets.
+        shown: what stands in the table.
+        identity: what tells it from other values, in another process too.
+    """
+
+    given: Any
+    shown: Shown
+    identity: str
+
+    @classmethod
+    def make(cls, name: str, given: Any, label: str | None = None) -> Value:
+        """A value of the parameter ``name``.
+
+        Raises:
+            PlanError: where nothing about it is the same in another process.
+        """
+        expression = source(given)
+        if label is not None:
+            return cls(given, label, json.dumps([label, expression and expression.text]))
+        if isinstance(given, np.generic):
+            given = given.item()
+        plain = isinstance(given, bool | int | float | str | None)
+        text = expression.text if expression else repr(given)
+        if expression is None and _ADDRESS.search(text):
+            raise PlanError(
+                f"{name}={text[:80]}: is printed by its place in memory, which is another in every process, so that a "
+                f"sweep could not be resumed. Name the values, {name}={{'a name': value}}, or make it a data class."
+            )
+        return cls(given, given if plain else _short(given, text), text)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One call of the function.
+
+    Attributes:
+        values: by parameter, in the order of the table's columns.
+    """
+
+    values: Mapping[str, Value]
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The keyword arguments."""
+        return {name: value.given for name, value in self.values.items()}
+
+    @property
+    def shown(self) -> dict[str, Shown]:
+        """The cells of its row."""
+        return {name: value.shown for name, value in self.values.items()}
+
+    @cached_property
+    def key(self) -> str:
+        """The same for equal points, whatever the order of their parameters."""
+        said = json.dumps(sorted((name, value.identity) for name, value in self.values.items()))
+        return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+    def __repr__(self) -> str:
+        return ", ".join(f"{name}={value.shown}" for name, value in self.values.items())
+
+
+def points_of(space: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Point]:
+    """The points of a grid, in order with the last parameter the quickest, or of a list.
+
+    Args:
+        space: values by parameter; or the points themselves, each with all the parameters. Values by name,
+            ``{"vae": {"small": a, "large": b}}``, are shown, and known again, by that name.
+
+    Raises:
+        PlanError: where there is no point, two are equal, two values look the same, or the names will not do.
+
+    Example:
+        >>> points_of({"tile": [12, 18], "overlap": (2, 4)})
+        [tile=12, overlap=2, tile=12, overlap=4, tile=18, overlap=2, tile=18, overlap=4]
+        >>> points_of([{"tile": 12}, {"tile": 12}])
+        Traceback (most recent call last):
+        toolkit.errors.PlanError: tile=12 is there twice: give each point once.
+    """
+    if isinstance(space, Mapping):
+        axes = {name: values_of(name, values) for name, values in space.items()}
+        points = [Point(dict(zip(axes, chosen, strict=True))) for chosen in product(*axes.values())] if axes else []
+    else:
+        points = [_point(given) for given in space]
+    if not points:
+        raise PlanError(f"space={space!r}: has no point; give values by parameter, or a list of points.")
+    _check(points)
+    return points
+
+
+def values_of(name: str, values: Any) -> list[Value]:
+    """The values of one parameter of a grid."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise PlanError(f"{name}={values!r}: must be a list of values, also where it is only one: [{values!r}].")
+    if isinstance(values, Mapping):
+        found = [Value.make(name, given, str(label)) for label, given in values.items()]
+    else:
+        found = [Value.make(name, given) for given in values]
+    if not found:
+        raise PlanError(f"{name} has no value: give at least one.")
+    return found
+
+
+def _point(given: Any) -> Point:
+    if not isinstance(given, Mapping):
+        raise PlanError(f"{given!r} is no point: a list of points holds a mapping of parameters for each.")
+    return Point({name: Value.make(name, value) for name, value in given.items()})
+
+
+def _check(points: Sequence[Point]) -> None:
+    names = list(points[0].values)
+    check_names(names)
+    identities: dict[tuple[str, str], str] = {}
+    seen: set[str] = set()
+    for point in points:
+        if set(point.values) != set(names):
+            raise PlanError(f"the point {point!r} has other parameters than {points[0]!r}: give all of them to each.")
+        if point.key in seen:
+            raise PlanError(f"{point!r} is there twice: give each point once.")
+        seen.add(point.key)
+        for name, value in point.values.items():
+            shown = name, str(value.shown)
+            if identities.setdefault(shown, value.identity) != value.identity:
+                raise PlanError(
+                    f"two values of {name} both look like {value.shown}: no table could tell them apart. "
+                    f"Name them: {name}={{'one': ..., 'other': ...}}."
+                )
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse parameters that no function could have, or that the table needs for itself."""
+    names = list(names)
+    if not names:
+        raise PlanError("a point has no parameters: give each at least one.")
+    for name in names:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise PlanError(f"{name!r} is no name for a parameter: the function is called with it as a keyword.")
+        if name in RESERVED:
+            raise PlanError(f"{name!r} is a column of every sweep's table: give the parameter another name.")
+
+
+def _short(value: Any, text: str) -> str:
+    """What reads best in a cell: the name of a function or class, else how the value prints itself."""
+    name = getattr(value, "__qualname__", None)
+    if isinstance(name, str):
+        return name
+    printed = repr(value)
+    return text if _ADDRESS.search(printed) else printed

@@ -1,0 +1,219 @@
+"""Searches: points that a sampler chooses by what the last ones gave. Needs optuna, which is loaded when one starts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from math import prod
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from toolkit.errors import PlanError, ToolkitError
+from toolkit.sweeps.points import Point, Value, check_names, values_of
+from toolkit.sweeps.space import Tell
+from toolkit.sweeps.store import Row, Store
+
+Direction = Literal["minimize", "maximize"]
+MAX_REPEATS = 100
+"""How many known points in a row a sampler may ask for before the search ends: it has seen all that it wants."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A space, and what is looked for in it. Made by :func:`search`.
+
+    Attributes:
+        space: values by parameter: a list, a range of integers, or one of optuna's distributions.
+        points: how many points to run in all.
+        wanted: ``"minimize"`` or ``"maximize"``, by measure.
+        seed: of the sampler.
+        sampler: one of optuna's samplers; None: its default, seeded.
+    """
+
+    space: Mapping[str, Any]
+    points: int
+    wanted: Mapping[str, Direction]
+    seed: int = 0
+    sampler: Any = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        check_names(self.space)
+        if isinstance(self.points, bool) or not isinstance(self.points, int) or self.points < 1:
+            raise PlanError(f"points={self.points!r}: must be an int of at least 1.")
+        for name, direction in self.wanted.items():
+            if direction not in get_args(Direction):
+                raise PlanError(
+                    f"direction={direction!r} of {name!r}: must be one of {', '.join(get_args(Direction))}."
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters, in the order of the table's columns."""
+        return tuple(self.space)
+
+    @property
+    def total(self) -> int:
+        """How many points there will be at most: a space of choices may hold fewer than are asked for."""
+        counts = [
+            len(values) if isinstance(values, range) else len(_choices(name, values) or range(self.points))
+            for name, values in self.space.items()
+        ]
+        return min(self.points, prod(counts))
+
+    def study(self, store: str | Path) -> Any:
+        """Optuna's study of this search, for its own plots and questions.
+
+        Args:
+            store: the sweep's; the study lies beside it, in ``<store>.study``.
+
+        Raises:
+            ToolkitError: where optuna is not installed.
+        """
+        optuna = _optuna()
+        study = optuna.create_study(
+            storage=f"sqlite:///{store}.study",
+            study_name="sweep",
+            sampler=self.sampler or optuna.samplers.TPESampler(seed=self.seed),
+            directions=list(self.wanted.values()),
+            load_if_exists=True,
+        )
+        wanted = study.user_attrs.get("wanted", dict(self.wanted))
+        if wanted != dict(self.wanted):
+            raise ToolkitError(f"store={str(store)!r}: its study looks for {wanted}, not {dict(self.wanted)}.")
+        study.set_user_attr("wanted", wanted)
+        return study
+
+    def rounds(self, store: Store) -> Iterator[tuple[Point, Tell]]:
+        """Ask for points until there are enough.
+
+        The store is what counts: a point that the sampler asks for again is not run again, only told again.
+        """
+        if store.path is None:
+            raise PlanError("store=None: a search keeps what it learned beside its store; give store= a file.")
+        study, distributions = self.study(store.path), self._distributions()
+        self._settle(study, store)
+        ended, repeats = len(self.rows(store)), 0
+        while ended < self.total and repeats < MAX_REPEATS:
+            trial = study.ask(distributions)
+            point = self._point(trial.params)
+            known = store.find(point)
+            yield point, partial(self._tell, study, trial.number)
+            new = known is None or known.status == "running"
+            ended, repeats = (ended + 1, 0) if new else (ended, repeats + 1)
+
+    def rows(self, store: Store) -> list[Row]:
+        """All points that ended, in the order in which they were started."""
+        return [row for row in store.rows() if row.status != "running"]
+
+    def _settle(self, study: Any, store: Store) -> None:
+        """Tell the study of points that a process left in flight, and ask again for those that did not end."""
+        trial_state = _optuna().trial.TrialState
+        for trial in study.get_trials(deepcopy=False, states=(trial_state.RUNNING,)):
+            row = store.find(self._point(trial.params))
+            if row is not None and row.status != "running":
+                self._tell(study, trial.number, row)
+            else:
+                study.tell(trial.number, state=trial_state.FAIL)
+                study.enqueue_trial(trial.params)
+
+    def _tell(self, study: Any, number: int, row: Row) -> None:
+        values = {name: row.measures.get(name) for name in self.wanted}
+        wrong = [name for name, value in values.items() if not isinstance(value, int | float) or math.isnan(value)]
+        if row.status == "done" and not wrong:
+            study.tell(number, list(values.values()))
+            return
+        study.tell(number, state=_optuna().trial.TrialState.FAIL)
+        if row.status == "done":
+            raise ToolkitError(
+                f"the objective {wrong[0]!r} is {values[wrong[0]]!r} at {dict(row.shown)}: the function must return it "
+                f"as a number; it returned {', '.join(row.measures)}."
+            )
+
+    def _point(self, chosen: Mapping[str, Any]) -> Point:
+        """The point that a trial stands for: it holds words and numbers only."""
+        return Point({name: self._value(name, chosen[name]) for name in self.space})
+
+    def _value(self, name: str, chosen: Any) -> Value:
+        choices = _choices(name, self.space[name])
+        if choices is None:
+            return Value.make(name, chosen)
+        return next(value for value in choices if _same(value.shown, chosen))
+
+    def _distributions(self) -> dict[str, Any]:
+        return {name: _distribution(name, values) for name, values in self.space.items()}
+
+
+def search(
+    space: Mapping[str, Any],
+    *,
+    points: int,
+    objective: str | Sequence[str] = "seconds",
+    direction: Direction | Sequence[Direction] = "minimize",
+    seed: int = 0,
+    sampler: Any = None,
+) -> Search:
+    """A space for :func:`sweep` in which optuna chooses the points. Needs ``pip install 'toolkit[optuna]'``.
+
+    Args:
+        space: values by parameter: a list (or values by name) for a choice, a ``range`` for integers, or one of
+            optuna's distributions, as ``FloatDistribution(1e-4, 1e-1, log=True)``.
+        points: how many points to run in all, those in the store included; fewer where the space holds no more.
+        objective: the measure that is looked at, or several.
+        direction: ``"minimize"`` or ``"maximize"``; one for each objective where there are several.
+        seed: of the sampler.
+        sampler: one of optuna's samplers; None: its tree-structured Parzen estimator.
+
+    Raises:
+        PlanError: where there is no parameter, no point or no such direction.
+
+    Example:
+        >>> search({"tile": range(8, 33, 2), "blend": ["linear", "cosine"]}, points=20, objective="psnr",
+        ...        direction="maximize").wanted
+        {'psnr': 'maximize'}
+    """
+    names = (objective,) if isinstance(objective, str) else tuple(objective)
+    ways = (direction,) * len(names) if isinstance(direction, str) else tuple(direction)
+    if not names or len(names) != len(ways) or len(set(names)) < len(names):
+        raise PlanError(f"objective={objective!r}, direction={direction!r}: give a direction for each objective.")
+    return Search(dict(space), points, dict(zip(names, ways, strict=True)), seed, sampler)
+
+
+def _choices(name: str, values: Any) -> list[Value] | None:
+    """The values of a choice; None for a range or a distribution."""
+    if isinstance(values, range) or type(values).__module__.startswith("optuna."):
+        return None
+    return values_of(name, values)
+
+
+def _distribution(name: str, values: Any) -> Any:
+    distributions = _optuna().distributions
+    choices = _choices(name, values)
+    if choices is not None:
+        shown = [value.shown for value in choices]
+        if len({json.dumps(one) for one in shown}) < len(shown):
+            raise PlanError(f"two values of {name} look the same: name them, {name}={{'one': ..., 'other': ...}}.")
+        return distributions.CategoricalDistribution(shown)
+    if not isinstance(values, range):
+        return values
+    if values.step < 1 or not values:
+        raise PlanError(f"{name}={values!r}: must rise and hold an integer.")
+    return distributions.IntDistribution(values[0], values[-1], step=values.step)
+
+
+def _same(shown: Any, chosen: Any) -> bool:
+    return type(shown) is type(chosen) and shown == chosen
+
+
+def _optuna() -> Any:
+    """Optuna, which nothing else needs."""
+    try:
+        return import_module("optuna")
+    except ModuleNotFoundError as error:
+        raise ToolkitError(
+            f"a search needs {error.name}, which is not installed: pip install 'toolkit[optuna]', or give a grid or "
+            "a list of points."
+        ) from error
