@@ -134,3 +134,18 @@ def test_owners_must_be_ranks(owners, ranks, said):
         Assignment(owners, ranks)
     assert said in str(error.value)
     assert Assignment((0, 1), 2).counts == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("owners", "ranks", "words"),
+    [
+        ((0, 1.5), 2, "must be a tuple of ints"),
+        ([0, 1], 2, "must be a tuple of ints"),
+        ((0, True), 2, "must be a tuple of ints"),
+        ((0, 1), 2.0, "ranks=2.0: must be an int of at least 1"),
+        ((0, 1), True, "ranks=True: must be an int of at least 1"),
+    ],
+)
+def test_the_fields_of_an_assignment_are_ints(owners, ranks, words):
+    with pytest.raises(PlanError, match=words):
+        Assignment(owners, ranks)

@@ -172,3 +172,23 @@ def test_spans_of_your_own_must_cover_in_order(axes, rows, said):
 def test_a_position_outside_has_no_index(position):
     with pytest.raises(PlanError, match=r"must lie inside the grid's shape \(3, 4\)"):
         TileGrid.cover(SMALL, tile=32, overlap=8).index(position)
+
+
+@pytest.mark.parametrize(
+    ("axes", "rows", "words"),
+    [
+        (("w", "h"), ((Span(0, 4),), (Span(0, 4),)), "t, h and w must come in this order"),
+        (["h", "w"], ((Span(0, 4),), (Span(0, 4),)), "axes=.*must be a tuple of axis names"),
+        (("h", 2), ((Span(0, 4),), (Span(0, 4),)), "axes=.*must be a tuple of axis names"),
+        (("h",), [(Span(0, 4),)], "rows=.*must be a tuple of tuples"),
+        (("h",), ([Span(0, 4)],), "rows=.*must be a tuple of tuples"),
+        (("h",), ((range(4),),), "must be a tuple of Spans"),
+    ],
+)
+def test_the_fields_of_a_grid_are_tuples_in_order(axes, rows, words):
+    with pytest.raises(PlanError, match=words):
+        TileGrid(axes, rows)
+
+
+def test_cover_puts_the_axes_of_an_extent_in_order():
+    assert TileGrid.cover({"w": 9, "t": 3, "h": 5}, tile=4).axes == ("t", "h", "w")

@@ -188,3 +188,9 @@ def test_finer_units_and_slices_agree(row, ratio):
     for span, core in zip(row, cores(row), strict=True):
         tile = cells[(span * ratio).start : (span * ratio).stop]
         assert tile[(core * ratio).inside(span * ratio)] == cells[(core * ratio).start : (core * ratio).stop]
+
+
+@pytest.mark.parametrize("ends", [(0.5, 2), (0, 2.0), (False, True), ("0", 2), (None, 2)])
+def test_the_ends_of_a_span_are_ints(ends):
+    with pytest.raises(PlanError, match="in ints"):
+        Span(*ends)

@@ -87,7 +87,7 @@ def test_published_memory_is_a_fixed_part_and_the_largest_stage(name):
         (
             lambda: StagePlan(StageSplit.even(30, 2), Schedule.looped(2, 2, 2)),
             "the split has 2 stages, Schedule.looped(stages=2, branches=2, chunks=2) needs 4, one for each chunk: "
-            "split the 30 layers in 4",
+            "split the 30 layers into 4",
         ),
         (lambda: StagePlan(StageSplit.even(30, 2), Schedule.interleaved(2, 2), cfg=0), "cfg=0"),
         (lambda: StagePlan(StageSplit.even(30, 2), Schedule.interleaved(2, 2), tp=True), "tp=True"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from heapq import heapify, heapreplace
 
 from toolkit.errors import PlanError
+from toolkit.geometry.checks import check_counts, check_tuple
 from toolkit.geometry.drawing.html_views import assignment_view
 from toolkit.geometry.grid import Tile, TileGrid
 
@@ -22,7 +23,10 @@ class Assignment:
 
     Attributes:
         owners: ``owners[i]`` is the rank that computes tile ``i``.
-        ranks: how many ranks there are; those without a tile are idle.
+        ranks: Number of ranks; ranks without a tile are idle.
+
+    Raises:
+        PlanError: If an owner is not one of the ranks, or there is no tile.
 
     Example:
         >>> grid = TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8)
@@ -34,8 +38,8 @@ class Assignment:
     ranks: int
 
     def __post_init__(self) -> None:
-        if self.ranks < 1:
-            raise PlanError(f"ranks={self.ranks}: an assignment needs at least 1 rank.")
+        check_counts(ranks=self.ranks)
+        check_tuple("owners", self.owners, int, "ints, the rank of each tile")
         if not self.owners:
             raise PlanError("owners is empty: an assignment needs at least 1 tile.")
         if not all(0 <= owner < self.ranks for owner in self.owners):
@@ -43,19 +47,19 @@ class Assignment:
 
     @classmethod
     def balanced(cls, grid: TileGrid, ranks: int, cost: Callable[[Tile], float] | None = None) -> Assignment:
-        """Give the costliest tile that is left to the rank with the least work, the lowest of equals.
+        """Give the most expensive remaining tile to the rank with the least work, the lowest rank on ties.
 
-        Longest processing time first (Graham 1969): never over 4/3 of the best possible maximum.
+        This is longest processing time first (Graham 1969): the busiest rank gets at most 4/3 of the best possible.
 
         Args:
-            grid: the tiles.
-            ranks: how many ranks share them.
-            cost: cost of a tile in any unit; its cells by default.
+            grid: The tiles.
+            ranks: Number of ranks that share them.
+            cost: The cost of a tile in any unit; its number of cells by default.
 
         Raises:
-            PlanError: for ``ranks`` below 1 or a cost that is negative or not a number.
+            PlanError: If ``ranks`` is below 1, or a cost is negative or not a number.
         """
-        _check_ranks(ranks)
+        check_counts(ranks=ranks)
         costs = [float((cost or tile_cells)(tile)) for tile in grid.tiles]
         if wrong := [value for value in costs if not value >= 0]:
             raise PlanError(f"cost gave {wrong[0]}: costs must be numbers of at least 0.")
@@ -65,32 +69,32 @@ class Assignment:
         for index in sorted(range(len(grid)), key=lambda i: -costs[i]):
             work, count, rank = load[0]
             owners[index] = rank
-            # Counting tiles after work keeps ranks from starving where tiles cost nothing.
+            # Ties in work are broken by the number of tiles: otherwise tiles that cost nothing all go to one rank.
             heapreplace(load, (work + costs[index], count + 1, rank))
         return cls(tuple(owners), ranks)
 
     @classmethod
     def round_robin(cls, grid: TileGrid, ranks: int) -> Assignment:
-        """Deal the tiles out like cards: tile ``i`` to rank ``i % ranks``."""
-        _check_ranks(ranks)
+        """Deal the tiles out like cards: tile ``i`` goes to rank ``i % ranks``."""
+        check_counts(ranks=ranks)
         return cls(tuple(index % ranks for index in range(len(grid))), ranks)
 
     @classmethod
     def contiguous(cls, grid: TileGrid, ranks: int) -> Assignment:
-        """Consecutive runs whose lengths differ by at most one; the first ranks have the longer ones.
+        """Give each rank a run of consecutive tiles; lengths differ by at most one, longer runs first.
 
         Example:
             >>> grid = TileGrid.cover({"w": 9}, tile=1)
             >>> Assignment.contiguous(grid, ranks=4).owners
             (0, 0, 0, 1, 1, 2, 2, 3, 3)
         """
-        _check_ranks(ranks)
+        check_counts(ranks=ranks)
         short, longer = divmod(len(grid), ranks)
         counts = (short + (rank < longer) for rank in range(ranks))
         return cls(tuple(rank for rank, count in enumerate(counts) for _ in range(count)), ranks)
 
     def tiles_of(self, rank: int) -> tuple[int, ...]:
-        """Indices of the tiles of ``rank``, ascending."""
+        """Indices of the tiles of ``rank``, in ascending order."""
         return tuple(index for index, owner in enumerate(self.owners) if owner == rank)
 
     @property
@@ -118,8 +122,3 @@ def _short(values: Iterable[int], limit: int = 12) -> str:
     values = list(values)
     shown = " ".join(map(str, values[:limit]))
     return shown if len(values) <= limit else f"{shown} ..."
-
-
-def _check_ranks(ranks: int) -> None:
-    if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
-        raise PlanError(f"ranks={ranks!r}: must be an int of at least 1.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from toolkit.errors import PlanError
+from toolkit.geometry.checks import check_choice
 from toolkit.geometry.drawing.html_views import blend_view
 
 Ramp = Literal["linear", "cosine", "crop"]
@@ -16,14 +17,17 @@ Merge = Literal["window", "cascade"]
 class Blend:
     """A ramp over each overlap, and the merge that applies it.
 
-    The *window* merge is a weighted sum: weights are the product of one ramp per axis, normalised to one, so the order
-    of tiles does not matter and any overlap will do. The *cascade* merge is what diffusers does: each tile is blended
-    in place into its already blended upper, then left neighbour; where four tiles meet, their weights differ from the
-    window's (.375, .125, .25, .25 at the middle of a corner instead of .25 each).
+    The *window* merge is a weighted sum: the weights are the product of one ramp per axis, normalised to one, so the
+    order of tiles does not matter and any overlap works. The *cascade* merge is what diffusers does: each tile is
+    blended in place into its already blended upper neighbour, then into the left one. Where four tiles meet, its weights
+    differ from the window's (.375, .125, .25, .25 in the middle of a corner instead of .25 each).
 
     Attributes:
-        ramp: the weights over an overlap.
-        merge: how they are applied.
+        ramp: The weights over an overlap.
+        merge: How the weights are applied.
+
+    Raises:
+        PlanError: For an unknown ramp or merge, or for a cascade with a ramp other than linear.
 
     Example:
         >>> Blend.linear(), Blend.diffusers()
@@ -34,9 +38,8 @@ class Blend:
     merge: Merge = "window"
 
     def __post_init__(self) -> None:
-        for name, value, options in (("ramp", self.ramp, get_args(Ramp)), ("merge", self.merge, get_args(Merge))):
-            if value not in options:
-                raise PlanError(f"{name}={value!r}: must be one of {', '.join(options)}.")
+        check_choice("ramp", self.ramp, get_args(Ramp))
+        check_choice("merge", self.merge, get_args(Merge))
         if self.merge == "cascade" and self.ramp != "linear":
             raise PlanError(f"ramp={self.ramp!r} with merge='cascade': diffusers' cascade has linear ramps only.")
 
@@ -47,12 +50,12 @@ class Blend:
 
     @classmethod
     def cosine(cls) -> Blend:
-        """Weights rise as a squared sine: no kink where an overlap begins or ends."""
+        """Weights rise as a squared sine, without a kink where an overlap begins or ends."""
         return cls("cosine", "window")
 
     @classmethod
     def crop(cls) -> Blend:
-        """No blend: overlaps are computed for context and cut in the middle."""
+        """No blending: overlaps are computed for context only and cut in the middle."""
         return cls("crop", "window")
 
     @classmethod

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, product
 from math import prod
 
 from toolkit.errors import PlanError
+from toolkit.geometry.checks import check_tuple
 from toolkit.geometry.drawing.html_views import grid_view
 from toolkit.geometry.span import Span, cores, cover_axis, shares, strided_axis
 
 PerAxis = int | Mapping[str, int]
 Box = tuple[Span, ...]
+AXES = ("t", "h", "w")
+"""The axes of a latent, slowest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One box of a grid. Everything is in latent units, in the order of the grid's axes.
+    """One box of a grid, in latent units and in the order of the grid's axes.
 
     Attributes:
-        index: its place in ``grid.tiles`` (row-major).
-        position: its place along each axis.
-        axes: the grid's axis names.
-        box: what is computed: one span per axis, overlaps included.
-        core_box: the tile without its overlap: overlaps cut in the middle. The cores partition the extent.
-        share_box: what this tile finishes in a merge: up to where the next tile starts. The shares partition it too.
+        index: Its place in ``grid.tiles`` (row-major).
+        position: Its place along each axis.
+        axes: The grid's axis names.
+        box: What is computed: one span per axis, overlaps included.
+        core_box: The tile with its overlaps cut in the middle. The cores partition the extent.
+        share_box: The part that this tile's rank finishes in a merge: from the tile's start to the next tile's start.
+            The shares partition the extent, too.
     """
 
     index: int
@@ -48,7 +52,7 @@ class Tile:
 
     @property
     def cells(self) -> int:
-        """Number of latent cells that are computed for this tile."""
+        """Number of latent cells computed for this tile."""
         return prod(map(len, self.box))
 
     @property
@@ -66,10 +70,10 @@ class Seam:
     """Where two neighbouring tiles meet along one axis.
 
     Attributes:
-        axis: the axis along which they are neighbours.
-        tiles: indices of the earlier and the later tile.
-        span: their overlap along ``axis``; empty where they only touch.
-        box: the seam's box over all axes (the overlap along ``axis``, what both tiles hold along the others).
+        axis: The axis along which the tiles are neighbours.
+        tiles: Indices of the earlier and the later tile.
+        span: Their overlap along ``axis``; empty where they only touch.
+        box: The seam's box over all axes: the overlap along ``axis``, the cells common to both along the others.
     """
 
     axis: str
@@ -80,13 +84,16 @@ class Seam:
 
 @dataclass(frozen=True, repr=False)
 class TileGrid:
-    """Boxes that cover a latent, the product of one row of spans per axis.
+    """Boxes that cover a latent: the product of one row of spans per axis.
 
-    Made by :meth:`cover` or :meth:`strided`; a grid of your own spans is as good, where they cover the extent in order.
+    Usually made by :meth:`cover` or :meth:`strided`. Your own spans work as well if they cover the extent in order.
 
     Attributes:
-        axes: axis names, slowest first, from ``t``, ``h``, ``w``.
-        rows: the spans along each axis.
+        axes: Axis names, slowest first: of a latent, one or more of ``t``, ``h``, ``w``, in this order.
+        rows: The spans along each axis.
+
+    Raises:
+        PlanError: If the axes are out of order, or the spans of an axis leave a gap.
 
     Example:
         >>> grid = TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8)
@@ -100,49 +107,53 @@ class TileGrid:
     rows: tuple[tuple[Span, ...], ...]
 
     def __post_init__(self) -> None:
+        check_tuple("axes", self.axes, str, "axis names")
         if not 1 <= len(self.axes) <= 3 or len(set(self.axes)) != len(self.axes):
             raise PlanError(f"axes={self.axes}: a grid has 1 to 3 axes of different names.")
+        if self.axes != _in_order(self.axes):
+            raise PlanError(f"axes={self.axes}: t, h and w must come in this order; use {_in_order(self.axes)}.")
+        check_tuple("rows", self.rows, tuple, "tuples of Spans")
         if len(self.rows) != len(self.axes):
             raise PlanError(f"{len(self.rows)} rows of spans for axes {self.axes}: give one row per axis.")
         for axis, row in zip(self.axes, self.rows, strict=True):
             _check_row(axis, row)
 
     def __reduce__(self) -> tuple[type[TileGrid], tuple[object, ...]]:
-        # Pickles hold the fields, not what was derived from them since: a plan travels with every run.
+        # Pickle the fields only, not the cached properties: a plan travels with every run.
         return type(self), (self.axes, self.rows)
 
     @classmethod
     def cover(cls, extent: Mapping[str, int], tile: PerAxis, overlap: PerAxis = 0) -> TileGrid:
-        """The fewest tiles that cover, equally large and evenly placed, with no sliver.
+        """Cover the extent with the fewest tiles, equally large and evenly spaced, without a sliver.
 
         Args:
-            extent: size of each axis, e.g. ``{"h": 60, "w": 104}``, in latent units.
-            tile: largest size of a tile, for all axes or per axis. An axis no longer than its tile stays whole.
-            overlap: least overlap of neighbours, for all axes or per axis.
+            extent: Size of each axis in latent units, e.g. ``{"h": 60, "w": 104}``.
+            tile: Largest size of a tile, for all axes or per axis. An axis no longer than its tile stays whole.
+            overlap: Smallest overlap of neighbours, for all axes or per axis.
 
         Raises:
-            PlanError: for a size below 1, an overlap outside ``0 <= overlap < tile`` or an axis without a value.
+            PlanError: If a size is below 1, an overlap is outside ``0 <= overlap < tile``, or an axis has no value.
 
         Example:
             >>> len(TileGrid.cover({"h": 128, "w": 128}, tile=32, overlap=8))
             25
         """
-        return cls._lay(cover_axis, extent, tile, overlap, "overlap")
+        return cls._place(cover_axis, extent, tile, overlap, "overlap")
 
     @classmethod
     def strided(cls, extent: Mapping[str, int], tile: PerAxis, stride: PerAxis) -> TileGrid:
-        """The tiles that ``range(0, extent, stride)`` makes along each axis, slivers included.
+        """Place the tiles that ``range(0, extent, stride)`` makes along each axis, slivers included.
 
         Example:
             >>> len(TileGrid.strided({"h": 128, "w": 128}, tile=32, stride=24))
             36
         """
-        return cls._lay(strided_axis, extent, tile, stride, "stride")
+        return cls._place(strided_axis, extent, tile, stride, "stride")
 
     @classmethod
-    def _lay(
+    def _place(
         cls,
-        lay: Callable[[int, int, int], tuple[Span, ...]],
+        place: Callable[[int, int, int], tuple[Span, ...]],
         extent: Mapping[str, int],
         tile: PerAxis,
         other: PerAxis,
@@ -150,9 +161,9 @@ class TileGrid:
     ) -> TileGrid:
         if not isinstance(extent, Mapping):
             raise PlanError(f"extent={extent!r}: must be a dict of axis names and sizes, as {{'h': 60, 'w': 104}}.")
-        axes = tuple(extent)
+        axes = _in_order(extent)
         tiles, others = _per_axis("tile", tile, axes), _per_axis(name, other, axes)
-        return cls(axes, tuple(lay(extent[a], tiles[a], others[a]) for a in axes))
+        return cls(axes, tuple(place(extent[a], tiles[a], others[a]) for a in axes))
 
     @property
     def extent(self) -> dict[str, int]:
@@ -191,15 +202,15 @@ class TileGrid:
 
     @property
     def redundancy(self) -> float:
-        """Cells computed over cells of the latent: 1.0 where nothing is computed twice."""
+        """Cells computed, over cells of the latent; 1.0 if nothing is computed twice."""
         return prod(sum(map(len, row)) / row[-1].stop for row in self.rows)
 
     @property
     def pairwise(self) -> bool:
         """Whether at most two tiles meet at any place along any axis.
 
-        Then a tile's trailing edge is untouched by the blend with the tiles before it, and every rank can finish its
-        own tiles after one exchange of raw edges.
+        Then blending with earlier tiles leaves a tile's trailing edge untouched, and every rank can finish its own
+        tiles after one exchange of raw edges.
         """
         return all(a.stop <= c.start for row in self.rows for a, c in zip(row, row[2:], strict=False))
 
@@ -225,6 +236,18 @@ class TileGrid:
         return grid_view(self.axes, self.rows, f"{len(self)} tiles, {self.redundancy:.2f}x the work")
 
 
+def _in_order(axes: Iterable[str]) -> tuple[str, ...]:
+    """The axes with t, h and w in this order; axes of other names keep their places.
+
+    Example:
+        >>> _in_order(["w", "t", "h"])
+        ('t', 'h', 'w')
+    """
+    axes = tuple(axes)
+    known = iter([axis for axis in AXES if axis in axes])
+    return tuple(next(known) if axis in AXES else axis for axis in axes)
+
+
 def _describe(axis: str, row: tuple[Span, ...]) -> str:
     sizes = sorted({len(span) for span in row})
     size = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]}..{sizes[-1]}"
@@ -242,6 +265,7 @@ def _per_axis(name: str, value: PerAxis, axes: tuple[str, ...]) -> dict[str, int
 
 
 def _check_row(axis: str, row: tuple[Span, ...]) -> None:
+    check_tuple(f"axis {axis!r}: spans", row, Span, "Spans")
     if not row or row[0].start != 0 or any(len(span) == 0 for span in row):
         raise PlanError(f"axis {axis!r}: spans {row} must start at 0 and hold at least one cell each.")
     for a, b in pairwise(row):

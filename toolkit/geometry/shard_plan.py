@@ -1,24 +1,32 @@
-"""Shards: one latent cut into h by w parts, one a rank, without overlap; and what crosses their borders."""
+"""Shard plans: a latent cut into h by w parts without overlap, one per rank, and what crosses their borders."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from math import prod
+from typing import ClassVar, Literal, get_args
 
 from toolkit.errors import PlanError
+from toolkit.geometry.checks import check_choice, check_counts, check_ints, check_rank
 from toolkit.geometry.drawing.html_views import shard_view
 from toolkit.geometry.grid import TileGrid
+from toolkit.geometry.plan import Plan, PlanKind
 from toolkit.geometry.span import Span
 
 Attention = Literal["gather", "ring"]
 Borders = Literal["exchange", "recompute"]
 AXES = ("h", "w")
+"""The axes that shards divide."""
+
+BORDER_COPIES = 1.3
+"""How much more memory a shard needs than its share of the map: layers copy their input to join the borders to it.
+Measured on decodes of the demo models in 2 shards: 1.07 (video) and 1.27 (image)."""
 
 
 def even_parts(extent: int, parts: int) -> tuple[int, ...]:
-    """``extent`` in ``parts`` that differ by one at most, the larger ones first.
+    """Divide ``extent`` into ``parts`` that differ by one at most, larger ones first.
 
     Example:
         >>> even_parts(11, 3)
@@ -28,25 +36,25 @@ def even_parts(extent: int, parts: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, repr=False)
-class ShardPlan:
+class ShardPlan(Plan):
     """One latent over ``h * w`` ranks, exactly: every rank computes its part of every layer.
 
-    Shards do not overlap and need not be equally large. What a layer reads beyond its shard comes from the
-    neighbours, so the result is that of the whole latent, to rounding.
+    Shards do not overlap and may differ in size. What a layer reads beyond its shard comes from the neighbours, so the
+    result equals that of the whole latent, to rounding.
 
     Attributes:
-        h: parts along the height.
-        w: parts along the width.
-        attention: where a layer attends over the whole map: ``"gather"`` brings all keys and values to every rank,
-            ``"ring"`` passes them around, so that no rank holds more than two parts of them at a time (slower).
+        h: Number of parts along the height.
+        w: Number of parts along the width.
+        attention: How layers attend over the whole map. ``"gather"`` brings all keys and values to every rank;
+            ``"ring"`` passes them around, so that no rank holds more than two parts at a time (slower).
         borders: ``"exchange"`` swaps the rows along the borders before each convolution. ``"recompute"`` sends nothing
-            between ranks until the result is collected: each rank computes the layers up to the last one that sees the
-            whole map in full, and from there its shard with as many rows beyond it as later layers consume. For
-            slow links, decode only, and for classes without a global operation after their middle block.
-        root: the rank that ends up with the output.
+            between ranks until the result is collected: each rank computes all layers up to the last one that sees the
+            whole map, and from there on its shard plus as many rows around it as later layers consume. It suits slow
+            links; it works for decode only, and for classes without a global operation after their middle block.
+        root: The rank that ends up with the output.
 
     Raises:
-        PlanError: where a value breaks a rule.
+        PlanError: If a value breaks a rule.
 
     Example:
         >>> plan = ShardPlan(h=2, w=2)
@@ -58,6 +66,10 @@ class ShardPlan:
         {'h': 6:11, 'w': 4:8}
     """
 
+    kind: ClassVar[PlanKind] = PlanKind.SHARDS
+    part: ClassVar[str] = "shard"
+    promise: ClassVar[str] = "exact shards: the untiled call, to rounding"
+
     h: int = 1
     w: int = 1
     attention: Attention = "gather"
@@ -65,34 +77,34 @@ class ShardPlan:
     root: int = 0
 
     def __post_init__(self) -> None:
-        for name in AXES:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise PlanError(f"{name}={value!r}: must be an int of at least 1, the number of parts along {name}.")
-        for name, kinds in (("attention", Attention), ("borders", Borders)):
-            if getattr(self, name) not in get_args(kinds):
-                raise PlanError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(get_args(kinds))}.")
-        if not 0 <= self.root < self.ranks:
-            raise PlanError(f"root={self.root}: must be one of the plan's {self.ranks} ranks, 0..{self.ranks - 1}.")
+        check_counts(h=self.h, w=self.w)
+        check_choice("attention", self.attention, get_args(Attention))
+        check_choice("borders", self.borders, get_args(Borders))
+        check_rank("root", self.root, self.ranks)
 
     @property
     def ranks(self) -> int:
-        """Number of ranks: one a shard."""
+        """Number of ranks: one per shard."""
         return self.h * self.w
 
     @property
     def divisions(self) -> dict[str, int]:
-        """Parts along each axis."""
+        """Number of parts along each axis."""
         return {"h": self.h, "w": self.w}
 
     @property
+    def output_rank(self) -> int:
+        """The root."""
+        return self.root
+
+    @property
     def working(self) -> tuple[int, ...]:
-        """The ranks that take part: all."""
+        """All ranks."""
         return tuple(range(self.ranks))
 
     @property
     def units(self) -> tuple[int, ...]:
-        """What each rank reports as done, one by one: its shard."""
+        """One shard per rank."""
         return (1,) * self.ranks
 
     @property
@@ -101,25 +113,35 @@ class ShardPlan:
         return f"{self.h} x {self.w} shards"
 
     def position(self, rank: int) -> dict[str, int]:
-        """Which part along each axis a rank has; ranks go along w first."""
+        """The place of a rank's part along each axis; ranks go along w first.
+
+        Raises:
+            PlanError: If the plan has no such rank.
+        """
+        check_rank("rank", rank, self.ranks)
         return {"h": rank // self.w, "w": rank % self.w}
 
     def parts(self, extent: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-        """Latent rows (columns) of each part along each axis.
+        """Number of latent rows (columns) of each part along each axis.
 
         Raises:
-            PlanError: where an axis has fewer rows than parts times :data:`LEAST`.
+            PlanError: If an axis is missing or has fewer rows than :data:`LEAST` per part.
         """
+        check_ints(1, **{axis: extent.get(axis) for axis in AXES})
         for axis, count in self.divisions.items():
             if count > 1 and extent[axis] < LEAST * count:
                 raise PlanError(
-                    f"{axis}={extent[axis]} latent cells in {count} shards: each needs {LEAST} at least; "
+                    f"{axis}={extent[axis]} latent cells in {count} shards: each needs at least {LEAST}; "
                     f"use {axis}={max(1, extent[axis] // LEAST)} or fewer."
                 )
         return {axis: even_parts(extent[axis], count) for axis, count in self.divisions.items()}
 
     def shard(self, rank: int, extent: Mapping[str, int]) -> dict[str, Span]:
-        """The span of a rank's shard along each axis, in latent units."""
+        """The span of a rank's shard along each axis, in latent units.
+
+        Raises:
+            PlanError: If the plan has no such rank, or a shard would be too thin.
+        """
         spans, position = {}, self.position(rank)
         for axis, parts in self.parts(extent).items():
             start = sum(parts[: position[axis]])
@@ -127,7 +149,7 @@ class ShardPlan:
         return spans
 
     def as_grid(self, extent: Mapping[str, int]) -> TileGrid:
-        """The shards as tiles without overlap; tile i is rank i's shard.
+        """The shards as tiles without overlap; tile ``i`` is the shard of rank ``i``.
 
         Example:
             >>> ShardPlan(h=3).as_grid({"h": 11, "w": 9})
@@ -139,23 +161,41 @@ class ShardPlan:
             rows.append(tuple(Span(start, start + size) for start, size in zip(starts, parts, strict=True)))
         return TileGrid(AXES, tuple(rows))
 
+    def part_grid(self, extent: Mapping[str, int]) -> TileGrid:
+        """As :meth:`as_grid`."""
+        return self.as_grid(extent)
+
+    def rank_peaks(self, extent: Mapping[str, int], *, output: int, working: int) -> tuple[int, ...]:
+        """As :meth:`Plan.rank_peaks`; a rough bound: messages and gathered keys and values are not counted.
+
+        Example:
+            >>> ShardPlan(h=2).rank_peaks({"h": 6, "w": 5}, output=100, working=1000)
+            (22500, 19500)
+        """
+        cells, peaks = extent["h"] * extent["w"], []
+        for rank in range(self.ranks):
+            own = prod(len(span) for span in self.shard(rank, extent).values())
+            collected = cells * output if rank == self.root else 0
+            peaks.append(round(own * working * BORDER_COPIES) + collected)
+        return tuple(peaks)
+
     def __repr__(self) -> str:
         borders = "exchanged" if self.borders == "exchange" else "recomputed"
         attention = "gathered" if self.attention == "gather" else "in a ring"
         return f"ShardPlan({self.h} x {self.w} shards, borders {borders}, attention {attention})"
 
     def _repr_html_(self) -> str:
-        # A plan knows no extent: its parts are drawn in per cent, as long as each is one per cent at least.
+        # A plan has no extent: its parts are drawn in per cent, as long as each has at least one per cent.
         most = max(self.divisions.values())
         whole, unit = (100, " %") if most <= 100 else (most, f" of {most}")
         rows = tuple(_rounded(whole, parts) for parts in self.divisions.values())
         how = _RECOMPUTED if self.borders == "recompute" else f"{_EXCHANGED}; {_ATTENTION[self.attention]}"
-        facts = f"{self.summary}, one a rank, without overlap; {how}; output on rank {self.root}"
+        facts = f"{self.summary}, one per rank, without overlap; {how}; output on rank {self.root}"
         return shard_view(rows, facts, unit=unit, root=self.root)
 
 
 _EXCHANGED = "rows along borders are exchanged before each layer that reads across them"
-_RECOMPUTED = "rows beyond a shard are recomputed, and nothing is sent before the result"
+_RECOMPUTED = "rows around each shard are recomputed, and nothing is sent before the result"
 _ATTENTION: Mapping[Attention, str] = {
     "gather": "attention gathers all keys and values on every rank",
     "ring": "attention passes keys and values around a ring",
@@ -163,10 +203,10 @@ _ATTENTION: Mapping[Attention, str] = {
 
 
 def _rounded(whole: int, parts: int) -> tuple[Span, ...]:
-    """``parts`` equal parts of ``whole``, their bounds rounded."""
+    """Divide ``whole`` into ``parts`` equal parts, with rounded bounds."""
     bounds = [round(whole * index / parts) for index in range(parts + 1)]
     return tuple(Span(start, stop) for start, stop in pairwise(bounds))
 
 
 LEAST = 2
-"""Fewest latent rows of a shard: with one row, a reshape leaves open which of its dims is the row's."""
+"""Smallest number of latent rows of a shard. With one row, a reshape cannot tell which dim holds the rows."""

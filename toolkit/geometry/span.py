@@ -1,4 +1,4 @@
-"""Spans: half-open intervals of integers, and the two ways to lay tiles along one axis."""
+"""Spans: half-open intervals of integers, and the two ways to place tiles along one axis."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 
 from toolkit.errors import PlanError
+from toolkit.geometry.checks import check_ints, is_int
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,8 +22,8 @@ class Span:
     stop: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.start <= self.stop:
-            raise PlanError(f"Span {self.start}:{self.stop} must satisfy 0 <= start <= stop.")
+        if not (is_int(self.start) and is_int(self.stop) and 0 <= self.start <= self.stop):
+            raise PlanError(f"Span {self.start!r}:{self.stop!r} must satisfy 0 <= start <= stop, in ints.")
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -35,7 +36,7 @@ class Span:
         return Span(self.start * ratio, self.stop * ratio)
 
     def __and__(self, other: Span) -> Span:
-        """What both spans hold; empty where they do not meet.
+        """The intersection of two spans; empty where they do not meet.
 
         Example:
             >>> Span(0, 32) & Span(24, 56), Span(0, 8) & Span(8, 16)
@@ -50,7 +51,7 @@ class Span:
         return isinstance(other, int) and self.start <= other < self.stop
 
     def inside(self, outer: Span) -> slice:
-        """The slice of a tensor that holds ``outer`` at which this span lies.
+        """Where this span lies in a tensor that holds ``outer``.
 
         Example:
             >>> Span(28, 32).inside(Span(24, 56))
@@ -60,18 +61,18 @@ class Span:
 
 
 def cover_axis(extent: int, tile: int, overlap: int) -> tuple[Span, ...]:
-    """Lay the fewest tiles that cover ``extent``, equally large and evenly placed.
+    """Place the fewest tiles that cover ``extent``, equally large and evenly spaced.
 
-    ``tile`` is the largest extent a tile may have, ``overlap`` the least that neighbours share. For the count that
-    these two force, the tiles are made as small as they can be: no sliver at the end, no row computed for nothing.
+    ``tile`` is the largest size of a tile, ``overlap`` the smallest overlap of neighbours. These two fix the number of
+    tiles; the tiles are then made as small as possible, so there is no sliver at the end and no wasted row.
 
     Args:
-        extent: size of the axis.
-        tile: largest size of a tile.
-        overlap: least overlap of two neighbours.
+        extent: Size of the axis.
+        tile: Largest size of a tile.
+        overlap: Smallest overlap of two neighbours.
 
     Raises:
-        PlanError: where ``extent`` or ``tile`` is below 1, or ``overlap`` is not in ``0 <= overlap < tile``.
+        PlanError: If ``extent`` or ``tile`` is below 1, or ``overlap`` is not in ``0 <= overlap < tile``.
 
     Example:
         >>> cover_axis(60, tile=32, overlap=8)
@@ -79,8 +80,8 @@ def cover_axis(extent: int, tile: int, overlap: int) -> tuple[Span, ...]:
         >>> cover_axis(20, tile=32, overlap=8)
         (0:20,)
     """
-    _check(1, extent=extent, tile=tile)
-    _check(0, overlap=overlap)
+    check_ints(1, extent=extent, tile=tile)
+    check_ints(0, overlap=overlap)
     if overlap >= tile:
         raise PlanError(f"overlap={overlap} with tile={tile}: overlap must satisfy 0 <= overlap < tile.")
     if extent <= tile:
@@ -92,10 +93,10 @@ def cover_axis(extent: int, tile: int, overlap: int) -> tuple[Span, ...]:
 
 
 def strided_axis(extent: int, tile: int, stride: int) -> tuple[Span, ...]:
-    """Lay the tiles that ``range(0, extent, stride)`` makes, clipped at the end, slivers included.
+    """Place the tiles that ``range(0, extent, stride)`` makes, clipped at the end, slivers included.
 
     Raises:
-        PlanError: where a size is below 1, or ``stride`` exceeds ``tile`` (rows between tiles would be lost).
+        PlanError: If a size is below 1, or ``stride`` exceeds ``tile`` (rows between tiles would be lost).
 
     Example:
         >>> strided_axis(60, tile=32, stride=24)
@@ -103,14 +104,14 @@ def strided_axis(extent: int, tile: int, stride: int) -> tuple[Span, ...]:
         >>> strided_axis(50, tile=32, stride=24)  # the last tile lies wholly inside its neighbour
         (0:32, 24:50, 48:50)
     """
-    _check(1, extent=extent, tile=tile, stride=stride)
+    check_ints(1, extent=extent, tile=tile, stride=stride)
     if stride > tile:
         raise PlanError(f"stride={stride} with tile={tile}: stride must satisfy 1 <= stride <= tile.")
     return tuple(Span(start, min(start + tile, extent)) for start in range(0, extent, stride))
 
 
 def cores(spans: tuple[Span, ...]) -> tuple[Span, ...]:
-    """Cut every overlap in its middle: disjoint spans that cover the axis, each tile's own part.
+    """Cut every overlap in the middle; the result covers the axis without overlap.
 
     Example:
         >>> cores((Span(0, 32), Span(24, 56), Span(48, 60)))
@@ -123,7 +124,7 @@ def cores(spans: tuple[Span, ...]) -> tuple[Span, ...]:
 def shares(spans: tuple[Span, ...]) -> tuple[Span, ...]:
     """Cut every overlap at its far end: from each tile's start to the next tile's start.
 
-    A share holds every overlap with an earlier tile and none with a later one, so that it can be finished from one tile
+    A share contains every overlap with earlier tiles and none with later ones. So it can be blended from its own tile
     and the trailing edges of the tiles before it.
 
     Example:
@@ -132,9 +133,3 @@ def shares(spans: tuple[Span, ...]) -> tuple[Span, ...]:
     """
     cuts = [*(span.start for span in spans), spans[-1].stop]
     return tuple(Span(a, b) for a, b in itertools.pairwise(cuts))
-
-
-def _check(least: int, **sizes: int) -> None:
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise PlanError(f"{name}={value!r}: must be an int of at least {least}.")

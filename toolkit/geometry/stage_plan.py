@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import Number, check_counts
+from toolkit.geometry.checks import Number, check_counts, check_rank
 from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.stage_views import plan_view
+from toolkit.geometry.plan import WHOLE, Plan, PlanKind
 from toolkit.geometry.schedule import Schedule
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.span import Span
@@ -18,23 +20,23 @@ from toolkit.geometry.tile_plan import TilePlan
 
 
 @dataclass(frozen=True, repr=False)
-class StagePlan:
+class StagePlan(Plan):
     """How a transformer's layers and a step's branches lie on ranks.
 
     Attributes:
-        split: the layers of each chunk.
-        schedule: what one group of stages does. Its branches are those of one group.
-        cfg: groups of stages that share the guidance branches, each with the whole model.
-        sp: ranks that share each stage's sequence.
-        tp: ranks that share each stage's weights.
-        experts: groups of all of these, where a pipeline has several transformers: one to each group. With 1, all of
-            its transformers are split over the same ranks.
-        encoders: the rank that a pipeline's text and image encoders live on.
-        vae: how a pipeline's latents are decoded, by the plan's first ranks; None: by the model's own call, on rank 0.
+        split: The layers of each chunk.
+        schedule: What one group of stages does. Its branches are those of one group.
+        cfg: Number of groups of stages that share the guidance branches; each group has the whole model.
+        sp: Number of ranks that share each stage's sequence.
+        tp: Number of ranks that share each stage's weights.
+        experts: Number of groups of all of the above, for a pipeline with several transformers: one transformer per
+            group. With 1, all transformers are split over the same ranks.
+        encoders: The rank of a pipeline's text and image encoders.
+        vae: How a pipeline's latents are decoded, on the plan's first ranks. None: the model's own call on rank 0.
 
     Raises:
-        PlanError: where a count is below 1, the split has not one stage for each chunk of the schedule, a rank is not
-            the plan's, or both sp and tp are wanted.
+        PlanError: If a count is below 1, the split does not have one stage per chunk of the schedule, a rank is not
+            one of the plan's, or both sp and tp are above 1.
 
     Example:
         >>> plan = StagePlan(StageSplit.even(layers=30, stages=4), Schedule.looped(stages=2, branches=2, chunks=2))
@@ -46,6 +48,10 @@ class StagePlan:
         {'cfg': 2, 'pp': 2, 'sp': 1, 'tp': 1}
     """
 
+    kind: ClassVar[PlanKind] = PlanKind.STAGES
+    part: ClassVar[str] = "stretch"
+    promise: ClassVar[str] = "stages: the unsplit transformer's layers, in their order"
+
     split: StageSplit
     schedule: Schedule
     cfg: int = 1
@@ -56,24 +62,31 @@ class StagePlan:
     vae: TilePlan | ShardPlan | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.split, StageSplit):
+            raise PlanError(f"split={self.split!r}: must be a StageSplit, such as StageSplit.even(layers, stages).")
+        if not isinstance(self.schedule, Schedule):
+            raise PlanError(f"schedule={self.schedule!r}: must be a Schedule, such as Schedule.interleaved(...).")
         check_counts(cfg=self.cfg, sp=self.sp, tp=self.tp, experts=self.experts)
         if len(self.split) != self.schedule.depth:
             raise PlanError(
                 f"the split has {len(self.split)} stages, {self.schedule!r} needs {self.schedule.depth}, one for each "
-                f"chunk: split the {self.split.layers} layers in {self.schedule.depth}."
+                f"chunk: split the {self.split.layers} layers into {self.schedule.depth} stages."
             )
         if self.sp > 1 and self.tp > 1:
             raise PlanError(
-                f"sp={self.sp} with tp={self.tp}: ranks share a stage's sequence or its weights, not both. Leave one 1."
+                f"sp={self.sp} with tp={self.tp}: ranks share a stage's sequence or its weights, not both. Set one to 1."
             )
-        if not 0 <= self.encoders < self.ranks:
-            raise PlanError(f"encoders={self.encoders}: must be one of the plan's ranks, 0..{self.ranks - 1}.")
+        check_rank("encoders", self.encoders, self.ranks)
+        if self.vae is not None and not isinstance(self.vae, TilePlan | ShardPlan):
+            raise PlanError(f"vae={self.vae!r}: must be a TilePlan, a ShardPlan, or None for {WHOLE.summary}.")
         if self.vae is not None and self.vae.ranks > self.ranks:
-            raise PlanError(f"vae is a plan for {self.vae.ranks} ranks, the stages have {self.ranks}: use no more.")
+            raise PlanError(
+                f"vae is a plan for {self.vae.ranks} ranks, the stages have {self.ranks}: make it for at most as many."
+            )
 
     @property
     def mesh(self) -> dict[str, int]:
-        """Sizes of the axes of each expert's mesh, the slowest first: neighbouring ranks exchange the most."""
+        """Sizes of the axes of each expert's mesh, slowest first, so that neighbouring ranks exchange the most."""
         return {"cfg": self.cfg, "pp": self.schedule.ranks, "sp": self.sp, "tp": self.tp}
 
     @property
@@ -82,13 +95,23 @@ class StagePlan:
         return self.experts * prod(self.mesh.values())
 
     @property
+    def output_rank(self) -> int:
+        """The rank that decodes the pipeline's latents and so has its output."""
+        return (self.vae or WHOLE).output_rank
+
+    @property
     def working(self) -> tuple[int, ...]:
-        """The ranks that take part: all."""
+        """All ranks."""
         return tuple(range(self.ranks))
 
     @property
+    def units(self) -> tuple[int, ...]:
+        """Empty: the number of steps is the pipeline's to decide."""
+        return ()
+
+    @property
     def branches(self) -> int:
-        """Guidance branches of a request, over all groups."""
+        """Number of guidance branches per request, over all groups."""
         return self.cfg * self.schedule.branches
 
     @property
@@ -97,21 +120,23 @@ class StagePlan:
         return f"{counted(len(self.split), 'stage')} over {counted(self.ranks, 'rank')}"
 
     def position(self, rank: int) -> dict[str, int]:
-        """Where a rank stands along each axis of its expert's mesh.
+        """The place of a rank along each axis of its expert's mesh.
+
+        Raises:
+            PlanError: If the plan has no such rank.
 
         Example:
             >>> StagePlan(StageSplit.even(30, 2), Schedule.interleaved(2, branches=2), tp=2).position(rank=3)
             {'cfg': 0, 'pp': 1, 'sp': 0, 'tp': 1}
         """
-        if not 0 <= rank < self.ranks:
-            raise PlanError(f"rank={rank}: must be one of the plan's {self.ranks} ranks, 0..{self.ranks - 1}.")
+        check_rank("rank", rank, self.ranks)
         places: dict[str, int] = {}
         for axis, size in reversed(self.mesh.items()):
             rank, places[axis] = divmod(rank, size)
         return {axis: places[axis] for axis in self.mesh}
 
     def chunks_of(self, rank: int) -> tuple[int, ...]:
-        """The chunks that lie on a rank, in the order of the model."""
+        """The chunks on a rank, in the order of the model."""
         return tuple(range(self.position(rank)["pp"], self.schedule.depth, self.schedule.ranks))
 
     def layers_of(self, rank: int) -> tuple[Span, ...]:
@@ -119,20 +144,21 @@ class StagePlan:
         return tuple(self.split.stages[chunk] for chunk in self.chunks_of(rank))
 
     def expert_of(self, rank: int) -> int:
-        """The group of ranks that a rank is in."""
+        """The index of the expert's group of ranks that a rank belongs to."""
         return rank // (self.ranks // self.experts)
 
     def step_time(self, costs: Sequence[Number] | None = None, hop: Number = 0.0) -> Number:
-        """Time of a step of each request in the long run.
+        """Time of one step of every request, once the pipeline is full.
 
         Args:
-            costs: what one branch takes in each layer; by default the whole model takes 1, and all layers the same.
-            hop: time from the end of a stage to its result's arrival at the next rank.
+            costs: Time of each layer for one branch. By default the whole model takes 1 and all layers the same.
+            hop: Time from the end of a stage until its result arrives at the next rank.
 
         Example:
-            What stages leave alone of a run (text encoder, VAE) takes F seconds, the rest S seconds on one device and
-            S g on stages, with g the step of the plan over that of one device. With F and S from two runs of Wan 2.2
-            A14B that were published (208.9 s on one device, 171.3 s in two stages), a third (152.5 s in four) follows:
+            Stages do not change the text encoder and the VAE, which take F seconds; the rest takes S seconds on one
+            device and S g in stages, where g is the plan's step over that of one device. Two published runs of Wan 2.2
+            A14B (208.9 s on one device, 171.3 s in two stages) give F and S, and these predict a third (152.5 s in
+            four stages):
 
             >>> def g(stages):
             ...     return StagePlan(StageSplit.even(40, stages), Schedule.interleaved(stages, branches=2)).ratio
@@ -145,7 +171,7 @@ class StagePlan:
 
     @property
     def ratio(self) -> float:
-        """Time of a step over that of one device without stages, layers of equal cost and links without.
+        """Time of a step over that of one device without stages, for layers of equal cost and links that cost nothing.
 
         Ranks along sp and tp count as one device.
         """
@@ -163,6 +189,6 @@ class StagePlan:
 
     def _repr_html_(self) -> str:
         ledger = [(self.position(rank), self.layers_of(rank)) for rank in range(self.ranks)]
-        facts = f"{self.summary}; {self.schedule!r}; a step takes {self.ratio:.3f} of what it takes one device"
+        facts = f"{self.summary}; {self.schedule!r}; a step takes {self.ratio:.3f} of the time on one device"
         events = self.schedule.timeline(self.split.shares, steps=2)
         return plan_view(ledger, events, self.schedule.ranks, facts)

@@ -1,20 +1,24 @@
-"""Tile plans: a grid, a blend and an assignment, with what they will cost."""
+"""Tile plans: a grid, a blend and an assignment, and what they will cost."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import ClassVar
 
 from toolkit.errors import PlanError
 from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
+from toolkit.geometry.checks import check_rank
 from toolkit.geometry.drawing.html_views import plan_view
 from toolkit.geometry.edges import Edge, all_edges
 from toolkit.geometry.grid import TileGrid
+from toolkit.geometry.plan import Plan, PlanKind
 
 RECEIVES_IN_FLIGHT = 4
-"""How many receives the root keeps posted while it collects."""
+"""Number of receives that the root keeps posted while it collects the shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +26,14 @@ class RankCost:
     """What a plan asks of one rank, in latent cells.
 
     Attributes:
-        rank: the rank.
-        tiles: number of its tiles.
-        work: cells that it computes.
-        sent: cells that it sends: edges to the ranks of later tiles, and its part of the result to the root.
-        received: cells that it receives.
-        kept: finished cells that it holds until they are sent (the root: until the end).
-        edges: most edge cells that it may have to hold at one time.
-        largest: cells of its largest tile.
+        rank: The rank.
+        tiles: Number of its tiles.
+        work: Cells that it computes.
+        sent: Cells that it sends: edges to the ranks of later tiles, and its part of the result to the root.
+        received: Cells that it receives.
+        kept: Finished cells that it holds until they are sent (the root: until the end).
+        edges: Most edge cells that it may have to hold at one time.
+        largest: Cells of its largest tile.
     """
 
     rank: int
@@ -43,17 +47,17 @@ class RankCost:
 
 
 @dataclass(frozen=True, repr=False)
-class TilePlan:
+class TilePlan(Plan):
     """How one latent is computed in tiles over ranks.
 
     Attributes:
-        grid: which boxes are computed on their own.
-        blend: how they become one sample.
-        assignment: which rank computes which tile.
-        root: the rank that ends up with the whole output.
+        grid: The boxes that are computed on their own.
+        blend: How they become one sample.
+        assignment: Which rank computes which tile.
+        root: The rank that ends up with the whole output.
 
     Raises:
-        PlanError: where the assignment is not for this grid, or ``root`` is not one of its ranks.
+        PlanError: If the assignment is not for this grid, or ``root`` is not one of its ranks.
 
     Example:
         >>> grid = TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8)
@@ -64,21 +68,28 @@ class TilePlan:
         ((4992, 4992), 'shares')
     """
 
+    kind: ClassVar[PlanKind] = PlanKind.TILES
+    part: ClassVar[str] = "tile"
+    promise: ClassVar[str] = "tiles, each computed from its own cells only: an approximation of an untiled call"
+
     grid: TileGrid
     blend: Blend
     assignment: Assignment
     root: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.grid, TileGrid):
+            raise PlanError(f"grid={self.grid!r}: must be a TileGrid, such as TileGrid.cover(...) returns.")
+        if not isinstance(self.assignment, Assignment):
+            raise PlanError(f"assignment={self.assignment!r}: must be an Assignment, such as Assignment.balanced(...).")
         if not isinstance(self.blend, Blend):
-            raise PlanError(f"blend={self.blend!r}: must be a Blend, as Blend.linear() makes one.")
+            raise PlanError(f"blend={self.blend!r}: must be a Blend, such as Blend.linear().")
         if len(self.assignment.owners) != len(self.grid):
             raise PlanError(
                 f"the assignment deals out {len(self.assignment.owners)} tiles, the grid has {len(self.grid)}: "
                 "make the assignment from this grid."
             )
-        if not 0 <= self.root < self.ranks:
-            raise PlanError(f"root={self.root}: must be one of the plan's {self.ranks} ranks, 0..{self.ranks - 1}.")
+        check_rank("root", self.root, self.ranks)
 
     def __reduce__(self) -> tuple[type[TilePlan], tuple[object, ...]]:
         return type(self), (self.grid, self.blend, self.assignment, self.root)
@@ -89,6 +100,11 @@ class TilePlan:
         return self.assignment.ranks
 
     @property
+    def output_rank(self) -> int:
+        """The root."""
+        return self.root
+
+    @property
     def working(self) -> tuple[int, ...]:
         """The ranks that take part: those with a tile, and the one that the output goes to."""
         idle = set(self.assignment.idle) - {self.root}
@@ -96,7 +112,7 @@ class TilePlan:
 
     @property
     def units(self) -> tuple[int, ...]:
-        """What each rank reports as done, one by one: its tiles."""
+        """Number of tiles of each rank."""
         return self.assignment.counts
 
     @property
@@ -105,11 +121,20 @@ class TilePlan:
         return f"{len(self.grid)} tiles over {self.ranks} ranks"
 
     @property
+    def seam_grid(self) -> TileGrid:
+        """The plan's own grid."""
+        return self.grid
+
+    def part_grid(self, extent: Mapping[str, int]) -> TileGrid:
+        """The plan's own grid; it fits one extent only."""
+        return self.grid
+
+    @property
     def finish(self) -> str:
         """Where overlaps are blended.
 
-        ``"shares"``: every rank finishes its own tiles' shares after one exchange of raw edges. ``"tiles"``: where
-        three tiles meet somewhere, raw tiles travel whole and the root blends them in order.
+        ``"shares"``: every rank finishes its own tiles' shares after one exchange of raw edges. ``"tiles"``: somewhere
+        three tiles meet, so raw tiles travel whole and the root blends them in order.
         """
         return "shares" if self.grid.pairwise else "tiles"
 
@@ -125,12 +150,12 @@ class TilePlan:
 
     @property
     def moved(self) -> int:
-        """Cells sent between ranks in all."""
+        """Total cells sent between ranks."""
         return sum(cost.sent for cost in self.costs)
 
     @cached_property
     def edges(self) -> tuple[Edge, ...]:
-        """The edges that cross from one rank to another, in the order that all ranks follow."""
+        """The edges that travel from one rank to another, in the order that all ranks follow."""
         if self.finish == "tiles":
             return ()
         owners = self.assignment.owners
@@ -159,8 +184,8 @@ class TilePlan:
     def _edges_held(self) -> list[int]:
         """Most edge cells on each rank at one time.
 
-        Edges between a rank's own tiles wait for one row of the grid at most. Those between ranks wait for as long as
-        one rank is ahead of another, so all of them count.
+        Edges between a rank's own tiles wait for one row of the grid at most. Edges between ranks wait as long as one
+        rank is ahead of another, so all of them count.
         """
         held, rows = [0] * self.ranks, dict[tuple[int, int], int]()
         if self.finish == "tiles":
@@ -177,22 +202,22 @@ class TilePlan:
         return held
 
     def bytes_moved(self, cell_bytes: int) -> int:
-        """Bytes sent between ranks in all.
+        """Total bytes sent between ranks.
 
         Args:
-            cell_bytes: bytes of sample per latent cell; for an 8x fp32 RGB decoder, ``8 * 8 * 3 * 4``.
+            cell_bytes: Bytes of sample per latent cell; for an 8x fp32 RGB decoder, ``8 * 8 * 3 * 4``.
         """
         return self.moved * cell_bytes
 
     def peaks(self, cell_bytes: int, working_bytes: int = 0) -> tuple[int, ...]:
-        """The most bytes that each rank may hold at one time, weights and latent apart.
+        """The most bytes that each rank may hold at one time, without weights and latent.
 
-        The root: the output, the edges that wait, and either one tile's working memory or the receives in flight. The
-        others: their finished shares, the edges that wait, and one tile's working memory.
+        The root holds the output, the waiting edges, and either one tile's working memory or the receives in flight.
+        Other ranks hold their finished shares, the waiting edges, and one tile's working memory.
 
         Args:
-            cell_bytes: bytes of sample per latent cell.
-            working_bytes: bytes that the model holds per latent cell while it computes a tile.
+            cell_bytes: Bytes of sample per latent cell.
+            working_bytes: Bytes that the model holds per latent cell while it computes a tile.
 
         Example:
             >>> grid = TileGrid.cover({"w": 64}, tile=32)
@@ -204,7 +229,7 @@ class TilePlan:
         largest = max(cost.largest for cost in self.costs)
         peaks = []
         for cost in self.costs:
-            # A blend works on copies of one share and of one edge.
+            # Blending works on copies of one share and one edge.
             working = max(cost.largest * working_bytes, 2 * cost.largest * cell_bytes)
             held = cost.kept + cost.edges
             if cost.rank == self.root:
@@ -213,6 +238,11 @@ class TilePlan:
                 held = whole + (cost.edges if self.finish == "shares" else cost.kept)
             peaks.append(held * cell_bytes + working)
         return tuple(peaks)
+
+    def rank_peaks(self, extent: Mapping[str, int], *, output: int, working: int) -> tuple[int, ...]:
+        """As :meth:`Plan.rank_peaks`, by :meth:`peaks`: a grid with ``t`` counts each latent frame as a cell."""
+        frames = extent.get("t", 1) if "t" in self.grid.axes else 1
+        return self.peaks(output // frames, working // frames)
 
     def __repr__(self) -> str:
         counts = repr(self.assignment).partition("(")[2][:-1]

@@ -1,0 +1,196 @@
+"""What every plan answers for itself, and the plan that divides nothing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from math import prod
+from typing import TYPE_CHECKING, ClassVar
+
+from toolkit.errors import PlanError
+
+if TYPE_CHECKING:
+    from toolkit.geometry.grid import TileGrid
+
+
+class PlanKind(StrEnum):
+    """The mechanisms by which a call is divided."""
+
+    WHOLE = "whole"
+    TILES = "tiles"
+    SHARDS = "shards"
+    STAGES = "stages"
+
+
+class Plan(ABC):
+    """How a call is divided over ranks: the questions that every plan answers.
+
+    The code that runs, predicts, draws or reports a plan asks the plan, so that it never has to know which class of
+    plan it has.
+
+    Attributes:
+        kind: The mechanism that runs the plan.
+        part: The name of what a rank works off one by one.
+        promise: What the result is, next to the model's own call on the whole input; for reports.
+    """
+
+    kind: ClassVar[PlanKind]
+    part: ClassVar[str]
+    promise: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def ranks(self) -> int:
+        """Number of ranks that the plan is for, idle ones included."""
+
+    @property
+    @abstractmethod
+    def output_rank(self) -> int:
+        """The rank that ends up with the output."""
+
+    @property
+    @abstractmethod
+    def working(self) -> tuple[int, ...]:
+        """The ranks that take part, in order: those with work, and the one that receives the output."""
+
+    @property
+    @abstractmethod
+    def units(self) -> tuple[int, ...]:
+        """How many parts each rank reports as done, by rank; empty where that is not known before the run."""
+
+    @property
+    @abstractmethod
+    def summary(self) -> str:
+        """The plan in a few words."""
+
+    @property
+    def seam_grid(self) -> TileGrid | None:
+        """The grid whose seams may show in the output; None for plans that leave no seams."""
+        return None
+
+    def part_grid(self, extent: Mapping[str, int]) -> TileGrid | None:
+        """The parts of a latent as a grid, tile ``i`` being part ``i``; None where the latent is not divided.
+
+        Args:
+            extent: Latent cells along each axis.
+        """
+        return None
+
+    def rank_peaks(self, extent: Mapping[str, int], *, output: int, working: int) -> tuple[int, ...]:
+        """The most bytes that each rank may hold at one time, without weights and input.
+
+        Args:
+            extent: Latent cells along each axis, ``t`` included for plans whose grid has it.
+            output: Bytes of output per latent cell of h and w, all frames together.
+            working: Bytes that the model holds per latent cell while it computes, its output included.
+
+        Raises:
+            PlanError: For plans of which this cannot be predicted.
+        """
+        raise PlanError(f"{self!r}: the memory of its ranks is measured, not predicted.")
+
+    def require_ranks(self, available: int, where: str) -> None:
+        """Refuse a plan that needs more ranks than there are.
+
+        Args:
+            available: Number of ranks.
+            where: Where they are: ``cluster`` or ``group``.
+
+        Raises:
+            PlanError: Where the plan needs more.
+        """
+        if self.ranks > available:
+            raise PlanError(
+                f"the plan is for {self.ranks} ranks, the {where} has {available}: "
+                f"make a plan for {available} ranks, or a larger {where}."
+            )
+
+    def require_tiles(self, option: str, purpose: str) -> None:
+        """Refuse an option that exists for tiles only.
+
+        Args:
+            option: The option's name.
+            purpose: What it does, to follow "it".
+
+        Raises:
+            PlanError: Where the plan has no tiles.
+        """
+        if self.kind is not PlanKind.TILES:
+            raise PlanError(f"{option} with {self.summary}: it {purpose}. Use it with a TilePlan, or leave it out.")
+
+
+@dataclass(frozen=True)
+class WholeCall(Plan):
+    """The plan that divides nothing: the model's own call on the whole input, on rank 0.
+
+    This is what ``plan=None`` stands for.
+
+    Example:
+        >>> WholeCall().ranks, WholeCall().summary
+        (1, "the model's own call")
+    """
+
+    kind: ClassVar[PlanKind] = PlanKind.WHOLE
+    part: ClassVar[str] = "call"
+    promise: ClassVar[str] = "the model's own call"
+
+    @property
+    def ranks(self) -> int:
+        """One rank."""
+        return 1
+
+    @property
+    def output_rank(self) -> int:
+        """Rank 0."""
+        return 0
+
+    @property
+    def working(self) -> tuple[int, ...]:
+        """Rank 0 only."""
+        return (0,)
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """One call."""
+        return (1,)
+
+    @property
+    def summary(self) -> str:
+        """The plan in a few words."""
+        return "the model's own call"
+
+    def rank_peaks(self, extent: Mapping[str, int], *, output: int, working: int) -> tuple[int, ...]:
+        """As :meth:`Plan.rank_peaks`: one rank computes every cell.
+
+        Example:
+            >>> WholeCall().rank_peaks({"h": 6, "w": 5}, output=100, working=1000)
+            (30000,)
+        """
+        return (prod(extent[axis] for axis in ("h", "w")) * working,)
+
+
+WHOLE = WholeCall()
+
+
+def or_whole(plan: Plan | None) -> Plan:
+    """``plan``, or the plan that divides nothing where there is none.
+
+    Raises:
+        PlanError: For anything that is not a plan.
+
+    Example:
+        >>> or_whole(None)
+        WholeCall()
+        >>> or_whole("2x1")
+        Traceback (most recent call last):
+        toolkit.errors.PlanError: plan='2x1' is a str: give a TilePlan, a ShardPlan, or None for the model's own call.
+    """
+    if plan is None:
+        return WHOLE
+    if not isinstance(plan, Plan):
+        raise PlanError(
+            f"plan={plan!r} is a {type(plan).__name__}: give a TilePlan, a ShardPlan, or None for {WHOLE.summary}."
+        )
+    return plan
