@@ -47,6 +47,7 @@ from toolkit.geometry import (
 )
 from toolkit.models import demo
 from toolkit.models.autoencoders.exact_grid import exact_grid
+from toolkit.models.autoencoders.options import Options
 from toolkit.models.autoencoders.receptive import ReceptiveField, receptive_field
 from toolkit.models.autoencoders.tiling import diffusers_grid
 from toolkit.models.transformers.split_check import Proof
@@ -71,6 +72,7 @@ __all__ = [
     "Job",
     "ModelError",
     "NotExact",
+    "Options",
     "PlanError",
     "Proof",
     "RankDied",

@@ -7,7 +7,7 @@ import torch
 
 import toolkit as tk
 from toolkit.models.autoencoders.census import specimen
-from toolkit.models.autoencoders.whole import Call
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.planning.cost import CallCost, call_cost
 from toolkit.runs.memory import MemoryCurve, measured
 from toolkit.runs.trace import clock
@@ -83,7 +83,7 @@ def test_encode_is_chosen_for_by_its_sample():
 
 def test_measured_cost_predicts_the_peak_of_a_larger_call():
     vae, latent = tk.demo.image_vae(), torch.zeros(1, 16, 30, 40)
-    cost, curve = call_cost(vae, latent.shape, Call()), MemoryCurve(0)
+    cost, curve = call_cost(vae, latent.shape, ModelCall()), MemoryCurve(0)
     with torch.no_grad(), measured(curve, latent.device, clock()):
         sample = vae.decode(latent).sample
     assert cost.output_bytes * 1200 == sample.nbytes
@@ -95,4 +95,4 @@ def test_a_busy_machine_makes_no_cell_free(monkeypatch):
     """Where the smaller input took longer than the larger one, the larger one's time counts."""
     taken = iter([(1000, 100, 0.5), (2000, 144, 0.4)])
     monkeypatch.setattr("toolkit.planning.cost._measure", lambda *_: next(taken))
-    assert call_cost(specimen("AutoencoderTiny").build(), (1, 4, 64, 64), Call()).seconds == 0.4 / 144
+    assert call_cost(specimen("AutoencoderTiny").build(), (1, 4, 64, 64), ModelCall()).seconds == 0.4 / 144

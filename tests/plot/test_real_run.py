@@ -9,7 +9,7 @@ from support import tiny
 
 import toolkit as tk
 from toolkit import plot
-from toolkit.models.autoencoders.whole import Call
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.planning.cost import call_cost
 
 CELL = 8 * 8 * 3 * 5 * 4
@@ -30,7 +30,7 @@ def decodes(cluster) -> dict[str, tk.Run]:
 
 @pytest.fixture(scope="module")
 def cost():
-    return call_cost(tiny.wan21(), tuple(tiny.latent("wan21", 13, 11).shape), Call())
+    return call_cost(tiny.wan21(), tuple(tiny.latent("wan21", 13, 11).shape), ModelCall())
 
 
 def test_every_figure_is_drawn_and_small(decodes, cost):

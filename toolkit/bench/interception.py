@@ -17,9 +17,9 @@ from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.run_shards import compute
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.models.autoencoders.census import specimen
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.shard_preparation import sharding_of
 from toolkit.models.autoencoders.tile_coder import borrowed
-from toolkit.models.autoencoders.whole import Call
 from toolkit.runs.trace import Recorder
 
 MODEL, FRAMES, REPEATS = "AutoencoderKLWan_2.1", 9, 30
@@ -45,7 +45,7 @@ def interception() -> dict[str, float]:
     messages, bringing the parts together), is not of any call, and not counted.
     """
     one = specimen(MODEL)
-    vae, latent, call, plan = one.build(), one.latent(2, 2, frames=FRAMES), Call(), ShardPlan()
+    vae, latent, call, plan = one.build(), one.latent(2, 2, frames=FRAMES), ModelCall(), ShardPlan()
     sharding, alone = sharding_of(vae, call), Member(None, 0, 1)
     parts = sharding.parts(plan, tuple(latent.shape))
     exchange = Exchange(alone, FailureFlag(None, 0), Recorder(0), latent.device)
@@ -81,7 +81,7 @@ class _PassOn(TorchFunctionMode):
         return func(*args, **kwargs) if kwargs else func(*args)
 
 
-def _passed_on(call: Call, vae: Any, latent: Tensor) -> None:
+def _passed_on(call: ModelCall, vae: Any, latent: Tensor) -> None:
     with _PassOn():
         call(vae, latent)
 

@@ -19,7 +19,8 @@ from toolkit.cluster import Cluster
 from toolkit.errors import ToolkitError
 from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
 from toolkit.models.autoencoders.census import CENSUS, Specimen
-from toolkit.models.autoencoders.recipe import BOTH, Direction
+from toolkit.models.autoencoders.direction import Direction
+from toolkit.models.autoencoders.recipe import BOTH
 from toolkit.models.autoencoders.recipes import recipe_of
 from toolkit.models.autoencoders.small_tiles import with_small_tiles
 from toolkit.models.autoencoders.tiling import diffusers_grid

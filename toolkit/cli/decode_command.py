@@ -19,7 +19,7 @@ from toolkit.distributed.comm.launched import launched_group, launched_ranks
 from toolkit.errors import PlanError
 from toolkit.models import demo
 from toolkit.models.autoencoders.checkpoint import DEMOS, load_vae
-from toolkit.models.autoencoders.recipe import Direction
+from toolkit.models.autoencoders.direction import DirectionName
 from toolkit.runs.run import Run
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -31,7 +31,7 @@ def add_to(commands: Any) -> None:
     add_one(commands, "encode", "--sample", "FILE.safetensors[:name] in -1..1, a picture, an .mp4, or demo")
 
 
-def add_one(commands: Any, direction: Direction, what: str, told: str) -> None:
+def add_one(commands: Any, direction: DirectionName, what: str, told: str) -> None:
     """Add one of the two."""
     command = commands.add_parser(direction, help=f"{direction} with an autoencoder over several ranks")
     command.add_argument("--vae", required=True, help=f"a folder, a pipeline's folder, a file, or {', '.join(DEMOS)}")
@@ -65,7 +65,7 @@ def ranks_of(options: argparse.Namespace) -> int:
     return int(started or options.ranks or 1)
 
 
-def _run(direction: Direction, options: argparse.Namespace) -> int:
+def _run(direction: DirectionName, options: argparse.Namespace) -> int:
     check_ending(options.out)
     ranks = ranks_of(options)
     vae = load_vae(options.vae, DTYPES.get(options.dtype or ""), name=options.name, config=options.config)
@@ -86,7 +86,7 @@ def _run(direction: Direction, options: argparse.Namespace) -> int:
     return 0
 
 
-def _input(direction: Direction, options: argparse.Namespace) -> Tensor:
+def _input(direction: DirectionName, options: argparse.Namespace) -> Tensor:
     if direction == "decode":
         return decoder_input(options)
     return read_sample(options.source) if options.source != "demo" else _of_demo(options, demo.image, demo.video)
@@ -105,7 +105,7 @@ def _of_demo(options: argparse.Namespace, picture: Callable[[], Tensor], video: 
     return picture() if options.vae == "demo-image" else video()
 
 
-def _under_launcher(direction: Direction, options: argparse.Namespace, vae: Any, x: Tensor, plan: Any) -> int:
+def _under_launcher(direction: DirectionName, options: argparse.Namespace, vae: Any, x: Tensor, plan: Any) -> int:
     if options.trace:
         raise PlanError("--trace under torchrun: there is no run to take it from; use --ranks, or leave it out.")
     if options.dry_run:

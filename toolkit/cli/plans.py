@@ -10,7 +10,7 @@ from torch import Tensor
 from toolkit.distributed.comm.launched import launched_ranks
 from toolkit.errors import PlanError
 from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
-from toolkit.models.autoencoders.recipe import Direction
+from toolkit.models.autoencoders.direction import DirectionName
 from toolkit.models.autoencoders.recipes import recipe_of
 from toolkit.models.autoencoders.shapes import output_shape
 from toolkit.models.autoencoders.tiling import diffusers_grid
@@ -63,7 +63,7 @@ def lattice(text: str) -> ShardPlan:
     return ShardPlan(h=h, w=w)
 
 
-def plan_of(options: argparse.Namespace, vae: Any, x: Tensor, direction: Direction, ranks: int) -> Any:
+def plan_of(options: argparse.Namespace, vae: Any, x: Tensor, direction: DirectionName, ranks: int) -> Any:
     """The plan that the options say; None: the model's own call.
 
     Raises:
@@ -90,7 +90,7 @@ def plan_of(options: argparse.Namespace, vae: Any, x: Tensor, direction: Directi
     return choice.plan
 
 
-def _tiles(options: argparse.Namespace, vae: Any, x: Tensor, direction: Direction, ranks: int) -> TilePlan:
+def _tiles(options: argparse.Namespace, vae: Any, x: Tensor, direction: DirectionName, ranks: int) -> TilePlan:
     latent = tuple(x.shape) if direction == "decode" else output_shape(vae, recipe_of(vae), direction, x.shape)
     if options.own_tiles:
         if options.blend not in (None, "diffusers") or options.overlap is not None:

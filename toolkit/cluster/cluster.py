@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, Unpack, overload
 
-import torch
 from torch import Tensor
 
 from toolkit.cluster.calls import Calls
@@ -20,12 +20,12 @@ from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.runs import Runs
 from toolkit.cluster.stream import Sink, sink_of
 from toolkit.distributed.comm.group import backend_of
-from toolkit.distributed.shards.context import Rule
 from toolkit.distributed.stages.assembly import Plans
 from toolkit.errors import PlanError, ToolkitError
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.models.autoencoders.recipe import Recipe
-from toolkit.models.autoencoders.whole import Call, ambient_autocast
+from toolkit.models.autoencoders.direction import Direction
+from toolkit.models.autoencoders.model_call import ModelCall, ambient_autocast
+from toolkit.models.autoencoders.options import OptionFields, Options
 from toolkit.numerics.convolution import Convolutions, convolution_kernels
 from toolkit.runs import device as devices
 from toolkit.runs.run import Run
@@ -119,16 +119,14 @@ class Cluster:
             return [answers[rank] for rank in range(self.ranks)]
 
     @overload
-    def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, block: Literal[True] = True,
-               arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               norm_passes: int = 0, rules: Mapping[Any, Rule] | None = None, stream: Sink | None = None,
-               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
+    def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, options: Options | None = None,
+               block: Literal[True] = True, stream: Sink | None = None, timeout: float | None = None,
+               progress: bool = True, memory: bool = True, **changes: Unpack[OptionFields]) -> Run: ...  # fmt: skip
 
     @overload
-    def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, block: Literal[False],
-               arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               norm_passes: int = 0, rules: Mapping[Any, Rule] | None = None, stream: Sink | None = None,
-               timeout: float | None = None, progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
+    def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, options: Options | None = None,
+               block: Literal[False], stream: Sink | None = None, timeout: float | None = None, progress: bool = True,
+               memory: bool = True, **changes: Unpack[OptionFields]) -> Job[Run]: ...  # fmt: skip
 
     def decode(
         self,
@@ -136,16 +134,13 @@ class Cluster:
         latent: Tensor,
         plan: Plan | None = None,
         *,
+        options: Options | None = None,
         block: bool = True,
-        arguments: Mapping[str, Any] | None = None,
-        seed: int | None = None,
-        recipe: Recipe | None = None,
-        norm_passes: int = 0,
-        rules: Mapping[Any, Rule] | None = None,
         stream: Sink | None = None,
         timeout: float | None = None,
         progress: bool = True,
         memory: bool = True,
+        **changes: Unpack[OptionFields],
     ) -> Run | Job[Run]:
         """Decode a latent by a plan, or by the model's own call on rank 0.
 
@@ -155,14 +150,8 @@ class Cluster:
             vae: a diffusers autoencoder; it is not changed.
             latent: as ``vae.decode`` takes it.
             plan: how the work is divided; None: the model's own call, with the model's own tiling where that is on.
+            options: How the model is called; None: :class:`toolkit.Options` with its defaults.
             block: wait for the run; else return a :class:`Job` at once.
-            arguments: further arguments of ``vae.decode``.
-            seed: seeds what the model draws while it decodes.
-            recipe: how tiles of this model are computed, for a class that the toolkit has no entry for.
-            norm_passes: with tiles: passes over all of them beforehand that gather the statistics of GroupNorm, so
-                that each tile is normalised as a part of the whole, not on its own. Colours then shift less from
-                tile to tile, how much depends on the picture; each pass takes as long as a run without.
-            rules: with shards: further rules for operations, by function or name, for this run.
             stream: with tiles of which at most two meet along an axis: where the output goes, in bands along the grid's
                 first axis, each as soon as it is finished. No rank then holds all of it, and the run keeps none. A
                 function is called in this process as ``stream(band, start)``, in order, while the workers go on; a
@@ -171,6 +160,7 @@ class Cluster:
             timeout: seconds after which the run is given up.
             progress: show a bar, and a line of text at the end.
             memory: measure each rank's memory.
+            **changes: Fields of :class:`toolkit.Options` by name (``seed=3``); they replace those of ``options``.
 
         Returns:
             The run: output (unless it was streamed), trace, memory and record.
@@ -184,20 +174,18 @@ class Cluster:
             RunError: where ``stream`` raised, with its cause.
         """
         sink = None if stream is None else sink_of(stream)
-        call = Call("decode", arguments or {}, seed, self._autocast, recipe, norm_passes, rules)
+        call = self._call(Direction.DECODE, options, changes)
         return self._code(Request(vae, latent, plan, call, memory, sink), block, timeout, progress)
 
     @overload
-    def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, block: Literal[True] = True,
-               arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               norm_passes: int = 0, rules: Mapping[Any, Rule] | None = None, timeout: float | None = None,
-               progress: bool = True, memory: bool = True) -> Run: ...  # fmt: skip
+    def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, options: Options | None = None,
+               block: Literal[True] = True, timeout: float | None = None,
+               progress: bool = True, memory: bool = True, **changes: Unpack[OptionFields]) -> Run: ...  # fmt: skip
 
     @overload
-    def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, block: Literal[False],
-               arguments: Mapping[str, Any] | None = None, seed: int | None = None, recipe: Recipe | None = None,
-               norm_passes: int = 0, rules: Mapping[Any, Rule] | None = None, timeout: float | None = None,
-               progress: bool = True, memory: bool = True) -> Job[Run]: ...  # fmt: skip
+    def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, options: Options | None = None,
+               block: Literal[False], timeout: float | None = None, progress: bool = True, memory: bool = True,
+               **changes: Unpack[OptionFields]) -> Job[Run]: ...  # fmt: skip
 
     def encode(
         self,
@@ -205,15 +193,12 @@ class Cluster:
         sample: Tensor,
         plan: Plan | None = None,
         *,
+        options: Options | None = None,
         block: bool = True,
-        arguments: Mapping[str, Any] | None = None,
-        seed: int | None = None,
-        recipe: Recipe | None = None,
-        norm_passes: int = 0,
-        rules: Mapping[Any, Rule] | None = None,
         timeout: float | None = None,
         progress: bool = True,
         memory: bool = True,
+        **changes: Unpack[OptionFields],
     ) -> Run | Job[Run]:
         """Encode a sample; as :meth:`decode`, with the plan in latent units too.
 
@@ -221,7 +206,7 @@ class Cluster:
             The run. Its output is the posterior's parameters (the latent, for classes without a posterior): draw from
             them once, with one generator.
         """
-        call = Call("encode", arguments or {}, seed, self._autocast, recipe, norm_passes, rules)
+        call = self._call(Direction.ENCODE, options, changes)
         return self._code(Request(vae, sample, plan, call, memory), block, timeout, progress)
 
     @overload
@@ -295,9 +280,10 @@ class Cluster:
 
         return self._runs.start(run, Progress(request.plan, progress), block, timeout)
 
-    @property
-    def _autocast(self) -> torch.dtype | None:
-        return ambient_autocast(self._device.type)
+    def _call(self, direction: Direction, options: Options | None, changes: OptionFields) -> ModelCall:
+        """The call that workers make: under the autocast of this process where the options name no other."""
+        given = Options.of(options, changes)
+        return ModelCall(direction, replace(given, autocast=given.autocast or ambient_autocast(self._device.type)))
 
     def _describe(self) -> dict[str, Any]:
         setup = self._setup

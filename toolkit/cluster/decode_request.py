@@ -20,9 +20,9 @@ from toolkit.distributed.tiles.streaming import Stream, check_stream
 from toolkit.errors import PlanError
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.tile_plan import TilePlan
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.shard_preparation import sharding_of
 from toolkit.models.autoencoders.tile_coder import TileCoder
-from toolkit.models.autoencoders.whole import Call
 from toolkit.runs import memory as memories
 from toolkit.runs import trace as traces
 from toolkit.runs.memory import MemoryCurve, measured
@@ -48,7 +48,7 @@ class Request:
     vae: Any
     x: Tensor
     plan: Plan | None
-    call: Call
+    call: ModelCall
     memory: bool
     sink: Stream | VideoFile | None = None
 
@@ -113,8 +113,8 @@ class Request:
         """Call the ranks that take part, and put together what they answer."""
         ranks, plan = self.ranks, self.plan
         shape = self._coder(plan).shape if isinstance(plan, TilePlan) and self.sink is not None else ()
-        parts = {"ranks taking part": len(ranks), "norm passes": self.call.norm_passes, "streamed": bool(shape)}
-        what = {**setting, "call": self.call.direction, **parts}
+        parts = {"ranks taking part": len(ranks), "norm passes": self.call.options.norm_passes, "streamed": bool(shape)}
+        what = {**setting, "call": self.call.direction.value, **parts}
         record = Record.make(self.vae, self.x, plan, what)
         with consumer(self.sink) as take:
             vae, x, *_ = calls.prepare((self.vae, self.x), listener)
@@ -138,7 +138,14 @@ class Request:
 
 
 def code_on_rank(
-    context: Context, vae: Any, x: Tensor, plan: Plan | None, call: Call, origin: float, memory: bool, streamed: bool
+    context: Context,
+    vae: Any,
+    x: Tensor,
+    plan: Plan | None,
+    call: ModelCall,
+    origin: float,
+    memory: bool,
+    streamed: bool,
 ) -> tuple[Tensor | None, MemoryCurve]:
     """What a worker does: the SPMD function, its events reported to the kernel as they end.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from toolkit.cluster.cluster import Cluster
 from toolkit.errors import NotExact
 from toolkit.geometry.shard_plan import AXES, LEAST, ShardPlan
-from toolkit.models.autoencoders.recipe import Direction
+from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.recipes import recipe_of
 from toolkit.models.autoencoders.shapes import output_shape
 from toolkit.models.autoencoders.shard_preparation import REFUSED
@@ -91,10 +91,10 @@ def _inputs(vae: Any, plan: ShardPlan, frames: int, seed: int) -> dict[Direction
     if recipe.time_first:
         sample = (sample[0], sample[2], sample[1], *sample[3:])
     noise = torch.Generator().manual_seed(seed)
-    shapes: dict[Direction, tuple[int, ...]] = {"decode": latent, "encode": sample}
+    shapes: dict[Direction, tuple[int, ...]] = {Direction.DECODE: latent, Direction.ENCODE: sample}
     served = {way: shape for way, shape in shapes.items() if (name, way) not in REFUSED}
     if plan.borders == "recompute":
-        served.pop("encode", None)
+        served.pop(Direction.ENCODE, None)
     return {way: _noise_on_a_slope(shape, noise).to(weight.dtype) for way, shape in served.items()}
 
 

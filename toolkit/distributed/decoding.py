@@ -6,8 +6,7 @@ beyond the plan's return at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -16,7 +15,6 @@ from torch.distributed import ProcessGroup
 from toolkit.distributed.comm.failure import FailureFlag
 from toolkit.distributed.comm.group import Member
 from toolkit.distributed.comm.rank import Rank
-from toolkit.distributed.shards.context import Rule
 from toolkit.distributed.shards.run_shards import run_shards
 from toolkit.distributed.tiles.norm_passes import check_norm_passes
 from toolkit.distributed.tiles.run_tiles import run_tiles
@@ -24,8 +22,9 @@ from toolkit.distributed.tiles.streaming import Stream, check_stream
 from toolkit.errors import PlanError
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.tile_plan import TilePlan
-from toolkit.models.autoencoders.recipe import Recipe
-from toolkit.models.autoencoders.whole import Call
+from toolkit.models.autoencoders.direction import Direction
+from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.models.autoencoders.options import OptionFields, Options
 from toolkit.numerics.convolution import Convolutions, convolution_kernels
 from toolkit.runs.device import synchronise
 from toolkit.runs.trace import Recorder
@@ -39,14 +38,11 @@ def decode(
     plan: Plan | None = None,
     group: ProcessGroup | None = None,
     *,
-    arguments: Mapping[str, Any] | None = None,
-    seed: int | None = None,
-    recipe: Recipe | None = None,
-    norm_passes: int = 0,
+    options: Options | None = None,
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
-    rules: Mapping[Any, Rule] | None = None,
     stream: Stream | None = None,
+    **changes: Unpack[OptionFields],
 ) -> Tensor | None:
     """Decode a latent over the ranks of a process group. Without a group, the plan must be for one rank.
 
@@ -55,20 +51,14 @@ def decode(
         latent: ``b c h w`` or ``b c t h w``, as ``vae.decode`` takes it.
         plan: how the work is divided; None: the model's own call, on rank 0.
         group: the group; None for the default one.
-        arguments: further arguments of ``vae.decode``.
-        seed: seeds what the model draws while it decodes.
-        recipe: how tiles of this model are computed, for a class that the toolkit has no entry for.
-        norm_passes: with a :class:`TilePlan`: passes over all tiles beforehand that gather the
-            statistics of GroupNorm, so that each tile is normalised as a part of the whole, not on its own. Colours
-            then shift less from tile to tile, how much depends on the picture; each pass takes as long as a run
-            without.
+        options: How the model is called; None: :class:`toolkit.Options` with its defaults.
         trace: records what this rank did.
         convolutions: the kernels of small fp32 CPU convolutions, during this call; they decide the last bits.
-        rules: with a :class:`ShardPlan`: further rules for operations, by function or name.
         stream: with tiles of which at most two meet along an axis: called on the plan's root as ``stream(band, start)``
             with the sample in bands along the grid's first axis, in order, each as soon as no later tile can change
             it. No rank then holds the whole sample. Give it on all ranks; the bands are those of a run without, bit
             for bit.
+        **changes: Fields of :class:`toolkit.Options` by name (``seed=3``); they replace those of ``options``.
 
     Returns:
         The sample on the plan's root, unless it was streamed; None on the other ranks.
@@ -89,7 +79,7 @@ def decode(
         >>> decode(vae, latent, TilePlan(grid, Blend.diffusers(), Assignment.balanced(grid, 1))).shape
         torch.Size([1, 3, 320, 288])
     """
-    call = Call("decode", arguments or {}, seed, recipe=recipe, norm_passes=norm_passes, rules=rules)
+    call = ModelCall(Direction.DECODE, Options.of(options, changes))
     return run(vae, latent, plan, call, group, trace, convolutions, stream)
 
 
@@ -99,13 +89,10 @@ def encode(
     plan: Plan | None = None,
     group: ProcessGroup | None = None,
     *,
-    arguments: Mapping[str, Any] | None = None,
-    seed: int | None = None,
-    recipe: Recipe | None = None,
-    norm_passes: int = 0,
+    options: Options | None = None,
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
-    rules: Mapping[Any, Rule] | None = None,
+    **changes: Unpack[OptionFields],
 ) -> Tensor | None:
     """Encode a sample over the ranks of a process group; as :func:`decode`.
 
@@ -113,7 +100,7 @@ def encode(
         The posterior's parameters (the latent, for classes without a posterior) on the plan's root, None on the other
         ranks. Draw from them there, once, with one generator.
     """
-    call = Call("encode", arguments or {}, seed, recipe=recipe, norm_passes=norm_passes, rules=rules)
+    call = ModelCall(Direction.ENCODE, Options.of(options, changes))
     return run(vae, sample, plan, call, group, trace, convolutions)
 
 
@@ -121,7 +108,7 @@ def run(
     vae: Any,
     x: Tensor,
     plan: Plan | None,
-    call: Call,
+    call: ModelCall,
     group: ProcessGroup | None = None,
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
@@ -144,7 +131,7 @@ def run(
             return run_tiles(vae, x, plan, call, rank, stream)
 
 
-def _own_call(vae: Any, x: Tensor, call: Call, rank: Rank) -> Tensor | None:
+def _own_call(vae: Any, x: Tensor, call: ModelCall, rank: Rank) -> Tensor | None:
     if rank.member.rank != 0:
         return None
     device = next(vae.parameters()).device

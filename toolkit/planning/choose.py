@@ -12,7 +12,9 @@ from torch import Tensor
 from toolkit.errors import PlanError
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.tile_plan import TilePlan
-from toolkit.models.autoencoders.whole import Call, Direction
+from toolkit.models.autoencoders.direction import Direction, DirectionName
+from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.models.autoencoders.options import Options
 from toolkit.planning.cost import CallCost, call_cost
 from toolkit.planning.predict import Prediction, Task, in_bytes
 
@@ -62,7 +64,7 @@ def plan(
     memory: int | None = None,
     exact: bool = False,
     *,
-    direction: Direction = "decode",
+    direction: DirectionName = "decode",
     arguments: Mapping[str, Any] | None = None,
     cost: CallCost | None = None,
 ) -> Choice:
@@ -100,7 +102,7 @@ def plan(
     if memory is not None and not isinstance(memory, int | float):
         raise PlanError(f"memory={memory!r}: must be a number of bytes, as 16 * 10**9 for 16 GB.")
     shape = tuple(latent.shape) if isinstance(latent, Tensor) else tuple(latent)
-    call = Call(direction, arguments or {}, seed=0)
+    call = ModelCall(Direction.of(direction), Options(arguments=arguments or {}, seed=0))
     cost = cost or call_cost(vae, shape, call)
     task = Task(vae, shape, call, ranks, cost)
     considered = sorted(task.predictions(), key=lambda p: (p.time, not p.exact))

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.tile_coder import borrowed
 from toolkit.models.autoencoders.tiling import spatial_ratio
-from toolkit.models.autoencoders.whole import Call
 from toolkit.numerics.convolution import convolution_kernels
 from toolkit.runs.device import synchronise
 from toolkit.runs.memory import MemoryCurve, measured
@@ -39,7 +39,7 @@ class CallCost:
     seconds: float
 
 
-def call_cost(vae: Any, shape: Sequence[int], call: Call) -> CallCost:
+def call_cost(vae: Any, shape: Sequence[int], call: ModelCall) -> CallCost:
     """Measure what a cell of an input of ``shape`` costs, where the model is.
 
     The model's own call runs on two small inputs, and what the larger costs more is divided by the cells that it has
@@ -52,7 +52,7 @@ def call_cost(vae: Any, shape: Sequence[int], call: Call) -> CallCost:
 
     Example:
         >>> from toolkit.models.autoencoders.census import specimen
-        >>> call_cost(specimen("AutoencoderTiny").build(), (1, 4, 64, 64), Call()).output_bytes == 8 * 8 * 3 * 4
+        >>> call_cost(specimen("AutoencoderTiny").build(), (1, 4, 64, 64), ModelCall()).output_bytes == 8 * 8 * 3 * 4
         True
     """
     small, large = (_measure(vae, shape, call, extent) for extent in EXTENTS)
@@ -64,7 +64,7 @@ def call_cost(vae: Any, shape: Sequence[int], call: Call) -> CallCost:
     return CallCost(round(per_cell[0]), large[1] // cells[1], weights, seconds)
 
 
-def _measure(vae: Any, shape: Sequence[int], call: Call, extent: int) -> tuple[int, int, float]:
+def _measure(vae: Any, shape: Sequence[int], call: ModelCall, extent: int) -> tuple[int, int, float]:
     """Peak bytes, bytes of output and seconds of a call on ``extent`` by ``extent`` cells."""
     side = extent * (spatial_ratio(vae) if call.direction == "encode" else 1)
     x = next(vae.parameters()).new_zeros(*shape[:-2], side, side)
@@ -78,7 +78,7 @@ def _measure(vae: Any, shape: Sequence[int], call: Call, extent: int) -> tuple[i
     return curve.peak or 0, output.nbytes, seconds
 
 
-def _seconds(vae: Any, x: Tensor, call: Call) -> float:
+def _seconds(vae: Any, x: Tensor, call: ModelCall) -> float:
     start = clock()
     call(vae, x)
     synchronise(x.device)

@@ -16,11 +16,11 @@ from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.shard_plan import AXES, ShardPlan
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.models.autoencoders.exact_grid import grid_beyond
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.receptive import receptive_field
 from toolkit.models.autoencoders.recipes import recipe_of
 from toolkit.models.autoencoders.shard_preparation import sharding_of
 from toolkit.models.autoencoders.tiling import read_tiling, spatial_ratio
-from toolkit.models.autoencoders.whole import Call
 from toolkit.planning.cost import CallCost
 from toolkit.runs.run import Run
 
@@ -55,7 +55,7 @@ class Task:
 
     vae: Any
     shape: tuple[int, ...]
-    call: Call
+    call: ModelCall
     ranks: int
     cost: CallCost
 
@@ -140,7 +140,7 @@ class Task:
     def _exact_grids(self) -> Iterator[tuple[TileGrid, bool]]:
         """Tiles that overlap by the receptive field, one a rank."""
         try:
-            field = receptive_field(self.vae, self.call.direction, self.call.arguments, self.shape)
+            field = receptive_field(self.vae, self.call.direction, self.call.options.arguments, self.shape)
         except ModelError:
             return
         overlap = {axis: 2 * halo.widest for axis, halo in field.halo.items()}

@@ -16,8 +16,8 @@ from toolkit.geometry.blend import Blend
 from toolkit.geometry.checks import check_counts
 from toolkit.geometry.grid import PerAxis, TileGrid
 from toolkit.geometry.tile_plan import TilePlan
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.recipes import recipe_of
-from toolkit.models.autoencoders.whole import Call
 from toolkit.planning.cost import CallCost, call_cost
 from toolkit.widgets.board import Board, bundle
 from toolkit.widgets.grid_view import Forecast, grid_view, sentence
@@ -197,8 +197,8 @@ def _measured(vae: Any, latent: Tensor, cluster: Cluster | None) -> CallCost:
     """What a cell costs where the plan will run: of ranks that share a machine, the slowest."""
     shape = tuple(latent.shape)
     if cluster is None:
-        return call_cost(vae, shape, Call())
-    return max(cluster.run(call_cost, vae, shape, Call()), key=lambda cost: cost.seconds)
+        return call_cost(vae, shape, ModelCall())
+    return max(cluster.run(call_cost, vae, shape, ModelCall()), key=lambda cost: cost.seconds)
 
 
 def _both(name: str, value: PerAxis) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from support.sharded import inputs, relative
 import toolkit as tk
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.shards.rules.local import like_first
-from toolkit.models.autoencoders.whole import Call
+from toolkit.models.autoencoders.model_call import ModelCall
 
 REMOVED = {"statistics": {"group_norm": like_first}, "attention": {"scaled_dot_product_attention": like_first}}
 CASES = [
@@ -40,7 +40,7 @@ def error_without(what: str, name: str, way: str) -> float:
     if sharded is None:
         return 0.0
     with torch.no_grad():
-        return relative(sharded, Call(way, arguments)(vae, x))
+        return relative(sharded, ModelCall(way, tk.Options(arguments=arguments))(vae, x))
 
 
 @pytest.mark.parametrize("way", ["decode", "encode"])

@@ -10,8 +10,8 @@ from diffusers.configuration_utils import ConfigMixin
 
 import toolkit as tk
 from toolkit.models.autoencoders.census import CENSUS
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.small_tiles import with_small_tiles
-from toolkit.models.autoencoders.whole import Call
 
 
 def everything_in(vae) -> list[tuple[Any, dict[str, Any]]]:
@@ -47,7 +47,7 @@ def test_left_as_found(name, used):
 
     if used:
         with torch.no_grad():
-            Call("decode", specimen.call, seed=1)(vae, latent)
+            ModelCall("decode", tk.Options(arguments=specimen.call, seed=1))(vae, latent)
     calls = []
 
     def fails(*_: Any) -> None:

@@ -7,11 +7,11 @@ import torch
 
 import toolkit as tk
 from toolkit.models.autoencoders.census import CENSUS, Specimen
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.recipe import BOTH
 from toolkit.models.autoencoders.recipes import RECIPES, REFUSED, recipe_of
 from toolkit.models.autoencoders.small_tiles import with_small_tiles
 from toolkit.models.autoencoders.tile_coder import TileCoder
-from toolkit.models.autoencoders.whole import Call
 from toolkit.numerics.boxes import Frame
 
 CASES = [(name, direction) for name in CENSUS for direction in BOTH]
@@ -19,23 +19,25 @@ MIRRORED = [(name, direction) for name, direction in CASES if direction in RECIP
 NOISY = "AutoencoderKLLTXVideo_0.9.1"
 
 
-def given(specimen: Specimen, direction: str, h: int, w: int, batch: int | None = None) -> tuple[torch.Tensor, Call]:
+def given(
+    specimen: Specimen, direction: str, h: int, w: int, batch: int | None = None
+) -> tuple[torch.Tensor, ModelCall]:
     """An input of ``h`` by ``w`` latent cells, and the call for it."""
     if direction == "decode":
-        return specimen.latent(h, w, batch=batch), Call("decode", specimen.call, seed=5)
+        return specimen.latent(h, w, batch=batch), ModelCall("decode", tk.Options(arguments=specimen.call, seed=5))
     # VidTok's causal encoder takes chunks of at least 4 frames.
     frames = 8 if specimen.cls == "AutoencoderVidTok" else None
-    return specimen.sample(h, w, frames=frames, batch=batch), Call("encode", seed=5)
+    return specimen.sample(h, w, frames=frames, batch=batch), ModelCall("encode", tk.Options(seed=5))
 
 
-def in_tiles(vae, x: torch.Tensor, call: Call, grid: tk.TileGrid, blend: tk.Blend) -> torch.Tensor:
+def in_tiles(vae, x: torch.Tensor, call: ModelCall, grid: tk.TileGrid, blend: tk.Blend) -> torch.Tensor:
     plan = tk.TilePlan(grid, blend, tk.Assignment.balanced(grid, 1))
     run = tk.distributed.decode if call.direction == "decode" else tk.distributed.encode
-    return run(vae, x, plan, arguments=call.arguments, seed=call.seed, convolutions="aten")
+    return run(vae, x, plan, arguments=call.options.arguments, seed=call.options.seed, convolutions="aten")
 
 
 @torch.no_grad()
-def own(vae, x: torch.Tensor, call: Call, tiling: bool) -> torch.Tensor:
+def own(vae, x: torch.Tensor, call: ModelCall, tiling: bool) -> torch.Tensor:
     vae.use_tiling = tiling
     try:
         return call(vae, x)
@@ -84,7 +86,7 @@ def test_arguments_reach_every_tile():
     vae = with_small_tiles(specimen)
     x = specimen.latent(8, 5)
     grid = tk.diffusers_grid(vae, x.shape)
-    causal, plain = Call("decode", {"causal": True}), Call("decode")
+    causal, plain = ModelCall("decode", tk.Options(arguments={"causal": True})), ModelCall("decode")
     output = in_tiles(vae, x, causal, grid, tk.Blend.diffusers())
     assert torch.equal(output, own(vae, x, causal, tiling=True))
     assert not torch.equal(output, own(vae, x, plain, tiling=True))
@@ -98,7 +100,7 @@ def test_arguments_that_tiles_cannot_share_are_refused(arguments, message):
     vae = CENSUS["AsymmetricAutoencoderKL"].build()
     grid = tk.TileGrid.cover({"h": 6, "w": 6}, tile=4, overlap=2)
     with pytest.raises(tk.PlanError, match=message):
-        TileCoder.of(vae, (1, 4, 6, 6), grid, Call("decode", arguments))
+        TileCoder.of(vae, (1, 4, 6, 6), grid, ModelCall("decode", tk.Options(arguments=arguments)))
 
 
 @pytest.mark.parametrize(("name", "direction"), CASES)

@@ -8,8 +8,8 @@ import torch
 import toolkit as tk
 from toolkit.models.autoencoders.census import specimen
 from toolkit.models.autoencoders.exact_grid import exact_grid, grid_beyond
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.receptive import Halo, ReceptiveField
-from toolkit.models.autoencoders.whole import Call
 
 FIELD = ReceptiveField("decode", Halo(5, 4), Halo(3, 3), False, False, False)
 
@@ -46,7 +46,7 @@ def test_tiles_are_the_whole(name, direction, extent):
     plan = tk.TilePlan(grid, tk.Blend.crop(), tk.Assignment.balanced(grid, 1))
     run = {"decode": tk.distributed.decode, "encode": tk.distributed.encode}[direction]
     with torch.no_grad():
-        whole = Call(direction, arguments)(vae, x)
+        whole = ModelCall(direction, tk.Options(arguments=arguments))(vae, x)
     assert (run(vae, x, plan, arguments=arguments) - whole).abs().max() < 1e-5 * whole.abs().max()
     narrow = tk.TileGrid.cover(grid.extent, tile=extent - 3, overlap=2)
     plan = tk.TilePlan(narrow, tk.Blend.crop(), tk.Assignment.balanced(narrow, 1))

@@ -10,9 +10,9 @@ from torch import nn
 import toolkit as tk
 from toolkit.models.autoencoders.census import DOWN, UP, specimen
 from toolkit.models.autoencoders.global_norm import NormedCoder, global_statistics, merge_statistics, tile_statistics
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.receptive import receptive_field
 from toolkit.models.autoencoders.tile_coder import TileCoder, borrowed
-from toolkit.models.autoencoders.whole import Call
 from toolkit.numerics.window import window_merge
 
 CLASSES = [
@@ -50,7 +50,7 @@ def in_tiles(coder: TileCoder, x: torch.Tensor, passes: int) -> torch.Tensor:
 @pytest.mark.parametrize("axes", ["hw", "w"])
 @pytest.mark.parametrize("direction", ["decode", "encode"])
 def test_with_halos_and_a_pass_for_each_norm_tiles_are_the_whole(direction, axes):
-    vae, model, call = convolutional(), specimen("AutoencoderKL"), Call(direction)
+    vae, model, call = convolutional(), specimen("AutoencoderKL"), ModelCall(direction)
     x = model.latent(33, 29) if direction == "decode" else model.latent(66, 58)[:, :3]
     with torch.no_grad():
         whole = call(vae, x)
@@ -68,7 +68,7 @@ def test_with_halos_and_a_pass_for_each_norm_tiles_are_the_whole(direction, axes
 def test_the_first_norm_sees_the_whole_map(name):
     """Its input depends on a few cells only, which every tile has around its core."""
     model = specimen(name)
-    vae, x, call = model.build(), model.latent(11, 9), Call("decode", model.call)
+    vae, x, call = model.build(), model.latent(11, 9), ModelCall("decode", tk.Options(arguments=model.call))
 
     def merged(tile: int):
         grid = tk.TileGrid.cover({"h": 11, "w": 9}, tile=tile, overlap=4)

@@ -9,9 +9,9 @@ from torch import nn
 
 import toolkit as tk
 from toolkit.models.autoencoders.census import DOWN, UP, specimen
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.receptive import Halo, receptive_field
 from toolkit.models.autoencoders.tiling import spatial_ratio
-from toolkit.models.autoencoders.whole import Call
 
 LOCAL = [
     "AutoencoderTiny",
@@ -74,9 +74,9 @@ def test_what_sees_the_whole_map(name, expected):
 def test_a_slice_with_its_halo_is_the_whole(name, direction):
     """Rows of the whole, from a slice; the row at the end of the halo counts, and the one beyond it does not."""
     model = specimen(name)
-    vae, call = model.build(), Call(direction, model.call if direction == "decode" else {})
+    vae, call = model.build(), ModelCall(direction, tk.Options(arguments=model.call if direction == "decode" else {}))
     make = model.latent if direction == "decode" else model.sample
-    halo = receptive_field(vae, direction, call.arguments, make(3, 3).shape).h
+    halo = receptive_field(vae, direction, call.options.arguments, make(3, 3).shape).h
     first, last = halo.before + 1, halo.before + 3
     x = make(last + halo.after + 1, 2)
     ratio = spatial_ratio(vae) if direction == "encode" else 1

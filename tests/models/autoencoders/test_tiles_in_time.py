@@ -7,10 +7,10 @@ import torch
 
 import toolkit as tk
 from toolkit.models.autoencoders.census import CENSUS
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.small_tiles import with_small_tiles
 from toolkit.models.autoencoders.tile_coder import TileCoder, borrowed
 from toolkit.models.autoencoders.tiling import diffusers_grid
-from toolkit.models.autoencoders.whole import Call
 
 TIMED = ["AutoencoderKLHunyuanVideo", "AutoencoderKLLTXVideo_0.9.0", "AutoencoderKLLTX2Video"]
 LATENTS = 6
@@ -47,14 +47,14 @@ def test_equal_to_the_class_itself(name, direction, stride):
     output = in_tiles(vae, x, direction, grid, tk.Blend.diffusers())
     vae.use_tiling = True
     with torch.no_grad():
-        own = Call(direction)(vae, x)
+        own = ModelCall(direction)(vae, x)
     assert grid.axes[0] == "t"
     if direction == "encode" or "Hunyuan" in name:
         assert torch.equal(output, own)
         return
     vae.use_tiling = vae.use_framewise_decoding = False
     with torch.no_grad():
-        whole = Call(direction)(vae, x)
+        whole = ModelCall(direction)(vae, x)
     assert (output - whole).abs().mean() < (own - whole).abs().mean()
 
 
@@ -71,7 +71,7 @@ def test_a_tile_is_what_the_model_makes_of_it_less_its_first_frame(name, directi
     early = x[:, :, :4] if decode else x[:, :, : 3 * ratio + 1]
     late = x[:, :, 1:] if decode else x[:, :, ratio:]  # latents 2:6, with the one before them
     with torch.no_grad():
-        early, late = Call(direction)(vae, early), Call(direction)(vae, late)[:, :, 1:]
+        early, late = ModelCall(direction)(vae, early), ModelCall(direction)(vae, late)[:, :, 1:]
     half = 2 * ratio + 1 if decode else 3  # the overlap, latents 2:4, is cut before latent 3
     assert torch.equal(output[:, :, :half], early[:, :, :half])
     assert torch.equal(output[:, :, half:], late[:, :, -(output.shape[2] - half) :])
@@ -105,6 +105,6 @@ def test_what_does_not_fit_is_refused():
         TileCoder.of(vae, (1, 4, 6, 2, 2), tk.TileGrid.cover({"h": 2, "t": 6, "w": 2}, tile=4))
     grid = tk.TileGrid.cover({"t": 3, "h": 2, "w": 2}, tile=2, overlap=1)
     with pytest.raises(tk.PlanError, match=r"11 frames with a grid along t.*groups of 4"):
-        TileCoder.of(vae, (1, 3, 11, 16, 16), grid, Call("encode"))
+        TileCoder.of(vae, (1, 3, 11, 16, 16), grid, ModelCall("encode"))
     with pytest.raises(tk.PlanError, match="along h and w only"):
         TileCoder.of(CENSUS["AutoencoderKLWan_2.1"].build(), (1, 4, 3, 2, 2), grid)

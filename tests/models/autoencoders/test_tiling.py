@@ -9,9 +9,9 @@ from support import tiny
 
 import toolkit as tk
 from toolkit.models.autoencoders.census import specimen
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.tile_coder import TileCoder
 from toolkit.models.autoencoders.tiling import read_tiling
-from toolkit.models.autoencoders.whole import Call
 
 
 class Counted(torch.nn.Module):
@@ -89,7 +89,7 @@ def test_half_a_setting_is_refused():
 def test_samples_of_no_whole_cells_are_refused():
     vae = tiny.wan22()
     with pytest.raises(tk.PlanError, match=r"a sample of 65 x 64 pixels.*multiples of 16"):
-        TileCoder.of(vae, (1, 3, 5, 65, 64), tk.TileGrid.cover({"h": 4, "w": 4}, tile=4), Call("encode"))
+        TileCoder.of(vae, (1, 3, 5, 65, 64), tk.TileGrid.cover({"h": 4, "w": 4}, tile=4), ModelCall("encode"))
 
 
 def test_a_large_sample_size_means_no_tiles():

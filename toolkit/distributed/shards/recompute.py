@@ -18,7 +18,7 @@ from toolkit.distributed.shards.halo import crop_to
 from toolkit.distributed.shards.mode import ShardMode
 from toolkit.distributed.shards.strip import Strip, lay, layout_of
 from toolkit.geometry.shard_plan import AXES
-from toolkit.models.autoencoders.whole import Call
+from toolkit.models.autoencoders.model_call import ModelCall
 
 _PLENTY = 2**40
 """More rows than any map has: what is left of them tells how many were consumed."""
@@ -30,7 +30,7 @@ _PROBE = 2
 def compute_alone(
     vae: Any,
     latent: Tensor,
-    call: Call,
+    call: ModelCall,
     shard: Shard,
     parts: dict[str, tuple[int, ...]],
     entry: str | None,
@@ -61,7 +61,7 @@ def compute_alone(
 def _compute(
     vae: Any,
     latent: Tensor,
-    call: Call,
+    call: ModelCall,
     shard: Shard,
     parts: dict[str, tuple[int, ...]],
     margins: dict[str, int],
@@ -70,7 +70,7 @@ def _compute(
     if entry is None:
         latent = _enter(shard, latent, parts, margins)
     entering = nullcontext() if entry is None else _from(vae.decoder, entry, shard, parts, margins)
-    with entering, ShardMode(shard, call.rules):
+    with entering, ShardMode(shard, call.options.rules):
         output = call(vae, latent)
     if not layout_of(output):
         raise shard.refuse(type(vae).__name__, "its output has lost its strips", output)

@@ -14,14 +14,14 @@ from toolkit.distributed.shards.mode import ShardMode
 from toolkit.distributed.shards.recompute import compute_alone
 from toolkit.distributed.shards.strip import Layout, Strip, lay, layout_of
 from toolkit.geometry.shard_plan import AXES, ShardPlan
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.shard_preparation import Sharding, sharding_of
 from toolkit.models.autoencoders.tile_coder import borrowed
-from toolkit.models.autoencoders.whole import Call
 from toolkit.runs.device import synchronise
 from toolkit.runs.trace import Event, Recorder, clock
 
 
-def run_shards(vae: Any, x: Tensor, plan: ShardPlan, call: Call, rank: Rank) -> Tensor | None:
+def run_shards(vae: Any, x: Tensor, plan: ShardPlan, call: ModelCall, rank: Rank) -> Tensor | None:
     """Make a model's call on the shards of ``plan``; every rank of the group calls it.
 
     Args:
@@ -45,7 +45,7 @@ def run_shards(vae: Any, x: Tensor, plan: ShardPlan, call: Call, rank: Rank) -> 
         return None
     device = next(vae.parameters()).device
     exchange = Exchange(rank.member, rank.failure, rank.trace, device)
-    shard = Shard(plan, exchange, rank.convolutions, vae, call.seed is not None)
+    shard = Shard(plan, exchange, rank.convolutions, vae, call.options.seed is not None)
     before, begin = len(rank.trace.events), clock() - rank.trace.origin
     try:
         with borrowed(vae):
@@ -62,7 +62,7 @@ def run_shards(vae: Any, x: Tensor, plan: ShardPlan, call: Call, rank: Rank) -> 
 def compute(
     vae: Any,
     x: Tensor,
-    call: Call,
+    call: ModelCall,
     shard: Shard,
     parts: dict[str, tuple[int, ...]],
     sharding: Sharding,
@@ -82,7 +82,7 @@ def compute(
         with sharding.prepared(vae):
             return compute_alone(vae, x.to(device), call, shard, parts, sharding.entry)
     local = cut(shard, x, parts).to(device)
-    with sharding.prepared(vae), ShardMode(shard, call.rules):
+    with sharding.prepared(vae), ShardMode(shard, call.options.rules):
         output = call(vae, lay(local, _layout(shard, local, parts)))
     if not layout_of(output):
         raise shard.refuse(type(vae).__name__, "its output has lost its strips", output)

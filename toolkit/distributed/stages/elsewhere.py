@@ -19,7 +19,9 @@ from toolkit.distributed.stages.link import Link
 from toolkit.distributed.stages.signature import digest, signature
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.tile_plan import TilePlan
-from toolkit.models.autoencoders.whole import Call
+from toolkit.models.autoencoders.direction import Direction
+from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.models.autoencoders.options import Options
 from toolkit.models.transformers.ghost import stand_in
 
 
@@ -102,7 +104,7 @@ class Elsewhere:
 
     def _decode(self, vae: Any, latent: Tensor, plan: TilePlan | ShardPlan, given: dict[str, Any]) -> Tensor | None:
         arguments = {key: value for key, value in given.items() if key != "kwargs"} | given.get("kwargs", {})
-        call = Call("decode", arguments)
+        call = ModelCall(Direction.DECODE, Options(arguments=arguments))
         member, rank = self.rank.member, self.rank
         return decoding.run(vae, latent, plan, call, member.group, rank.trace, rank.convolutions)
 

@@ -17,31 +17,32 @@ from toolkit.models.autoencoders.global_norm import (
     merge_statistics,
     tile_statistics,
 )
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.tile_coder import TileCoder
-from toolkit.models.autoencoders.whole import Call
 from toolkit.numerics.statistics import Moments
 from toolkit.runs.device import synchronise
 from toolkit.runs.trace import Recorder
 
 
-def check_norm_passes(call: Call, plan: object) -> None:
+def check_norm_passes(call: ModelCall, plan: object) -> None:
     """Refuse passes for statistics where they have no meaning.
 
     Raises:
         PlanError: without tiles, or with tiles along ``t``.
     """
-    if call.norm_passes and not isinstance(plan, TilePlan):
+    if call.options.norm_passes and not isinstance(plan, TilePlan):
         how = "the model's own call" if plan is None else f"a {type(plan).__name__}"
         raise PlanError(
-            f"norm_passes={call.norm_passes} with {how}, where GroupNorm sees the whole map: it is for a TilePlan."
+            f"norm_passes={call.options.norm_passes} with {how}, where GroupNorm sees the whole map: "
+            "it is for a TilePlan."
         )
-    if call.norm_passes and isinstance(plan, TilePlan):
-        check_passes(call.norm_passes, plan.grid)
+    if call.options.norm_passes and isinstance(plan, TilePlan):
+        check_passes(call.options.norm_passes, plan.grid)
 
 
 def with_statistics(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> TileCoder:
     """The coder, its GroupNorms using the statistics of all tiles where the call asks for that."""
-    if coder.whole or not coder.call.norm_passes or not plan.assignment.tiles_of(exchange.member.rank):
+    if coder.whole or not coder.call.options.norm_passes or not plan.assignment.tiles_of(exchange.member.rank):
         return coder
     return NormedCoder.over(coder, gather_statistics(coder, x, plan, exchange, trace))
 
@@ -62,7 +63,7 @@ def gather_statistics(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exc
         ModelError: where the model has no GroupNorm, or one that cannot be placed on the map.
     """
     mine, merged = plan.assignment.tiles_of(exchange.member.rank), None
-    for number in range(coder.call.norm_passes):
+    for number in range(coder.call.options.norm_passes):
         own = {}
         for index in mine:
             with trace("norms", f"tile {index}, pass {number}"):

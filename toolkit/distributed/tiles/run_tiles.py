@@ -17,8 +17,8 @@ from toolkit.distributed.tiles.norm_passes import with_statistics
 from toolkit.distributed.tiles.shares import compute_shares
 from toolkit.distributed.tiles.streaming import Stream, stream_shares
 from toolkit.geometry.tile_plan import RECEIVES_IN_FLIGHT, TilePlan
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.tile_coder import TileCoder, borrowed
-from toolkit.models.autoencoders.whole import Call
 from toolkit.numerics.cascade import cascade_merge
 from toolkit.numerics.window import window_merge
 from toolkit.runs.device import synchronise
@@ -26,7 +26,7 @@ from toolkit.runs.trace import Recorder
 
 
 def run_tiles(
-    vae: Any, x: Tensor, plan: TilePlan, call: Call, rank: Rank, stream: Stream | None = None
+    vae: Any, x: Tensor, plan: TilePlan, call: ModelCall, rank: Rank, stream: Stream | None = None
 ) -> Tensor | None:
     """Compute ``x`` in the tiles of ``plan``; every rank of the group calls it.
 

@@ -7,16 +7,16 @@ from typing import Any
 
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.grid import PerAxis, TileGrid
+from toolkit.models.autoencoders.direction import DirectionName
 from toolkit.models.autoencoders.receptive import ReceptiveField, receptive_field
 from toolkit.models.autoencoders.tiling import spatial_ratio
-from toolkit.models.autoencoders.whole import Direction
 
 
 def exact_grid(
     vae: Any,
     shape: Sequence[int],
     tile: PerAxis,
-    direction: Direction = "decode",
+    direction: DirectionName = "decode",
     arguments: Mapping[str, Any] | None = None,
 ) -> TileGrid:
     """Tiles that, merged by ``Blend.crop()``, are the model's own call on the whole, to rounding.

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from toolkit.errors import ModelError
+from toolkit.models.autoencoders.direction import Direction, DirectionName
 from toolkit.models.autoencoders.frames import temporal_ratio
 from toolkit.models.autoencoders.locality import GlobalOperation, locally
+from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.models.autoencoders.options import Options
 from toolkit.models.autoencoders.recipes import recipe_of
 from toolkit.models.autoencoders.tile_coder import borrowed
 from toolkit.models.autoencoders.tiling import spatial_ratio
-from toolkit.models.autoencoders.whole import Call, Direction
 from toolkit.numerics.boxes import DIMS
 
 EXTENTS = (24, 48, 96, 192, 384)
@@ -58,7 +60,7 @@ class ReceptiveField:
         draws: whether the call draws random numbers, so that a tile's are not the whole's.
     """
 
-    direction: Direction
+    direction: DirectionName
     h: Halo
     w: Halo
     global_norm: bool
@@ -88,7 +90,7 @@ class ReceptiveField:
 
 def receptive_field(
     vae: Any,
-    direction: Direction = "decode",
+    direction: DirectionName = "decode",
     arguments: Mapping[str, Any] | None = None,
     shape: Sequence[int] | None = None,
 ) -> ReceptiveField:
@@ -116,7 +118,9 @@ def receptive_field(
         >>> receptive_field(specimen("AutoencoderTiny").build()).h
         Halo(before=19, after=19)
     """
-    probe = _Probe(vae, Call(direction, arguments or {}, seed=0), tuple(shape or default_shape(vae, direction)))
+    direction = Direction.of(direction)
+    call = ModelCall(direction, Options(arguments=arguments or {}, seed=0))
+    probe = _Probe(vae, call, tuple(shape or default_shape(vae, direction)))
     with borrowed(vae):
         halos, reached, draws = {}, set[GlobalOperation](), False
         for axis in ("h", "w"):
@@ -130,7 +134,7 @@ class _Probe:
     """A model's call on inputs with one NaN row."""
 
     vae: Any
-    call: Call
+    call: ModelCall
     shape: tuple[int, ...]
 
     def convolutions(self, axis: str) -> tuple[int, Halo, set[GlobalOperation], bool]:
@@ -189,7 +193,7 @@ class _Probe:
         return Halo(before=touched[-1] - middle, after=middle - touched[0])
 
 
-def default_shape(vae: Any, direction: Direction) -> tuple[int, ...]:
+def default_shape(vae: Any, direction: DirectionName) -> tuple[int, ...]:
     """The shape of a small input of a call: one image, or a video of two latent frames; height and width are 1.
 
     Raises:

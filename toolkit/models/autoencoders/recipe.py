@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
+from toolkit.models.autoencoders.direction import Direction, DirectionName
 from toolkit.models.autoencoders.frames import Frames
 
-Direction = Literal["decode", "encode"]
 TileCall = Callable[[Any, Tensor, Mapping[str, Any]], Tensor]
 Finish = Callable[[Tensor], Tensor]
 
-BOTH: tuple[Direction, ...] = ("decode", "encode")
+BOTH: tuple[Direction, ...] = tuple(Direction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class Recipe:
     frames: Frames | None = None
     patch: str | None = None
     moments: int = 2
-    uncast: tuple[Direction, ...] = ()
+    uncast: tuple[DirectionName, ...] = ()
     time_first: bool = False
-    mirrors: tuple[Direction, ...] = BOTH
+    mirrors: tuple[DirectionName, ...] = BOTH
     unlike: str = ""
     other_blend: str = ""
     always_tiles: bool = False
-    framewise: Mapping[Direction, str] | None = None
+    framewise: Mapping[DirectionName, str] | None = None
 
-    def tile(self, direction: Direction) -> TileCall | None:
+    def tile(self, direction: DirectionName) -> TileCall | None:
         """The call of a tile in one direction, where it is not the model's own."""
         return self.decode if direction == "decode" else self.encode

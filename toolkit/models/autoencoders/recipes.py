@@ -7,11 +7,12 @@ from typing import Any
 
 from toolkit.errors import ModelError
 from toolkit.models.autoencoders import frames, tile_calls
-from toolkit.models.autoencoders.recipe import BOTH, Direction, Recipe
+from toolkit.models.autoencoders.direction import DirectionName
+from toolkit.models.autoencoders.recipe import BOTH, Recipe
 
-_HUNYUAN_TIME: Mapping[Direction, str] = {"decode": "use_framewise_decoding", "encode": "use_framewise_encoding"}
+_HUNYUAN_TIME: Mapping[DirectionName, str] = {"decode": "use_framewise_decoding", "encode": "use_framewise_encoding"}
 # Its encode asks for the switch of decode.
-_LTX_TIME: Mapping[Direction, str] = {"decode": "use_framewise_decoding", "encode": "use_framewise_decoding"}
+_LTX_TIME: Mapping[DirectionName, str] = {"decode": "use_framewise_decoding", "encode": "use_framewise_decoding"}
 _NO_TILING = "diffusers has no tiling for this class"
 
 RECIPES: Mapping[str, Recipe] = {

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from toolkit.errors import ModelError, PlanError
-from toolkit.models.autoencoders.recipe import Direction, Recipe
+from toolkit.models.autoencoders.direction import DirectionName
+from toolkit.models.autoencoders.model_call import ModelCall, ambient_autocast
+from toolkit.models.autoencoders.recipe import Recipe
 from toolkit.models.autoencoders.stated import stated
 from toolkit.models.autoencoders.tiling import spatial_ratio
-from toolkit.models.autoencoders.whole import Call, ambient_autocast
 
 
-def output_shape(vae: Any, recipe: Recipe, direction: Direction, shape: Sequence[int]) -> tuple[int, ...]:
+def output_shape(vae: Any, recipe: Recipe, direction: DirectionName, shape: Sequence[int]) -> tuple[int, ...]:
     """The shape of the output, ``b c h w`` or ``b c t h w``, for an input of ``shape``.
 
     Raises:
@@ -49,25 +50,25 @@ def output_shape(vae: Any, recipe: Recipe, direction: Direction, shape: Sequence
     return (batch, channels, *frames, h, w)
 
 
-def patch_side(vae: Any, recipe: Recipe, direction: Direction) -> int:
+def patch_side(vae: Any, recipe: Recipe, direction: DirectionName) -> int:
     """Side of the patches that raw tiles hold as channels; 1 for most models, and for what encode gives."""
     return (recipe.patch and direction == "decode" and getattr(vae.config, recipe.patch)) or 1
 
 
-def output_dtype(vae: Any, recipe: Recipe, call: Call) -> torch.dtype:
+def output_dtype(vae: Any, recipe: Recipe, call: ModelCall) -> torch.dtype:
     """The dtype of the output: the weights', or autocast's where that is on."""
     weight = first_weight(vae, call.direction)
-    cast = call.autocast or ambient_autocast(weight.device.type) or weight.dtype
+    cast = call.options.autocast or ambient_autocast(weight.device.type) or weight.dtype
     return torch.promote_types(cast, weight.dtype) if call.direction in recipe.uncast else cast
 
 
-def first_weight(vae: Any, direction: Direction) -> Tensor:
+def first_weight(vae: Any, direction: DirectionName) -> Tensor:
     """A weight of the half of the model that a direction uses."""
     half = getattr(vae, f"{direction}r", None)
     return next((half if isinstance(half, torch.nn.Module) else vae).parameters())
 
 
-def _channels(vae: Any, recipe: Recipe, direction: Direction) -> int:
+def _channels(vae: Any, recipe: Recipe, direction: DirectionName) -> int:
     if direction == "encode":
         latent = stated(vae, "latent_channels", "z_dim", "z_channels")
         if latent is None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.shard_plan import AXES, ShardPlan
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.tiling import spatial_ratio
-from toolkit.models.autoencoders.whole import Call
 from toolkit.numerics.frame_masks import frame_causal_mask
 
 Prepare = Callable[[Any], None]
@@ -89,7 +89,7 @@ class Sharding:
     """
 
     name: str
-    call: Call
+    call: ModelCall
     ratio: int
 
     def parts(self, plan: ShardPlan, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -140,7 +140,7 @@ class Sharding:
         yield
 
 
-def sharding_of(vae: Any, call: Call) -> Sharding:
+def sharding_of(vae: Any, call: ModelCall) -> Sharding:
     """How a model's call is sharded.
 
     Raises:

@@ -17,11 +17,11 @@ from toolkit.geometry.blend import Blend
 from toolkit.geometry.grid import Box, Tile, TileGrid
 from toolkit.geometry.span import Span
 from toolkit.models.autoencoders.frames import temporal_ratio
+from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.recipe import Recipe
 from toolkit.models.autoencoders.recipes import recipe_of
 from toolkit.models.autoencoders.shapes import first_weight, output_dtype, output_shape, patch_side
 from toolkit.models.autoencoders.tiling import spatial_ratio
-from toolkit.models.autoencoders.whole import Call
 from toolkit.numerics.boxes import Frame
 
 
@@ -45,7 +45,7 @@ class TileCoder:
     """
 
     vae: Any
-    call: Call
+    call: ModelCall
     recipe: Recipe
     grid: TileGrid
     patch: int
@@ -61,7 +61,7 @@ class TileCoder:
         vae: Any,
         input_shape: Sequence[int],
         grid: TileGrid,
-        call: Call | None = None,
+        call: ModelCall | None = None,
         blend: Blend | None = None,
     ) -> TileCoder:
         """Read a model for an input of ``input_shape`` in the tiles of ``grid``.
@@ -77,8 +77,8 @@ class TileCoder:
             ModelError: where the class is not known, or blends its tiles in another way than is asked for.
             PlanError: where the grid is not for this input, or an argument of the call cannot be divided.
         """
-        call = call or Call()
-        recipe = call.recipe or recipe_of(vae)
+        call = call or ModelCall()
+        recipe = call.options.recipe or recipe_of(vae)
         shape = output_shape(vae, recipe, call.direction, input_shape)
         _check_call(vae, recipe, call, blend)
         latent_shape, sample_shape = (shape, input_shape) if call.direction == "encode" else (input_shape, shape)
@@ -235,13 +235,13 @@ def _frame(vae: Any, grid: TileGrid, patch: int) -> Frame:
     return Frame(grid.axes, tuple(ratios[axis] for axis in grid.axes), tuple(firsts[axis] for axis in grid.axes))
 
 
-def _check_call(vae: Any, recipe: Recipe, call: Call, blend: Blend | None) -> None:
+def _check_call(vae: Any, recipe: Recipe, call: ModelCall, blend: Blend | None) -> None:
     if blend is not None and blend.merge == "cascade" and recipe.other_blend:
         raise ModelError(
             f"Blend.diffusers() with {type(vae).__name__}: its own tiling is not the cascade but "
             f"{recipe.other_blend}. Use Blend.linear(), .cosine() or .crop()."
         )
-    for name, value in call.arguments.items():
+    for name, value in call.options.arguments.items():
         if isinstance(value, torch.Generator):
             raise PlanError(f"{name} is a torch.Generator, which tiles on several ranks cannot share: give seed=.")
         if isinstance(value, Tensor) and value.ndim > 2:

@@ -9,8 +9,9 @@ from typing import Any
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.span import Span, strided_axis
+from toolkit.models.autoencoders.direction import DirectionName
 from toolkit.models.autoencoders.frames import temporal_ratio
-from toolkit.models.autoencoders.recipe import Direction, Recipe
+from toolkit.models.autoencoders.recipe import Recipe
 from toolkit.models.autoencoders.recipes import recipe_of
 from toolkit.models.autoencoders.stated import stated
 
@@ -50,7 +51,7 @@ def spatial_ratio(vae: Any) -> int:
     )
 
 
-def read_tiling(vae: Any, direction: Direction = "decode") -> dict[str, AxisTiling]:
+def read_tiling(vae: Any, direction: DirectionName = "decode") -> dict[str, AxisTiling]:
     """The tiling of ``h`` and ``w`` that the class itself would use, from its own attributes.
 
     diffusers has three families of them: a tile and a stride in sample units; a tile in both units and an overlap
@@ -63,7 +64,7 @@ def read_tiling(vae: Any, direction: Direction = "decode") -> dict[str, AxisTili
     return {axis: _read_axis(vae, side, direction) for axis, side in _SIDES.items()}
 
 
-def diffusers_grid(vae: Any, latent_shape: Sequence[int], direction: Direction = "decode") -> TileGrid:
+def diffusers_grid(vae: Any, latent_shape: Sequence[int], direction: DirectionName = "decode") -> TileGrid:
     """The tiles that ``vae.enable_tiling()`` makes ``vae.decode`` or ``vae.encode`` compute.
 
     The class's own threshold counts: a latent no larger than one tile along both axes is one tile. For AutoencoderKL
@@ -106,7 +107,7 @@ def diffusers_grid(vae: Any, latent_shape: Sequence[int], direction: Direction =
     return TileGrid(("t", *rows) if time else tuple(rows), (*([time] if time else []), *rows.values()))
 
 
-def _read_axis(vae: Any, side: str, direction: Direction) -> AxisTiling:
+def _read_axis(vae: Any, side: str, direction: DirectionName) -> AxisTiling:
     """A class cuts its input by one tile and stride and merges its output by another; they must be the same tiles."""
     ratio = spatial_ratio(vae)
     unit = ratio // _encode_patch(vae, direction)
@@ -139,13 +140,15 @@ def _read_axis(vae: Any, side: str, direction: Direction) -> AxisTiling:
     return AxisTiling(latent, stride, threshold)
 
 
-def _encode_patch(vae: Any, direction: Direction) -> int:
+def _encode_patch(vae: Any, direction: DirectionName) -> int:
     """Side of the patches in which a class measures the tiles of encode."""
     patch = recipe_of(vae).patch
     return (direction == "encode" and patch and getattr(vae.config, patch)) or 1
 
 
-def _time_row(vae: Any, recipe: Recipe, direction: Direction, latent_shape: Sequence[int]) -> tuple[Span, ...] | None:
+def _time_row(
+    vae: Any, recipe: Recipe, direction: DirectionName, latent_shape: Sequence[int]
+) -> tuple[Span, ...] | None:
     """What each tile in time gives; every one but the first is computed with one latent frame more, before it."""
     if recipe.framewise is None or not getattr(vae, recipe.framewise[direction]):
         return None

@@ -1,82 +1,71 @@
-"""The call that every mode is held against: a model's own decode or encode of the whole input, as one tensor."""
+"""A model's own decode or encode of a whole input, as one tensor: the reference for every other mode."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from toolkit.errors import ModelError, PlanError
-from toolkit.models.autoencoders.recipe import Direction, Recipe
+from toolkit.models.autoencoders.direction import Direction
+from toolkit.models.autoencoders.options import Options
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A model's own call: which one, with which further arguments, and where its random numbers come from.
+class ModelCall:
+    """A model's own decode or encode of a whole input: the reference that every other way of computing it must meet.
 
     Attributes:
-        direction: ``"decode"`` or ``"encode"``.
-        arguments: further arguments of the model's call (LTX: ``temb``; TemporalDecoder: ``num_frames``).
-        seed: seeds what the model draws during the call from the global generators, which are put back after it;
-            None leaves them alone.
-        autocast: the dtype of ``torch.autocast`` during the call; None: as it is where the call is made.
-        recipe: how tiles of the model are computed, for a class that the toolkit has no entry for.
-        norm_passes: passes over all tiles beforehand that gather the statistics of GroupNorm, so that each tile is
-            normalised as a part of the whole; 0: on its own.
-        rules: with exact shards, further rules for operations, by function or name.
+        direction: Which of the model's calls: ``"decode"`` or ``"encode"``.
+        options: How it is called.
 
     Raises:
-        PlanError: for another direction, or a number of passes that is none.
+        PlanError: If the direction is neither of the two.
 
     Example:
         >>> from toolkit.models.autoencoders.census import specimen
         >>> kl = specimen("AutoencoderKL")
         >>> with torch.no_grad():
-        ...     Call("encode")(kl.build(), kl.sample(3, 4)).shape
+        ...     ModelCall("encode")(kl.build(), kl.sample(3, 4)).shape
         torch.Size([1, 8, 3, 4])
     """
 
-    direction: Direction = "decode"
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    seed: int | None = None
-    autocast: torch.dtype | None = None
-    recipe: Recipe | None = None
-    norm_passes: int = 0
-    rules: Mapping[Any, Callable[..., Any]] | None = None
+    direction: Direction = Direction.DECODE
+    options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
-        if self.direction not in get_args(Direction):
-            raise PlanError(f"direction={self.direction!r}: must be one of {', '.join(get_args(Direction))}.")
-        if isinstance(self.norm_passes, bool) or not isinstance(self.norm_passes, int) or self.norm_passes < 0:
-            raise PlanError(f"norm_passes={self.norm_passes!r}: must be an int of at least 0.")
+        object.__setattr__(self, "direction", Direction.of(self.direction))
+        if not isinstance(self.options, Options):
+            raise PlanError(f"options={self.options!r}: must be a tk.Options.")
 
     def __call__(self, vae: Any, x: Tensor) -> Tensor:
         """Decode or encode the whole of ``x`` (``b c h w`` or ``b c t h w``).
 
         Returns:
-            The sample, or the posterior's parameters; the latent itself for classes without a posterior.
+            The sample, or the posterior's parameters (the latent itself for classes without a posterior).
         """
         own = OWN_CALLS.get(type(vae).__name__, {}).get(self.direction)
         with self.around(x.device):
             if own is not None:
                 return own(vae, x)
-            method = vae.decode if self.direction == "decode" else vae.encode
+            method = vae.decode if self.direction == Direction.DECODE else vae.encode
             return as_tensor(method(x, **self.arguments_on(x.device)))
 
     @contextmanager
     def around(self, device: torch.device) -> Iterator[None]:
-        """The seed and the autocast that the call is made under."""
-        cast = nullcontext() if self.autocast is None else torch.autocast(device.type, self.autocast)
-        with _seeded(self.seed, device), cast:
+        """Apply the seed and the autocast of the options for the length of a call."""
+        cast = nullcontext() if self.options.autocast is None else torch.autocast(device.type, self.options.autocast)
+        with _seeded(self.options.seed, device), cast:
             yield
 
     def arguments_on(self, device: torch.device) -> dict[str, Any]:
-        """The further arguments, tensors among them on ``device``."""
-        return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.arguments.items()}
+        """Return the further arguments of the call, with their tensors moved to ``device``."""
+        given = self.options.arguments
+        return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in given.items()}
 
 
 def ambient_autocast(device_type: str) -> torch.dtype | None:
@@ -141,6 +130,6 @@ def _allegro_encode(vae: Any, sample: Tensor) -> Tensor:
 
 
 # Allegro has no untiled call; what its tiles do is done to the whole, in its own layout: samples are b t c h w.
-OWN_CALLS: Mapping[str, Mapping[str, Callable[[Any, Tensor], Tensor]]] = {
-    "AutoencoderKLAllegro": {"decode": _allegro_decode, "encode": _allegro_encode},
+OWN_CALLS: Mapping[str, Mapping[Direction, Callable[[Any, Tensor], Tensor]]] = {
+    "AutoencoderKLAllegro": {Direction.DECODE: _allegro_decode, Direction.ENCODE: _allegro_encode},
 }
