@@ -109,7 +109,7 @@ class TestSignedSeams:
         found = of(torch.zeros(1, 3, 2, 8, 8))
         with pytest.raises(ToolkitError, match=r"frame=2: must lie in 0..1"):
             plot.seams(found, frames=[0, 2])
-        with pytest.raises(ToolkitError, match="0 frames: one figure holds 1 to 48"):
+        with pytest.raises(ToolkitError, match="0 frames: a figure holds 1 to 48"):
             plot.seams(found, frames=[])
         with pytest.raises(ToolkitError, match=f"{MOST_FRAMES + 1} frames"):
             plot.seams(of(torch.zeros(1, 1, MOST_FRAMES + 1, 8, 8)), frames=range(MOST_FRAMES + 1))
@@ -150,14 +150,14 @@ class TestCompare:
         (slider,) = figure.layout.sliders
         assert slider.steps[slider.active].label == "8"
         assert len(slider.steps) == 13
-        assert "Frame 8: at most 0.5 apart" in figure.layout.title.text
+        assert "Frame 8: largest difference 0.5" in figure.layout.title.text
         assert figure.to_dataframe()["frame"].tolist() == [int(step.label) for step in slider.steps]
 
     def test_runs_and_tensors_with_a_reference(self, run):
         a = torch.zeros(1, 3, 8, 8)
         assert plot.compare(a, a).describe() == plot.compare(compare(a, a)).describe()
         for wrong in ((a,), (compare(a, a), a), (run,)):
-            with pytest.raises(ToolkitError, match="compare takes a comparison alone"):
+            with pytest.raises(ToolkitError, match="compare takes either one comparison"):
                 plot.compare(*wrong)
         with pytest.raises(ToolkitError, match="mode='blink'"):
             plot.compare(a, a, mode="blink")
@@ -175,7 +175,7 @@ class TestCompare:
         found = photo_video()
         figure = plot.compare(found, mode=mode)
         assert len(json.dumps(figure._repr_mimebundle_())) < LIMIT
-        assert "of their size" in figure.layout.title.text
+        assert "of full size" in figure.layout.title.text
         assert figure.to_png() == plot.compare(found, mode=mode).to_png()
 
 

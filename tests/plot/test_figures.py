@@ -267,7 +267,10 @@ class TestRanks:
         grid = TileGrid.cover({"h": 7, "w": 11}, tile=16)
         figure = plot.ranks(TilePlan(grid, Blend.linear(), Assignment.balanced(grid, 1)))
         assert "overlap" not in figure.layout.title.text
-        assert figure.describe() == "1 tile on 1 rank, 1 tiles each; 1.00x the work of the whole, imbalance 1.00."
+        assert (
+            figure.describe()
+            == "1 tile on 1 rank, 1 tiles per rank; 1.00x the work of the untiled call, imbalance 1.00."
+        )
 
     def test_dense_rows_are_numbered_once_a_stretch(self):
         grid = TileGrid.cover({"h": 200, "w": 400}, tile=4)
@@ -493,7 +496,7 @@ class TestSeamProfile:
         assert "along h" in plot.seam_profile([comparison(), tall]).layout.xaxis.title.text
 
     def test_refusals(self):
-        with pytest.raises(ToolkitError, match="no comparisons"):
+        with pytest.raises(ToolkitError, match="there are no comparisons"):
             plot.seam_profile([])
         with pytest.raises(ToolkitError, match="has no grid"):
             plot.seam_profile(comparison(grid=None))

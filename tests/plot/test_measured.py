@@ -67,7 +67,7 @@ class TestTileValues:
 
     def test_refusals(self, run):
         for show in ("time", "bytes"):
-            with pytest.raises(ToolkitError, match=f"show='{show}' with a plan"):
+            with pytest.raises(ToolkitError, match=f"show='{show}' is measured, and a plan has not run yet"):
                 plot.ranks(run.plan, show)
         with pytest.raises(ToolkitError, match="show='speed': must be one of owner, cost, time, bytes"):
             plot.ranks(run, "speed")
@@ -128,7 +128,7 @@ class TestCommunication:
     def test_refusals(self, run):
         with pytest.raises(ToolkitError, match="does not say who receives"):
             plot.communication(run.trace.drop(columns="peer"))
-        with pytest.raises(ToolkitError, match="cell_bytes=4 with a run"):
+        with pytest.raises(ToolkitError, match="cell_bytes=4: the bytes of a run are measured"):
             plot.communication(run, 4)
 
     def test_large(self, large):
@@ -190,13 +190,13 @@ class TestMemoryOfARank:
         assert "weights included" in plot.memory(known, 0).layout.title.text
         assert (plot.memory(run, 0).to_dataframe()["weights (bytes)"] == 0).all()
         stages = StagePlan(StageSplit.even(16, 2), Schedule.looped(2, 2, 1))
-        with pytest.raises(ToolkitError, match=r"limit=100 for Run.* does not say how many bytes of weights"):
+        with pytest.raises(ToolkitError, match=r"limit=100: .* the record of Run.* does not say how many bytes"):
             plot.memory(replace(known, plan=stages), limit=100)
 
     def test_refusals(self, run, runs):
-        with pytest.raises(ToolkitError, match=r"rank=5: .* ranks with a curve: 0, 1, 2"):
+        with pytest.raises(ToolkitError, match=r"rank=5: .* measured ranks: 0, 1, 2"):
             plot.memory(run, 5)
-        with pytest.raises(ToolkitError, match="ranks with a curve: none"):
+        with pytest.raises(ToolkitError, match="measured ranks: none"):
             plot.memory(runs(None), 0)
 
     def test_long_curves_are_small_and_keep_their_peak(self, run):
@@ -244,9 +244,9 @@ class TestPeakMemory:
         assert rank_peaks(plan, dict(grid.extent), self.cost) == (64 * 200_000 + 64 * 768,)
 
     def test_refusals(self, runs):
-        with pytest.raises(ToolkitError, match="no runs: no peak was measured"):
+        with pytest.raises(ToolkitError, match="no runs: there is no measured peak"):
             plot.peak_memory([])
-        with pytest.raises(ToolkitError, match="no peak was measured; run with memory=True"):
+        with pytest.raises(ToolkitError, match="no measured peak to draw; run with memory=True"):
             plot.peak_memory(runs(None))
 
     def test_large(self, large):

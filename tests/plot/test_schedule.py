@@ -16,7 +16,8 @@ from toolkit.analysis.stage_times import stage_times
 from toolkit.errors import ToolkitError
 from toolkit.geometry import Schedule, StagePlan, StageSplit
 from toolkit.geometry.drawing.palette import rank_colour
-from toolkit.plot.schedule_gantt import MAX_BARS, WAITS
+from toolkit.plot.schedule_bars import WAITS
+from toolkit.plot.schedule_gantt import MAX_BARS
 from toolkit.runs.trace import Event
 
 LIMIT = 500_000
@@ -61,7 +62,7 @@ class TestPredicted:
             figure = plot.schedule(what, steps=1)
             assert computing(figure) == timeline(LOOPED, [0.25] * 4, steps=1)
             assert figure.describe() == (
-                "Looped, 2 ranks, as predicted: a step takes 1.25, where one rank takes 2; ranks compute 80 % of it."
+                "Looped, 2 ranks, predicted: a step takes 1.25, on one rank 2; ranks compute 80 % of the time."
             )
 
     def test_colour_by_branch_and_pattern_by_chunk_of_the_rank(self):
@@ -85,7 +86,7 @@ class TestPredicted:
     def test_milliseconds_below_a_second(self):
         figure = plot.schedule(Schedule.interleaved(2, 2), [0.0625, 0.0625], steps=2)
         assert figure.layout.xaxis.title.text.endswith("(ms)")
-        assert "a step takes 188 ms, where one rank takes 250 ms" in figure.describe()
+        assert "a step takes 188 ms, on one rank 250 ms" in figure.describe()
 
     def test_requests_are_told_apart(self):
         figure = plot.schedule(Schedule.requests(2, branches=2, requests=2))
@@ -107,7 +108,7 @@ class TestMeasured:
         assert measured.keys() == expected.keys()
         assert {key for key in expected if measured[key] != expected[key]} == {max(expected, key=lambda key: key[1])}
         outline = figure.data[0]
-        assert outline.name == "as predicted"
+        assert outline.name == "predicted"
         found = sorted(zip(outline.y, outline.base, outline.x, strict=True))
         assert found == sorted((rank, start, length) for (_, start), (rank, length) in expected.items())
         assert outline.width > figure.data[1].width
@@ -133,7 +134,7 @@ class TestMeasured:
         figure = plot.schedule(scheduled_run(plan_of(schedule), [0.5, 0.5], steps=4))
         assert figure.describe() == (
             "Interleaved, 2 ranks: a loop of 6 s, predicted 6 s, 100 % of the possible gain; "
-            "ranks computed 67 % of it, on one rank 8 s."
+            "ranks computed 67 % of the time; one rank would take 8 s."
         )
         sequential = plot.schedule(scheduled_run(plan_of(Schedule.sequential(2, 2)), [0.5, 0.5], steps=4))
         assert "no gain promised" in sequential.describe()
@@ -143,12 +144,12 @@ class TestMeasured:
         other = run.trace.assign(label=run.trace["label"].str.replace("transformer", "transformer_2"))
         events = [Event(*row) for table in (run.trace, other) for row in table.itertuples(index=False)]
         figure = plot.schedule(run_of(run.plan, events, 9.0))
-        assert all(bar.name != "as predicted" for bar in figure.data)
+        assert all(bar.name != "predicted" for bar in figure.data)
 
     def test_costs_for_a_run_are_refused(self):
         run = scheduled_run(plan_of(LOOPED), COSTS, steps=2)
         for more in ({"costs": COSTS}, {"hop": 0.5}):
-            with pytest.raises(ToolkitError, match="costs or hop with a run"):
+            with pytest.raises(ToolkitError, match="costs and hop cannot be given for a run"):
                 plot.schedule(run, **more)
 
     def test_a_run_of_something_else_is_refused(self, run):

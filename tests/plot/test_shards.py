@@ -45,7 +45,10 @@ class TestRanks:
     @pytest.mark.parametrize(("call", "shape"), [("decode", [1, 16, 11, 9]), ("encode", [1, 3, 5, 91, 72])])
     def test_a_run_in_shards(self, sharded, call, shape):
         figure = plot.ranks(sharded(ShardPlan(h=3, w=2), call=call, shape=shape))
-        assert figure.describe() == "6 shards on 6 ranks, one each; 1.00x the work of the whole, imbalance 1.21."
+        assert (
+            figure.describe()
+            == "6 shards on 6 ranks, one per rank; 1.00x the work of the untiled call, imbalance 1.21."
+        )
         (heat,) = figure.data
         assert (list(heat.y), list(heat.x)) == ([0, 4, 8, 11], [0, 5, 9])
         assert np.array(heat.text).flatten().tolist() == list("012345")
@@ -53,7 +56,7 @@ class TestRanks:
 
     def test_shards_without_an_extent(self, sharded):
         for given in (ShardPlan(h=2), sharded(ShardPlan(h=2), call=None)):
-            with pytest.raises(ToolkitError, match=r"ShardPlan\(2 x 1 .* knows no extent: .*as_grid"):
+            with pytest.raises(ToolkitError, match=r"ShardPlan\(2 x 1 .* does not say how large the map is: .*as_grid"):
                 plot.ranks(given)
 
 
@@ -62,7 +65,7 @@ class TestHalos:
         figure = plot.halos(trace_of(MODULES))
         assert names(figure) == ["conv_in", "mid.norm", "mid.attention", "up.0.conv", "conv_out", "the result"]
         assert figure.layout.yaxis.ticktext[0] == "conv_in  2 kB"
-        assert figure.layout.yaxis.title.text == "module of decoder, by first message"
+        assert figure.layout.yaxis.title.text == "module of decoder, in order of first message"
         bars = {bar.name: bar for bar in figure.data}
         assert bars["halo h"].y.tolist() == [0, 3, 4]
         assert bars["halo h"].x.tolist() == [2, 2, 2]
@@ -70,7 +73,7 @@ class TestHalos:
 
     def test_the_summary_tells_kinds_and_shares(self):
         assert plot.halos(trace_of(MODULES)).describe() == (
-            "26 kB in 11 messages of 2 ranks: result 16 kB (62 %), halo h 6 kB (23 %), statistics 2 kB (8 %), "
+            "26 kB in 11 messages from 2 ranks: result 16 kB (62 %), halo h 6 kB (23 %), statistics 2 kB (8 %), "
             "keys and values 2 kB (8 %)."
         )
 
@@ -80,7 +83,7 @@ class TestHalos:
             "<b>decoder.up.0.conv</b>",
             "halo h: 2 kB in 2 messages",
             "6 ms sending and receiving, 2 ms waiting,",
-            "all ranks together",
+            "summed over ranks",
         ]
 
     def test_kinds_of_one_module_follow_each_other(self):
@@ -93,7 +96,7 @@ class TestHalos:
         modules = [f"decoder.up.{block}.resnets.{unit}.conv" for block in range(30) for unit in range(12)]
         figure = plot.halos(trace_of(modules))
         assert names(figure) == [*(f"{block}.resnets" for block in range(30)), "the result"]
-        assert figure.layout.yaxis.title.text == "block of decoder.up, by first message"
+        assert figure.layout.yaxis.title.text == "block of decoder.up, in order of first message"
         assert "360 modules by block" in figure.layout.title.text
         assert figure.data[0].x.tolist() == [24] * 30
         assert figure.data[0].hovertext[0].startswith("<b>decoder.up.0.resnets</b> (12 modules)<br>")
@@ -116,17 +119,19 @@ class TestHalos:
     def test_only_a_result(self):
         trace = trace_of(MODULES)
         figure = plot.halos(trace[trace["label"] == "shard 1"])
-        assert figure.describe() == "16 kB in 1 message of 1 rank: result 16 kB (100 %)."
+        assert figure.describe() == "16 kB in 1 message from 1 rank: result 16 kB (100 %)."
         assert names(figure) == ["the result"]
 
     def test_refusals(self, run, runs, sharded):
-        with pytest.raises(ToolkitError, match=r"the run by 12 tiles over 3 ranks holds no message .*timeline"):
+        with pytest.raises(
+            ToolkitError, match=r"the run with plan 12 tiles over 3 ranks contains no messages .*timeline"
+        ):
             plot.halos(run)
-        with pytest.raises(ToolkitError, match="the run by the model's own call"):
+        with pytest.raises(ToolkitError, match="the run of the model's own call"):
             plot.halos(runs(None))
-        with pytest.raises(ToolkitError, match="the run by 1 x 1 shards"):
+        with pytest.raises(ToolkitError, match="the run with plan 1 x 1 shards"):
             plot.halos(sharded(ShardPlan()))
-        with pytest.raises(ToolkitError, match="the trace holds no message between shards"):
+        with pytest.raises(ToolkitError, match="the trace contains no messages between shards"):
             plot.halos(run.trace)
 
     def test_bundle(self, sharded):

@@ -20,7 +20,7 @@ from toolkit.errors import ToolkitError
 from toolkit.geometry import Blend
 from toolkit.plot.pareto import unbeaten
 from toolkit.plot.sweep_axis import Axis
-from toolkit.plot.sweep_figure import LANE, LEVELS
+from toolkit.plot.sweep_lines import LANE, LEVELS
 from toolkit.plot.sweep_table import MAX_HOVER_LETTERS
 from toolkit.plot.theme import THEMES
 
@@ -116,22 +116,22 @@ class TestBoth:
     def test_columns_that_are_not_there(self, table):
         bare = pd.DataFrame({"tile": [1], "seconds": [1.0], "word": ["a"], "peak bytes": [1.0]})
         for draw in (plot.sweep, plot.pareto):
-            with pytest.raises(ToolkitError, match="give parameters"):
+            with pytest.raises(ToolkitError, match="pass parameters"):
                 draw(bare)
             with pytest.raises(ToolkitError, match="no column 'stride'"):
                 draw(table, parameters=["stride"])
-            with pytest.raises(ToolkitError, match="has no row"):
+            with pytest.raises(ToolkitError, match="the table is empty"):
                 draw(table[:0])
-        with pytest.raises(ToolkitError, match="'word' holds no numbers: give one of tile, seconds"):
+        with pytest.raises(ToolkitError, match="'word' has no numbers: choose one of tile, seconds"):
             plot.pareto(bare, colour="word", parameters=["tile"])
-        with pytest.raises(ToolkitError, match="'blend' holds no numbers"):
+        with pytest.raises(ToolkitError, match="'blend' has no numbers"):
             plot.sweep(table, objective="blend")
 
     def test_where_every_point_failed(self, table):
         failed = table[table["status"] != "done"]
         with pytest.raises(ToolkitError, match="every point failed"):
             plot.sweep(failed)
-        with pytest.raises(ToolkitError, match="holds no numbers"):
+        with pytest.raises(ToolkitError, match="has no numbers"):
             plot.pareto(failed)
 
 

@@ -1,4 +1,4 @@
-"""Figures: each function returns a plain plotly figure that also shows where plotly does not run."""
+"""Figures: each function returns an ordinary plotly figure that also shows a picture where plotly does not run."""
 
 from toolkit.plot.compare_image import compare
 from toolkit.plot.figure import Figure

@@ -1,4 +1,4 @@
-"""Bars as traces: one for as many as there are of a kind, so that thousands are small and quick."""
+"""Bars as plotly traces: one trace per kind of bar, so that figures with thousands of bars stay small and fast."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FAINT_GREY = "rgba(127,127,127,0.12)"
 
 
 def lying_bars(name: str, rows: Any, starts: Any, lengths: Any, width: float) -> dict[str, Any]:
-    """A trace of lying bars.
+    """A trace of horizontal bars.
 
     Args:
-        name: in the legend.
-        rows: where along y.
-        starts: where along x each begins.
-        lengths: along x.
-        width: across, in rows.
+        name: Name in the legend.
+        rows: The bars' positions along y.
+        starts: Where each bar begins along x.
+        lengths: The bars' lengths along x.
+        width: Thickness of a bar, in rows.
 
     Example:
         >>> lying_bars("sent", [0, 2], [0.0, 1.5], [4, 3], width=0.8)["base"]
@@ -33,7 +33,7 @@ def lying_bars(name: str, rows: Any, starts: Any, lengths: Any, width: float) ->
         "orientation": "h",
         "name": name,
         "y": np.asarray(rows, np.int32),
-        # Plotly sends a base as text, the others packed.
+        # Plotly serialises `base` as text and the other arrays as packed bytes: rounding keeps the text short.
         "base": np.asarray(starts, np.float64).round(6).tolist(),
         "x": np.asarray(lengths, np.float32),
         "width": width,
@@ -41,7 +41,7 @@ def lying_bars(name: str, rows: Any, starts: Any, lengths: Any, width: float) ->
 
 
 def event_bars(table: pd.DataFrame, name: str, unit: Unit, width: float) -> dict[str, Any]:
-    """A bar for each row of ``rank``, ``start`` and ``end`` in seconds; its length is in ``customdata`` too."""
+    """One bar per event (columns ``rank``, ``start`` and ``end`` in seconds); ``customdata`` holds the length too."""
     bars = lying_bars(
         name, table["rank"], table["start"] * unit.scale, (table["end"] - table["start"]) * unit.scale, width
     )
@@ -51,14 +51,14 @@ def event_bars(table: pd.DataFrame, name: str, unit: Unit, width: float) -> dict
 def filled(
     colour: str, pattern: str = "", ink: str = "#FFFFFF", *, outline: str | None = None, solidity: float = 0.2
 ) -> dict[str, Any]:
-    """A marker: colour and pattern together, since some readers see only one of them.
+    """A marker with both a colour and a pattern, because some readers can tell only one of them apart.
 
     Args:
-        colour: of the bars.
-        pattern: plotly's name of it; ``""`` for none.
-        ink: of the pattern.
-        outline: its colour; that of the pattern where None.
-        solidity: part of the bar that the pattern covers.
+        colour: Colour of the bars.
+        pattern: Plotly's name for the pattern; ``""`` means no pattern.
+        ink: Colour of the pattern.
+        outline: Colour of the outline; the pattern's colour if None.
+        solidity: Fraction of the bar that the pattern covers.
     """
     return {
         "color": colour,
@@ -68,7 +68,7 @@ def filled(
 
 
 def rank_axis(ranks: Sequence[int]) -> dict[str, Any]:
-    """A y axis with a row for each rank, the first on top.
+    """A y axis with one row per rank, rank 0 at the top.
 
     Example:
         >>> rank_axis([0, 1])["range"]

@@ -30,11 +30,11 @@ from toolkit.runs.run import Run
 Mode = Literal["side by side", "wipe"]
 PICTURE_BYTES = {"side by side": 110_000, "wipe": 190_000}
 ERROR_BYTES = 70_000
-"""What the pictures of all frames may take together, and what the differences may."""
+"""Byte budgets for all pictures of a figure, and for all its difference images."""
 
 QUALITY = 85
 SHOWN = 12
-"""Frames on the slider unless more are asked for."""
+"""Number of frames on the slider by default."""
 
 HOVER_CELLS = 16
 MARGIN = {"l": 64, "r": 100, "t": 84}
@@ -50,30 +50,30 @@ def compare(
     frame: int | None = None,
     theme: ThemeName = "neutral",
 ) -> Figure:
-    """Draw an output, its reference and their difference side by side; or the two under a border that moves.
+    """Draw an output, its reference and their difference side by side, or the first two under a movable border.
 
-    Zooming in one picture zooms in all. Pictures are in -1..1, in colour where they have three channels, else the mean
-    of the channels, and travel as JPEG, made smaller where many would be large: look at them, and read numbers off the
-    difference, whose colours are those of ``seams(signed=True)``, blue below and red above the reference.
+    Zooming in one picture zooms in all of them. Pictures show values in -1..1: in colour if there are three channels,
+    else the mean over channels. They are stored as JPEG, scaled down if there are many large ones, so look at them but
+    read numbers off the difference. Its colours are those of ``seams(signed=True)``: blue below the reference, red
+    above.
 
     Args:
-        output: a comparison; or a run or a tensor ``b c h w`` or ``b c t h w``, with ``reference`` what it is compared
-            with.
-        reference: of a run or a tensor.
-        mode: ``"side by side"``, or ``"wipe"``: output on the left of a border and reference on its right.
-        frames: which frames the slider has, in the order ``(b t)``; 12 evenly spaced ones, and the one that differs
-            most, where None.
-        frame: which of them is shown at first, and in the PNG; the one that differs most where None.
-        theme: ``"neutral"`` reads on light and dark pages.
+        output: A comparison; or a run or a tensor ``b c h w`` or ``b c t h w``, together with ``reference``.
+        reference: What to compare a run or a tensor with.
+        mode: ``"side by side"``, or ``"wipe"``: the output to the left of a border, the reference to its right.
+        frames: Frames on the slider, numbered in the order ``(b t)``. By default 12 evenly spaced frames and the frame
+            that differs most.
+        frame: The frame to show first, and in the PNG; by default the one that differs most.
+        theme: ``"neutral"`` is readable on light and dark pages.
 
     Raises:
-        ToolkitError: where there is no such frame, no reference, or no such mode.
+        ToolkitError: If a frame does not exist, the reference is missing, or the mode is unknown.
 
     Example:
         >>> import torch
         >>> sample = torch.zeros(1, 3, 32, 48)
         >>> compare(measure(sample + 0.5, sample, name="tiled", reference_name="untiled")).describe()
-        'tiled beside untiled, frame 0 of 1, 32 x 48 px: at most 0.5 apart, PSNR 12.04 dB.'
+        'tiled beside untiled, frame 0 of 1, 32 x 48 px: largest difference 0.5, PSNR 12.04 dB.'
     """
     if mode not in get_args(Mode):
         raise ToolkitError(f"mode={mode!r}: must be one of {', '.join(get_args(Mode))}.")
@@ -108,13 +108,13 @@ def compare(
 def _comparison(output: Comparison | Run | Tensor, reference: Run | Tensor | None) -> Comparison:
     if isinstance(output, Comparison) != (reference is None):
         raise ToolkitError(
-            "compare takes a comparison alone, or a run or tensor together with the reference that it is compared with."
+            "compare takes either one comparison, or a run or tensor together with its reference: compare(run, whole)."
         )
     return output if isinstance(output, Comparison) else measure(output, reference)  # type: ignore[arg-type]
 
 
 def _chosen(found: Comparison, frames: Sequence[int] | None, frame: int) -> tuple[list[int], int]:
-    """The frames of the slider, and the place of the one that is shown at first."""
+    """The frames on the slider, and the position of the one to show first."""
     count = len(found.per_frame)
     if frames is None:
         check_frames([frame], count)
@@ -125,7 +125,7 @@ def _chosen(found: Comparison, frames: Sequence[int] | None, frame: int) -> tupl
 
 
 def _jpegs(found: Comparison, numbers: Sequence[int], budget: int) -> tuple[list[list[bytes]], int]:
-    """Output and reference of each frame, and the side of the blocks of which each pixel is the mean."""
+    """Output and reference of each frame as JPEG, and the block size: each pixel is the mean of a block of samples."""
     samples = [frames_of(sample) for sample in found.samples]
     block = 1
     while True:
@@ -147,7 +147,7 @@ def _jpeg(frame: Tensor, block: int) -> bytes:
 
 
 def _panels(pictures: list[list[bytes]], errors: list[Tensor], block: int) -> list[list[dict[str, Any]]]:
-    """Output, reference, difference, and numbers to point at, of each frame."""
+    """The traces of each frame: output, reference, difference, and the numbers to hover over."""
     differences, coarse = encode(errors, ErrorScale(signed=True), ERROR_BYTES)
     return [
         [
@@ -165,7 +165,7 @@ def _wiped(left: bytes, right: bytes, block: int) -> list[dict[str, Any]]:
 
 
 def _side_layout(found: Comparison) -> dict[str, Any]:
-    """Three pictures in a row, zoomed together."""
+    """Three pictures in a row that zoom together."""
     height, width = found.error.shape[-2:]
     panel = (1 - 2 * GAP) / 3
     drawn = min((WIDTH - MARGIN["l"] - MARGIN["r"]) * panel * height / width, TALLEST)
@@ -196,7 +196,7 @@ def _side_layout(found: Comparison) -> dict[str, Any]:
 
 def _title(found: Comparison, number: int, block: int) -> str:
     row = found.per_frame.iloc[number]
-    small = "" if block == 1 else f"; pictures 1/{block} of their size"
+    small = "" if block == 1 else f"; pictures at 1/{block} of full size"
     return f"Frame {number}: {_apart(row)}{small}"
 
 
@@ -210,8 +210,8 @@ def _describe(found: Comparison, number: int) -> str:
 
 def _apart(row: pd.Series) -> str:
     if row["max_abs"] == 0:
-        return "equal in every value"
-    return f"at most {row['max_abs']:.3g} apart, PSNR {row['psnr']:.2f} dB"
+        return "identical"
+    return f"largest difference {row['max_abs']:.3g}, PSNR {row['psnr']:.2f} dB"
 
 
 def _short(name: str) -> str:

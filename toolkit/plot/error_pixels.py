@@ -1,4 +1,4 @@
-"""Errors as pixels: their colours, small PNGs of them, and numbers to point at."""
+"""Errors as pixels: their colours, small PNGs of them, and numbers to hover over."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ LIMITS = (1e-4, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class ErrorScale:
-    """How an error becomes a colour: logarithmic, and the same in every picture of the same limits.
+    """The mapping from errors to colours: logarithmic, and the same in every picture with the same limits.
 
     Attributes:
-        limits: the absolute errors at the two ends.
-        signed: whether errors have signs; those below the first limit then have the colour in the middle.
+        limits: The absolute errors at the two ends of the scale.
+        signed: Whether errors have a sign. If so, errors below the first limit get the colour in the middle.
 
     Example:
         >>> ErrorScale((0.01, 1.0)).place(np.array([0.0, 0.1, 5.0]))
@@ -45,21 +45,21 @@ class ErrorScale:
 
     @property
     def levels(self) -> int:
-        """How many colours there are; one of them is in the middle where errors have signs."""
+        """The number of colours; signed errors have one extra in the middle."""
         return 2 * LEVELS + 1 if self.signed else LEVELS
 
     @property
     def colours(self) -> str:
-        """Plotly's name of the colours."""
+        """Plotly's name for the colour scale."""
         return DIVERGING if self.signed else SEQUENTIAL
 
     @property
     def name(self) -> str:
-        """What is drawn."""
+        """The quantity drawn, for titles."""
         return "error" if self.signed else "|error|"
 
     def place(self, error: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-        """Where on the scale an error is, 0 to 1. A NaN is the worst error there is."""
+        """The position of an error on the scale, 0 to 1. NaN counts as the largest possible error."""
         low, high = np.log10(self.limits)
         with np.errstate(divide="ignore"):
             size = (np.log10(np.abs(error.astype(np.float64))) - low) / (high - low)
@@ -67,7 +67,7 @@ class ErrorScale:
         return 0.5 + 0.5 * np.where(error < 0, -size, size) if self.signed else size
 
     def bar(self, axis: str = "x") -> dict[str, Any]:
-        """A trace that draws nothing but the colour bar."""
+        """A trace that draws only the colour bar."""
         ticks, labels = self._ticks()
         bar = {"title": {"text": self.name}, "tickvals": ticks, "ticktext": labels, "thickness": 16}
         low, high = (-1.0, 1.0) if self.signed else np.log10(self.limits)
@@ -101,7 +101,7 @@ class ErrorScale:
 
 
 def frame_error(comparison: Comparison, frame: int, signed: bool) -> Tensor:
-    """One frame's error, ``h w``: of the channel where it is largest, with its sign or without."""
+    """The error of one frame, ``h w``: the largest over channels, with its sign if ``signed``."""
     error = frames(comparison.error)[frame]
     if not signed:
         return error.abs().amax(dim=0)
@@ -122,7 +122,7 @@ def pool(error: Tensor, block: int) -> Tensor:
 
 
 def encode(errors: Sequence[Tensor], scale: ErrorScale, budget: int = MAX_PNG_BYTES) -> tuple[list[bytes], int]:
-    """Each error as a PNG, of at most ``budget`` bytes together, and the side of each pixel's block."""
+    """The errors as PNGs of at most ``budget`` bytes together, and the block size that each pixel stands for."""
     block = 1
     while True:
         pictures = [_png(pool(error, block).numpy(), scale) for error in errors]
@@ -145,7 +145,7 @@ def image(picture: bytes, block: float, kind: str = "png") -> dict[str, Any]:
 
 
 def hover_cells(error: Tensor, cells: int, signed: bool) -> dict[str, Any]:
-    """A transparent heatmap of the largest error per block: hover without the numbers of every pixel."""
+    """A transparent heatmap of the largest error per block, so that hovering does not need the value of every pixel."""
     block = hover_block(error, cells)
     what = "largest error" if signed else "at most"
     return {
@@ -162,12 +162,12 @@ def hover_cells(error: Tensor, cells: int, signed: bool) -> dict[str, Any]:
 
 
 def hover_block(error: Tensor, cells: int) -> int:
-    """The side of the blocks of which the longer side of a picture has ``cells``."""
+    """The block size that divides the longer side of a picture into ``cells`` blocks."""
     return -(-max(error.shape) // cells)
 
 
 def error_table(errors: Sequence[Tensor], numbers: Sequence[int], cells: int, name: str) -> pd.DataFrame:
-    """The numbers that one can point at: one row for each block of each frame."""
+    """The numbers that hovering shows: one row per block of each frame."""
     parts = []
     for error, frame in zip(errors, numbers, strict=True):
         block = hover_block(error, cells)

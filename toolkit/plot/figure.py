@@ -17,19 +17,19 @@ from toolkit.plot.theme import ThemeName, template
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 WIDTH = 800
 ABOVE = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"}
-"""A legend above the data, where the data need the width."""
+"""A legend above the data, for figures that need their full width."""
 
 
 class Figure(go.Figure):  # type: ignore[misc]
-    """A plotly figure that carries its own picture, a sentence about it, and the table that was drawn.
+    """A plotly figure that carries its own picture, a sentence that describes it, and the table it was drawn from.
 
-    In a kernel, plotly shows a figure as plotly's JSON and nothing else: a page made by nbconvert, a
-    repository's viewer and a mail stay blank. This one adds a PNG, drawn without a browser, and the sentence
-    as plain text. Change it as any figure: ``update_layout``, ``add_trace``, ``write_html``.
+    In a kernel, plotly shows a figure as plotly's JSON only, so pages made by nbconvert, notebook viewers of
+    repositories and e-mails show nothing. This figure adds a PNG, drawn without a browser, and the sentence as plain
+    text. Change it as any plotly figure: ``update_layout``, ``add_trace``, ``write_html``.
     """
 
-    # Plotly's own methods: the one would take the bundle's place, the other would add HTML that fetches plotly from
-    # the network, and that nbconvert prefers to the PNG.
+    # Plotly defines both. The first would be called instead of _repr_mimebundle_; the second would add HTML that
+    # fetches plotly from the network, which nbconvert prefers to the PNG.
     _ipython_display_ = None
     _repr_html_ = None
 
@@ -42,29 +42,31 @@ class Figure(go.Figure):  # type: ignore[misc]
         return made, arguments, {"_table": self._table}
 
     def describe(self) -> str:
-        """One sentence that says what is seen; the title, where ``layout.meta`` holds none."""
+        """One sentence that says what the figure shows; the title if ``layout.meta`` has no description."""
         meta = self.layout.meta
         if isinstance(meta, Mapping) and "description" in meta:
             return str(meta["description"])
         return str(self.layout.title.text or "A figure without a title.")
 
     def to_dataframe(self) -> pd.DataFrame:
-        """What was drawn as a table, units in the names of its columns.
+        """The data as a table, with units in the column names.
 
-        It is not part of plotly's JSON, so a saved figure is no larger for it. Copies, pickles and ``Figure(figure)``
-        keep it, and changes to the figure leave it as it is; a figure made from JSON, HTML or a notebook has none.
+        The table is not part of plotly's JSON, so it does not make a saved figure larger. Copies, pickles and
+        ``Figure(figure)`` keep it, and changes to the figure do not change it. A figure made from JSON, HTML or a
+        notebook has no table.
 
         Raises:
-            ToolkitError: where this figure has none.
+            ToolkitError: If this figure has no table.
         """
         if self._table is None:
             raise ToolkitError(
-                "this figure has no table: plotly made it anew, or it was read from JSON; draw it by tk.plot again."
+                "this figure has no table, because plotly rebuilt it or it was read from JSON: draw it again with "
+                "tk.plot."
             )
         return self._table.copy()
 
     def to_png(self) -> bytes:
-        """The figure as a PNG at its own size, the same bytes each time."""
+        """The figure as a PNG in its own size; the same figure always gives the same bytes."""
         return png(self)
 
     def _repr_mimebundle_(
@@ -72,7 +74,7 @@ class Figure(go.Figure):  # type: ignore[misc]
     ) -> dict[str, Any]:
         bundle: dict[str, Any] = dict(super()._repr_mimebundle_(include, exclude, **kwargs) or {})
         bundle["text/plain"] = self.describe()
-        # Where plotly was told to send HTML (as Colab needs), a picture beside it would be a second copy.
+        # Some renderers, such as Colab's, make plotly send HTML; a picture beside it would be a second copy.
         if "text/html" not in bundle:
             bundle.setdefault(PLOTLY_MIME, loads(self.to_json()))
             bundle["image/png"] = b64encode(self.to_png()).decode()
@@ -93,13 +95,13 @@ def make(
     """A figure with the toolkit's theme, size and title.
 
     Args:
-        traces: plotly traces as mappings.
-        layout: what this figure adds to the layout.
-        title: one line that says what is seen.
-        description: one sentence for those who cannot see it.
-        height: in pixels.
-        theme: ``"neutral"`` reads on light and dark pages.
-        table: what is drawn, for :meth:`Figure.to_dataframe`; units in the names of its columns.
+        traces: Plotly traces as mappings.
+        layout: What this figure adds to the layout.
+        title: One line that says what the figure shows.
+        description: One sentence for readers who cannot see the figure.
+        height: Height in pixels.
+        theme: ``"neutral"`` is readable on light and dark pages.
+        table: The data drawn, for :meth:`Figure.to_dataframe`, with units in the column names.
     """
     common = {
         "template": template(theme),

@@ -1,4 +1,4 @@
-"""A slider over frames that needs no kernel: all frames are in the figure, and each step shows one of them."""
+"""A slider over frames that needs no kernel: the figure holds all frames, and each step shows one of them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from toolkit.errors import ToolkitError
 
 MOST_FRAMES = 48
 HEIGHT = 84
-"""Pixels below the axes."""
+"""Pixels that a slider takes below the axes."""
 
 
 def check_frames(numbers: Sequence[int], count: int) -> list[int]:
-    """The frames of a slider.
+    """The frames of a slider, without repetitions.
 
     Raises:
-        ToolkitError: for a frame that there is not, for none at all, and for more than 48.
+        ToolkitError: If a frame does not exist, or there are no frames, or more than 48.
     """
     chosen = list(dict.fromkeys(numbers))
     if not chosen or len(chosen) > MOST_FRAMES:
         raise ToolkitError(
-            f"{len(chosen)} frames: one figure holds 1 to {MOST_FRAMES}; give e.g. range(0, {count}, 4)."
+            f"{len(chosen)} frames: a figure holds 1 to {MOST_FRAMES}; choose fewer, for example range(0, {count}, 4)."
         )
     wrong = [frame for frame in chosen if not 0 <= frame < count]
     if wrong:
@@ -30,19 +30,19 @@ def check_frames(numbers: Sequence[int], count: int) -> list[int]:
 
 
 def at_first(traces: Sequence[Sequence[Mapping[str, Any]]], first: int) -> list[dict[str, Any]]:
-    """The traces of all frames in a row, those of the frame at place ``first`` visible."""
+    """The traces of all frames in one list; only those of the frame at position ``first`` are visible."""
     return [{**trace, "visible": place == first} for place, each in enumerate(traces) for trace in each]
 
 
 def frame_slider(numbers: Sequence[int], first: int, each: int, others: int, titles: Sequence[str]) -> dict[str, Any]:
-    """A slider as plotly has it in ``layout.sliders``.
+    """A slider in plotly's format, for ``layout.sliders``.
 
     Args:
-        numbers: of the frames.
-        first: place of the one that is shown at first.
-        each: traces of each frame; they come before all others.
-        others: traces that are always visible.
-        titles: of the figure, for each frame.
+        numbers: Numbers of the frames.
+        first: Position of the frame to show first.
+        each: Number of traces per frame; these come before all other traces.
+        others: Number of traces that are always visible.
+        titles: The figure's title for each frame.
     """
     steps = []
     for place, (number, title) in enumerate(zip(numbers, titles, strict=True)):
@@ -52,7 +52,7 @@ def frame_slider(numbers: Sequence[int], first: int, each: int, others: int, tit
 
 
 def slider(steps: Sequence[Mapping[str, Any]], active: int, prefix: str) -> dict[str, Any]:
-    """A slider below the axes, in colours that read on any page."""
+    """A slider below the axes, in colours that are readable on any page."""
     return {
         "active": active,
         "currentvalue": {"prefix": prefix, "font": {"size": 12}},
@@ -67,5 +67,5 @@ def slider(steps: Sequence[Mapping[str, Any]], active: int, prefix: str) -> dict
 
 
 def under(others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Where a slider goes that has others above it."""
+    """The padding that puts a slider below the sliders above it."""
     return {"pad": {"t": 56 + HEIGHT * len(others)}}

@@ -1,4 +1,4 @@
-"""What each rank did when."""
+"""The timeline: what each rank did, and when."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ MAX_EVENTS = 8000
 
 
 def timeline(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
-    """Draw what each rank did when: a row per rank, a bar per event, colour and pattern by kind.
+    """Draw what each rank did and when: one row per rank, one bar per event, with a colour and pattern per kind.
 
-    Sends and receives are thin bars, since they may run beside a computation. In a trace of more than 8000
-    events those of one kind that follow each other closely on a rank are drawn as one.
+    Sends and receives are thin bars, because they may run during a computation. If a trace has more than 8000 events,
+    short events of one kind that follow each other closely on a rank are drawn as one bar.
 
     Args:
-        run: a run, or a trace: a table of rank, kind, label, start, end (s) and bytes.
-        theme: ``"neutral"`` reads on light and dark pages.
+        run: A run, or a trace: a table of rank, kind, label, start, end (s) and bytes.
+        theme: ``"neutral"`` is readable on light and dark pages.
 
     Example:
         >>> trace = pd.DataFrame(
@@ -58,7 +58,7 @@ def timeline(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure
     total = float(trace["end"].max()) if names else 0.0
     unit = time_unit(total)
     drawn = trace if len(trace) <= MAX_EVENTS else _merged(trace, total / 2000)
-    joined = "" if drawn is trace else "; brief ones of a kind drawn as one"
+    joined = "" if drawn is trace else "; short events of one kind are merged"
     layout: dict[str, Any] = {
         "barmode": "overlay",
         "xaxis": {
@@ -73,7 +73,7 @@ def timeline(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure
     return make(
         [_bars(group, kind, unit) for kind, group in _by_kind(drawn)],
         layout,
-        title=f"What each rank did when: {total * unit.scale:.4g} {unit.name} in all{joined}",
+        title=f"What each rank did: {total * unit.scale:.4g} {unit.name} in all{joined}",
         description=_describe(trace, names, total, unit),
         height=min(max(len(names) * (14 if len(names) > 16 else 36), 130), 900) + 110,
         theme=theme,
@@ -113,7 +113,7 @@ def _hover(label: str, count: int) -> str:
 
 
 def _merged(trace: pd.DataFrame, short: float) -> pd.DataFrame:
-    """Events shorter than ``short`` that follow each other as closely, joined."""
+    """The trace with events shorter than ``short`` joined if the gap between them is shorter too."""
     trace = trace.sort_values(["rank", "kind", "start"], kind="stable")
     brief = trace["end"] - trace["start"] < short
     before = trace.shift()

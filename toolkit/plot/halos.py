@@ -1,4 +1,4 @@
-"""What crosses the borders of shards, layer by layer."""
+"""What crosses the borders between shards, layer by layer."""
 
 from __future__ import annotations
 
@@ -30,24 +30,25 @@ STYLES = {
 """Colour and pattern of each kind of message, in the order of the legend."""
 
 MOST_ROWS = 60
-"""Bars of one figure; where more modules send, they are taken together by the blocks that they are in."""
+"""Most bars in one figure; if more modules send, they are grouped by the blocks that contain them."""
 
 MOVING = ["send", "receive"]
 
 
 def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
-    """Draw what crosses the borders of shards: a bar per module, in the order in which they first send.
+    """Draw what crosses the borders between shards: one bar per module, in the order of their first messages.
 
-    A bar is as long as the bytes that all ranks together send for that module, in colours and patterns by kind: rows
-    along borders (halos), statistics of normalisations, keys and values of attention, sums, and the result. Where more
-    than 60 modules send, they are grouped by block: by as many of the first parts of their names as leave 60 bars.
+    The length of a bar is the number of bytes that all ranks together send for that module, with a colour and pattern
+    per kind of message: rows along borders (halos), statistics of normalisations, keys and values of attention, sums,
+    and the result. If more than 60 modules send, they are grouped into blocks: their names are cut to the longest
+    prefix that leaves at most 60 bars.
 
     Args:
-        run: a run in shards, or its trace: a table of rank, kind, label, start, end (s) and bytes.
-        theme: ``"neutral"`` reads on light and dark pages.
+        run: A run in shards, or its trace.
+        theme: ``"neutral"`` is readable on light and dark pages.
 
     Raises:
-        ToolkitError: where no rank sent a shard's message: one rank, or tiles.
+        ToolkitError: If no messages between shards were sent, as in a run on one rank or in tiles.
 
     Example:
         >>> trace = pd.DataFrame(
@@ -55,7 +56,7 @@ def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
         ...      "start": [0.0, 0.0, 0.5], "end": [0.1, 0.1, 0.6], "bytes": [4000, 4000, 24000]}
         ... )
         >>> halos(trace).describe()
-        '32 kB in 3 messages of 2 ranks: result 24 kB (75 %), halo h 8 kB (25 %).'
+        '32 kB in 3 messages from 2 ranks: result 24 kB (75 %), halo h 8 kB (25 %).'
     """
     messages = _messages(run)
     depth = _depth(messages["module"])
@@ -67,7 +68,7 @@ def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
     labels = [f"{_short(row, shared)}  {_size(totals[row])}" for row in rows]
     modules = set(messages["module"]) - {""}
     grouped = depth is not None
-    title = f"What crosses the borders: {_size(totals.sum())} in {_sent(messages)} of all ranks"
+    title = f"What crosses the borders: {_size(totals.sum())} in {_sent(messages)} from all ranks"
     layout = {
         "barmode": "overlay",
         "xaxis": {"title": {"text": f"sent by all ranks together ({unit.name})"}, "rangemode": "tozero"},
@@ -79,7 +80,7 @@ def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
             "showgrid": False,
             "tickfont": {"size": 11},
         },
-        # Above the bars, which need the width; two lines of it at most.
+        # The legend goes above the bars, which need the width; it takes two lines at most.
         "showlegend": True,
         "legend": ABOVE,
         "margin": {"l": 44 + round(6.2 * max(map(len, labels))), "r": 24, "t": 88, "b": 52},
@@ -96,7 +97,7 @@ def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
 
 
 def _messages(run: Run | pd.DataFrame) -> pd.DataFrame:
-    """One row per label, in the order of first sends: messages, bytes, seconds moving and waiting, kind, module."""
+    """One row per kind and module, in the order of first sends: messages, bytes, seconds spent moving and waiting."""
     trace = (run.trace if isinstance(run, Run) else run).sort_values("start", kind="stable")
     trace = trace.assign(seconds=trace["end"] - trace["start"])
     sends = trace[trace["kind"] == "send"]
@@ -129,15 +130,15 @@ def _parse(label: str) -> tuple[str, str]:
 def _refusal(run: Run | pd.DataFrame) -> str:
     how = "the trace"
     if isinstance(run, Run):
-        how = f"the run by {run.plan.summary}" if run.plan else "the run by the model's own call"
+        how = f"the run with plan {run.plan.summary}" if run.plan else "the run of the model's own call"
     return (
-        f"{how} holds no message between shards: give a run with a ShardPlan of two ranks or more; "
-        "tk.plot.timeline shows the messages of tiles."
+        f"{how} contains no messages between shards: give a run with a ShardPlan for two ranks or more, or draw "
+        "messages between tiles with tk.plot.timeline."
     )
 
 
 def _depth(modules: pd.Series[str]) -> int | None:
-    """The most leading parts of names that leave few enough rows; None where whole names do."""
+    """How many leading parts of the modules' names to keep for at most ``MOST_ROWS`` rows; None if whole names fit."""
     if modules.nunique() <= MOST_ROWS:
         return None
     longest = max(name.count(".") for name in modules)
@@ -150,7 +151,7 @@ def _cut(module: str, depth: int | None) -> str:
 
 
 def _shared(rows: list[str]) -> str:
-    """The leading parts that the names of all modules share, the last part of none.
+    """The leading parts that the names of all modules share; the last part of a name never counts.
 
     Example:
         >>> _shared(["decoder.conv_in", "decoder.up.0", ""]), _shared(["conv", ""])
@@ -169,11 +170,11 @@ def _short(row: str, shared: str) -> str:
 
 def _axis_name(shared: str, depth: int | None) -> str:
     what = "module" if depth is None else "block"
-    return f"{what} of {shared}, by first message" if shared else f"{what}, by first message"
+    return f"{what} of {shared}, in order of first message" if shared else f"{what}, in order of first message"
 
 
 def _bars(messages: pd.DataFrame, rows: list[str], scale: float) -> Iterator[dict[str, Any]]:
-    """A trace per kind, each bar beginning where that row's last kind ended."""
+    """One trace per kind; each bar begins where the row's previous kind ended."""
     filled_to = dict.fromkeys(rows, 0.0)
     kinds = [*STYLES, *sorted(set(messages["what"]) - set(STYLES))]
     for kind in kinds:
@@ -198,7 +199,7 @@ def _hover(row: str, kind: str, group: pd.DataFrame) -> str:
     return (
         f"<b>{row or 'the result'}</b>{inside}<br>{kind}: {_size(group['bytes'].sum())} in {_sent(group)}"
         f"<br>{group['moving'].sum() * 1e3:.3g} ms sending and receiving, {group['waiting'].sum() * 1e3:.3g} "
-        "ms waiting,<br>all ranks together"
+        "ms waiting,<br>summed over ranks"
     )
 
 
@@ -211,7 +212,7 @@ def _describe(messages: pd.DataFrame) -> str:
     total = messages["bytes"].sum()
     by_kind = messages.groupby("what", sort=False)["bytes"].sum().sort_values(ascending=False, kind="stable")
     parts = ", ".join(f"{kind} {_size(count)} ({_percent(count / total)})" for kind, count in by_kind.items())
-    return f"{_size(total)} in {_sent(messages)} of {counted(messages.attrs['ranks'], 'rank')}: {parts}."
+    return f"{_size(total)} in {_sent(messages)} from {counted(messages.attrs['ranks'], 'rank')}: {parts}."
 
 
 def _sent(messages: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""Each rank's memory over time."""
+"""The memory of each rank over time."""
 
 from __future__ import annotations
 
@@ -29,27 +29,29 @@ def memory(
     weights: int | None = None,
     theme: ThemeName = "neutral",
 ) -> Figure:
-    """Draw allocated memory over time: every rank's curve, or what one rank's consists of.
+    """Draw allocated memory over time: one curve per rank, or the parts of one rank's memory.
 
-    The legend gives the true peaks. Of more than eight ranks, the eight highest are in it and in strong colours,
-    the others faint behind them. Long curves are thinned so that none of their peaks is lost. Curves begin at the
-    level when the run began, with the weights below it in one rank's picture, and in all with a limit.
+    The legend gives the exact peaks. With more than eight ranks, only the eight with the highest peaks are listed and
+    drawn strongly; the others are faint. Long curves are thinned in a way that keeps every peak. Curves start from the
+    level at the beginning of the run. The weights are added below it in the picture of one rank, and if a limit is
+    given.
 
     Args:
-        run: a run.
-        rank: one rank: what it held all through a computation and between them, and what it needed on top.
-        limit: bytes that a rank may hold, weights among them; drawn as a line.
-        weights: bytes of the weights on a rank; from the run's record where every rank has the whole model.
-        theme: ``"neutral"`` reads on light and dark pages.
+        run: A run.
+        rank: A single rank, split into the memory that it held throughout computations and the working memory on top.
+        limit: Bytes that a rank may use, weights included; drawn as a line.
+        weights: Bytes of weights on each rank; by default taken from the run's record, if every rank holds the whole
+            model.
+        theme: ``"neutral"`` is readable on light and dark pages.
 
     Raises:
-        ToolkitError: for a rank that was not measured, and for a limit where the weights are not known.
+        ToolkitError: If the rank was not measured, or a limit is given and the size of the weights is unknown.
     """
     check_run(run)
     if limit is not None and weights is None and weights_of(run) is None:
         raise ToolkitError(
-            f"limit={limit} for {run!r}, whose record does not say how many bytes of weights each rank holds: give "
-            "weights=, or leave the limit out."
+            f"limit={limit}: a limit includes the weights, and the record of {run!r} does not say how many bytes of "
+            "them each rank holds. Pass weights=, or leave limit out."
         )
     if rank is not None:
         return memory_parts(run, rank, limit, weights, theme)
@@ -77,11 +79,11 @@ def memory(
     }
     if not peaks:
         layout["annotations"] = [nothing("memory was not measured")]
-    above = "above its level when the run began" if limit is None else "with its weights"
+    above = "above its level at the start of the run" if limit is None else "including weights"
     return make(
         traces,
         layout,
-        title=f"Memory of each rank {above}, peaks marked",
+        title=f"Memory of each rank, {above}; triangles mark peaks",
         description=_describe(peaks, highest, size),
         height=420,
         theme=theme,

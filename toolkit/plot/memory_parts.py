@@ -1,4 +1,4 @@
-"""What one rank's memory consists of over time."""
+"""The parts of one rank's memory over time."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ STYLES = {
 HATCH = "rgba(0,0,0,0.35)"
 COMPUTING = ("whole", "decode", "norms", "shard", "stage", "blend", "finish")
 MAX_POINTS = 600
-"""A curve is drawn with; a point a pixel is enough."""
+"""Most points in a curve; one per pixel is enough."""
 
 
 def memory_parts(run: Run, rank: int, limit: int | None, weights: int | None, theme: ThemeName) -> Figure:
-    """One rank's picture of :func:`toolkit.plot.memory`.
+    """The picture of one rank in :func:`toolkit.plot.memory`.
 
-    ``held`` is what was there all through a computation (its lowest level), and all that is there between two of
-    them: finished tiles, edges that wait, the output. ``working`` is what came on top while computing. A shard computes
-    in many short stretches between messages, which count as one.
+    ``held`` is the memory that was allocated throughout a computation (its lowest level during it), and everything that
+    is allocated between two computations: finished tiles, edges waiting to be sent, the output. ``working`` is what a
+    computation allocated on top. A shard computes in many short stretches between messages, which count as one
+    computation.
     """
     curve = _curve_of(run, rank).sort_values("time", kind="stable", ignore_index=True)
     base = weights_of(run) if weights is None else weights
@@ -60,7 +61,7 @@ def memory_parts(run: Run, rank: int, limit: int | None, weights: int | None, th
     return make(
         traces,
         layout,
-        title=f"Memory of rank {rank} by what it is for{known or ', above its level when the run began'}",
+        title=f"Memory of rank {rank} by use{known or ', above its level at the start of the run'}",
         description=described,
         height=420,
         theme=theme,
@@ -69,7 +70,7 @@ def memory_parts(run: Run, rank: int, limit: int | None, weights: int | None, th
 
 
 def weights_of(run: Run) -> int | None:
-    """Bytes of a model's weights where every rank has all of them, by the run's record; None where that is unknown."""
+    """Bytes of the model's weights by the run's record; None if the size is unknown or ranks hold only parts."""
     model = run.record.model
     if isinstance(run.plan, StagePlan) or not {"parameters", "dtype"} <= set(model):
         return None
@@ -77,7 +78,7 @@ def weights_of(run: Run) -> int | None:
 
 
 def limit_line(limit: int, end: float, size: Unit) -> dict[str, Any]:
-    """The most that a rank may hold, as a line over the whole run."""
+    """The most memory that a rank may use, as a line across the whole run."""
     label = f"limit {limit * size.scale:.3g} {size.name}"
     return {
         "type": "scatter",
@@ -91,12 +92,12 @@ def limit_line(limit: int, end: float, size: Unit) -> dict[str, Any]:
 
 
 def peak_of(peaks: pd.Series, rank: int, curve: pd.DataFrame) -> float:
-    """The true peak, which may lie between the curve's points; their highest where it was not measured."""
+    """The exact peak, which may fall between points of the curve; the curve's highest point if it was not measured."""
     return float(peaks[rank]) if rank in peaks.index else float(curve["bytes"].max())
 
 
 def thin(curve: pd.DataFrame, limit: int) -> pd.DataFrame:
-    """The highest point of each of ``limit`` equal stretches, and the last point."""
+    """The curve reduced to the highest point of each of ``limit`` equal stretches, and the last point."""
     curve = curve.sort_values("time", kind="stable", ignore_index=True)
     if len(curve) <= limit:
         return curve
@@ -109,14 +110,14 @@ def _curve_of(run: Run, rank: int) -> pd.DataFrame:
     curve = run.memory[run.memory["rank"] == rank]
     if curve.empty:
         measured = ", ".join(str(one) for one in sorted(run.memory["rank"].unique())) or "none"
-        raise ToolkitError(f"rank={rank!r}: its memory was not measured; ranks with a curve: {measured}.")
-    # What it held when the run began is what the curve counts from.
+        raise ToolkitError(f"rank={rank!r}: no memory was measured on this rank; measured ranks: {measured}.")
+    # The curve is relative to the level at the start of the run, so it begins at 0.
     begin = pd.DataFrame({"rank": [rank], "time": [0.0], "bytes": [0]})
     return pd.concat([begin, curve]) if curve["time"].min() > 0 else curve
 
 
 def _parts(curve: pd.DataFrame, run: Run, rank: int) -> pd.DataFrame:
-    """``time``, and the bytes ``held`` and ``working``, which are all."""
+    """The columns ``time``, ``bytes``, and its two parts ``held`` and ``working``."""
     time, level = curve["time"].to_numpy(np.float64), curve["bytes"].to_numpy(np.float64).clip(min=0)
     held = level.copy()
     for start, end in _computations(run, rank):
@@ -135,7 +136,7 @@ def _computations(run: Run, rank: int) -> list[tuple[float, float]]:
 
 
 def _areas(table: pd.DataFrame, units: tuple[Unit, Unit]) -> list[dict[str, Any]]:
-    """A closed outline for each part that there is, on top of the part before."""
+    """A closed outline for each part that is not empty, stacked on the part before."""
     time, size = units
     below, areas = np.zeros(len(table)), []
     for name, (colour, pattern) in STYLES.items():
@@ -166,7 +167,7 @@ def _stepped(values: np.ndarray) -> np.ndarray:
 
 
 def _outline(table: pd.DataFrame, rank: int, peak: float, units: tuple[Unit, Unit]) -> dict[str, Any]:
-    """The measured curve, and all numbers at a point of it."""
+    """The measured curve; hovering over a point shows all numbers."""
     time, size = units
     parts = table[["held", "working"]].to_numpy() * size.scale
     return {

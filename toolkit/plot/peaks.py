@@ -26,19 +26,19 @@ MOST_LABELS = 12
 
 
 def peak_memory(runs: Run | Sequence[Run], cost: CallCost | None = None, *, theme: ThemeName = "neutral") -> Figure:
-    """Draw the measured peak of each rank of a run, or of the highest rank of each of several, beside the prediction.
+    """Draw measured peak memory and its prediction: for each rank of one run, or the highest rank of each of several.
 
-    Both are above the level before the run: without weights. Predictions are upper bounds; see
+    Both exclude what was allocated before the run, such as weights. Predictions are upper bounds; see
     :func:`toolkit.planning.predict.rank_peaks`.
 
     Args:
-        runs: a run, or several, in the order in which they are drawn.
-        cost: what a latent cell costs, from :func:`toolkit.planning.cost.call_cost`; without it nothing is predicted,
-            and nothing for runs in stages.
-        theme: ``"neutral"`` reads on light and dark pages.
+        runs: A run, or several in the order in which to draw them.
+        cost: The cost per latent cell, from :func:`toolkit.planning.cost.call_cost`. Without it nothing is predicted;
+            runs in stages are never predicted.
+        theme: ``"neutral"`` is readable on light and dark pages.
 
     Raises:
-        ToolkitError: where there is no run, or the memory of one was not measured.
+        ToolkitError: If there are no runs, or the memory of one was not measured.
     """
     every = list(runs) if isinstance(runs, Sequence) else [runs]
     for run in every:
@@ -46,7 +46,7 @@ def peak_memory(runs: Run | Sequence[Run], cost: CallCost | None = None, *, them
     unmeasured = [run for run in every if run.peaks.empty]
     if not every or unmeasured:
         what = repr(unmeasured[0]) if unmeasured else "no runs"
-        raise ToolkitError(f"{what}: no peak was measured; run with memory=True (the default).")
+        raise ToolkitError(f"{what}: there is no measured peak to draw; run with memory=True (the default).")
     several = not isinstance(runs, Run)
     table = (
         pd.concat([_peaks(run, cost) for run in every], keys=range(len(every)), names=["run"])
@@ -70,13 +70,13 @@ def peak_memory(runs: Run | Sequence[Run], cost: CallCost | None = None, *, them
 
 
 def _peaks(run: Run, cost: CallCost | None) -> pd.DataFrame:
-    """One row for each rank that was measured; NaN where nothing is predicted."""
+    """One row per measured rank, with NaN where nothing is predicted."""
     extent = None if cost is None or isinstance(run.plan, StagePlan) else latent_extent(run)
-    told: tuple[int, ...] = ()
+    bounds: tuple[int, ...] = ()
     if cost is not None and extent is not None and not isinstance(run.plan, StagePlan):
-        told = rank_peaks(run.plan, extent, cost)
+        bounds = rank_peaks(run.plan, extent, cost)
     ranks = [int(rank) for rank in run.peaks.index]
-    predicted = [float(told[rank]) if told else np.nan for rank in ranks]
+    predicted = [float(bounds[rank]) if bounds else np.nan for rank in ranks]
     return pd.DataFrame({"rank": ranks, "measured": run.peaks.to_numpy(float), "predicted": predicted})
 
 
@@ -90,8 +90,8 @@ def _label(run: Run) -> str:
 def _head(highest: pd.Series, unit: Unit, several: int) -> str:
     where = f"{several} runs" if several else "each rank"
     who = f"rank {highest['rank']}" + (f" of {highest['label'].replace('<br>', ', ')}" if several else "")
-    told = f", predicted {highest['predicted'] * unit.scale:.3g} {unit.name}" if pd.notna(highest["predicted"]) else ""
-    return f"Peak memory of {where}: highest {highest['measured'] * unit.scale:.3g} {unit.name}{told}, on {who}"
+    bound = f", predicted {highest['predicted'] * unit.scale:.3g} {unit.name}" if pd.notna(highest["predicted"]) else ""
+    return f"Peak memory of {where}: highest {highest['measured'] * unit.scale:.3g} {unit.name}{bound}, on {who}"
 
 
 def _bars(drawn: pd.DataFrame, unit: Unit, several: bool) -> dict[str, Any]:
@@ -115,7 +115,10 @@ def _bars(drawn: pd.DataFrame, unit: Unit, several: bool) -> dict[str, Any]:
 def _hover(row: dict[Any, Any], unit: Unit) -> str:
     lines = [f"<b>{row['label']}</b>", f"rank {row['rank']}: {row['measured'] * unit.scale:.4g} {unit.name}"]
     if pd.notna(row["predicted"]):
-        lines.append(f"predicted {row['predicted'] * unit.scale:.4g}, {row['predicted'] / row['measured']:.2f} of it")
+        lines.append(
+            f"predicted {row['predicted'] * unit.scale:.4g} {unit.name}, "
+            f"{row['predicted'] / row['measured']:.2f} times the measured peak"
+        )
     return "<br>".join(lines)
 
 
@@ -127,7 +130,7 @@ def _marks(drawn: pd.DataFrame, unit: Unit) -> list[dict[str, Any]]:
         {
             "type": "scatter",
             "mode": "markers",
-            "name": "predicted, at most",
+            "name": "predicted upper bound",
             "x": np.arange(len(drawn)),
             "y": (drawn["predicted"] * unit.scale).to_numpy(np.float32),
             "marker": mark,

@@ -1,4 +1,4 @@
-"""Colour scales as colours, for what is drawn without plotly."""
+"""Colour scales as RGB values, for pictures drawn without plotly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from plotly.colors import sample_colorscale
 
 
 def sampled(scale: str, places: Sequence[float]) -> list[tuple[int, int, int]]:
-    """Red, green and blue, 0 to 255, at places from 0 to 1 of a scale that plotly knows by name.
+    """Red, green and blue (0 to 255) at the given positions (0 to 1) of one of plotly's named colour scales.
 
     Example:
         >>> sampled("Viridis", [0.0, 1.0])

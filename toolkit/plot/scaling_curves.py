@@ -1,4 +1,4 @@
-"""How time falls with more ranks, and what is lost to what."""
+"""How the time falls with more ranks, and where the lost time goes."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ STYLES = {
 
 GAP, SPLIT = 0.1, 0.5
 WIDEST = 0.5
-"""A bar, in doublings of ranks."""
+"""Greatest width of a bar, in doublings of ranks."""
 
 
 def scaling(runs: Sequence[Run], base: Run | None = None, *, theme: ThemeName = "neutral") -> Figure:
-    """Draw the speed-up of runs of the same work over their ranks, and below it what the efficiency lacks, by cause.
+    """Draw the speed-up of runs of the same work against their number of ranks, and below it the lost time by cause.
 
-    The dashed line is the ideal, as many times quicker as there are ranks. Each bar ends at the part of all ranks'
-    time that is lost; see :func:`toolkit.analysis.scaling.scaling_table` for the causes. Bars below 0 are gains.
+    The dashed line is the ideal: n ranks are n times faster. Each bar shows the fraction of all ranks' time that is
+    lost; see :func:`toolkit.analysis.scaling.scaling_table` for the causes. Bars below 0 are gains.
 
     Args:
-        runs: of the same call; of several on as many ranks the quickest counts.
-        base: the reference, on one rank; the quickest run on one rank among ``runs`` where None.
-        theme: ``"neutral"`` reads on light and dark pages.
+        runs: Runs of the same call. Of several runs on the same number of ranks, the fastest counts.
+        base: The reference, a run on one rank; by default the fastest one-rank run among ``runs``.
+        theme: ``"neutral"`` is readable on light and dark pages.
 
     Raises:
-        ToolkitError: where there is no run, no reference, or one that is not on one rank.
+        ToolkitError: If there are no runs, or there is no reference, or the reference is not on one rank.
     """
     table = scaling_table(runs, base)
     widest = table.iloc[-1]
@@ -53,7 +53,7 @@ def scaling(runs: Sequence[Run], base: Run | None = None, *, theme: ThemeName = 
     return make(
         [*_curves(table, unit.scale, unit.name), *_bars(table)],
         _layout(table),
-        title=f"Speed-up {head}: {took}; below, what is lost",
+        title=f"Speed-up {head}: {took}; below, the lost time",
         description=f"Speed-up {head}: {took}; lost to {lost or 'nothing'}.",
         height=600,
         theme=theme,
@@ -62,7 +62,7 @@ def scaling(runs: Sequence[Run], base: Run | None = None, *, theme: ThemeName = 
 
 
 def _curves(table: pd.DataFrame, scale: float, unit: str) -> Iterator[dict[str, Any]]:
-    """On axes in doublings, so that the ideal is a straight line."""
+    """Speed-up curves with both axes in doublings, so that the ideal is a straight line."""
     x, ideal = np.log2(table["ranks"].to_numpy(float)), [0.0, float(np.log2(table["ranks"].max()))]
     common = {"type": "scatter", "showlegend": False, "xaxis": "x2", "yaxis": "y2"}
     yield common | {
@@ -86,7 +86,7 @@ def _curves(table: pd.DataFrame, scale: float, unit: str) -> Iterator[dict[str, 
 
 
 def _bars(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Losses on top of each other from 0 up, gains from 0 down."""
+    """Losses stacked upwards from 0, gains stacked downwards."""
     x = np.log2(table["ranks"].to_numpy(float))
     up, down = np.zeros(len(table)), np.zeros(len(table))
     wide = min([WIDEST, *(0.85 * np.diff(x))])
@@ -103,7 +103,8 @@ def _bars(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "hovertext": [f"{count:.0f} ranks" for count in table["ranks"]],
             "width": wide,
             "marker": filled(*STYLES[cause], "#8A8A8A" if cause == "other" else "#FFFFFF"),
-            "hovertemplate": f"<b>{cause}</b>, %{{hovertext}}<br>%{{customdata:.3~g}} % of their time<extra></extra>",
+            "hovertemplate": f"<b>{cause}</b>, %{{hovertext}}<br>%{{customdata:.3~g}} % of all ranks' time"
+            "<extra></extra>",
         }
         up, down = up + share.clip(min=0), down + share.clip(max=0)
 
@@ -122,7 +123,7 @@ def _layout(table: pd.DataFrame) -> dict[str, Any]:
         "yaxis": {
             "domain": [0.0, SPLIT - GAP / 2],
             "anchor": "x",
-            "title": {"text": "time of all ranks lost (%)"},
+            "title": {"text": "lost time of all ranks (%)"},
         },
         "yaxis2": {
             "domain": [SPLIT + GAP / 2, 1.0],

@@ -32,18 +32,18 @@ def seam_profile(
 ) -> Figure:
     """Draw the absolute error against the signed distance to the nearest seam, one line per comparison.
 
-    The dashed line of the same colour is the error in the interior, the half of the axis farthest from its
-    seams: where the curve does not rise above it, the seam cannot be seen.
+    The dashed line of the same colour is the error in the interior: the half of the axis farthest from the seams. If
+    the curve does not rise above it, the seam is invisible.
 
     Args:
-        comparisons: one or several; their names tell them apart.
-        axis: along which to take the distance; the last one along which all of them have a seam where None.
-        reach: largest distance in sample cells; half the usual distance of two seams where None.
-        statistic: what to draw of the errors at each distance: ``"mean"``, ``"p99"`` or ``"max"``.
-        theme: ``"neutral"`` reads on light and dark pages.
+        comparisons: One comparison or several; the legend shows their names.
+        axis: The axis along which to measure the distance; by default the last axis along which all have a seam.
+        reach: The largest distance in sample cells; by default half the usual distance between two seams.
+        statistic: The statistic of the errors at each distance: ``"mean"``, ``"p99"`` or ``"max"``.
+        theme: ``"neutral"`` is readable on light and dark pages.
 
     Raises:
-        ToolkitError: where there is nothing to draw, or a comparison has no seam along ``axis``.
+        ToolkitError: If there is nothing to draw, or a comparison has no seam along ``axis``.
     """
     every = comparisons_of(comparisons)
     if statistic not in get_args(Statistic):
@@ -67,7 +67,7 @@ def seam_profile(
     return make(
         [trace for i, profile in enumerate(profiles) for trace in _traces(profile, drawn[i], names[i], i)],
         layout,
-        title=f"{NAMES[statistic].capitalize()} beside the seams, against {against}; dashed: interior",
+        title=f"{NAMES[statistic].capitalize()} near the seams, against {against}; dashed: interior",
         description=f"{NAMES[statistic].capitalize()} by distance to the nearest seam along {axis}, against "
         f"{against}: {'; '.join(parts)}.",
         height=420,
@@ -78,22 +78,24 @@ def seam_profile(
 
 def _common_axis(comparisons: tuple[Comparison, ...]) -> str:
     if not comparisons:
-        raise ToolkitError("no comparisons: give at least one.")
+        raise ToolkitError("there are no comparisons to draw: give at least one.")
     grids = [comparison.grid for comparison in comparisons]
     if any(grid is None for grid in grids):
-        raise ToolkitError("a comparison has no grid, so no seams: give compare(..., grid=) the grid of the output.")
+        raise ToolkitError("a comparison has no grid, and so no seams: pass the output's grid to compare(..., grid=).")
     common = [
         axis
         for axis in ("t", "h", "w")
         if all(len(dict(zip(grid.axes, grid.rows, strict=True)).get(axis, ())) > 1 for grid in grids if grid)
     ]
     if not common:
-        raise ToolkitError(f"no axis along which every grid has a seam: {', '.join(map(repr, grids))}.")
+        raise ToolkitError(
+            f"there is no axis along which every grid has a seam: {', '.join(map(repr, grids))}. Draw them separately."
+        )
     return common[-1]
 
 
 def _half_core(comparison: Comparison, axis: str) -> int:
-    """Half the median core: beyond that a few cells at the picture's border are all that is left."""
+    """Half the median length of a core. At larger distances only a few cells at the picture's border remain."""
     grid = comparison.grid
     if grid is None or axis not in grid.axes:
         return 1
@@ -116,7 +118,7 @@ def _traces(profile: SeamProfile, drawn: tuple[np.ndarray, float], name: str, pl
     (values, floor), colour = drawn, rank_colour(place)
     distance = np.array(profile.distance, np.float32)
     hover = f"%{{y:.3g}} at %{{x}} px<extra>{name}</extra>"
-    # A log axis has no place for 0: gaps there, and nothing for a line of zeros.
+    # A log axis cannot show 0: leave gaps there, and draw nothing for a line of zeros.
     curve = np.where(values > 0, values, np.nan).astype(np.float32)
     common = {"type": "scatter", "mode": "lines", "legendgroup": str(place)}
     return [
@@ -151,7 +153,7 @@ def _table(
 
 
 def _ticks(drawn: list[tuple[np.ndarray, float]]) -> dict[str, Any]:
-    """From one of 1, 2, 5, 10 ... to another, so that there are labels and noise does not fill the picture."""
+    """An axis that ends at members of 1, 2, 5, 10 ..., so that there are labels and noise does not fill the picture."""
     levels = np.concatenate([np.append(values, floor) for values, floor in drawn])
     levels = np.log10(levels[(levels > 0) & np.isfinite(levels)])
     if not len(levels):
@@ -163,7 +165,7 @@ def _ticks(drawn: list[tuple[np.ndarray, float]]) -> dict[str, Any]:
 
 
 def _legend(names: list[str]) -> dict[str, Any]:
-    """Above the curves, since the names of comparisons can be long, with room for as many lines as they take."""
+    """A legend above the curves, because names of comparisons can be long, and a margin with room for all its lines."""
     lines = -(-len(names) // max(1, LEGEND_LETTERS // (max(map(len, names)) + 8)))
     above = 48 + 20 * lines
     return {"showlegend": True, "legend": ABOVE, "margin": {"l": 64, "r": 24, "t": above, "b": 52}}

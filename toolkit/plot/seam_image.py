@@ -31,7 +31,7 @@ __all__ = ["LEVELS", "LIMITS", "seams"]
 
 HOVER_CELLS, HOVER_CELLS_OF_MANY = 48, 20
 INK = {False: "255,255,255", True: "0,0,0"}
-"""Of the seams, by whether errors have signs: no error is dark without, and light with them."""
+"""Colour of the seams by whether errors are signed: no error is dark on the unsigned scale, light on the signed one."""
 
 
 def seams(
@@ -43,33 +43,32 @@ def seams(
     limits: tuple[float, float] = LIMITS,
     theme: ThemeName = "neutral",
 ) -> Figure:
-    """Draw the error against the reference, the largest over channels, and the seams.
+    """Draw the error against the reference, largest over channels, and the seams.
 
-    Colours are logarithmic over the same fixed range in every picture, so that two pictures can be compared.
-    The pixels travel as a PNG: where that would be large, each pixel shows the largest error of a block of 2
-    x 2 or more.
+    Colours are logarithmic over the same fixed range in every picture, so that pictures can be compared. The pixels are
+    stored as a PNG. If that would be large, each pixel shows the largest error of a block of 2 x 2 pixels or more.
 
     Args:
-        comparison: what :func:`toolkit.compare` gave.
-        frame: which frame, in the order ``(b t)``.
-        frames: several, with a slider that needs no kernel; ``frame`` is shown at first, where it is among them.
-        signed: whether to tell output above reference (red) from output below it (blue).
-        limits: the absolute errors at the two ends of the colour bar.
-        theme: ``"neutral"`` reads on light and dark pages.
+        comparison: The result of :func:`toolkit.compare`.
+        frame: The frame to draw, numbered in the order ``(b t)``.
+        frames: Several frames, with a slider that needs no kernel. ``frame`` is shown first if it is among them.
+        signed: Whether to tell values above the reference (red) from values below it (blue).
+        limits: The absolute errors at the two ends of the colour bar.
+        theme: ``"neutral"`` is readable on light and dark pages.
 
     Raises:
-        ToolkitError: where there is no such frame, or ``limits`` are not two rising numbers above 0.
+        ToolkitError: If a frame does not exist, or ``limits`` are not two rising positive numbers.
 
     Example:
         >>> import torch
         >>> from toolkit.analysis.compare import compare
         >>> sample = torch.zeros(1, 3, 32, 48)
         >>> seams(compare(sample + 0.5, sample, name="tiled", reference_name="untiled")).describe()
-        'Absolute error of tiled against untiled, frame 0 of 1, 32 x 48 px: at most 0.5, 0.5 on average.'
+        'Absolute error of tiled against untiled, frame 0 of 1, 32 x 48 px: maximum 0.5, mean 0.5.'
     """
     comparisons_of([comparison])
     if not 0 < limits[0] < limits[1]:
-        raise ToolkitError(f"limits={limits}: must be two rising numbers above 0; errors are drawn on a log scale.")
+        raise ToolkitError(f"limits={limits}: errors are drawn on a log scale, so give two rising positive numbers.")
     scale = ErrorScale(limits, signed)
     numbers = check_frames([frame] if frames is None else frames, len(comparison.per_frame))
     first = numbers.index(frame) if frame in numbers else 0
@@ -100,8 +99,8 @@ def _describe(error: Tensor, what: str) -> str:
     height, width = error.shape
     size = error.abs()
     return (
-        f"Absolute error of {what}, {height} x {width} px: at most {float(size.max()):.3g}, "
-        f"{float(size.mean()):.3g} on average."
+        f"Absolute error of {what}, {height} x {width} px: maximum {float(size.max()):.3g}, "
+        f"mean {float(size.mean()):.3g}."
     )
 
 
@@ -116,7 +115,7 @@ def _layout(comparison: Comparison, shape: tuple[int, int], signed: bool) -> dic
 
 
 def seam_shapes(comparison: Comparison, shape: tuple[int, int], ink: str) -> list[dict[str, Any]]:
-    """The outlines of the overlaps, faint, and the seam's line in the middle of each."""
+    """Faint outlines of the overlaps, and the seam's line in the middle of each."""
     if comparison.grid is None:
         return []
     grid = sample_grid(comparison.grid, comparison.error.shape, comparison.ratio)
@@ -133,7 +132,7 @@ def seam_shapes(comparison: Comparison, shape: tuple[int, int], ink: str) -> lis
                 band, middle = ({"y0": ends[0], "y1": ends[1]}, {"y0": line, "y1": line})
                 whole = {"x0": 0, "x1": width}
             if ends[0] < ends[1]:
-                # No fill: it would change the colours that are to be read.
+                # No fill: it would change the colours that readers look up on the scale.
                 edge = {"color": f"rgba({ink},0.4)", "width": 1}
                 shapes.append({"type": "rect", **band, **whole, "line": edge})
             stroke = {"color": f"rgba({ink},0.9)", "width": 1.5, "dash": "dot"}

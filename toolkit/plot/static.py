@@ -1,8 +1,8 @@
-"""A figure as a PNG without a browser: reads the figure's own traces and layout, draws with matplotlib's Agg.
+"""A figure as a PNG without a browser: reads the figure's own traces and layout, and draws them with matplotlib's Agg.
 
-It knows what the toolkit's figures are made of, and names whatever else it meets in the picture's corner. Sliders are
-left out: a picture shows what the figure shows at first. No pyplot, no settings changed, no metadata: the same figure
-gives the same bytes.
+It can draw everything that the toolkit's figures consist of, and lists anything else in the corner of the picture.
+Sliders are left out: the picture shows what the figure shows first. It does not use pyplot, changes no settings and
+writes no metadata, so the same figure always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ from toolkit.plot.static_traces import DRAW, draw_colour_bar, handle, has_colour
 DEFAULT_SIZE = (800, 450)
 SIDE_MARGIN = 176
 BAR_MARGIN = 80
-"""What a colour bar needs at least; a figure with a smaller margin gets the other one."""
+"""Least margin for a colour bar; figures with a smaller one get SIDE_MARGIN."""
 LEGEND_LETTERS = 110
 FIRST = ("x", "y")
 
 
 def png(figure: go.Figure) -> bytes:
-    r"""Draw a figure at its own size, on white where its paper is transparent.
+    r"""Draw a figure in its own size, on white if its paper is transparent.
 
     Args:
-        figure: made of bars, scatters, images, heatmaps, shapes and annotations, on one or several pairs of axes.
+        figure: A figure made of bars, scatters, images, heatmaps, shapes and annotations, on one or several pairs of
+            axes.
 
     Returns:
-        The bytes of a PNG, the same for the same figure.
+        The bytes of a PNG; the same figure always gives the same bytes.
 
     Example:
         >>> picture = png(go.Figure(go.Bar(x=[1, 2], y=[3, 4])))
@@ -49,7 +50,8 @@ def png(figure: go.Figure) -> bytes:
     canvas = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=_background(layout))
     box = _box(figure, width, height)
     places = places_of(canvas, figure, box)
-    # Given limits first, since text is sized to the cells it goes into; and all again: traces move them.
+    # Limits that the figure gives come first, because text is sized to fit its cells. All limits are set again after
+    # the traces are drawn, because drawing moves them.
     for place in places.values():
         span(place, layout, given=True)
     left_out = _traces(places, figure)
@@ -72,12 +74,12 @@ def png(figure: go.Figure) -> bytes:
 
 
 def _encode(canvas: Figure) -> bytes:
-    """The drawn canvas in 256 colours: a third of the bytes of full colour, no difference to the eye."""
+    """The drawn canvas in 256 colours: a third of the size of full colour, with no visible difference."""
     agg: Any = FigureCanvasAgg(canvas)
     agg.draw()
     pixels = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
     few = pixels.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    # The paper's own colour must come out as itself, or the picture shows as a card on a white page.
+    # Quantising may shift the background by a shade, which would show as a rectangle on a white page: restore it.
     palette: Any = few.getpalette()
     ground: Any = few.getpixel((0, 0))
     palette[3 * ground : 3 * ground + 3] = pixels.getpixel((0, 0))
@@ -88,7 +90,7 @@ def _encode(canvas: Figure) -> bytes:
 
 
 def _box(figure: go.Figure, width: float, height: float) -> Box:
-    """Where all axes lie, inside the figure's margins, with room for a legend or a colour bar on the right."""
+    """The rectangle of all axes within the figure's margins, with room for a legend or a colour bar on the right."""
     layout, margin = figure.layout, figure.layout.margin
     left, top, bottom = (margin[side] if margin[side] is not None else 60 for side in "ltb")
     right = margin.r if margin.r is not None else 20
@@ -99,7 +101,7 @@ def _box(figure: go.Figure, width: float, height: float) -> Box:
 
 
 def _traces(places: Places, figure: go.Figure) -> list[str]:
-    """Draw every trace, and name the types of those that this renderer cannot draw."""
+    """Draw every trace, and return the types of those that this renderer cannot draw."""
     left_out = set()
     for order, trace in enumerate(figure.data):
         if trace.visible not in (None, True):
@@ -107,13 +109,13 @@ def _traces(places: Places, figure: go.Figure) -> list[str]:
         try:
             DRAW[trace.type](places[trace.xaxis or "x", trace.yaxis or "y"], trace, order)
         except (AttributeError, KeyError, TypeError, ValueError):
-            # A user may have added anything; a missing picture must not keep the figure itself from showing.
+            # Users may add any kind of trace; failing to draw it here must not stop the figure itself from showing.
             left_out.add(trace.type)
     return sorted(left_out)
 
 
 def _under(places: Places, item: Any) -> Place:
-    """The axes that a shape or an annotation refers to, the first ones where it is the paper."""
+    """The axes that a shape or an annotation refers to; the first ones if it refers to the paper."""
     for (x, y), place in places.items():
         if item.xref in (None, "paper", x) and item.yref in (None, "paper", y):
             return place

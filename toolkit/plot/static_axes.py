@@ -1,4 +1,4 @@
-"""The axes of a figure's PNG: where each pair lies, what it spans, and its labels."""
+"""The axes of a figure's PNG: where each pair lies, its limits, and its labels."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ EDGE = 4
 
 
 def places_of(canvas: Figure, figure: go.Figure, box: Box) -> Places:
-    """A place for each pair of axes that a trace is drawn on, the figure's first pair before all."""
+    """One place for each pair of axes that a trace is drawn on, starting with the figure's first pair."""
     ink = style(figure.layout, "font.color", "#444444")
     pairs = [("x", "y"), *((trace["xaxis"] or "x", trace["yaxis"] or "y") for trace in figure.data if _flat(trace))]
     return {pair: _place(canvas, figure.layout, pair, box, ink) for pair in dict.fromkeys(pairs)}
 
 
 def paper(canvas: Figure, box: Box) -> Transform:
-    """From 0 to 1 over all axes together, as plotly's paper."""
+    """The transform of plotly's paper: coordinates 0 to 1 across all axes together."""
     return BboxTransformTo(TransformedBbox(Bbox.from_bounds(*box), canvas.transFigure))
 
 
 def span(place: Place, layout: Any, given: bool) -> None:
-    """Set the limits: those that the figure gives, and where ``given`` is not set also those that follow from data."""
+    """Set the limits that the figure gives; if ``given`` is false, also those that follow from the data."""
     for letter in "xy":
         axis = layout[place.axis(letter)]
         if axis.type == "log":
@@ -48,7 +48,7 @@ def span(place: Place, layout: Any, given: bool) -> None:
 
 
 def label(place: Place, layout: Any) -> None:
-    """Draw ticks, grid lines and names of a pair of axes."""
+    """Draw the ticks, grid lines and titles of a pair of axes."""
     for letter in "xy":
         axis, target = layout[place.axis(letter)], place.axes.xaxis if letter == "x" else place.axes.yaxis
         _ticks(axis, target)
@@ -64,7 +64,7 @@ def label(place: Place, layout: Any) -> None:
 
 
 def make_room(canvas: Figure, places: Places) -> None:
-    """Narrow the leftmost axes where their labels would leave the picture."""
+    """Narrow the leftmost axes if their labels would leave the picture."""
     renderer = FigureCanvasAgg(canvas).get_renderer()
     for place in places.values():
         found = place.axes.yaxis.get_tightbbox(renderer)
@@ -75,7 +75,7 @@ def make_room(canvas: Figure, places: Places) -> None:
 
 
 def _flat(trace: Any) -> bool:
-    """Whether a trace is drawn on a pair of axes; a pie is not."""
+    """Whether a trace is drawn on a pair of axes; a pie, for example, is not."""
     return "xaxis" in trace and "yaxis" in trace
 
 
@@ -84,7 +84,7 @@ def _place(canvas: Figure, layout: Any, pair: tuple[str, str], box: Box, ink: st
     (left, right), (low, high) = (layout[name].domain or (0.0, 1.0) for name in names)
     x, y, width, height = box
     place = (x + left * width, y + low * height, (right - left) * width, (high - low) * height)
-    # A label tells axes on the same spot apart, for which matplotlib would give the same object.
+    # Without a distinct label, older versions of matplotlib return the same object for axes in the same place.
     axes = canvas.add_axes(place, facecolor="none", label=" ".join(pair))
     for side in axes.spines.values():
         side.set_visible(False)

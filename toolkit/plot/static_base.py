@@ -1,4 +1,4 @@
-"""What plotly says and matplotlib understands: colours, dashes, arrays, text."""
+"""Translations from plotly to matplotlib: colours, dashes, arrays, text."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DASHES = {"dash": (0, (5, 3)), "dot": (0, (1, 2)), "dashdot": (0, (5, 2, 1, 2))}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where traces are drawn, and in what ink.
+    """A pair of matplotlib axes to draw on, and the look of its text.
 
     Attributes:
-        axes: matplotlib's axes.
-        ink: colour of text.
-        font: family of text.
-        names: the layout's names of the axes.
+        axes: Matplotlib's axes.
+        ink: Colour of text.
+        font: Font family of text.
+        names: Names of the two axes in plotly's layout.
     """
 
     axes: Any
@@ -32,16 +32,16 @@ class Place:
     names: tuple[str, str] = ("xaxis", "yaxis")
 
     def axis(self, letter: str) -> str:
-        """The layout's name of the axis along ``x`` or ``y``."""
+        """The layout's name for the axis along ``x`` or ``y``."""
         return self.names["xy".index(letter)]
 
     def text(self, size: float) -> dict[str, Any]:
-        """Text properties at ``size`` points. Dollar signs are dollar signs."""
+        """Text properties at ``size`` points. Dollar signs are printed as they are."""
         return {"color": rgba(self.ink), "fontsize": size, "fontfamily": self.font, "parse_math": False}
 
 
 def rgba(colour: str | None) -> tuple[float, float, float, float]:
-    """A CSS colour, as plotly takes it, for matplotlib; nothing at all for None.
+    """A CSS colour from plotly as matplotlib's RGBA; fully transparent for None.
 
     Example:
         >>> rgba("rgba(255,0,0,0.5)"), rgba("#FFFFFF"), rgba(None)
@@ -56,12 +56,12 @@ def rgba(colour: str | None) -> tuple[float, float, float, float]:
 
 
 def decode(dash: str | None) -> Any:
-    """Plotly's name of a dash as matplotlib's line style."""
+    """Plotly's name for a dash as matplotlib's line style."""
     return DASHES.get(dash or "", "-")
 
 
 def array(value: Any) -> np.ndarray:
-    """A trace's numbers, also in the packed form that a copied figure holds them in.
+    """The numbers of a trace, also from the packed form that copied figures hold.
 
     Example:
         >>> array({"dtype": "i1", "bdata": "AQID"}), array((None, 2.0))
@@ -74,12 +74,12 @@ def array(value: Any) -> np.ndarray:
 
 
 def style(layout: Any, key: str, default: str) -> str:
-    """A colour as the layout says it, else as its template does."""
+    """A colour from the layout, else from its template."""
     return str(layout[key] or layout.template.layout[key] or default)
 
 
 def plain(text: str | None) -> str:
-    r"""Plotly's small HTML as plain text.
+    r"""Plotly's subset of HTML as plain text.
 
     Example:
         >>> plain("<b>tile 3</b><br>rank 1")

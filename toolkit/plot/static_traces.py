@@ -1,4 +1,4 @@
-"""Each kind of trace on matplotlib axes. One function per kind, found by name in :data:`DRAW`."""
+"""Drawing each type of trace on matplotlib axes: one function per type, looked up in :data:`DRAW`."""
 
 from __future__ import annotations
 
@@ -10,29 +10,25 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PathCollection, PolyCollection
-from matplotlib.colors import LinearSegmentedColormap, Normalize, to_hex
-from matplotlib.font_manager import FontProperties
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.textpath import TextPath
-from matplotlib.transforms import Affine2D, IdentityTransform
 from PIL import Image
 from plotly.colors import get_colorscale
 
-from toolkit.geometry.drawing.palette import text_on
 from toolkit.plot.static_base import POINTS_PER_PIXEL, Place, array, decode, plain, rgba
+from toolkit.plot.static_text import bar_texts, cell_texts
 
 MARKERS = {"circle": "o", "diamond": "D", "square": "s", "triangle-down": "v", "triangle-up": "^", "x": "x"}
 HATCHES = {"/": "////", "\\": "\\\\\\\\", "x": "xxx", ".": "...", "-": "---", "|": "|||", "+": "+++"}
 MAX_HATCHED = 500
-LARGE_TEXT, SMALL_TEXT = 10.0, 4.0
 BAR_WIDTH = 0.018
-"""Of a colour bar, as a part of the picture's."""
+"""Width of a colour bar, as a fraction of the picture's width."""
 
 
 def draw_bar(place: Place, trace: Any, order: int) -> None:
-    """Bars, upright or lying, each from its base."""
+    """Draw vertical or horizontal bars, each from its base."""
     lying = trace.orientation == "h"
     where, length = (array(trace.y), array(trace.x)) if lying else (array(trace.x), array(trace.y))
     base = np.broadcast_to(array(trace.base if trace.base is not None else 0.0), length.shape)
@@ -40,7 +36,7 @@ def draw_bar(place: Place, trace: Any, order: int) -> None:
     low, high = where - width / 2, where + width / 2
     sides = (base, low, base + length, high) if lying else (low, base, high, base + length)
     face, edge, hatch = _fill(trace)
-    # A hatch costs a millisecond a bar, and where there are so many nobody can see it.
+    # A hatch costs a millisecond per bar, and cannot be seen on bars this narrow.
     hatch = hatch if len(length) <= MAX_HATCHED else None
     line = max(0.4, (trace.marker.line.width or 0) * POINTS_PER_PIXEL)
     colours = trace.marker.color
@@ -50,11 +46,11 @@ def draw_bar(place: Place, trace: Any, order: int) -> None:
     place.axes.add_collection(bars)
     place.axes.autoscale_view()
     if lying and trace.text is not None and trace.textposition == "inside":
-        _bar_texts(place, trace, base, length, where)
+        bar_texts(place, trace, base, length, where)
 
 
 def draw_scatter(place: Place, trace: Any, order: int) -> None:
-    """Lines, markers, and closed outlines filled and hatched."""
+    """Draw lines, markers, and closed outlines with fill and hatch."""
     x, y = array(trace.x), array(trace.y)
     zorder = 3 + order / 1000
     mode = trace.mode or "lines"
@@ -82,23 +78,23 @@ def draw_scatter(place: Place, trace: Any, order: int) -> None:
 
 
 def draw_heatmap(place: Place, trace: Any, order: int) -> None:
-    """Cells of colour with their text, where the text fits."""
+    """Draw coloured cells, with their text if it fits."""
     if trace.opacity == 0:
         return
     z = array(trace.z)
     x, y = _bounds(trace.x, trace.x0, trace.dx, z.shape[1]), _bounds(trace.y, trace.y0, trace.dy, z.shape[0])
     scale, cmap = Normalize(*_limits(trace)), _cmap(trace.colorscale)
     gap = (trace.xgap or 0) * POINTS_PER_PIXEL
-    # No lines around cells that are empty.
+    # Empty cells get no border.
     edges = [(1.0, 1.0, 1.0, float(there)) for there in ~np.isnan(z.ravel())] if gap else "none"
     style = {"edgecolors": edges, "linewidth": gap, "zorder": 1}
     place.axes.pcolormesh(x, y, z, cmap=cmap, norm=scale, **style)
     if trace.text is not None and trace.texttemplate:
-        _cell_texts(place, trace.text, (x, y), cmap(scale(z)), trace.textfont.size)
+        cell_texts(place, trace.text, (x, y), cmap(scale(z)), trace.textfont.size)
 
 
 def draw_image(place: Place, trace: Any, order: int) -> None:
-    """A picture given as a data URI."""
+    """Draw a picture given as a data URI."""
     pixels = np.asarray(Image.open(BytesIO(b64decode(trace.source.partition(",")[2]))).convert("RGB"))
     height, width = pixels.shape[:2]
     dx, dy = trace.dx or 1, trace.dy or 1
@@ -108,7 +104,7 @@ def draw_image(place: Place, trace: Any, order: int) -> None:
 
 
 def has_colour_bar(trace: Any) -> bool:
-    """Whether a trace asks for a colour bar: heatmaps unless told otherwise, markers only when told."""
+    """Whether a trace has a colour bar: heatmaps have one by default, markers only on request."""
     if trace.visible not in (None, True):
         return False
     if trace.type == "heatmap":
@@ -117,7 +113,7 @@ def has_colour_bar(trace: Any) -> bool:
 
 
 def draw_colour_bar(place: Place, trace: Any) -> None:
-    """The colour bar of a heatmap or of a scatter's markers, to the right of the axes."""
+    """Draw the colour bar of a heatmap or of a scatter's markers, to the right of the axes."""
     if trace.type == "heatmap":
         scaled, limits = trace, _limits(trace)
     else:
@@ -134,7 +130,7 @@ def draw_colour_bar(place: Place, trace: Any) -> None:
 
 
 def handle(trace: Any) -> Artist:
-    """What stands for a trace in the legend."""
+    """The entry for a trace in the legend."""
     if trace.type == "bar" or (trace.type == "scatter" and trace.fill == "toself"):
         face, edge, hatch = _fill(trace)
         return Patch(facecolor=face, edgecolor=edge, hatch=hatch, linewidth=0.4, label=trace.name)
@@ -150,7 +146,7 @@ DRAW: dict[str, Callable[[Place, Any, int], None]] = {
     "heatmap": draw_heatmap,
     "image": draw_image,
 }
-"""How to draw each type of trace: the axes, the trace, its place in the figure."""
+"""The function that draws each type of trace, given the axes, the trace and its index in the figure."""
 
 
 def _symbol(trace: Any) -> str:
@@ -158,7 +154,7 @@ def _symbol(trace: Any) -> str:
 
 
 def _fill(trace: Any) -> tuple[Any, Any, str | None]:
-    """Face, edge and hatch; matplotlib draws a hatch in the edge's colour."""
+    """Face colour, edge colour and hatch. Matplotlib draws a hatch in the edge colour."""
     pattern = trace.marker.pattern if trace.type == "bar" else trace.fillpattern
     face = trace.marker.color if trace.type == "bar" else trace.fillcolor
     face = face[0] if isinstance(face, tuple) else face
@@ -182,7 +178,7 @@ def _rectangles(left: np.ndarray, low: np.ndarray, right: np.ndarray, high: np.n
 
 
 def _bounds(values: Any, start: float | None, step: float | None, count: int) -> np.ndarray:
-    """The edges of a heatmap's cells, from edges, centres, or a start and a step."""
+    """The edges of a heatmap's cells, given as edges, as centres, or as a start and a step."""
     if values is None:
         return (start or 0) + (step or 1) * (np.arange(count + 1) - 0.5)
     given = array(values).astype(float)
@@ -193,7 +189,7 @@ def _bounds(values: Any, start: float | None, step: float | None, count: int) ->
 
 
 def _limits(heat: Any) -> tuple[float, float]:
-    """The values at the two ends of a heatmap's colours."""
+    """The values at the two ends of a heatmap's colour scale."""
     z = array(heat.z)
     low = float(np.nanmin(z)) if heat.zmin is None else heat.zmin
     return low, float(np.nanmax(z)) if heat.zmax is None else heat.zmax
@@ -202,49 +198,3 @@ def _limits(heat: Any) -> tuple[float, float]:
 def _cmap(colorscale: Any) -> LinearSegmentedColormap:
     stops = get_colorscale("Viridis") if colorscale is None else colorscale
     return LinearSegmentedColormap.from_list("scale", [(place, rgba(colour)) for place, colour in stops])
-
-
-def _bar_texts(place: Place, trace: Any, base: np.ndarray, length: np.ndarray, rows: np.ndarray) -> None:
-    """Each text in the middle of its bar, where it fits and the axis shows it."""
-    size = (trace.textfont.size or 12) * POINTS_PER_PIXEL
-    low, high = sorted(place.axes.get_xlim())
-    (left, _), (right, _) = place.axes.transData.transform([(low, 0.0), (high, 0.0)])
-    pixels = length * (right - left) / (high - low)
-    for text, x, y, wide in zip(trace.text, base + length / 2, rows, pixels, strict=True):
-        if low <= x <= high and wide > 0.62 * len(text) * size / POINTS_PER_PIXEL + 2:
-            style = place.text(size) | {"color": rgba(trace.textfont.color or place.ink)}
-            place.axes.text(x, y, text, ha="center", va="center", zorder=5, **style)
-
-
-def _cell_texts(
-    place: Place, texts: Any, bounds: tuple[np.ndarray, np.ndarray], colours: np.ndarray, given: float | None
-) -> None:
-    place.axes.apply_aspect()
-    cells = np.asarray(texts, dtype=str)
-    x, y = bounds
-    corners = place.axes.transData.transform(np.array([[x[0], y[0]], [x[-1], y[-1]]]))
-    pixels = np.abs(corners[1] - corners[0])
-    wide = np.diff(x) / abs(x[-1] - x[0]) * pixels[0] / max(map(len, cells.flat)) / 0.62
-    high = np.diff(y) / abs(y[-1] - y[0]) * pixels[1]
-    size = min(LARGE_TEXT, 0.7 * min(float(wide.max()), float(high.max())) * POINTS_PER_PIXEL)
-    size = given * POINTS_PER_PIXEL if given else size
-    if size < SMALL_TEXT:
-        return
-    centres = np.stack(np.meshgrid((x[:-1] + x[1:]) / 2, (y[:-1] + y[1:]) / 2), axis=-1)
-    inks = np.array([text_on(to_hex(tuple(colour))) for colour in colours.reshape(-1, colours.shape[-1])])
-    inks = inks.reshape(cells.shape)
-    for text, ink in sorted({(text, ink) for text, ink in zip(cells.flat, inks.flat, strict=True) if text.strip()}):
-        # One path drawn at many places: thousands of text objects would take seconds.
-        path = TextPath((0, 0), text, size=size, prop=FontProperties(family=place.font))
-        middle = path.get_extents().get_points().mean(0)
-        where = centres[(cells == text) & (inks == ink)]
-        drawn = PathCollection(
-            [path.transformed(Affine2D().translate(*-middle).scale(1 / POINTS_PER_PIXEL))],
-            offsets=where,
-            offset_transform=place.axes.transData,
-            facecolors=[ink],
-            linewidths=0,
-            zorder=6,
-        )
-        drawn.set_transform(IdentityTransform())
-        place.axes.add_collection(drawn, autolim=False)

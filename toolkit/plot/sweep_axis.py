@@ -1,4 +1,4 @@
-"""One axis of parallel coordinates: a column as places from 0 to 1, with what is written beside them."""
+"""One axis of parallel coordinates: a column's values as positions from 0 to 1, with their tick labels."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import pandas as pd
 from toolkit.plot.sweep_table import brief, numeric, quantity
 
 MAX_RUNGS = 10
-"""So many different values of a parameter stand at equal distances, each with its name."""
+"""Most different values of a parameter that are spaced equally, each with a tick label."""
 MAX_LABELS = 24
 RIBBON = 0.5
-"""The part of the distance between two rungs over which the rows of one of them are spread."""
+"""How much of the distance between two rungs the rows of one rung are spread over."""
 WIDE = 100.0
-"""The ratio of the largest to the smallest number beyond which an axis is logarithmic."""
+"""Ratio of the largest to the smallest number above which an axis is logarithmic."""
 TOP = 0.92
-"""Where the largest finite number is where there are infinite ones, which are at 1."""
+"""Position of the largest finite number if there are infinite ones, which are at 1."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A column, drawn upright.
+    """A column as a vertical axis.
 
     Attributes:
-        title: name and unit.
-        places: of each row, 0 to 1; NaN where the row has no value.
-        ticks: places and what stands there.
+        title: Name and unit.
+        places: Position of each row, 0 to 1; NaN if the row has no value.
+        ticks: Positions and labels of the ticks.
     """
 
     title: str
@@ -37,7 +37,7 @@ class Axis:
 
     @classmethod
     def ladder(cls, name: str, column: pd.Series) -> Axis:
-        """A parameter: every value a rung, where there are few; words in the order in which they appear."""
+        """The axis of a parameter, with one rung per value if there are few; words stay in order of appearance."""
         values = list(dict.fromkeys(column.dropna()))
         if numeric(column):
             if len(values) > MAX_RUNGS:
@@ -51,22 +51,22 @@ class Axis:
         return cls(name, places, tuple(ticks))
 
     def spread(self, order: np.ndarray) -> Axis:
-        """The same with rows side by side at each rung, so that they do not hide each other.
+        """The same axis with rows side by side at each rung, so that they do not hide each other.
 
         Args:
-            order: of each row, 0 to 1.
+            order: Rank of each row, scaled to 0..1.
         """
         step = min([b - a for (a, _), (b, _) in pairwise(sorted(self.ticks))], default=0.5)
         return replace(self, places=self.places + (order - 0.5) * min(RIBBON * step, 0.12))
 
     @property
     def letters(self) -> int:
-        """How many letters its longest tick has."""
+        """The length of the longest tick label."""
         return max((len(text) for _, text in self.ticks), default=0)
 
     @classmethod
     def scale(cls, name: str, column: pd.Series) -> Axis:
-        """A measure: from its lowest number to its highest, by logarithms where they span more than a hundred."""
+        """The axis of a measure, from its lowest to its highest number; logarithmic if they span a factor above 100."""
         values = column.astype(float).to_numpy()
         finite = values[np.isfinite(values)]
         unit = quantity(name, values)

@@ -1,4 +1,4 @@
-"""What the figures of a sweep read in its table: which columns, in which units, and what to say of a row."""
+"""What the figures of a sweep read in its table: the columns, their units, and the words for a row."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from toolkit.errors import ToolkitError
 from toolkit.plot.theme import byte_unit, time_unit
 
 MAX_HOVER_LETTERS = 150_000
-"""What all hover texts of a figure may hold together; beyond it, rows are told by their numbers alone."""
+"""Most characters in all hover texts of a figure; above it, hovering shows only the number of the row."""
 TIMES = ("seconds", "took")
 HIGHER_IS_BETTER = ("psnr", "ssim")
 
 
 @dataclass(frozen=True)
 class SweepTable:
-    """A sweep's table, or any with a row for each configuration.
+    """The table of a sweep, or any table with one row per configuration.
 
     Attributes:
-        rows: the table.
-        parameters: columns that were chosen.
-        measures: columns that were measured.
-        status: of each row; all ``"done"`` where the table does not say.
+        rows: The table.
+        parameters: Columns that were chosen.
+        measures: Columns that were measured.
+        status: Status of each row; ``"done"`` if the table does not say.
     """
 
     rows: pd.DataFrame
@@ -39,10 +39,10 @@ class SweepTable:
     def read(
         cls, table: pd.DataFrame, parameters: Sequence[str] | None = None, measures: Sequence[str] | None = None
     ) -> SweepTable:
-        """Take the columns that are given, else those that the sweep named.
+        """Use the given columns, else those that the sweep named.
 
         Raises:
-            ToolkitError: where nobody named them, or there are none such.
+            ToolkitError: If no columns were named, a column is missing, or the table is empty.
         """
         about = table.attrs.get("sweep", {})
         chosen = tuple(about.get("parameters", ()) if parameters is None else parameters)
@@ -50,12 +50,12 @@ class SweepTable:
         if not chosen or not measured:
             raise ToolkitError(
                 "the table does not say which columns are parameters and which are measures: "
-                "give parameters=[...] and measures=[...]."
+                "pass parameters=[...] and measures=[...]."
             )
         for name in (*chosen, *measured):
             check_column(table, name)
         if table.empty:
-            raise ToolkitError("the table has no row: there is nothing to draw.")
+            raise ToolkitError("the table is empty, so there is nothing to draw: run the sweep first.")
         done = pd.Series("done", index=table.index)
         return cls(table, chosen, measured, table["status"] if "status" in table.columns else done)
 
@@ -66,21 +66,21 @@ class SweepTable:
 
     @property
     def failures(self) -> list[str]:
-        """The other statuses that there are, in alphabetical order."""
+        """The other statuses that occur, in alphabetical order."""
         return sorted(set(self.status[~self.done].astype(str)))
 
     @property
     def outcome(self) -> str:
-        """How many rows ended how."""
+        """The number of rows per status, in words."""
         counts = self.status.astype(str).value_counts()
         return ", ".join(f"{counts[name]} {name}" for name in sorted(counts.index))
 
     def configuration(self, place: int) -> str:
-        """The parameters of a row in a line."""
+        """The parameters of a row, on one line."""
         return ", ".join(f"{name} {short(self.rows[name].iloc[place])}" for name in self.parameters)
 
     def hovers(self, places: Iterable[int]) -> list[str]:
-        """What to say where the pointer is on a row: all of it, or its number where the rows are too many."""
+        """Hover texts for the given rows; only their numbers if the full texts would be too long together."""
         texts = [self._hover(place) for place in places]
         return texts if sum(map(len, texts)) <= MAX_HOVER_LETTERS else [text.partition("<br>")[0] for text in texts]
 
@@ -96,11 +96,11 @@ class SweepTable:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """How a column reads on an axis.
+    """How a column is shown on an axis.
 
     Attributes:
-        title: its name and unit.
-        scale: what to multiply its numbers with.
+        title: Name and unit.
+        scale: Factor for the numbers.
     """
 
     title: str
@@ -108,7 +108,7 @@ class Quantity:
 
 
 def quantity(name: str, values: Any = ()) -> Quantity:
-    """The title of a column and the unit that its numbers are drawn in.
+    """The title of a column and the unit for its numbers.
 
     Example:
         >>> quantity("peak bytes", [5e8]), quantity("psnr")
@@ -126,30 +126,30 @@ def quantity(name: str, values: Any = ()) -> Quantity:
 
 
 def numeric(column: pd.Series) -> bool:
-    """Whether a column holds numbers, beside what is missing. Truth values are words here."""
+    """Whether a column contains only numbers, apart from missing values. Booleans count as words."""
     return all(isinstance(v, int | float | np.number) and not isinstance(v, bool | np.bool_) for v in column.dropna())
 
 
 def numbers(table: pd.DataFrame, name: str) -> np.ndarray:
-    """A column's numbers, NaN where missing.
+    """The numbers of a column, NaN where missing.
 
     Raises:
-        ToolkitError: where it holds something else, or nothing.
+        ToolkitError: If the column contains anything else, or nothing.
     """
     check_column(table, name)
     if not numeric(table[name]) or table[name].isna().all():
-        raise ToolkitError(f"the column {name!r} holds no numbers: give one of {', '.join(_with_numbers(table))}.")
+        raise ToolkitError(f"the column {name!r} has no numbers: choose one of {', '.join(_with_numbers(table))}.")
     return table[name].astype(float).to_numpy()
 
 
 def check_column(table: pd.DataFrame, name: str) -> None:
-    """Refuse a column that there is not."""
+    """Refuse a column that does not exist."""
     if name not in table.columns:
-        raise ToolkitError(f"the table has no column {name!r}: it has {', '.join(map(str, table.columns))}.")
+        raise ToolkitError(f"the table has no column {name!r}; its columns are {', '.join(map(str, table.columns))}.")
 
 
 def short(value: Any) -> str:
-    """A cell in a few letters.
+    """A cell as a few characters.
 
     Example:
         >>> short(12), short(0.123456), short("linear"), short(2000000.0)
@@ -159,7 +159,7 @@ def short(value: Any) -> str:
 
 
 def brief(value: Any) -> str:
-    """A value in the few letters that tell it from the others.
+    """A value as the few characters that tell it from the others.
 
     Example:
         >>> brief("Blend.linear()"), brief("Assignment.balanced"), brief(0.25)

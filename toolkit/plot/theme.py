@@ -1,4 +1,4 @@
-"""Themes: the little that a figure's layout says about colour, and units for its numbers."""
+"""Themes: the few colours that a figure's layout sets, and units for its numbers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ ThemeName = Literal["neutral", "light", "dark"]
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """Colours of everything but the data.
+    """Colours of everything except the data.
 
     Attributes:
-        text: titles, ticks, legend.
-        paper: what lies behind.
-        grid: grid lines.
+        text: Colour of titles, ticks and legend.
+        paper: Colour of the background.
+        grid: Colour of grid lines.
     """
 
     text: str
@@ -27,7 +27,7 @@ class Theme:
 
 
 THEMES: dict[str, Theme] = {
-    # A grey that reads at 4.3:1 on white and on #111, since a figure does not know its page.
+    # A grey with a contrast of 4.3:1 on both white and #111, because a figure does not know its page.
     "neutral": Theme("#797979", "rgba(0,0,0,0)", "rgba(127,127,127,0.2)"),
     "light": Theme("#333333", "#FFFFFF", "#E5E5E5"),
     "dark": Theme("#DDDDDD", "#111111", "#333333"),
@@ -35,10 +35,10 @@ THEMES: dict[str, Theme] = {
 
 
 def template(theme: ThemeName) -> dict[str, Any]:
-    """A plotly template for one figure: a fifteenth of plotly's own, and nothing registered anywhere.
+    """A plotly template for one figure: a fifteenth of the size of plotly's own, and not registered globally.
 
     Raises:
-        ToolkitError: for a theme that there is not.
+        ToolkitError: If the theme is unknown.
 
     Example:
         >>> template("dark")["layout"]["font"]["color"]
@@ -48,7 +48,7 @@ def template(theme: ThemeName) -> dict[str, Any]:
         raise ToolkitError(f"theme={theme!r}: must be one of {', '.join(get_args(ThemeName))}.")
     colours = THEMES[theme]
     axis = {"gridcolor": colours.grid, "zeroline": False, "automargin": True}
-    # Invisible ticks keep the two axes' labels apart in the corner.
+    # Invisible ticks keep the labels of the two axes apart in the corner.
     axis |= {"ticks": "outside", "ticklen": 4, "tickcolor": "rgba(0,0,0,0)"}
     return {
         "layout": {
@@ -64,11 +64,11 @@ def template(theme: ThemeName) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit that reads well.
+    """A unit that keeps numbers short.
 
     Attributes:
-        scale: what to multiply the base unit (seconds, bytes) with.
-        name: the unit's name.
+        scale: Factor from the base unit (seconds, bytes) to this one.
+        name: The unit's name.
     """
 
     scale: float

@@ -1,4 +1,4 @@
-"""A number for each tile or shard: what it should cost, and what it took."""
+"""A number per tile or shard: its predicted cost, or the time and bytes that were measured."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ TILE = r"^(?:tile|edge) (\d+)"
 
 @dataclass(frozen=True, slots=True)
 class TileValues:
-    """One number for each tile.
+    """One number per tile.
 
     Attributes:
-        name: what it is.
-        unit: its unit.
-        numbers: by tile.
+        name: Name of the quantity.
+        unit: Unit of the numbers.
+        numbers: The numbers, in the order of tiles.
     """
 
     name: str
@@ -38,7 +38,7 @@ class TileValues:
 
     @property
     def column(self) -> str:
-        """The name of its column in a table."""
+        """The name of the column in a table."""
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
     def say(self, tile: int) -> str:
@@ -47,25 +47,25 @@ class TileValues:
 
 
 def check_shown(show: str) -> None:
-    """Refuse what cannot be shown.
+    """Refuse an unknown quantity.
 
     Raises:
-        ToolkitError: for a name that there is not.
+        ToolkitError: If the name is unknown.
     """
     if show not in get_args(Shown):
         raise ToolkitError(f"show={show!r}: must be one of {', '.join(get_args(Shown))}.")
 
 
 def tile_values(show: Shown, what: TilePlan | ShardPlan | Run, plan: TilePlan) -> TileValues:
-    """The numbers of one kind.
+    """The numbers of one quantity.
 
     Args:
-        show: ``"cost"`` follows from the plan; ``"time"`` and ``"bytes"`` were measured.
-        what: what is drawn; a run where numbers were measured.
-        plan: its tiles, or its shards as tiles.
+        show: The quantity: ``"cost"`` follows from the plan; ``"time"`` and ``"bytes"`` are measured.
+        what: The object drawn; it must be a run if the quantity is measured.
+        plan: The tiles, or the shards as tiles.
 
     Raises:
-        ToolkitError: for measured numbers of a plan.
+        ToolkitError: If a measured quantity of a plan is requested.
 
     Example:
         >>> from toolkit.geometry import Assignment, Blend, TileGrid
@@ -77,7 +77,7 @@ def tile_values(show: Shown, what: TilePlan | ShardPlan | Run, plan: TilePlan) -
     if show == "cost":
         return TileValues(NAMES[show], "", np.array([tile.cells for tile in plan.grid.tiles], np.float64))
     if not isinstance(what, Run):
-        raise ToolkitError(f"show={show!r} with a plan, of which nothing was measured: give a run, or show='cost'.")
+        raise ToolkitError(f"show={show!r} is measured, and a plan has not run yet: give a run, or show='cost'.")
     trace = what.trace
     if show == "time":
         spent = trace[trace["kind"].isin(COMPUTING)].assign(value=lambda t: t["end"] - t["start"])

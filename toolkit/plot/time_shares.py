@@ -27,17 +27,17 @@ STYLES = {
 
 
 def utilisation(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
-    """Draw what part of the run each rank computed, moved data and waited: a bar per rank, 100 % long.
+    """Draw how much of the run each rank spent computing, moving data and waiting: one bar per rank, 100 % long.
 
-    Every instant counts once: computing before sending before receiving before waiting, where they overlap. ``other``
-    is what no event covers; of a run it ends when the output is in the kernel.
+    Every instant counts once. Where events overlap, computing comes before sending, receiving and waiting. ``other`` is
+    time that no event covers. A run ends when the output has arrived in the kernel.
 
     Args:
-        run: a run in tiles, shards or stages, or a trace: a table of rank, kind, start and end (s).
-        theme: ``"neutral"`` reads on light and dark pages.
+        run: A run in tiles, shards or stages, or a trace: a table of rank, kind, start and end (s).
+        theme: ``"neutral"`` is readable on light and dark pages.
 
     Raises:
-        ToolkitError: for a trace without events.
+        ToolkitError: If the trace has no events.
 
     Example:
         >>> trace = pd.DataFrame({"rank": [0, 1, 1], "kind": ["decode", "decode", "wait"], "start": [0.0, 0.0, 0.75],
@@ -57,7 +57,7 @@ def utilisation(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Fig
         _bars(table, shares, unit),
         {
             "barmode": "overlay",
-            "xaxis": {"title": {"text": f"part of the run's {took} (%)"}, "range": [0, 100]},
+            "xaxis": {"title": {"text": f"share of the run's {took} (%)"}, "range": [0, 100]},
             "yaxis": rank_axis(ranks),
             "showlegend": True,
             "legend": ABOVE,

@@ -1,4 +1,4 @@
-"""Who sends how much to whom."""
+"""How much each rank sends to each other rank."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from toolkit.geometry.tile_plan import TilePlan
 from toolkit.plot.figure import Figure, make
 from toolkit.plot.theme import ThemeName, Unit, byte_unit
 from toolkit.runs.run import Run
-from toolkit.runs.trace import NOBODY
+from toolkit.runs.trace import NONE
 
 Matrix = npt.NDArray[np.float64]
 MOST_TEXTS = 16
-"""Ranks up to which each cell has its number."""
+"""Most ranks for which every cell shows its number."""
 
 CELLS = Unit(1.0, "latent cells")
 
@@ -27,16 +27,17 @@ CELLS = Unit(1.0, "latent cells")
 def communication(
     what: Run | pd.DataFrame | TilePlan, cell_bytes: int | None = None, *, theme: ThemeName = "neutral"
 ) -> Figure:
-    """Draw how much each rank sends to each other: senders down, receivers across.
+    """Draw how much each rank sends to each other rank: senders down, receivers across.
 
     Args:
-        what: a run or its trace, for what was sent; a plan of tiles, for what will be (edges, and the result).
-        cell_bytes: for a plan, bytes of sample per latent cell (for an 8x fp32 RGB decoder ``8 * 8 * 3 * 4``); latent
-            cells are drawn where None.
-        theme: ``"neutral"`` reads on light and dark pages.
+        what: A run or its trace, to draw what was sent; or a plan of tiles, to draw what will be sent (edges, and the
+            result).
+        cell_bytes: For a plan, bytes of sample per latent cell (``8 * 8 * 3 * 4`` for an 8x fp32 RGB decoder); without
+            it, latent cells are drawn.
+        theme: ``"neutral"`` is readable on light and dark pages.
 
     Raises:
-        ToolkitError: for a trace that does not say who receives, and for ``cell_bytes`` with a run.
+        ToolkitError: If the trace does not say who receives, or ``cell_bytes`` is given with a run.
 
     Example:
         >>> from toolkit.geometry import Assignment, Blend, TileGrid
@@ -65,11 +66,13 @@ def communication(
 
 def _measured(what: Run | pd.DataFrame, cell_bytes: int | None) -> tuple[pd.DataFrame, Unit]:
     if cell_bytes is not None:
-        raise ToolkitError(f"cell_bytes={cell_bytes} with a run, whose bytes were measured: leave it out.")
+        raise ToolkitError(f"cell_bytes={cell_bytes}: the bytes of a run are measured, so leave cell_bytes out.")
     trace = what.trace if isinstance(what, Run) else what
     sends = trace[trace["kind"] == "send"]
-    if "peer" not in trace or (sends["peer"] == NOBODY).any():
-        raise ToolkitError("the trace does not say who receives (peer): it was recorded before that was; run it again.")
+    if "peer" not in trace or (sends["peer"] == NONE).any():
+        raise ToolkitError(
+            "the trace does not say who receives (column peer), so an older version recorded it: run it again."
+        )
     table = sends.groupby(["rank", "peer"], as_index=False).agg(messages=("bytes", "size"), amount=("bytes", "sum"))
     highest = int(max([*trace["rank"], *trace["peer"]], default=0))
     ranks = what.plan.ranks if isinstance(what, Run) and what.plan else highest + 1
@@ -97,7 +100,7 @@ def _matrix(table: pd.DataFrame, column: str, ranks: int) -> Matrix:
 
 
 def _heat(amount: Matrix, messages: Matrix, unit: Unit) -> dict[str, Any]:
-    """A cell for each pair that exchanged anything; the others are empty."""
+    """A cell for each pair of ranks that exchanged something; the others are empty."""
     ranks, scaled = len(amount), amount * unit.scale
     texts = [[_number(cell, unit) if cell else "" for cell in row] for row in amount]
     return {

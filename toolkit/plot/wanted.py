@@ -1,4 +1,4 @@
-"""What a figure is drawn from, asked for in words where something else was given."""
+"""Checks of what a figure is drawn from, with errors that say what to pass instead."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ def comparisons_of(given: Any) -> tuple[Comparison, ...]:
     """One comparison or several, as a tuple.
 
     Raises:
-        ToolkitError: for anything else, a run above all, which does not say what it is to be compared with.
+        ToolkitError: If anything else is given, such as a run, which does not say what to compare it with.
 
     Example:
         >>> comparisons_of(3)
         Traceback (most recent call last):
             ...
-        toolkit.errors.ToolkitError: an int was given: this figure is drawn from tk.compare(run, reference).
+        toolkit.errors.ToolkitError: this figure draws comparisons, not an int: pass tk.compare(run, reference).
     """
     every = tuple(given) if isinstance(given, Iterable) else (given,)
     for one in every:
         if not isinstance(one, Comparison):
-            raise ToolkitError(f"{_kind(one)} was given: this figure is drawn from tk.compare(run, reference).")
+            raise ToolkitError(f"this figure draws comparisons, not {_kind(one)}: pass tk.compare(run, reference).")
     return every
 
 
 def check_run(given: Any, *, trace: bool = False) -> None:
-    """Refuse what is not a run, nor its trace where that will do.
+    """Refuse anything that is not a run; with ``trace=True``, a trace is accepted too.
 
     Raises:
-        ToolkitError: for anything else; a plan has not run yet.
+        ToolkitError: If anything else is given, such as a plan, which has not run yet.
 
     Example:
         >>> check_run("run.json")
         Traceback (most recent call last):
             ...
-        toolkit.errors.ToolkitError: a str was given: this figure is drawn from a run, as cluster.decode returns it.
+        toolkit.errors.ToolkitError: this figure draws a run, not a str: pass the run that cluster.decode returns.
     """
     if not isinstance(given, Run) and not (trace and isinstance(given, pd.DataFrame)):
-        raise ToolkitError(f"{_kind(given)} was given: this figure is drawn from a run, as cluster.decode returns it.")
+        raise ToolkitError(f"this figure draws a run, not {_kind(given)}: pass the run that cluster.decode returns.")
 
 
 def _kind(given: Any) -> str:

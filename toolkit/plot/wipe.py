@@ -1,4 +1,4 @@
-"""Two pictures on the same spot and a border between them that moves without a kernel."""
+"""Two pictures in the same place with a border between them that can be moved without a kernel."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 24, 84, 52
 TALLEST = 440
 STEPS = 20
 LEAST = 0.002
-"""Of the width: axes of no width at all would be drawn in full."""
+"""Least width of a picture, as a fraction of the whole: plotly would draw axes of no width in full."""
 
 
 def wipe_layout(shape: tuple[int, ...], names: tuple[str, str]) -> dict[str, Any]:
-    """Axes of the pictures left (``x``) and right (``x2``) of the border, which is in the middle at first.
+    """Axes of the pictures to the left (``x``) and right (``x2``) of the border, which starts in the middle.
 
-    Each pair of axes shows its own part of the picture, and as wide as that part is, so that nothing moves but the
-    border. Zooming would break that, so there is none.
+    Each pair of axes shows its own part of the picture at the same scale, so only the border moves. Zooming would break
+    that, so it is disabled.
     """
     height, width = shape
     drawn = min((WIDTH - LEFT - RIGHT) * height / width, TALLEST)
@@ -63,7 +63,7 @@ def _heading(name: str, x: float, side: str) -> dict[str, Any]:
 
 
 def _border(shape: tuple[int, ...], share: float) -> dict[str, Any]:
-    """Where everything is with the border at a share of the width."""
+    """The position of everything when the border is at a given share of the width."""
     height, width = shape
     whole = min(1.0, TALLEST * width / height / (WIDTH - LEFT - RIGHT))
     share = min(max(share, LEAST), 1 - LEAST)
