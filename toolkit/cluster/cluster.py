@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, Unpack, overload
 from torch import Tensor
 
 from toolkit.cluster.calls import Calls
-from toolkit.cluster.decode_request import Plan, Request
+from toolkit.cluster.decode_request import DecodeRequest
 from toolkit.cluster.engines.local.interrupts import deferred
 from toolkit.cluster.engines.local.pool import Listener
 from toolkit.cluster.engines.local.worker import Setup
@@ -20,9 +20,9 @@ from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.runs import Runs
 from toolkit.cluster.stream import Sink, sink_of
 from toolkit.distributed.comm.group import backend_of
-from toolkit.distributed.stages.assembly import Plans
 from toolkit.errors import PlanError, ToolkitError
-from toolkit.geometry.stage_plan import StagePlan
+from toolkit.geometry.plan import Plan, or_whole
+from toolkit.geometry.stage_plan import Plans, StagePlan, first_plan
 from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.model_call import ModelCall, ambient_autocast
 from toolkit.models.autoencoders.options import OptionFields, Options
@@ -175,7 +175,7 @@ class Cluster:
         """
         sink = None if stream is None else sink_of(stream)
         call = self._call(Direction.DECODE, options, changes)
-        return self._code(Request(vae, latent, plan, call, memory, sink), block, timeout, progress)
+        return self._code(DecodeRequest(vae, latent, or_whole(plan), call, memory, sink), block, timeout, progress)
 
     @overload
     def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, options: Options | None = None,
@@ -207,7 +207,7 @@ class Cluster:
             them once, with one generator.
         """
         call = self._call(Direction.ENCODE, options, changes)
-        return self._code(Request(vae, sample, plan, call, memory), block, timeout, progress)
+        return self._code(DecodeRequest(vae, sample, or_whole(plan), call, memory), block, timeout, progress)
 
     @overload
     def generate(self, pipe: Any, plan: StagePlan | Plans | None = None, *, block: Literal[True] = True,
@@ -265,18 +265,18 @@ class Cluster:
         """
         request = GenerateRequest(pipe, plan, call, requests, memory, load or {})
         request.check(self.ranks)
-        shown = Steps(request.one, len(requests or [{}]), call.get("num_inference_steps"), progress)
+        shown = Steps(first_plan(plan), len(requests or [{}]), call.get("num_inference_steps"), progress)
 
         def run(listener: Listener, events: list[Event]) -> Run:
             return request.run(self._calls, listener, events, self.ranks, self._describe())
 
         return self._runs.start(run, shown, block, timeout)
 
-    def _code(self, request: Request, block: bool, timeout: float | None, progress: bool) -> Run | Job[Run]:
-        ratio = request.check(self.ranks)
+    def _code(self, request: DecodeRequest, block: bool, timeout: float | None, progress: bool) -> Run | Job[Run]:
+        fit = request.check(self.ranks)
 
         def run(listener: Listener, events: list[Event]) -> Run:
-            return request.run(self._calls, listener, events, ratio, self._describe())
+            return request.run(self._calls, listener, events, fit, self._describe())
 
         return self._runs.start(run, Progress(request.plan, progress), block, timeout)
 

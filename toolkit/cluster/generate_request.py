@@ -17,18 +17,17 @@ from toolkit.cluster.engines.local.pool import Listener
 from toolkit.cluster.engines.local.worker import Context, Reports
 from toolkit.distributed.generating import check_requests, generate, plans_of
 from toolkit.distributed.load_stages import load as load_part
-from toolkit.distributed.stages.assembly import Plans, vae_root
 from toolkit.distributed.stages.staged import check
 from toolkit.errors import PlanError
-from toolkit.geometry.stage_plan import StagePlan
+from toolkit.geometry.plan import Plan, or_none, or_whole
+from toolkit.geometry.stage_plan import Plans, StagePlan, first_plan
 from toolkit.models.transformers.pipeline_parts import experts_of
 from toolkit.models.transformers.stage_pipeline import hollow_parts
-from toolkit.runs import memory as memories
-from toolkit.runs import trace as traces
 from toolkit.runs.memory import MemoryCurve, measured
 from toolkit.runs.record import Record
 from toolkit.runs.run import Run
-from toolkit.runs.trace import Event, Recorder
+from toolkit.runs.run_tables import memory_table, peak_table, trace_table
+from toolkit.runs.trace import Event, Kind, Label, Recorder, clock
 
 Path = str | PathLike[str]
 
@@ -54,67 +53,65 @@ class GenerateRequest:
     load: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def one(self) -> StagePlan | None:
-        """The plan, of several the first."""
-        return self.plan if isinstance(self.plan, StagePlan | None) else next(iter(self.plan.values()))
+    def way(self) -> Plan:
+        """The plan, the first of several; the plan that divides nothing where there is none."""
+        return or_whole(first_plan(self.plan))
 
     @property
     def in_folder(self) -> bool:
-        """Whether each worker loads its part of the pipeline itself."""
+        """Whether each worker loads its part of the pipeline from a folder."""
         return isinstance(self.pipe, str | PathLike)
 
     def check(self, ranks: int) -> None:
-        """Refuse what cannot run on ``ranks`` ranks, before any worker starts.
+        """Refuse what cannot run on ``ranks`` ranks, before any worker is asked.
 
         Raises:
-            PlanError: where the plan does not fit the pipeline or the cluster.
-            ModelError: where the pipeline, or its state, cannot be served.
+            PlanError: If the plan does not fit the pipeline or the cluster.
+            ModelError: If the pipeline, or its state, cannot be served.
         """
         if self.load and not self.in_folder:
-            raise PlanError("load= is for a pipeline in a folder: a pipeline that is here is loaded already.")
-        if self.one is None:
+            raise PlanError("load= is for a pipeline in a folder: this pipeline is loaded already. Leave load= out.")
+        one = first_plan(self.plan)
+        if one is None or self.plan is None:
             if self.requests:
-                raise PlanError("requests without a plan: several in flight need Schedule.requests; give a plan.")
+                raise PlanError("requests= without a plan: several calls in flight need a plan with Schedule.requests.")
             experts_of(self.pipe)
             return
-        assert self.plan is not None
-        if self.one.ranks > ranks:
-            raise PlanError(
-                f"the plan is for {self.one.ranks} ranks, the cluster has {ranks}: "
-                f"make a plan for {ranks} ranks, or a larger cluster."
-            )
+        one.require_ranks(ranks, "cluster")
         plans = plans_of(self.pipe, self.plan)
-        check_requests(self.one, self.requests, self.call)
+        check_requests(one, self.requests, self.call)
         parts = hollow_parts(self.pipe, plans) if self.in_folder else {name: getattr(self.pipe, name) for name in plans}
         for name, transformer in parts.items():
             check(transformer, plans[name])
 
     def run(self, calls: Calls, listener: Listener, events: list[Event], ranks: int, setting: dict[str, Any]) -> Run:
-        """Call every rank, and put together what they answer."""
-        draws = Draws.of(self.call, self.requests)
+        """Call the ranks, and make a run of their answers."""
+        way, draws = self.way, Draws.of(self.call, self.requests)
         source, modules = self._sent()
         what = {**setting, "call": "generate", "requests": len(self.requests or [{}])}
         given = {"pipeline": fspath(self.pipe) if self.in_folder else type(self.pipe).__name__, **self.call}
-        record = Record.make(self._model(), given, self.plan, what)
+        record = Record.make(self._model(), given, self.plan or way, what)
         modules = dict(zip(modules, calls.prepare(tuple(modules.values()), listener), strict=True))
-        origin = traces.clock()
+        origin = clock()
         request = (source, self.plan, self.call, self.requests, dict(self.load))
         args = (request, tuple(modules), draws, origin, self.memory, *modules.values())
-        who = range(ranks if self.one else 1)
+        # Every rank of the cluster makes the plan's process groups, also those that the plan has no work for.
+        who = range(ranks) if self.plan else way.working
         answers = calls.call(who, generate_on_rank, args, {}, listener, wants_context=True)
-        seconds = traces.clock() - origin
-        result, after, _ = answers[vae_root(self.one) if self.one else 0]
+        seconds = clock() - origin
+        result, after, _ = answers[way.output_rank]
         draws.take_over(after)
-        curves = [answers[rank][2] for rank in who[: self.one.ranks if self.one else 1]]
+        curves = [answers[rank][2] for rank in way.working]
         return Run(
             kept=[_main(one) for one in result] if self.requests else _main(result),
-            trace=traces.frame(events),
-            memory=memories.frame(curves),
-            peaks=memories.peaks(curves),
+            trace=trace_table(events),
+            memory=memory_table(curves),
+            peaks=peak_table(curves),
             record=record,
-            plan=self.one,
+            plan=or_none(way),
             seconds=seconds,
             result=result,
+            plans=plans_of(self.pipe, self.plan) if self.plan else {},
         )
 
     def _sent(self) -> tuple[Any, dict[str, nn.Module]]:
@@ -161,13 +158,13 @@ def generate_on_rank(
             pipe = source
             if isinstance(source, str):
                 if _takes_part(rank, plan):
-                    with trace("load", source):
+                    with trace(Kind.LOAD, Label(text=source)):
                         pipe = _loaded(context, source, plan, load)
             else:
                 for name, module in zip(names, modules, strict=True):
                     setattr(pipe, name, module)
             if plan is None:
-                with trace("whole", type(pipe).__name__):
+                with trace(Kind.WHOLE, Label(text=type(pipe).__name__)):
                     result = pipe(**call)
             else:
                 setup = context.setup
@@ -181,8 +178,7 @@ def generate_on_rank(
 
 
 def _takes_part(rank: int, plan: StagePlan | Plans | None) -> bool:
-    one = plan if isinstance(plan, StagePlan | None) else next(iter(plan.values()))
-    return rank < (one.ranks if one else 1)
+    return rank in or_whole(first_plan(plan)).working
 
 
 def _loaded(context: Context, folder: str, plan: StagePlan | Plans | None, load: dict[str, Any]) -> Any:

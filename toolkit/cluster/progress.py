@@ -6,11 +6,9 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from toolkit.geometry.schedule_table import Action
-from toolkit.geometry.shard_plan import ShardPlan
+from toolkit.geometry.plan import Plan
 from toolkit.geometry.stage_plan import StagePlan
-from toolkit.geometry.tile_plan import TilePlan
-from toolkit.runs.trace import Event
+from toolkit.runs.trace import NONE, Event, Kind
 
 
 class Progress:
@@ -19,19 +17,21 @@ class Progress:
     A bar saved with a notebook stays at 0 % for ever; the line that :meth:`close` prints does not.
 
     Args:
-        plan: the plan; None for the model's own call, which has no parts to count.
-        show: whether to show anything.
+        plan: The plan whose parts are counted.
+        show: Whether to show anything.
     """
 
-    def __init__(self, plan: TilePlan | ShardPlan | None, show: bool) -> None:
-        self.totals = plan.units if plan else (1,)
+    def __init__(self, plan: Plan, show: bool) -> None:
+        self.totals = plan.units
         self.done = dict.fromkeys(range(len(self.totals)), 0)
         self._show = show
         self._bar: Any = tqdm(total=sum(self.totals), unit="part", leave=False, disable=not show, delay=0.5)
 
     def update(self, event: Event) -> None:
         """Take note of a finished event."""
-        if event.kind in ("decode", "whole") or (event.kind, event.label) == ("shard", "end"):
+        # Only the last event of a shard carries the shard's index.
+        shard_done = event.kind is Kind.SHARD and event.label.tile != NONE
+        if event.kind in (Kind.DECODE, Kind.WHOLE) or shard_done:
             self.done[event.rank] += 1
             counts = " ".join(f"r{rank} {self.done[rank]}/{total}" for rank, total in self._shown())
             self._bar.set_postfix_str(counts, refresh=False)
@@ -64,15 +64,15 @@ class Steps:
         self.done = {0: 0}
         self._plan = plan
         self._branches = plan.branches if plan else 1
-        self._seen: set[tuple[int, str]] = set()
+        self._seen: set[tuple[int, int, str]] = set()
         self._show = show
         self._bar: Any = tqdm(total=self.totals[0] or None, unit="step", leave=False, disable=not show, delay=0.5)
 
     def update(self, event: Event) -> None:
         """Take note of a finished event."""
-        action, _, step = event.label.partition(" ")
-        if event.kind == "stage" and action.startswith("0F"):
-            found = Action.parse(action).branch // self._branches, step
+        label = event.label
+        if event.kind is Kind.STAGE and label.chunk == 0:
+            found = label.branch // self._branches, label.step, label.expert
             if found not in self._seen:
                 self._seen.add(found)
                 self.done[0] += 1

@@ -11,8 +11,8 @@ from toolkit.cluster.engines.local.pool import Listener
 from toolkit.cluster.job import Job
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.errors import RunError, ToolkitError
-from toolkit.runs import trace as traces
 from toolkit.runs.run import Run
+from toolkit.runs.run_tables import trace_table
 from toolkit.runs.trace import Event
 
 
@@ -65,7 +65,7 @@ class Runs:
                     done = run(listener, events)
                 except RunError as error:
                     error.add_note(f"{len(events)} events were recorded before; see error.trace")
-                    error.trace = traces.frame(events)
+                    error.trace = trace_table(events)
                     shown.close("not finished")
                     raise
                 shown.close(f"{done!r}")

@@ -16,7 +16,7 @@ from toolkit.cluster.engines.local.wire import pack
 from toolkit.cluster.engines.local.worker import Line
 from toolkit.distributed.tiles.streaming import Stream
 from toolkit.errors import PlanError, RunError
-from toolkit.geometry.tile_plan import TilePlan
+from toolkit.geometry.plan import Plan
 from toolkit.runs.video_file import VideoFile
 
 BANDS_IN_FLIGHT = 2
@@ -45,7 +45,7 @@ def sink_of(stream: object) -> Stream | VideoFile:
     )
 
 
-def check_file(sink: Stream | VideoFile, plan: TilePlan, shape: Sequence[int]) -> None:
+def check_file(sink: Stream | VideoFile, plan: Plan, shape: Sequence[int]) -> None:
     """Refuse a file where bands are not frames of one RGB video.
 
     Args:
@@ -58,10 +58,11 @@ def check_file(sink: Stream | VideoFile, plan: TilePlan, shape: Sequence[int]) -
     """
     if not isinstance(sink, VideoFile):
         return
-    if plan.grid.axes[0] != "t":
+    axes = plan.require_seams("stream=", "hands over the output in bands of finished tiles").axes
+    if axes[0] != "t":
         raise PlanError(
-            f"{sink} with a grid along {', '.join(plan.grid.axes)}: no frame is complete before the last band. Lay the "
-            "grid along t, h, w, for a class that can be tiled in time, or give a callable."
+            f"{sink} with a grid along {', '.join(axes)}: no frame is complete before the last band. Make the grid "
+            "along t, h and w, for a class that can be tiled in time, or give a callable."
         )
     if len(shape) != 5 or shape[0] != 1 or shape[1] != 3:
         raise PlanError(

@@ -1,35 +1,27 @@
-"""Decode and encode over the ranks of a process group, by whichever plan.
+"""Decode and encode over the ranks of a process group.
 
-Every rank of the group calls the same function with an equal model, input and plan. Plan ranks are group ranks; those
-beyond the plan's return at once.
+Every rank of the group calls the same function with an equal model, input and plan. The plan's ranks are ranks of the
+group; ranks beyond the plan's return at once.
 """
 
 from __future__ import annotations
 
 from typing import Any, Unpack
 
-import torch
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from toolkit.distributed.comm.failure import FailureFlag
 from toolkit.distributed.comm.group import Member
 from toolkit.distributed.comm.rank import Rank
-from toolkit.distributed.shards.run_shards import run_shards
-from toolkit.distributed.tiles.norm_passes import check_norm_passes
-from toolkit.distributed.tiles.run_tiles import run_tiles
-from toolkit.distributed.tiles.streaming import Stream, check_stream
-from toolkit.errors import PlanError
-from toolkit.geometry.shard_plan import ShardPlan
-from toolkit.geometry.tile_plan import TilePlan
+from toolkit.distributed.modes import fit, mode_of
+from toolkit.distributed.tiles.streaming import Stream
+from toolkit.geometry.plan import Plan, or_whole
 from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import OptionFields, Options
-from toolkit.numerics.convolution import Convolutions, convolution_kernels
-from toolkit.runs.device import synchronise
+from toolkit.numerics.convolution import Convolutions
 from toolkit.runs.trace import Recorder
-
-Plan = TilePlan | ShardPlan
 
 
 def decode(
@@ -70,7 +62,8 @@ def decode(
         RankFailed: where another rank raised.
 
     Example:
-        >>> from toolkit.geometry import Assignment, Blend
+        >>> import torch
+        >>> from toolkit.geometry import Assignment, Blend, TilePlan
         >>> from toolkit.models import demo
         >>> from toolkit.models.autoencoders.tiling import diffusers_grid
         >>> vae = demo.image_vae()
@@ -80,7 +73,7 @@ def decode(
         torch.Size([1, 3, 320, 288])
     """
     call = ModelCall(Direction.DECODE, Options.of(options, changes))
-    return run(vae, latent, plan, call, group, trace, convolutions, stream)
+    return run(vae, latent, plan, call, group, trace=trace, convolutions=convolutions, stream=stream)
 
 
 def encode(
@@ -101,7 +94,7 @@ def encode(
         ranks. Draw from them there, once, with one generator.
     """
     call = ModelCall(Direction.ENCODE, Options.of(options, changes))
-    return run(vae, sample, plan, call, group, trace, convolutions)
+    return run(vae, sample, plan, call, group, trace=trace, convolutions=convolutions)
 
 
 def run(
@@ -110,32 +103,21 @@ def run(
     plan: Plan | None,
     call: ModelCall,
     group: ProcessGroup | None = None,
+    *,
     trace: Recorder | None = None,
     convolutions: Convolutions = "onednn",
     stream: Stream | None = None,
 ) -> Tensor | None:
-    """Make a model's call over a group, by a plan: what :func:`decode` and :func:`encode` do."""
+    """Make a model's call over a group by a plan; :func:`decode` and :func:`encode` end here.
+
+    Ranks beyond the plan's return at once. All ranks check the plan alike, so either all raise or none does.
+    """
+    plan = or_whole(plan)
     member = Member.of(group)
     rank = Rank(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), convolutions)
     with rank.failure.watch():
-        if plan is not None and plan.ranks > member.size:
-            raise PlanError(f"the plan is for {plan.ranks} ranks, the group has {member.size}: make it for the group.")
-        check_norm_passes(call, plan)
-        if stream is not None:
-            check_stream(plan)
-        if isinstance(plan, ShardPlan):
-            return run_shards(vae, x, plan, call, rank)
-        with convolution_kernels(convolutions):
-            if plan is None:
-                return _own_call(vae, x, call, rank)
-            return run_tiles(vae, x, plan, call, rank, stream)
-
-
-def _own_call(vae: Any, x: Tensor, call: ModelCall, rank: Rank) -> Tensor | None:
-    if rank.member.rank != 0:
-        return None
-    device = next(vae.parameters()).device
-    with torch.no_grad(), rank.trace("whole", type(vae).__name__):
-        output = call(vae, x.to(device))
-        synchronise(device)
-    return output
+        plan.require_ranks(member.size, "group")
+        fit(vae, tuple(x.shape), plan, call, stream=stream is not None)
+        if member.rank >= plan.ranks:
+            return None
+        return mode_of(plan).run(vae, x, plan, call, rank, stream)

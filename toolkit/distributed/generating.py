@@ -12,14 +12,14 @@ from toolkit.distributed.comm.failure import FailureFlag
 from toolkit.distributed.comm.group import Groups, Member
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda
-from toolkit.distributed.stages.assembly import Assembly, Plans, vae_root
+from toolkit.distributed.stages.assembly import Assembly
 from toolkit.distributed.stages.elsewhere import Left
 from toolkit.distributed.stages.engine import PURPOSES
 from toolkit.distributed.stages.hybrid import sharers
 from toolkit.distributed.stages.places import Places
 from toolkit.distributed.stages.requests import Requests
 from toolkit.errors import PlanError
-from toolkit.geometry.stage_plan import StagePlan
+from toolkit.geometry.stage_plan import Plans, StagePlan, plans_by_name
 from toolkit.models.transformers.pipeline_parts import experts_of
 from toolkit.numerics.convolution import Convolutions
 from toolkit.runs.trace import Recorder
@@ -66,8 +66,7 @@ def generate(
     one = next(iter(plans.values()))
     check_requests(one, requests, call)
     member = Member.of(group)
-    if one.ranks > member.size:
-        raise PlanError(f"the plan is for {one.ranks} ranks, the group has {member.size}: make it for the group.")
+    one.require_ranks(member.size, "group")
     kept, groups = groups, groups or Groups()
     for purpose in PURPOSES:  # ranks that have no part in the plan are needed for this
         groups.like(member, purpose)
@@ -86,7 +85,7 @@ def generate(
         assembly.close()
     if kept is None:
         groups.close()
-    if member.rank != vae_root(one):
+    if member.rank != one.output_rank:
         return None
     return results if requests else results[0]
 
@@ -116,7 +115,7 @@ def plans_of(source: Any, plan: StagePlan | Plans) -> Plans:
         PlanError: where names or ranks do not agree.
     """
     experts = list(experts_of(source))
-    plans = dict.fromkeys(experts, plan) if isinstance(plan, StagePlan) else dict(plan)
+    plans = plans_by_name(plan, experts)
     if sorted(plans) != sorted(experts):
         raise PlanError(f"plans are for {', '.join(plans)}, the pipeline has {', '.join(experts)}: one for each.")
     one = plans[experts[0]]

@@ -12,10 +12,10 @@ from torch.distributed import ProcessGroup
 
 from toolkit.distributed.comm.group import Member
 from toolkit.distributed.generating import plans_of
-from toolkit.distributed.stages.assembly import Plans, modules_on
+from toolkit.distributed.stages.assembly import modules_on
 from toolkit.distributed.stages.hybrid import cut
 from toolkit.errors import PlanError
-from toolkit.geometry.stage_plan import StagePlan
+from toolkit.geometry.stage_plan import Plans, StagePlan
 from toolkit.models.transformers.pipeline_parts import modules_of
 from toolkit.models.transformers.stage_pipeline import load_pipeline, load_whole, placed, quiet
 

@@ -19,8 +19,8 @@ class Blend:
 
     The *window* merge is a weighted sum: the weights are the product of one ramp per axis, normalised to one, so the
     order of tiles does not matter and any overlap works. The *cascade* merge is what diffusers does: each tile is
-    blended in place into its already blended upper neighbour, then into the left one. Where four tiles meet, its weights
-    differ from the window's (.375, .125, .25, .25 in the middle of a corner instead of .25 each).
+    blended in place into its already blended upper neighbour, then into the left one. Where four tiles meet, the
+    cascade's weights are .375, .125, .25 and .25 in the middle of the corner, the window's .25 each.
 
     Attributes:
         ramp: The weights over an overlap.

@@ -32,12 +32,12 @@ class Plan(ABC):
 
     Attributes:
         kind: The mechanism that runs the plan.
-        part: The name of what a rank works off one by one.
+        part_noun: The name of what a rank computes one after the other, in the plural.
         promise: What the result is, next to the model's own call on the whole input; for reports.
     """
 
     kind: ClassVar[PlanKind]
-    part: ClassVar[str]
+    part_noun: ClassVar[str]
     promise: ClassVar[str]
 
     @property
@@ -107,18 +107,20 @@ class Plan(ABC):
                 f"make a plan for {available} ranks, or a larger {where}."
             )
 
-    def require_tiles(self, option: str, purpose: str) -> None:
-        """Refuse an option that exists for tiles only.
+    def require_seams(self, option: str, purpose: str) -> TileGrid:
+        """The grid of a plan of tiles; refuse an option that exists for tiles only with any other plan.
 
         Args:
-            option: The option's name.
+            option: The option, as the user wrote it.
             purpose: What it does, to follow "it".
 
         Raises:
-            PlanError: Where the plan has no tiles.
+            PlanError: If the plan has no tiles.
         """
-        if self.kind is not PlanKind.TILES:
+        grid = self.seam_grid
+        if grid is None:
             raise PlanError(f"{option} with {self.summary}: it {purpose}. Use it with a TilePlan, or leave it out.")
+        return grid
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class WholeCall(Plan):
     """
 
     kind: ClassVar[PlanKind] = PlanKind.WHOLE
-    part: ClassVar[str] = "call"
+    part_noun: ClassVar[str] = "calls"
     promise: ClassVar[str] = "the model's own call"
 
     @property
@@ -172,6 +174,16 @@ class WholeCall(Plan):
 
 
 WHOLE = WholeCall()
+
+
+def or_none(plan: Plan) -> Plan | None:
+    """``plan``, or None for the plan that divides nothing: the inverse of :func:`or_whole`.
+
+    Example:
+        >>> or_none(WHOLE) is None
+        True
+    """
+    return None if plan.kind is PlanKind.WHOLE else plan
 
 
 def or_whole(plan: Plan | None) -> Plan:

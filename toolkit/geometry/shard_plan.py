@@ -67,7 +67,7 @@ class ShardPlan(Plan):
     """
 
     kind: ClassVar[PlanKind] = PlanKind.SHARDS
-    part: ClassVar[str] = "shard"
+    part_noun: ClassVar[str] = "shards"
     promise: ClassVar[str] = "exact shards: the untiled call, to rounding"
 
     h: int = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -49,7 +49,7 @@ class StagePlan(Plan):
     """
 
     kind: ClassVar[PlanKind] = PlanKind.STAGES
-    part: ClassVar[str] = "stretch"
+    part_noun: ClassVar[str] = "stretches"
     promise: ClassVar[str] = "stages: the unsplit transformer's layers, in their order"
 
     split: StageSplit
@@ -74,7 +74,7 @@ class StagePlan(Plan):
             )
         if self.sp > 1 and self.tp > 1:
             raise PlanError(
-                f"sp={self.sp} with tp={self.tp}: ranks share a stage's sequence or its weights, not both. Set one to 1."
+                f"sp={self.sp} with tp={self.tp}: ranks share a stage's sequence or its weights, not both. Use one."
             )
         check_rank("encoders", self.encoders, self.ranks)
         if self.vae is not None and not isinstance(self.vae, TilePlan | ShardPlan):
@@ -192,3 +192,34 @@ class StagePlan(Plan):
         facts = f"{self.summary}; {self.schedule!r}; a step takes {self.ratio:.3f} of the time on one device"
         events = self.schedule.timeline(self.split.shares, steps=2)
         return plan_view(ledger, events, self.schedule.ranks, facts)
+
+
+Plans = Mapping[str, StagePlan]
+"""The plan of each transformer of a pipeline, by name. All have the same ranks."""
+
+
+def first_plan(plan: StagePlan | Plans | None) -> StagePlan | None:
+    """A pipeline's plan, or the first of several; they agree in everything but their splits and schedules.
+
+    Raises:
+        PlanError: For anything that is neither a StagePlan, a mapping of names to them, nor None.
+
+    Example:
+        >>> plan = StagePlan(StageSplit.even(8, 2), Schedule.interleaved(2, branches=2))
+        >>> first_plan({"transformer": plan, "transformer_2": plan}) is plan, first_plan(None)
+        (True, None)
+    """
+    if plan is None:
+        return None
+    plans = [plan] if isinstance(plan, StagePlan) else list(plan.values()) if isinstance(plan, Mapping) else []
+    if not plans or not all(isinstance(one, StagePlan) for one in plans):
+        raise PlanError(
+            f"plan={plan!r} for a pipeline: give a StagePlan, one for each of its transformers by name, or None for "
+            f"{WHOLE.summary}."
+        )
+    return plans[0]
+
+
+def plans_by_name(plan: StagePlan | Plans, names: Iterable[str]) -> dict[str, StagePlan]:
+    """The plan of each transformer: the same for all where one is given."""
+    return dict.fromkeys(names, plan) if isinstance(plan, StagePlan) else dict(plan)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import Number, check_counts, check_quantities
+from toolkit.geometry.checks import Number, check_counts, check_quantities, check_tuple
 from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.stage_views import split_view
 from toolkit.geometry.partition import balanced_bounds
@@ -37,12 +37,16 @@ class StageSplit:
 
     bounds: tuple[int, ...]
 
+    @property
+    def split(self) -> StageSplit:
+        """Itself, so that a split can be given wherever only a plan's split matters."""
+        return self
+
     def __post_init__(self) -> None:
+        check_tuple("bounds", self.bounds, int, "ints")
         if len(self.bounds) < 2 or self.bounds[0] != 0:
             raise PlanError(f"bounds={self.bounds}: must begin with 0 and end with the number of layers.")
         for stage, (start, stop) in enumerate(pairwise(self.bounds)):
-            if isinstance(stop, bool) or not isinstance(stop, int):
-                raise PlanError(f"bounds={self.bounds}: {stop!r} is no layer; use ints.")
             if start >= stop:
                 raise PlanError(
                     f"bounds={self.bounds}: stage {stage} would hold layers {start}:{stop}; "

@@ -69,7 +69,7 @@ class TilePlan(Plan):
     """
 
     kind: ClassVar[PlanKind] = PlanKind.TILES
-    part: ClassVar[str] = "tile"
+    part_noun: ClassVar[str] = "tiles"
     promise: ClassVar[str] = "tiles, each computed from its own cells only: an approximation of an untiled call"
 
     grid: TileGrid

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from torch import nn
@@ -13,6 +12,7 @@ from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
 from toolkit.geometry.grid import TileGrid
+from toolkit.geometry.plan import WHOLE, Plan
 from toolkit.geometry.shard_plan import AXES, ShardPlan
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.models.autoencoders.exact_grid import grid_beyond
@@ -25,9 +25,6 @@ from toolkit.planning.cost import CallCost
 from toolkit.runs.run import Run
 
 DEFAULT_TILE, DEFAULT_OVERLAP = 32, 8
-BORDER_COPIES = 1.3
-"""What a shard's working memory exceeds its part of the whole's by: layers copy their input to join borders to it. Of
-the demo models' decodes in 2 shards, 1.07 (video) and 1.27 (image) were measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +88,8 @@ class Task:
 
     def predictions(self) -> Iterator[Prediction]:
         """Every way to divide the work that the class allows."""
-        whole = max(rank_peaks(None, self.extent, self.cost)) + self.cost.weight_bytes
-        yield Prediction("the model's own call", None, 1.0, whole, exact=True)
+        whole = max(rank_peaks(WHOLE, self.extent, self.cost)) + self.cost.weight_bytes
+        yield Prediction(WHOLE.summary, None, 1.0, whole, exact=True)
         yield from self._shards()
         yield from self._tiles()
 
@@ -163,36 +160,25 @@ class Task:
         return tile
 
 
-def rank_peaks(plan: TilePlan | ShardPlan | None, extent: Mapping[str, int], cost: CallCost) -> tuple[int, ...]:
-    """The most bytes that each rank may hold at one time, weights apart: output and working memory.
+def rank_peaks(plan: Plan, extent: Mapping[str, int], cost: CallCost) -> tuple[int, ...]:
+    """The most bytes that each rank may hold at one time, without weights: output and working memory.
 
     Args:
-        plan: how the call is divided; None for the model's own call.
-        extent: latent cells along each axis; along ``t`` where the plan's grid has it.
-        cost: of a cell, all its frames together.
+        plan: How the call is divided.
+        extent: Latent cells along each axis, ``t`` included where the plan's grid has it.
+        cost: The cost of a cell, all its frames together.
 
     Example:
         >>> rank_peaks(ShardPlan(h=2), {"h": 6, "w": 5}, CallCost(1000, 100, 0, 0.0))
         (22500, 19500)
     """
-    cells = extent["h"] * extent["w"]
-    if plan is None:
-        return (cells * cost.working_bytes,)
-    if isinstance(plan, TilePlan):
-        frames = extent.get("t", 1) if "t" in plan.grid.axes else 1
-        return plan.peaks(cost.output_bytes // frames, cost.working_bytes // frames)
-    peaks = []
-    for rank in range(plan.ranks):
-        own = prod(len(span) for span in plan.shard(rank, extent).values())
-        output = cells * cost.output_bytes if rank == plan.root else 0
-        peaks.append(round(own * cost.working_bytes * BORDER_COPIES) + output)
-    return tuple(peaks)
+    return plan.rank_peaks(extent, output=cost.output_bytes, working=cost.working_bytes)
 
 
 def latent_extent(run: Run) -> dict[str, int] | None:
     """Latent cells along each axis of what went into a decode or encode; None where the run does not say."""
-    if isinstance(run.plan, TilePlan):
-        return dict(run.plan.grid.extent)
+    if run.way.seam_grid is not None:
+        return run.way.seam_grid.extent
     shape, call = run.record.input.get("shape"), run.record.what.get("call")
     if not shape or call not in ("decode", "encode") or (call == "encode" and not run.ratio):
         return None

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import autograd
 from torch._C._profiler import ProfilerActivity, ProfilerConfig, ProfilerState, RecordScope, _ExperimentalConfig
@@ -93,18 +92,6 @@ def _allocations() -> Iterator[list[tuple[int, int]]]:
             result = autograd._disable_profiler()
         recorded: list[Any] = result.events()
         events += [(e.start_ns(), e.nbytes()) for e in recorded if e.name() == "[memory]"]
-
-
-def frame(curves: list[MemoryCurve]) -> pd.DataFrame:
-    """Curves of several ranks as one table of ``rank``, ``time`` (s) and ``bytes``."""
-    parts = [pd.DataFrame({"rank": c.rank, "time": c.times, "bytes": c.bytes}) for c in curves if c.times]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["rank", "time", "bytes"])
-
-
-def peaks(curves: list[MemoryCurve]) -> pd.Series:
-    """Each rank's peak in bytes, by rank; without the ranks whose memory was not measured."""
-    found = {curve.rank: curve.peak for curve in curves if curve.peak is not None}
-    return pd.Series(found, name="peak bytes", dtype="int64")
 
 
 def _sum_up(curve: MemoryCurve, events: list[tuple[int, int]], shift: float) -> None:

@@ -1,4 +1,4 @@
-"""Runs: an output, and how it came about."""
+"""A run: an output, and how it came about."""
 
 from __future__ import annotations
 
@@ -10,30 +10,39 @@ from typing import Any
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.shard_plan import ShardPlan
-from toolkit.geometry.stage_plan import StagePlan
-from toolkit.geometry.tile_plan import TilePlan
+from toolkit.geometry.plan import Plan, PlanKind, or_whole
 from toolkit.runs.export import write_chrome_trace, write_parquet
 from toolkit.runs.record import Record
+from toolkit.runs.trace import COMPUTING, NONE, Kind
+
+PART_OF = {
+    PlanKind.WHOLE: Kind.WHOLE,
+    PlanKind.TILES: Kind.DECODE,
+    PlanKind.SHARDS: Kind.SHARD,
+    PlanKind.STAGES: Kind.STAGE,
+}
+"""The kind of event that computes a part of each kind of plan."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Run:
-    """What one call on a cluster gave.
+    """The result of one call on a cluster, and how it came about.
 
     Attributes:
-        kept: the output; None where it was streamed. Of a pipeline: frames, images or latents, as it returns them; a
-            list of them where there were several requests.
-        trace: one row per event: rank, kind, label, start and end (s since the run began), bytes, peer (the rank at
-            the other end of a message, else -1).
-        memory: each rank's allocated bytes over time: rank, time (s), bytes, above those at the run's begin.
-        peaks: each rank's true peak in bytes, by rank; empty where memory was not measured.
-        record: where the numbers come from.
-        plan: the plan, or None for the model's own call.
-        seconds: from the call in the kernel to the last rank's end, the transfer of the output included.
-        ratio: sample cells per latent cell along each axis of the plan's grid.
-        streamed: the shape of an output that was streamed; empty where it is kept.
-        result: what the pipeline returned, whole; a list where there were several requests. None for other runs.
+        kept: The output; None if it was streamed. For a pipeline: frames, images or latents, as the pipeline returns
+            them; a list of them for several requests.
+        trace: One row per event: rank, kind, label, start and end (s since the run began), bytes, peer (the rank at
+            the other end of a message), tile, chunk, branch, step (-1 where a number does not apply), expert, purpose
+            and module (empty where they do not apply). See :class:`toolkit.runs.trace.Label`.
+        memory: Each rank's allocated bytes over time, above those at the start of the run: rank, time (s), bytes.
+        peaks: Each rank's true peak in bytes, by rank; empty if memory was not measured.
+        record: Where the numbers come from.
+        plan: The plan, or None for the model's own call.
+        seconds: Time from the call in the kernel to the end of the last rank, transfer of the output included.
+        ratio: Sample cells per latent cell along each axis of the plan's grid.
+        streamed: The shape of an output that was streamed; empty if it was kept.
+        result: Everything that the pipeline returned; a list for several requests. None for other runs.
+        plans: The plan of each transformer of a pipeline, by name; empty for other runs.
     """
 
     kept: Any
@@ -41,21 +50,27 @@ class Run:
     memory: pd.DataFrame
     peaks: pd.Series
     record: Record
-    plan: TilePlan | ShardPlan | StagePlan | None
+    plan: Plan | None
     seconds: float
     ratio: Mapping[str, int] = field(default_factory=dict)
     streamed: tuple[int, ...] = ()
     result: Any = None
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+
+    @property
+    def way(self) -> Plan:
+        """The plan as a value that is never None: ``WholeCall()`` for the model's own call."""
+        return or_whole(self.plan)
 
     @property
     def output(self) -> Any:
-        """What the model's own call returns as its tensor, on the CPU; of a pipeline, what it returns.
+        """The tensor that the model's own call returns, on the CPU; for a pipeline, what it returns.
 
         Raises:
-            ToolkitError: where it was streamed: the run kept nothing of it.
+            ToolkitError: If the output was streamed: then the run kept nothing of it.
         """
         if self.kept is None:
-            raise ToolkitError(f"{self!r} kept no output: use the bands where they arrive, or run without stream=.")
+            raise ToolkitError(f"{self!r} kept no output: use the bands as they arrive, or run without stream=.")
         return self.kept
 
     @property
@@ -69,23 +84,26 @@ class Run:
     @property
     def busy(self) -> pd.Series:
         """Seconds that each rank spent computing (tiles, shards, stages, blending, finishing), by rank."""
-        work = self.trace[self.trace["kind"].isin(("whole", "decode", "norms", "shard", "stage", "blend", "finish"))]
+        work = self.trace[self.trace["kind"].isin([kind.value for kind in COMPUTING])]
         return (work["end"] - work["start"]).groupby(work["rank"]).sum()
 
     def summary(self) -> pd.DataFrame:
-        """One row per rank: tiles, or stretches of stages; seconds busy, waiting and moving data; bytes."""
+        """One row per rank: parts computed (tiles, shards, stretches of stages), seconds, bytes sent, and the peak."""
         rows = []
-        what, kind = ("stretches", "stage") if isinstance(self.plan, StagePlan) else ("tiles", "decode")
+        kind = PART_OF[self.way.kind]
         for rank, events in self.trace.groupby("rank"):
+            done = events["kind"] == kind.value
+            if kind is Kind.SHARD:  # a shard is computed in stretches between messages: only the last one names it
+                done &= events["tile"] != NONE
             spent = (events["end"] - events["start"]).groupby(events["kind"]).sum()
-            sent = int(events.loc[events["kind"] == "send", "bytes"].sum())
+            sent = int(events.loc[events["kind"] == Kind.SEND.value, "bytes"].sum())
             rows.append(
                 {
                     "rank": rank,
-                    what: int((events["kind"] == kind).sum()),
+                    self.way.part_noun: int(done.sum()),
                     "busy s": float(self.busy.get(rank, 0.0)),
-                    "wait s": float(spent.get("wait", 0.0)),
-                    "move s": float(spent.get("send", 0.0) + spent.get("receive", 0.0)),
+                    "wait s": float(spent.get(Kind.WAIT.value, 0.0)),
+                    "move s": float(spent.get(Kind.SEND.value, 0.0) + spent.get(Kind.RECEIVE.value, 0.0)),
                     "sent bytes": sent,
                     "peak bytes": self.peaks.get(rank),
                 }
@@ -93,7 +111,7 @@ class Run:
         return pd.DataFrame(rows).set_index("rank") if rows else pd.DataFrame()
 
     def to_chrome_trace(self, path: str | Path) -> Path:
-        """Write trace and memory for chrome://tracing or Perfetto; compressed where ``path`` ends in ``.gz``."""
+        """Write trace and memory for chrome://tracing or Perfetto; compressed if ``path`` ends in ``.gz``."""
         return write_chrome_trace(self.trace, self.memory, self.record, path)
 
     def to_parquet(self, folder: str | Path) -> Path:
@@ -102,7 +120,7 @@ class Run:
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.shape)) + (" streamed" if self.streamed else "")
-        how = self.plan.summary if self.plan else "the model's own call"
+        how = self.way.summary
         peak = f", peak {self.peaks.max() / 1e6:.0f} MB" if len(self.peaks) else ""
         return f"Run({shape} by {how} in {self.seconds:.2f} s{peak})"
 

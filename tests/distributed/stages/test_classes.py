@@ -43,7 +43,7 @@ def test_pending_calls_of_changing_shapes(four, name):
         group = dist.new_group(list(range(plan.ranks)))
         with torch.no_grad(), warnings.catch_warnings(action="ignore"):
             whole = specimen.build()
-            staged = tk.distributed.stage(whole, plan, group=group)
+            staged = tk.distributed.stage(plan, whole, group=group)
             outputs = [staged(**specimen.inputs(scale=scale, seed=i)) for i, scale in enumerate(SCALES)]
             expected = [whole(**specimen.inputs(scale=scale, seed=i)) for i, scale in enumerate(SCALES)]
             found = [
@@ -67,4 +67,4 @@ def test_long_skips_are_refused(four):
     specimen = TRANSFORMERS["HunyuanDiT"]
     plan = tk.StagePlan(tk.StageSplit.even(4, 2), tk.Schedule.interleaved(2, 2))
     with pytest.raises(tk.RankFailed, match="HunyuanDiT2DModel cannot run in stages"):
-        four.run(lambda: tk.distributed.stage(specimen.build(), plan))
+        four.run(lambda: tk.distributed.stage(plan, specimen.build()))

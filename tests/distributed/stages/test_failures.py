@@ -39,7 +39,7 @@ def test_ranks_that_were_given_different_inputs(two, what):
 
     def job() -> None:
         with torch.no_grad():
-            staged = tk.distributed.stage(specimen.build(), TWO)
+            staged = tk.distributed.stage(TWO, specimen.build())
             rank = dist.get_rank()
             inputs = specimen.inputs(scale=1 + (rank if what == "shape" else 0))
             if what != "shape":
@@ -125,7 +125,7 @@ def test_an_input_that_is_written_to_before_its_result_is_looked_at():
     specimen = transformer("Wan")
     plan = tk.StagePlan(tk.StageSplit.even(4, 1), tk.Schedule.interleaved(1, 2))
     with torch.no_grad():
-        staged, inputs = tk.distributed.stage(specimen.build(), plan), specimen.inputs()
+        staged, inputs = tk.distributed.stage(plan, specimen.build()), specimen.inputs()
         (output,) = staged(**inputs)
         inputs["hidden_states"].add_(1)
         with pytest.raises(tk.NotExact, match="written to between"):
@@ -178,4 +178,4 @@ def test_a_step_cache_is_refused(two):
     flux = specimen.build()
     flux.enable_cache(FirstBlockCacheConfig(threshold=0.1))
     with pytest.raises(tk.ModelError, match="step cache"):
-        tk.distributed.stage(flux, plan)
+        tk.distributed.stage(plan, flux)

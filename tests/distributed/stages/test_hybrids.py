@@ -56,7 +56,7 @@ def on_rank(name: str, plan: StagePlan, calls: list, on_mesh: bool = False) -> l
         wholes = [model(**inputs)[0] for inputs in calls]
     before = state_of(model)
     mesh = init_device_mesh("cpu", tuple(plan.mesh.values()), mesh_dim_names=tuple(plan.mesh)) if on_mesh else None
-    twin = tk.distributed.stage(model, plan, mesh)
+    twin = tk.distributed.stage(plan, model, mesh)
     outputs = [twin(**inputs)[0] + 0 for inputs in calls]
     assert state_of(model) == before
     twin.close()
@@ -87,7 +87,7 @@ def test_a_shared_sequence(cluster, name, bound):
 def sent(name: str, plan: StagePlan) -> int:
     """Bytes of the largest message from this rank."""
     trace = Recorder(torch.distributed.get_rank())
-    twin = tk.distributed.stage(transformer(name).build(), plan, trace=trace)
+    twin = tk.distributed.stage(plan, transformer(name).build(), trace=trace)
     assert twin(**inputs_of(name))[0].isfinite().all()
     twin.close()
     return max((event.bytes for event in trace.events if event.kind == "send"), default=0)

@@ -16,7 +16,7 @@ from torch.distributed import Work
 
 from toolkit.distributed.comm.failure import FailureFlag
 from toolkit.distributed.comm.group import Member
-from toolkit.runs.trace import Recorder
+from toolkit.runs.trace import Kind, Label, Recorder
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +32,7 @@ class Message:
         error: what the transfer raised, if it did.
     """
 
-    label: str
+    label: Label
     peer: int
     work: Work
     buffer: Tensor
@@ -71,15 +71,15 @@ class Exchange:
         # One for each direction: a message to a rank may not leave before that rank's message to this one has come.
         self._leaving, self._coming = _Waiter(), _Waiter()
 
-    def send(self, tensor: Tensor, to: int, label: str) -> None:
+    def send(self, tensor: Tensor, to: int, label: Label) -> None:
         """Start to send a tensor, which must stay as it is until :meth:`flush`: it may be sent from where it lies."""
         buffer = tensor.to(self._where).contiguous()
-        with self.trace("send", label, buffer.nbytes, to):
+        with self.trace(Kind.SEND, label, bytes=buffer.nbytes, peer=to):
             message = Message(label, to, self.member.send(buffer, to), buffer)
             self._leaving.add(message)
         self._sent = [m for m in self._sent if not m.done.is_set()] + [message]
 
-    def receive(self, shape: tuple[int, ...], dtype: torch.dtype, source: int, label: str) -> Message:
+    def receive(self, shape: tuple[int, ...], dtype: torch.dtype, source: int, label: Label) -> Message:
         """Post a receive and return at once."""
         buffer = torch.empty(shape, dtype=dtype, device=self._where)
         message = Message(label, source, self.member.receive(buffer, source), buffer)
@@ -93,7 +93,7 @@ class Exchange:
             RankFailed: where another rank failed meanwhile.
         """
         self.wait(message)
-        with self.trace("receive", message.label, message.buffer.nbytes, message.peer):
+        with self.trace(Kind.RECEIVE, message.label, bytes=message.buffer.nbytes, peer=message.peer):
             return message.buffer.to(self.device)
 
     def wait(self, message: Message) -> None:
@@ -103,7 +103,7 @@ class Exchange:
             RankFailed: where another rank failed meanwhile.
         """
         if not message.done.is_set():
-            with self.trace("wait", message.label, peer=message.peer):
+            with self.trace(Kind.WAIT, message.label, peer=message.peer):
                 self._await(message)
         self._check(message)
 
@@ -111,7 +111,7 @@ class Exchange:
         """Wait until everything sent has left."""
         waiting = [message for message in self._sent if not message.done.is_set()]
         if waiting:
-            with self.trace("wait", "sends"):
+            with self.trace(Kind.WAIT, Label(text="sends")):
                 for message in waiting:
                     self._await(message)
         self._sent = []

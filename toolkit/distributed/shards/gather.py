@@ -10,6 +10,7 @@ from torch import Tensor
 
 from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.strip import Layout
+from toolkit.runs.trace import Label
 
 
 def share_of(shard: Shard, layout: Layout, rank: int) -> Fraction:
@@ -45,7 +46,7 @@ def collect(shard: Shard, x: Tensor, dim: int, layout: Layout, what: str) -> lis
         what: what it is, for the trace.
     """
     me, ranks = shard.exchange.member.rank, partners(shard, layout)
-    name = f"{what} of {shard.module()}"
+    name = Label(purpose=what, module=shard.module())
     x = x.contiguous()
     for rank in ranks:
         if rank != me:
@@ -67,7 +68,7 @@ def around(shard: Shard, x: Tensor, dim: int, layout: Layout, what: str) -> Iter
     """
     ranks = partners(shard, layout)
     at = ranks.index(shard.exchange.member.rank)
-    name = f"{what} of {shard.module()}"
+    name = Label(purpose=what, module=shard.module())
     held = x.contiguous()
     for step in range(len(ranks)):
         owner = ranks[(at - step) % len(ranks)]

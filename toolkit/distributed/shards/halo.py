@@ -18,6 +18,7 @@ from toolkit.distributed.comm.exchange import Message
 from toolkit.distributed.shards.context import Owed, Shard
 from toolkit.distributed.shards.strip import Strip, lay, layout_of
 from toolkit.geometry.span import Span
+from toolkit.runs.trace import Label
 
 Around = Sequence[tuple[int, int, int]]
 """Dims that are padded too, each with cells before and after."""
@@ -162,7 +163,8 @@ def _post(shard: Shard, x: Tensor, strip: Strip, rows: _Rows) -> list[tuple[int,
     """Start sending the rows that others need of this rank's, and receiving those that it needs of theirs."""
     if not rows.crossing:
         return []
-    name, dim, incoming = f"halo {strip.axis} of {shard.module()}", strip.dim, []
+    name = Label(purpose=f"halo {strip.axis}", module=shard.module())
+    dim, incoming = strip.dim, []
     for part, leaves, start, count in rows.crossing:
         rank = shard.rank_at(strip.axis, part)
         if leaves:

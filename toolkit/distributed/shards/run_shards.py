@@ -18,7 +18,7 @@ from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.shard_preparation import Sharding, sharding_of
 from toolkit.models.autoencoders.tile_coder import borrowed
 from toolkit.runs.device import synchronise
-from toolkit.runs.trace import Event, Recorder, clock
+from toolkit.runs.trace import NO_LABEL, Event, Kind, Label, Recorder, clock
 
 
 def run_shards(vae: Any, x: Tensor, plan: ShardPlan, call: ModelCall, rank: Rank) -> Tensor | None:
@@ -115,7 +115,7 @@ def _bring_together(shard: Shard, output: Tensor) -> Tensor | None:
         if strip.inner != 1 or strip.lo or strip.hi or output.shape[strip.dim] != shard.rows(strip):
             raise shard.refuse("the output", f"its {strip.axis} is not a dim of its own", output)
     if me != root:
-        shard.exchange.send(output.contiguous(), root, f"shard {me}")
+        shard.exchange.send(output.contiguous(), root, _part(me))
         return None
     shape = list(output.shape)
     for strip in layout:
@@ -126,9 +126,14 @@ def _bring_together(shard: Shard, output: Tensor) -> Tensor | None:
     for rank in range(shard.plan.ranks):
         if rank != me:
             part = _place(shard, canvas, layout, rank)
-            message = shard.exchange.receive(tuple(part.shape), canvas.dtype, rank, f"shard {rank}")
+            message = shard.exchange.receive(tuple(part.shape), canvas.dtype, rank, _part(rank))
             part.copy_(shard.exchange.take(message))
     return canvas
+
+
+def _part(rank: int) -> Label:
+    """The label of a rank's part of the output; of its events, only the last one has it."""
+    return Label(tile=rank, purpose="shard")
 
 
 def _place(shard: Shard, canvas: Tensor, layout: Layout, rank: int) -> Tensor:
@@ -149,4 +154,5 @@ def _fill_trace(trace: Recorder, before: int, begin: float) -> None:
         at = max(at, event.end)
     gaps.append((at, clock() - trace.origin))
     for place, (start, end) in enumerate(gaps, start=1):
-        trace.add(Event(trace.rank, "shard", "end" if place == len(gaps) else "", start, end))
+        label = _part(trace.rank) if place == len(gaps) else NO_LABEL
+        trace.add(Event(trace.rank, Kind.SHARD, label, start, end))

@@ -17,12 +17,9 @@ from toolkit.distributed.stages.engine import PURPOSES, Engine
 from toolkit.distributed.stages.hybrid import shared, sharers
 from toolkit.distributed.stages.places import Places
 from toolkit.distributed.stages.staged import check, staged
-from toolkit.geometry.stage_plan import StagePlan
+from toolkit.geometry.plan import or_whole
+from toolkit.geometry.stage_plan import Plans, StagePlan
 from toolkit.models.transformers.pipeline_parts import experts_of, modules_of
-
-Plans = Mapping[str, StagePlan]
-"""The plan of each expert of a pipeline, by name. All have the same ranks."""
-
 
 AFTER = frozenset(["vocoder", "safety_checker"])
 """Modules that a pipeline uses after its latents are decoded, on the rank that has them."""
@@ -69,7 +66,7 @@ class Assembly:
 
     def _module(self, name: str, module: nn.Module, agenda: Agenda) -> Any:
         if "vae" in name:
-            return self.elsewhere.vae(name, module, self.plan.vae, vae_root(self.plan), agenda)
+            return self.elsewhere.vae(name, module, self.plan.vae, self.plan.output_rank, agenda)
         if name in AFTER:
             return module
         return self.elsewhere.encoder(name, module, self.plan.encoders)
@@ -87,20 +84,15 @@ class Assembly:
         self.elsewhere.exchange.close()
 
 
-def vae_root(plan: StagePlan) -> int:
-    """The rank that has a pipeline's output."""
-    return 0 if plan.vae is None else plan.vae.root
-
-
 def modules_on(rank: int, plan: StagePlan, names: Mapping[str, Any]) -> list[str]:
     """Which of a pipeline's other modules a rank needs the weights of."""
-    decoding = (0,) if plan.vae is None else plan.vae.working
+    decoding = or_whole(plan.vae).working
     found = []
     for name in names:
         if "vae" in name:
-            ranks = {*decoding, vae_root(plan)}
+            ranks = {*decoding, plan.output_rank}
         elif name in AFTER:
-            ranks = {vae_root(plan)}
+            ranks = {plan.output_rank}
         else:
             ranks = {plan.encoders}
         if rank in ranks:

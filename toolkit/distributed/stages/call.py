@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from toolkit.distributed.stages.deferred import settled
 from toolkit.distributed.stages.signature import digest, signature
 from toolkit.errors import NotExact
+from toolkit.runs.trace import NONE, Label
 
 
 @dataclass(eq=False)
@@ -70,9 +71,9 @@ class Call:
         """Tells its inputs from others: see :func:`~toolkit.distributed.stages.signature.digest`."""
         return digest((self.args, self.kwargs))
 
-    def label(self, chunk: int | None = None) -> str:
-        """Its name in traces: ``2F0 step 3``, or ``F0 step 3`` of its result."""
-        return f"{'' if chunk is None else chunk}F{self.branch} step {self.step}"
+    def label(self, chunk: int = NONE, expert: str = "") -> Label:
+        """What traces say of it: ``2F0 step 3``, or ``F0 step 3`` of its result."""
+        return Label(chunk=chunk, branch=self.branch, step=self.step, expert=expert)
 
     @contextmanager
     def context(self) -> Iterator[None]:

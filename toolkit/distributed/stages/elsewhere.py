@@ -23,6 +23,7 @@ from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import Options
 from toolkit.models.transformers.ghost import stand_in
+from toolkit.runs.trace import Kind, Label
 
 
 class Left(BaseException):
@@ -57,13 +58,14 @@ class Elsewhere:
         def everywhere(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = settled((args, kwargs))
             key, number = f"{name} {signature((args, kwargs))}", digest((args, kwargs))
+            label = Label(text=name)
             if self.rank.member.rank != owner:
-                return self._link(owner).receive(key, number, name)
-            with self.rank.trace("whole", name):
+                return self._link(owner).receive(key, number, label)
+            with self.rank.trace(Kind.WHOLE, label):
                 result = call(*args, **kwargs)
             for other in range(self.ranks):
                 if other != owner:
-                    self._link(other).send(result, key, number, name)
+                    self._link(other).send(result, key, number, label)
             return result
 
         return everywhere
@@ -88,7 +90,7 @@ class Elsewhere:
             if plan is None:
                 if self.rank.member.rank != root:
                     raise Left
-                with self.rank.trace("whole", f"{name}.decode"):
+                with self.rank.trace(Kind.WHOLE, Label(text=f"{name}.decode")):
                     return module.decode(*args, **kwargs)
             bound = own.bind(*args, **kwargs)
             bound.apply_defaults()
@@ -106,7 +108,7 @@ class Elsewhere:
         arguments = {key: value for key, value in given.items() if key != "kwargs"} | given.get("kwargs", {})
         call = ModelCall(Direction.DECODE, Options(arguments=arguments))
         member, rank = self.rank.member, self.rank
-        return decoding.run(vae, latent, plan, call, member.group, rank.trace, rank.convolutions)
+        return decoding.run(vae, latent, plan, call, member.group, trace=rank.trace, convolutions=rank.convolutions)
 
     def _link(self, peer: int) -> Link:
         if peer not in self.links:

@@ -18,7 +18,7 @@ from toolkit.distributed.stages.places import Places
 from toolkit.models.transformers.split_check import returned_by
 from toolkit.models.transformers.stage import Stage
 from toolkit.runs.device import synchronise
-from toolkit.runs.trace import Event, Recorder, clock
+from toolkit.runs.trace import Event, Kind, Label, Recorder, clock
 
 PURPOSES = ("stages", "results", "modules")
 """What messages are for; each has a group of its own."""
@@ -64,14 +64,14 @@ class Engine:
         if not self.places.computes(call.index):
             return
         stage, chunk = self.stages[lap], self.places.chunks[lap]
-        label = self._name(call.label(chunk))
+        label = call.label(chunk, self.name)
         watch = _Watch(self.rank.trace, label)
 
         def receive() -> Any:
             with watch.paused():
                 if self._before is None:
                     return call.payload
-                return self._before.receive(call.form(chunk), call.digest, self._name(call.label(chunk - 1)))
+                return self._before.receive(call.form(chunk), call.digest, call.label(chunk - 1, self.name))
 
         with call.context():
             output = stage(None if stage.first else receive, *call.args, **call.kwargs)
@@ -91,7 +91,9 @@ class Engine:
         if source == self.places.me:
             call.finish(call.result)
         else:
-            call.finish(self._link(source, self.places.me).receive(call.form(), call.digest, self._name(call.label())))
+            call.finish(
+                self._link(source, self.places.me).receive(call.form(), call.digest, call.label(expert=self.name))
+            )
 
     def _tell(self, call: Call) -> None:
         """Send a result to all other ranks, where this rank is the one to do so."""
@@ -99,15 +101,12 @@ class Engine:
         if source == self.places.me:
             for rank in range(self.places.size):
                 if rank != source:
-                    self._link(source, rank).send(call.result, call.form(), call.digest, self._name(call.label()))
+                    self._link(source, rank).send(call.result, call.form(), call.digest, call.label(expert=self.name))
 
     def _link(self, source: int, to: int) -> Link:
         if (source, to) not in self._others:
             self._others[source, to] = Link(self._results, to if source == self.places.me else source)
         return self._others[source, to]
-
-    def _name(self, label: str) -> str:
-        return f"{label} {self.name}" if self.name else label
 
     def close(self) -> None:
         """Wait until all that was sent has left, and end the links."""
@@ -124,12 +123,12 @@ class Engine:
 class _Watch:
     """Notes stretches of computing, without the waits between them."""
 
-    def __init__(self, trace: Recorder, label: str) -> None:
+    def __init__(self, trace: Recorder, label: Label) -> None:
         self._trace, self._label, self._begin = trace, label, clock()
 
     def stop(self) -> None:
         origin = self._trace.origin
-        self._trace.add(Event(self._trace.rank, "stage", self._label, self._begin - origin, clock() - origin))
+        self._trace.add(Event(self._trace.rank, Kind.STAGE, self._label, self._begin - origin, clock() - origin))
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from toolkit.distributed.comm.exchange import Exchange, Message
 from toolkit.errors import RunError
+from toolkit.runs.trace import Label
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Link:
     peer: int
     forms: dict[str, bytes] = field(default_factory=dict)
 
-    def send(self, value: Any, key: str, digest: int, label: str) -> None:
+    def send(self, value: Any, key: str, digest: int, label: Label) -> None:
         """Start to send an object; its tensors must stay as they are.
 
         Args:
@@ -66,7 +67,7 @@ class Link:
         for tensor in pickler.tensors:
             self.exchange.send(tensor.detach(), self.peer, label)
 
-    def receive(self, key: str, digest: int, label: str) -> Any:
+    def receive(self, key: str, digest: int, label: Label) -> Any:
         """Wait for an object.
 
         Raises:
@@ -91,7 +92,7 @@ class Link:
         tensors = [_strided(self.exchange.take(message), form) for message, form in zip(asked, forms, strict=True)]
         return _Unpickler(io.BytesIO(body), tensors).load()
 
-    def _ask(self, form: Form, label: str) -> Message:
+    def _ask(self, form: Form, label: Label) -> Message:
         return self.exchange.receive(form.shape, form.dtype, self.peer, label)
 
 

@@ -20,6 +20,7 @@ from toolkit.distributed.stages.deferred import Deferred
 from toolkit.distributed.stages.engine import Engine
 from toolkit.distributed.stages.hybrid import check_shared, shared, sharers
 from toolkit.distributed.stages.places import Places
+from toolkit.errors import PlanError
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.models.transformers.ghost import stand_in
 from toolkit.models.transformers.split_check import Proof, check_class
@@ -28,8 +29,8 @@ from toolkit.runs.trace import Recorder
 
 
 def stage(
-    transformer: nn.Module,
     plan: StagePlan,
+    transformer: nn.Module,
     mesh: DeviceMesh | None = None,
     group: ProcessGroup | None = None,
     *,
@@ -42,8 +43,8 @@ def stage(
     a result computes all that are pending, in the order of the plan's schedule, and every rank has every result.
 
     Args:
-        transformer: a diffusers transformer. It is not changed; layers of other ranks may be on the meta device.
-        plan: split and schedule.
+        plan: Split and schedule.
+        transformer: A diffusers transformer. It is not changed; layers of other ranks may be on the meta device.
         mesh: where the plan's axes of more than one rank lie; None: the group's first ranks.
         group: the ranks that call; None for the default group.
         proof: of a class that the toolkit does not know; see :func:`toolkit.models.transformers.split_check.prove`.
@@ -63,12 +64,14 @@ def stage(
         >>> specimen = transformer("Wan")
         >>> wan, inputs = specimen.build(), specimen.inputs()
         >>> plan = StagePlan(StageSplit.even(layers=4, stages=2), Schedule.looped(stages=1, branches=2, chunks=2))
-        >>> split = stage(wan, plan)
+        >>> split = stage(plan, wan)
         >>> (output,) = split(**inputs)
         >>> output.equal(wan(**inputs)[0])
         True
         >>> split.close()
     """
+    if isinstance(plan, nn.Module):
+        raise PlanError("stage(transformer, plan): the plan comes first, as in tk.virtual(plan, transformer).")
     member = Member.of(group)
     rank = Rank(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), "aten")
     places, groups = Places.of(plan, mesh, member.rank, member.size), Groups()

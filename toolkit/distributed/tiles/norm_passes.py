@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from toolkit.distributed.comm.exchange import Exchange, Message
-from toolkit.errors import PlanError
+from toolkit.geometry.plan import Plan
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.models.autoencoders.global_norm import (
     NormedCoder,
@@ -21,23 +21,21 @@ from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.tile_coder import TileCoder
 from toolkit.numerics.statistics import Moments
 from toolkit.runs.device import synchronise
-from toolkit.runs.trace import Recorder
+from toolkit.runs.trace import Kind, Label, Recorder
+
+_STATISTICS = Label(purpose="statistics of tiles")
 
 
-def check_norm_passes(call: ModelCall, plan: object) -> None:
-    """Refuse passes for statistics where they have no meaning.
+def check_norm_passes(call: ModelCall, plan: Plan) -> None:
+    """Refuse passes for statistics with a plan that has no use for them.
 
     Raises:
-        PlanError: without tiles, or with tiles along ``t``.
+        PlanError: If there are passes, and the plan has no tiles or has tiles along ``t``.
     """
-    if call.options.norm_passes and not isinstance(plan, TilePlan):
-        how = "the model's own call" if plan is None else f"a {type(plan).__name__}"
-        raise PlanError(
-            f"norm_passes={call.options.norm_passes} with {how}, where GroupNorm sees the whole map: "
-            "it is for a TilePlan."
-        )
-    if call.options.norm_passes and isinstance(plan, TilePlan):
-        check_passes(call.options.norm_passes, plan.grid)
+    if call.options.norm_passes:
+        passes = call.options.norm_passes
+        grid = plan.require_seams(f"norm_passes={passes}", "lets the GroupNorm of each tile see the whole map")
+        check_passes(passes, grid)
 
 
 def with_statistics(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> TileCoder:
@@ -66,7 +64,7 @@ def gather_statistics(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exc
     for number in range(coder.call.options.norm_passes):
         own = {}
         for index in mine:
-            with trace("norms", f"tile {index}, pass {number}"):
+            with trace(Kind.NORMS, Label(tile=index, text=f"pass {number}")):
                 own[index] = tile_statistics(coder, x, plan.grid.tiles[index], merged)
                 synchronise(coder.device)
         merge_statistics(own)  # raises alike on all ranks what would leave others waiting
@@ -85,10 +83,10 @@ def _of_others(
         shape = (len(plan.assignment.tiles_of(peer)), packed.shape[1])
         # Of two ranks the lower one sends first: where sends wait for their receives, two that both send would lock.
         if me < peer:
-            exchange.send(packed, peer, "norms")
-        posted[peer] = exchange.receive(shape, packed.dtype, peer, "norms")
+            exchange.send(packed, peer, _STATISTICS)
+        posted[peer] = exchange.receive(shape, packed.dtype, peer, _STATISTICS)
         if me > peer:
-            exchange.send(packed, peer, "norms")
+            exchange.send(packed, peer, _STATISTICS)
     return {
         index: tuple(_unpack(row, like))
         for peer, message in posted.items()

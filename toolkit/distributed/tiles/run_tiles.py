@@ -22,7 +22,7 @@ from toolkit.models.autoencoders.tile_coder import TileCoder, borrowed
 from toolkit.numerics.cascade import cascade_merge
 from toolkit.numerics.window import window_merge
 from toolkit.runs.device import synchronise
-from toolkit.runs.trace import Recorder
+from toolkit.runs.trace import Kind, Label, Recorder
 
 
 def run_tiles(
@@ -61,7 +61,7 @@ def _compute(
         output = _compute_whole(coder, x, plan, exchange, trace)
         if stream is None or output is None:
             return output
-        with trace("stream", "band 0", output.nbytes):
+        with trace(Kind.STREAM, Label(text="band 0"), bytes=output.nbytes):
             stream(output, 0)
         return None
     if stream is not None:
@@ -73,7 +73,7 @@ def _compute(
         canvas = _compute_tiles(coder, x, plan, exchange, trace)
     if canvas is None:
         return None
-    with trace("finish", "output", canvas.nbytes):
+    with trace(Kind.FINISH, Label(text="output"), bytes=canvas.nbytes):
         coder.finish(canvas)
         synchronise(coder.device)
     return canvas
@@ -84,16 +84,16 @@ def _compute_whole(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchan
     me, owner = exchange.member.rank, plan.assignment.owners[0]
     output = None
     if me == owner:
-        with trace("decode", "tile 0"):
+        with trace(Kind.DECODE, Label(tile=0)):
             output = coder.compute_whole(x)
             synchronise(coder.device)
     if owner == plan.root:
         return output
     if output is not None:
-        exchange.send(output, plan.root, "tile 0")
+        exchange.send(output, plan.root, Label(tile=0))
         exchange.flush()
         return None
-    return exchange.take(exchange.receive(coder.shape, coder.dtype, owner, "tile 0"))
+    return exchange.take(exchange.receive(coder.shape, coder.dtype, owner, Label(tile=0)))
 
 
 def _compute_tiles(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
@@ -102,16 +102,16 @@ def _compute_tiles(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchan
     own: dict[int, Tensor] = {}
     for index in plan.assignment.tiles_of(me):
         tile = plan.grid.tiles[index]
-        with trace("decode", f"tile {index}"):
+        with trace(Kind.DECODE, Label(tile=index)):
             own[index] = coder(x, tile)
             synchronise(coder.device)
         if me != plan.root:
-            exchange.send(own.pop(index), plan.root, f"tile {index}")
+            exchange.send(own.pop(index), plan.root, Label(tile=index))
     if me != plan.root:
         exchange.flush()
         return None
     canvas, raw = coder.canvas(), _in_order(coder, plan, exchange, own)
-    with trace("blend", "tiles", canvas.nbytes):
+    with trace(Kind.BLEND, Label(text="tiles"), bytes=canvas.nbytes):
         view = coder.raw_view(canvas)
         if plan.blend.merge == "cascade":
             cascade_merge(raw, plan.grid, coder.frame, view)
@@ -128,5 +128,5 @@ def _in_order(coder: TileCoder, plan: TilePlan, exchange: Exchange, own: dict[in
         while remote and len(posted) < RECEIVES_IN_FLIGHT:
             tile = remote.popleft()
             shape, owner = coder.raw_shape(tile.box), plan.assignment.owners[tile.index]
-            posted[tile.index] = exchange.receive(shape, coder.dtype, owner, f"tile {tile.index}")
+            posted[tile.index] = exchange.receive(shape, coder.dtype, owner, Label(tile=tile.index))
         yield own.pop(index) if index in own else exchange.take(posted.pop(index))

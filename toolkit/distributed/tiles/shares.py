@@ -21,7 +21,7 @@ from toolkit.models.autoencoders.tile_coder import TileCoder
 from toolkit.numerics.cascade import cascade_share
 from toolkit.numerics.window import window_share
 from toolkit.runs.device import synchronise
-from toolkit.runs.trace import Recorder
+from toolkit.runs.trace import Kind, Label, Recorder
 
 
 def compute_shares(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
@@ -50,7 +50,7 @@ def compute_shares(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchan
 
 def compute_tile(coder: TileCoder, x: Tensor, tile: Tile, shares: Shares, edges: EdgeExchange, trace: Recorder) -> None:
     """Compute a tile, keep its share, hand its edges on, and drop the rest."""
-    with trace("decode", f"tile {tile.index}"):
+    with trace(Kind.DECODE, Label(tile=tile.index)):
         raw = coder(x, tile)
         synchronise(coder.device)
     shares.keep(tile, raw)
@@ -189,7 +189,7 @@ def finish_shares(shares: Shares, edges: Iterable[tuple[Edge, Tensor]], trace: R
 
     def finish(index: int) -> None:
         if shares.ready(index):
-            with trace("blend", f"tile {index}", shares.held[index].nbytes):
+            with trace(Kind.BLEND, Label(tile=index), bytes=shares.held[index].nbytes):
                 shares.finish(index)
 
     finish(computed)
@@ -201,7 +201,7 @@ def finish_shares(shares: Shares, edges: Iterable[tuple[Edge, Tensor]], trace: R
 def _deliver(shares: Shares, exchange: Exchange, root: int) -> None:
     """Send this rank's finished shares to the root, in the order of the tiles."""
     for index in sorted(shares.held):
-        exchange.send(shares.held.pop(index), root, f"tile {index}")
+        exchange.send(shares.held.pop(index), root, share_label(index))
 
 
 def _collect(shares: Shares, exchange: Exchange) -> None:
@@ -213,11 +213,15 @@ def _collect(shares: Shares, exchange: Exchange) -> None:
         while remote and len(posted) < RECEIVES_IN_FLIGHT:
             tile = remote.popleft()
             shape = coder.raw_shape(tile.share_box)
-            label = f"tile {tile.index}"
-            posted.append((tile, exchange.receive(shape, coder.dtype, owners[tile.index], label)))
+            posted.append((tile, exchange.receive(shape, coder.dtype, owners[tile.index], share_label(tile.index))))
         tile, message = posted.popleft()
         shares.place(tile, exchange.take(message))
 
 
-def _label(edge: Edge) -> str:
-    return f"edge {edge.source}>{edge.target}"
+def share_label(index: int) -> Label:
+    """The label of a message that takes the share of tile ``index`` to the root."""
+    return Label(tile=index, purpose="share")
+
+
+def _label(edge: Edge) -> Label:
+    return Label(tile=edge.source, purpose="edge", text=f"to tile {edge.target}")

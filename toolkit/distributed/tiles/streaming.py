@@ -12,33 +12,32 @@ from collections.abc import Callable
 from torch import Tensor
 
 from toolkit.distributed.comm.exchange import Exchange, Message
-from toolkit.distributed.tiles.shares import EdgeExchange, Shares, compute_tile, finish_shares
+from toolkit.distributed.tiles.shares import EdgeExchange, Shares, compute_tile, finish_shares, share_label
 from toolkit.errors import PlanError
 from toolkit.geometry.bands import Band, bands
 from toolkit.geometry.edges import Edge
 from toolkit.geometry.grid import Tile
+from toolkit.geometry.plan import Plan
 from toolkit.geometry.tile_plan import RECEIVES_IN_FLIGHT, TilePlan
 from toolkit.models.autoencoders.tile_coder import TileCoder
 from toolkit.runs.device import synchronise
-from toolkit.runs.trace import Recorder
+from toolkit.runs.trace import Kind, Label, Recorder
 
 Stream = Callable[[Tensor, int], object]
 """Called with a band and the place in the output where it starts, along the grid's first axis; bands come in order."""
 
 
-def check_stream(plan: object) -> None:
-    """Refuse plans of which nothing is finished before all is.
+def check_stream(plan: Plan) -> None:
+    """Refuse plans that finish nothing before they finish everything.
 
     Raises:
-        PlanError: for anything but tiles of which at most two meet along an axis.
+        PlanError: For anything but tiles of which at most two meet along an axis.
     """
-    if not isinstance(plan, TilePlan):
-        how = "the model's own call" if plan is None else f"a {type(plan).__name__}"
-        raise PlanError(f"stream= with {how}, which finishes the whole output at once: give a TilePlan.")
-    if plan.finish == "tiles":
+    grid = plan.require_seams("stream=", "hands over the output in bands of finished tiles")
+    if not grid.pairwise:
         raise PlanError(
-            f"stream= with {plan.grid}: where three tiles meet along an axis they are blended at the end, all "
-            "together; use an overlap of half a tile at most."
+            f"stream= with {grid}: where three tiles meet along an axis, all tiles are blended together at the end; "
+            "use an overlap of at most half a tile."
         )
 
 
@@ -97,12 +96,12 @@ class Bands:
             self._hand_over(band, self._canvas)
 
     def _hand_over(self, band: Band, canvas: Tensor) -> None:
-        with self._trace("finish", f"band {band.index}", canvas.nbytes):
+        with self._trace(Kind.FINISH, Label(text=f"band {band.index}"), bytes=canvas.nbytes):
             self._coder.finish(canvas)
             synchronise(self._coder.device)
         # The band is the stream's own from here on, also to drop.
         self._canvas = None
-        with self._trace("stream", f"band {band.index}", canvas.nbytes):
+        with self._trace(Kind.STREAM, Label(text=f"band {band.index}"), bytes=canvas.nbytes):
             self._stream(canvas, self._coder.spans(band.box)[0].start)
         self._waiting.popleft()
         self._lacking = self._tiles_of_the_next()
@@ -177,7 +176,7 @@ class Transfers(EdgeExchange):
     def _start(self, item: Edge | Tile, peer: int, computed: int) -> bool:
         if isinstance(item, Edge):
             return self.start(item, peer, computed)
-        label = f"tile {item.index}"
+        label = share_label(item.index)
         if self._bands is None:
             if not self._shares.final(item.index):
                 return False

@@ -17,6 +17,7 @@ from toolkit.distributed.shards.context import Owed, Shard
 from toolkit.distributed.shards.halo import settle
 from toolkit.distributed.shards.strip import Strip
 from toolkit.numerics.convolution import convolve
+from toolkit.runs.trace import Label
 
 
 def convolved(shard: Shard, func: Callable[..., Any], *given: Any) -> Tensor:
@@ -129,7 +130,7 @@ class _Side:
     def post(self, x: Tensor, across: _Side | None = None) -> None:
         """Start to send the outermost rows, with those of another axis around them, and to receive the neighbours'."""
         index, axis = self.shard.index[self.strip.axis], self.strip.axis
-        name = f"halo {axis} of {self.shard.module()}"
+        name = Label(purpose=f"halo {axis}", module=self.shard.module())
         for step, start in ((-1, 0), (1, self.rows - self.pad)):
             if 0 <= index + step < len(self.strip.extents):
                 rank = self.shard.rank_at(axis, index + step)
