@@ -166,14 +166,14 @@ def test_a_run_of_one_request_on_one_rank_counts_for_each():
 def test_runs_without_stages_are_refused():
     with pytest.raises(ToolkitError, match="stage_times is for runs with a StagePlan"):
         stage_times(run_of(None, [Event(0, "whole", "WanPipeline", 0.0, 1.0)], 1.0))
-    with pytest.raises(ToolkitError, match="the trace holds no stage"):
+    with pytest.raises(ToolkitError, match="the trace has no stages"):
         loop_events(frame([Event(0, "decode", "tile 0", 0.0, 1.0), Event(0, "wait", "F0 step 0", 0.0, 1.0)]))
 
 
 def test_a_transformer_with_another_schedule_is_refused():
     run = scheduled_run(plan_of(Schedule.looped(2, branches=2, chunks=2)), [1.0] * 4, steps=1)
     other = run_of(plan_of(Schedule.interleaved(2, branches=2)), [], 9.0)
-    with pytest.raises(ToolkitError, match=r"ran in 4 chunks, Schedule.interleaved\(.*\) has 2"):
+    with pytest.raises(ToolkitError, match=r"ran in 4 chunks, but Schedule.interleaved\(.*\) has 2"):
         stage_times(replace(other, trace=run.trace))
 
 
@@ -199,5 +199,5 @@ class TestMemory:
 
     @pytest.mark.parametrize("measured", [{}, {2: 1.0}, {0: 1.0, 2: 1.0}])
     def test_too_little_is_refused(self, measured):
-        with pytest.raises(ToolkitError, match="two numbers of ranks"):
+        with pytest.raises(ToolkitError, match="at least two numbers of ranks"):
             fit_memory(measured)

@@ -95,9 +95,9 @@ class TestScaling:
         assert scaling_table([slow, self.divided, self.alone]).loc[1, "seconds"] == 5.0
 
     def test_refusals(self):
-        with pytest.raises(ToolkitError, match="no runs"):
+        with pytest.raises(ToolkitError, match="there are no runs"):
             scaling_table([])
-        with pytest.raises(ToolkitError, match=r"runs on \[2\] ranks, none of them on one"):
+        with pytest.raises(ToolkitError, match=r"the runs are on \[2\] ranks, but the reference must be on one rank"):
             scaling_table([self.divided])
-        with pytest.raises(ToolkitError, match=r"base, Run.* on one"):
+        with pytest.raises(ToolkitError, match=r"base=Run.* is on 2, but the reference must be on one rank"):
             scaling_table([self.alone], base=self.divided)

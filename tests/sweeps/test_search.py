@@ -115,35 +115,35 @@ class TestRefusals:
             ({"points": 0}, "points=0"),
             ({"points": True}, "points=True"),
             ({"points": 3, "direction": "up"}, "direction='up'"),
-            ({"points": 3, "objective": ("a", "b"), "direction": ("minimize",)}, "a direction for each"),
-            ({"points": 3, "objective": ("a", "a")}, "a direction for each"),
+            ({"points": 3, "objective": ("a", "b"), "direction": ("minimize",)}, "one direction for each"),
+            ({"points": 3, "objective": ("a", "a")}, "one direction for each"),
         ]:
             with pytest.raises(PlanError, match=message):
                 tk.search({"x": [1]}, **arguments)
         with pytest.raises(PlanError, match="column of every sweep's table"):
             tk.search({"code": [1]}, points=1)
         for space, message in [
-            ({"x": range(5, 1)}, "must rise"),
-            ({"x": []}, "no value"),
-            ({"x": 3}, "must be a list"),
+            ({"x": range(5, 1)}, "positive step"),
+            ({"x": []}, "no values"),
+            ({"x": 3}, "give a list"),
         ]:
             with pytest.raises(PlanError, match=message):
                 tk.sweep(cost, tk.search(space, points=2), store=tmp_path / "s")
 
     def test_what_needs_a_store(self, tmp_path):
-        with pytest.raises(PlanError, match="store=None"):
+        with pytest.raises(PlanError, match="keeps what it learned beside its store"):
             tk.sweep(cost, looked_for(3), progress=False)
-        with pytest.raises(PlanError, match="retry=True with a search"):
+        with pytest.raises(PlanError, match="retry=True: a search never returns to a point"):
             tk.sweep(cost, looked_for(3), store=tmp_path / "s", retry=True)
 
     def test_an_objective_that_is_not_there(self, tmp_path):
         search = tk.search({"x": [1, 2]}, points=2, objective="speed")
-        with pytest.raises(ToolkitError, match=r"objective 'speed' is None .* it returned value"):
+        with pytest.raises(ToolkitError, match=r"objective 'speed' is None .* the function returned value"):
             tk.sweep(lambda x: x, search, store=tmp_path / "s", progress=False)
 
     def test_another_objective_in_the_same_store(self, tmp_path):
         tk.sweep(cost, looked_for(2), store=tmp_path / "s", progress=False)
-        with pytest.raises(ToolkitError, match="its study looks for"):
+        with pytest.raises(ToolkitError, match="its study optimises"):
             tk.sweep(cost, looked_for(2, direction="maximize"), store=tmp_path / "s", progress=False)
 
     def test_without_optuna(self, tmp_path, monkeypatch):

@@ -1,1 +1,1 @@
-"""After a run: comparisons with a reference, scaling, the times and memory of stages."""
+"""After a run: comparison with a reference, scaling, and the times and memory of stages."""

@@ -23,25 +23,25 @@ from toolkit.runs.run import Run
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Comparison:
-    """An output against a reference, on raw tensors.
+    """The difference between an output and a reference, measured on raw tensors.
 
     Attributes:
-        name: the output compared.
-        reference: what it was compared with. No figure here means anything without it.
-        identical: equal in every value; not where there is a NaN.
-        max_abs: largest absolute error.
-        psnr: in dB, over all frames together; ``inf`` where there is no error.
-        ssim: mean over frames.
-        colour_shift: largest shift of a tile's colour in any channel, in absolute value.
-        per_frame: one row per frame, in the order ``(b t)``: frame, max_abs, psnr, ssim.
-        per_seam: one row per seam: axis, position, tiles, mean, max, ratio to the interior, residual; None
-            without a grid.
-        per_tile: one row per tile and channel: tile, channel, shift of its colour. Without a grid the whole
-            is one tile.
-        error: output minus reference, ``b c h w`` or ``b c t h w``, float32 or wider.
-        grid: the tiles of the output, in latent cells, or None.
-        ratio: sample cells per latent cell along each axis of the grid.
-        samples: the output and the reference themselves, not copied.
+        name: Name of the output.
+        reference: Name of the reference. No number here means anything without it.
+        identical: Whether all values are equal; false if there is a NaN.
+        max_abs: Largest absolute error.
+        psnr: PSNR in dB over all frames together; ``inf`` if there is no error.
+        ssim: SSIM, the mean over frames.
+        colour_shift: Largest absolute shift of a tile's mean colour in any channel.
+        per_frame: One row per frame, in the order ``(b t)``: frame, max_abs, psnr, ssim.
+        per_seam: One row per seam: axis, position, tiles, mean, max, ratio to the interior, residual; None without a
+            grid.
+        per_tile: One row per tile and channel: tile, channel, shift of the mean colour. Without a grid, the whole
+            output counts as one tile.
+        error: Output minus reference, ``b c h w`` or ``b c t h w``, in float32 or wider.
+        grid: Tiles of the output, in latent cells, or None.
+        ratio: Sample cells per latent cell along each axis of the grid.
+        samples: The output and the reference themselves, not copied.
     """
 
     name: str
@@ -61,21 +61,25 @@ class Comparison:
 
     @property
     def worst_seam(self) -> float | None:
-        """The largest ratio of a seam's mean error to the interior's; None where there is no seam."""
+        """The largest ratio of a seam's mean error to the interior's; None if there is no seam."""
         return None if self.per_seam is None or self.per_seam.empty else float(self.per_seam["ratio"].max())
 
     def seam_profile(self, axis: str, reach: int | None = None) -> SeamProfile:
-        """The absolute error against the distance to the nearest seam of ``axis``, see :func:`seam_profile`.
+        """The absolute error against the distance to the nearest seam along ``axis``.
+
+        See :func:`toolkit.numerics.seams.seam_profile`.
 
         Raises:
-            ToolkitError: where there is no grid, or no seam along ``axis``.
+            ToolkitError: If there is no grid, or no seam along ``axis``.
         """
         if self.grid is None:
-            raise ToolkitError("no grid, so no seams: give compare(..., grid=) the grid of the output.")
+            raise ToolkitError(
+                "the comparison has no grid, and so no seams: pass the output's grid to compare(..., grid=)."
+            )
         return seam_profile(self.error, self.grid, axis, self.ratio, reach)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """The headline figures as one row, so that rows of several comparisons make a table."""
+        """The main figures as one row, so that several comparisons can be stacked into a table."""
         return pd.DataFrame([{**self._figures(), "worst_seam": self.worst_seam}])
 
     def _figures(self) -> dict[str, str | bool | float]:
@@ -100,7 +104,7 @@ class Comparison:
         return figures
 
     def _repr_html_(self) -> str:
-        """A small table without colours or ids, so that it looks like its page and is the same every time."""
+        """A small table without colours or ids: it takes the page's style, and its HTML is always the same."""
         rows = {"output": self.name, "reference": self.reference, **self._readable()}
         left = 'style="text-align:left"'
         cells = "".join(
@@ -118,19 +122,19 @@ def compare(
     reference_name: str | None = None,
     data_range: float = 2.0,
 ) -> Comparison:
-    """Compare an output with a reference: raw tensors, never what a codec made of them.
+    """Compare an output with a reference. The numbers come from raw tensors, never from an encoded picture or video.
 
     Args:
-        output: a run, or a tensor ``b c h w`` or ``b c t h w``.
-        reference: the same.
-        grid: the tiles of the output, in latent cells; of the run's plan where None.
-        name: what to call the output; from the run's plan where None.
-        reference_name: what to call the reference, e.g. ``"the model's own untiled decode"``; from the run's
-            plan where None.
-        data_range: largest minus smallest possible value: 2.0 for samples in -1..1.
+        output: A run, or a tensor ``b c h w`` or ``b c t h w``.
+        reference: A run or tensor of the same shape and dtype.
+        grid: Tiles of the output, in latent cells; by default those of the run's plan.
+        name: Name of the output; by default taken from the run's plan.
+        reference_name: Name of the reference, such as ``"the model's own untiled decode"``; by default taken from the
+            run's plan.
+        data_range: Largest minus smallest possible value: 2.0 for samples in -1..1.
 
     Raises:
-        ToolkitError: where shapes or dtypes differ, or the grid is not of this output.
+        ToolkitError: If shapes or dtypes differ, or the grid does not fit the output.
 
     Example:
         >>> sample = torch.zeros(1, 3, 32, 32)
@@ -143,8 +147,8 @@ def compare(
     check_same_shape(a, b)
     if a.dtype != b.dtype:
         raise ToolkitError(
-            f"dtypes {a.dtype} and {b.dtype} differ: compare like with like, or convert one on purpose, "
-            f"e.g. reference.to({a.dtype})."
+            f"the output is {a.dtype} and the reference {b.dtype}: dtypes must be equal; convert one explicitly, "
+            f"for example with reference.to({a.dtype})."
         )
     errors, error = frame_errors(a, b, data_range), difference(a, b)
     if grid is None and isinstance(output, Run) and isinstance(output.plan, TilePlan):
@@ -173,7 +177,7 @@ def _sample(value: Run | Tensor, role: str) -> Tensor:
     if isinstance(value, Run):
         return value.output
     if not isinstance(value, Tensor):
-        raise ToolkitError(f"{role} is a {type(value).__name__}: must be a Run or a Tensor.")
+        raise ToolkitError(f"the {role} is of type {type(value).__name__}, but must be a Run or a Tensor.")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What is lost when the same work is divided over more ranks, and to what."""
+"""What is lost when the same work is divided over more ranks, by cause."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ CAUSES = ("extra computing", "moving", "imbalance", "waiting", "other")
 
 
 def scaling_table(runs: Sequence[Run], base: Run | None = None) -> pd.DataFrame:
-    """Time, speed-up and efficiency of runs of the same work, and the causes of what is lacking.
+    """Time, speed-up and efficiency of runs of the same work, and the causes of the missing efficiency.
 
-    The efficiency is the reference's time over that of all ranks together. What is lacking is divided, exactly, into:
-    ``extra computing``, more than the reference computed (overlaps come twice, small tiles compute slower, ranks share
-    a processor); ``moving``, sending and receiving; ``imbalance``, waiting or idle while the busiest rank computes;
-    ``waiting`` beyond that; and ``other``, what no event covers (start, end, the way of the output to the kernel). The
-    reference's own time for each counts against it, so a cause can be below 0.
+    The efficiency is the reference's time divided by the time of all ranks together. What is missing splits exactly
+    into:
+    ``extra computing``, computing beyond the reference's (overlaps are computed twice, small tiles run slower, ranks
+    share a processor); ``moving``, sending and receiving; ``imbalance``, waiting or idling while the busiest rank
+    computes; ``waiting`` beyond that; and ``other``, time that no event covers (start, end, moving the output to the
+    kernel). The reference's own time for each cause is subtracted, so a cause can be negative.
 
     Args:
-        runs: of the same call; of several on as many ranks the quickest counts.
-        base: the reference, on one rank; the quickest run on one rank among ``runs`` where None.
+        runs: Runs of the same call. Of several runs on the same number of ranks, the fastest counts.
+        base: The reference, a run on one rank; by default the fastest one-rank run among ``runs``.
 
     Returns:
-        One row for each number of ranks: ``ranks``, ``seconds``, ``speed-up``, ``efficiency``, and the causes as parts
+        One row per number of ranks: ``ranks``, ``seconds``, ``speed-up``, ``efficiency``, and the causes as fractions
         of the time of all ranks together.
 
     Raises:
-        ToolkitError: where there is no run, no reference, or one that is not on one rank.
+        ToolkitError: If there are no runs, or there is no reference, or the reference is not on one rank.
     """
     if not runs:
-        raise ToolkitError("no runs: give at least one, and one on one rank to compare with.")
+        raise ToolkitError("there are no runs: give at least one, and a run on one rank to compare with.")
     quickest: dict[int, Run] = {}
     for run in sorted(runs, key=lambda run: run.seconds):
         quickest.setdefault(ranks_of(run), run)
     base = base or quickest.get(1)
     if base is None or ranks_of(base) != 1:
-        found = "none of them" if base is None else f"base, {base!r},"
-        raise ToolkitError(f"runs on {sorted(quickest)} ranks, {found} on one: give such a run as base=.")
+        found = f"the runs are on {sorted(quickest)} ranks" if base is None else f"base={base!r} is on {ranks_of(base)}"
+        raise ToolkitError(f"{found}, but the reference must be on one rank: pass such a run as base=.")
     alone = _lost(base, 1)
     rows = [_row(count, run, base.seconds, alone) for count, run in sorted(quickest.items())]
     return pd.DataFrame(rows)
 
 
 def ranks_of(run: Run) -> int:
-    """How many ranks a run was on."""
+    """The number of ranks of a run."""
     return run.plan.ranks if run.plan else 1
 
 
@@ -66,9 +67,9 @@ def _row(ranks: int, run: Run, alone: float, without: pd.Series) -> dict[str, fl
 
 
 def _lost(run: Run, ranks: int) -> pd.Series:
-    """Seconds of all ranks together by cause; under ``extra computing`` all computing."""
+    """Seconds of all ranks together by cause; ``extra computing`` holds all computing."""
     uses = time_use(run).reindex(range(ranks))
-    # A rank without an event was idle all along.
+    # A rank without any event was idle for the whole run.
     uses = uses.fillna({"other": run.seconds}).fillna(0.0)
     slack = uses["compute"].max() - uses["compute"]
     idle = uses["wait"] + uses["other"]

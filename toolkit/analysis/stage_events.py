@@ -1,4 +1,4 @@
-"""The trace of a run in stages as tables: what was computed, and what moved."""
+"""The trace of a run in stages as tables: what was computed, and what was sent."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def loop_events(trace: pd.DataFrame) -> pd.DataFrame:
     events = trace.join(read).dropna(subset=["branch"]).drop(columns="label")
     if not (events["kind"] == "stage").any():
         raise ToolkitError(
-            "the trace holds no stage: give a run of cluster.generate with a StagePlan; tk.plot.timeline shows others."
+            "the trace has no stages: give a run of cluster.generate with a StagePlan; tk.plot.timeline draws any run."
         )
     chunk = events["chunk"].replace("", "-1").astype(int)
     numbers = {name: events[name].astype(int) for name in ("branch", "step")}
@@ -44,19 +44,19 @@ def loop_events(trace: pd.DataFrame) -> pd.DataFrame:
 
 
 def actions(events: pd.DataFrame, plan: StagePlan) -> pd.DataFrame:
-    """One row for each action: one branch through one chunk.
+    """One row per action: one branch passing through one chunk.
 
     Args:
-        events: of :func:`loop_events`.
-        plan: of the run.
+        events: The result of :func:`loop_events`.
+        plan: The run's plan.
 
     Returns:
-        ``rank``, ``chunk``, ``branch``, ``request``, ``step``, ``expert``; ``start`` and ``end`` (s since the run
-        began) of its layers; ``seconds`` computing. These hold what comes before the layers too (embeddings, text),
-        which runs before ``start`` where the stage had to wait for what it receives.
+        ``rank``, ``chunk``, ``branch``, ``request``, ``step``, ``expert``; ``start`` and ``end`` of its layers (s since
+        the run began); ``seconds`` spent computing, which include what comes before the layers (embeddings, text). That
+        part runs before ``start`` if the stage then had to wait for its input.
     """
     stretches = events[events["kind"] == "stage"].assign(seconds=lambda t: t["end"] - t["start"])
-    # What a rank computes before it receives is a stretch of its own: the layers are the last one.
+    # What a rank computes before it receives its input is a separate stretch; the layers are the last stretch.
     table = stretches.sort_values("start", kind="stable").groupby(KEYS, sort=False)
     rows = table.agg(start=("start", "last"), end=("end", "last"), seconds=("seconds", "sum")).reset_index()
     rows["request"] = rows["branch"] // plan.branches
@@ -65,12 +65,12 @@ def actions(events: pd.DataFrame, plan: StagePlan) -> pd.DataFrame:
 
 
 def hops(events: pd.DataFrame) -> pd.Series:
-    """Seconds from the end of a chunk to its result's arrival, of each message that its receiver was waiting for.
+    """Seconds from the end of a chunk to the arrival of its result, for each message whose receiver was waiting.
 
-    Where the receiver was busy, a message may have lain there for long; such are left out.
+    If the receiver was busy, the message may have arrived long before it was taken; such messages are left out.
 
     Args:
-        events: of :func:`loop_events`.
+        events: The result of :func:`loop_events`.
     """
     computed = events[events["kind"] == "stage"]
     last = computed.groupby(["expert", "step", "branch"])["chunk"].transform("max")

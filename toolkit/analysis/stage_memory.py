@@ -1,4 +1,4 @@
-"""Memory of stages: what every rank holds, and what is divided among them."""
+"""Memory of stages: what every rank holds, and what is divided among ranks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from toolkit.errors import ToolkitError
 
 @dataclass(frozen=True, slots=True)
 class StageMemory:
-    """The law ``M(P) = everywhere + divided / P``, in the unit that was given.
+    """The model ``M(P) = everywhere + divided / P``, in the unit of the measurements.
 
     Attributes:
-        everywhere: what a rank holds however many there are: activations, and modules that are not in stages.
-        divided: the layers, shared by P ranks.
-        error: the largest difference from what was measured.
+        everywhere: Memory that every rank holds, whatever the number of ranks: activations, and modules outside stages.
+        divided: Memory of the layers, shared by P ranks.
+        error: Largest difference between the model and the measurements.
     """
 
     everywhere: float
@@ -25,18 +25,18 @@ class StageMemory:
     error: float
 
     def at(self, ranks: int) -> float:
-        """What a rank holds where there are ``ranks`` of them."""
+        """The memory of each of ``ranks`` ranks."""
         return self.everywhere + self.divided / ranks
 
 
 def fit_memory(measured: Mapping[int, float]) -> StageMemory:
-    """Fit the law of a stage's memory by least squares.
+    """Fit the memory model of a stage by least squares.
 
     Args:
-        measured: a rank's peak by the number of ranks; two or more, in any unit.
+        measured: Peak of a rank by the number of ranks; at least two entries, in any unit.
 
     Raises:
-        ToolkitError: for fewer than two numbers of ranks, or one below 1.
+        ToolkitError: If there are fewer than two numbers of ranks, or one is below 1.
 
     Example:
         Wan 2.2 on one, two and four devices, in GB as published: TI2V-5B, and A14B with its two transformers.
@@ -51,7 +51,10 @@ def fit_memory(measured: Mapping[int, float]) -> StageMemory:
         30.6
     """
     if len(measured) < 2 or min(measured) < 1:
-        raise ToolkitError(f"memory at P = {sorted(measured)}: two numbers of ranks of at least 1 make a law.")
+        raise ToolkitError(
+            f"memory was measured for P = {sorted(measured)}, but a fit needs at least two numbers of ranks, each at "
+            "least 1."
+        )
     ranks = np.array(sorted(measured), dtype=float)
     given = np.array([measured[int(count)] for count in ranks], dtype=float)
     terms = np.stack([np.ones_like(ranks), 1 / ranks], axis=1)

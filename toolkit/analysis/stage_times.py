@@ -1,4 +1,4 @@
-"""Where the time of a run in stages went, beside what its schedule predicts."""
+"""Where the time of a run in stages went, and what its schedule predicts."""
 
 from __future__ import annotations
 
@@ -14,36 +14,37 @@ from toolkit.geometry.stage_plan import StagePlan
 from toolkit.runs.run import Run
 
 Costs = Mapping[str, tuple[float, ...]]
-"""What one branch takes in each chunk, in seconds, for each transformer; one without a name where there is only one."""
+"""Seconds that one branch takes in each chunk, by transformer; the name is empty if there is only one."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class StageTimes:
     """Where the time of a run in stages went.
 
-    The loop lasts from the start of the first stage until the last result is on every rank. Text encoders, loading and
-    decoding are not part of it.
+    The loop lasts from the start of the first stage until the last result has reached every rank. Text encoders,
+    loading and decoding are outside it.
 
     Attributes:
-        plan: of the run.
-        requests: how many there were.
-        seconds: of the whole run.
-        begin: when the loop began, in seconds since the run did.
-        loop: seconds of the loop.
-        step: seconds of a step, of every request in flight: the median from one step's start to the next one's.
-        actions: one row for each branch through each chunk: ``rank``, ``chunk``, ``branch`` (counted through the
+        plan: The run's plan.
+        requests: Number of requests.
+        seconds: Duration of the whole run.
+        begin: Start of the loop, in seconds since the run began.
+        loop: Duration of the loop, in seconds.
+        step: Duration of a step of all requests in flight, in seconds: the median from one step's start to the next.
+        actions: One row for each branch passing through a chunk: ``rank``, ``chunk``, ``branch`` (counted over all
             requests), ``request``, ``step``, ``expert``, ``start`` and ``end`` of the layers (s since the run began),
-            ``seconds`` computing.
-        waits: one row for each time blocked: ``rank``, ``what`` (a column of ``ranks``), ``start``, ``end``.
-        ranks: seconds of the loop by rank. ``compute``; ``send``; ``wait for stages``: for the stage before, while the
-            pipeline fills or a stage is slower than others; ``wait for results``: for what the next step begins with;
-            ``pipeline``: the rest, which is the pipeline's own work (scheduler, guidance) and what stages are handled
-            with.
-        rest: seconds of the run that are not of the loop, by what was done; of the slowest rank.
-        costs: the median of what a branch took in each chunk.
-        steps: how many steps each request had with each transformer; the longest one, where they differ.
-        hop: the median time from the end of a chunk to its result's arrival at a rank that waited for it.
-        one_rank: seconds of the loop on one rank: as measured, or else all that was computed, by ``costs``.
+            and ``seconds`` spent computing.
+        waits: One row for each time a rank was blocked: ``rank``, ``what`` (a column of ``ranks``), ``start``, ``end``.
+        ranks: Seconds of the loop by rank: ``compute``; ``send``; ``wait for stages``, waiting for the previous stage
+            while the pipeline fills or a stage is slower than others; ``wait for results``, waiting for the input of
+            the next step; and ``pipeline``, the rest: the pipeline's own work (scheduler, guidance) and the handling of
+            stages.
+        rest: Seconds of the run outside the loop, by activity, on the slowest rank.
+        costs: Median seconds that a branch takes in each chunk.
+        steps: Number of steps of a request with each transformer; the largest if requests differ.
+        hop: Median seconds from the end of a chunk to the arrival of its result at a rank that waited for it.
+        one_rank: Duration of the loop on one rank in seconds: measured if given, else everything that was computed, by
+            ``costs``.
     """
 
     plan: StagePlan
@@ -63,14 +64,14 @@ class StageTimes:
 
     @property
     def predicted(self) -> float:
-        """Seconds of the loop by the schedule, from the measured ``costs`` and ``hop``; schedulers take no time."""
+        """Duration of the loop by the schedule, from the measured ``costs`` and ``hop``; schedulers count as free."""
         return float(loop_time(self.plan, self.costs, self.steps, self.requests, self.hop))
 
     @property
     def bound(self) -> float:
-        """Seconds of the loop by the schedule, if layers were equal, links took no time, and nothing came twice.
+        """Duration of the loop by the schedule if layers were equal, links were free and nothing was computed twice.
 
-        That is ``one_rank`` divided among the branches, steps and layers of all requests.
+        This is ``one_rank`` divided among the branches, steps and layers of all requests.
         """
         equal = dict.fromkeys(self.costs, self.plan.split.shares)
         work = self.plan.branches * self.requests * sum(self.steps.values())
@@ -78,28 +79,28 @@ class StageTimes:
 
     @property
     def realised(self) -> float:
-        """The share of the possible gain that was had: ``(one_rank - loop) / (one_rank - bound)``.
+        """The realised share of the possible gain: ``(one_rank - loop) / (one_rank - bound)``.
 
-        1 is the schedule's bound, 0 no gain at all, and below the run was slower than one rank. NaN where the schedule
-        promises no gain: one rank, or sequential branches.
+        1 is the schedule's bound, 0 means no gain, and a negative value means slower than one rank. NaN if the schedule
+        promises no gain, as with one rank or sequential branches.
         """
         possible = self.one_rank - self.bound
         return (self.one_rank - self.loop) / possible if possible > 1e-9 * self.one_rank else float("nan")
 
     @property
     def gain(self) -> str:
-        """What was realised, in words."""
+        """The realised gain, in words."""
         if self.realised != self.realised:
             return "no gain promised"
         return "slower than one rank" if self.realised < 0 else f"{100 * self.realised:.0f} % of the possible gain"
 
     @property
     def utilisation(self) -> float:
-        """The part of all ranks' time in the loop that went into computing stages."""
+        """The fraction of all ranks' time in the loop that was spent computing stages."""
         return float(self.ranks["compute"].sum() / (len(self.ranks) * self.loop))
 
     def summary(self) -> pd.Series:
-        """The figures of the loop as one column: seconds, and shares."""
+        """The main figures of the loop as one column: seconds and fractions."""
         return pd.Series(
             {
                 "one rank s": self.one_rank,
@@ -125,18 +126,18 @@ class StageTimes:
 
 
 def stage_times(run: Run, one_rank: Run | float | None = None) -> StageTimes:
-    """Take apart where the time of a run in stages went.
+    """Break down where the time of a run in stages went.
 
     Args:
-        run: of ``cluster.generate`` with a plan of stages.
-        one_rank: seconds of the same loops on one rank; or a run of one of them there, in one stage, which then counts
-            for each request; None: all that the ranks computed, by the medians of the chunks.
+        run: A run of ``cluster.generate`` with a plan of stages.
+        one_rank: Seconds of the same loops on one rank; or a run of one request on one rank, whose loop then counts
+            once per request. By default everything that the ranks computed, by the medians of the chunks.
 
     Raises:
-        ToolkitError: where the run has no stages, or its transformers have not the schedule of ``run.plan``.
+        ToolkitError: If the run has no stages, or its transformers did not follow the schedule of ``run.plan``.
     """
     if not isinstance(run.plan, StagePlan):
-        raise ToolkitError(f"{run!r}: stage_times is for runs with a StagePlan; use run.summary().")
+        raise ToolkitError(f"stage_times is for runs with a StagePlan, not {run!r}: use run.summary() instead.")
     plan, events = run.plan, loop_events(run.trace)
     begin, end = float(events.loc[events["kind"] == "stage", "start"].min()), float(events["end"].max())
     table = actions(events, plan)
@@ -176,8 +177,8 @@ def _costs(table: pd.DataFrame, plan: StagePlan) -> Costs:
         median = rows.groupby("chunk")["seconds"].median()
         if len(median) != plan.schedule.depth:
             raise ToolkitError(
-                f"{str(expert) or 'the transformer'} ran in {len(median)} chunks, {plan.schedule!r} has "
-                f"{plan.schedule.depth}: a run keeps one plan; where transformers have several, look at run.trace."
+                f"{str(expert) or 'the transformer'} ran in {len(median)} chunks, but {plan.schedule!r} has "
+                f"{plan.schedule.depth}. A run keeps only one plan: if transformers had different ones, use run.trace."
             )
         found[str(expert)] = tuple(map(float, median.sort_index()))
     return found
@@ -189,7 +190,7 @@ def _steps(table: pd.DataFrame) -> Mapping[str, int]:
 
 
 def _step(table: pd.DataFrame, end: float) -> float:
-    """Median over steps and requests; the whole where there is one step only."""
+    """The median over steps and requests; the whole loop if there is only one step."""
     first = table[table["chunk"] == 0].assign(begin=lambda t: t["end"] - t["seconds"])
     starts = first.groupby(["expert", "request", "step"])["begin"].min()
     between = starts.groupby(["expert", "request"]).diff().dropna()

@@ -1,4 +1,4 @@
-"""How each rank spent a run: every instant counted once."""
+"""How each rank spent a run, counting every instant once."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from toolkit.runs.run import Run
 
 COMPUTING = ("whole", "decode", "norms", "shard", "stage", "blend", "finish")
 USES = {"compute": COMPUTING, "send": ("send",), "receive": ("receive",), "wait": ("wait",)}
-"""What time goes to, by kinds of events. Where several go on at once, the first of them counts."""
+"""The uses of time and their kinds of events. If several events overlap, the use listed first counts."""
 
 
 def time_use(run: Run | pd.DataFrame) -> pd.DataFrame:
     """Seconds of each rank by use: ``compute``, ``send``, ``receive``, ``wait`` and ``other``.
 
-    Each row adds up to the whole run: of a run the seconds until its output was in the kernel, of a trace the end of
-    its last event. ``other`` is what no event covers (before the first, after the last, between two), and what is
-    none of these uses, such as loading a model.
+    Each row adds up to the whole run: the seconds until the output was in the kernel for a run, the end of the last
+    event for a trace. ``other`` is time that no event covers (before the first, after the last, in between), and events
+    that are none of these uses, such as loading a model.
 
     Args:
-        run: a run, or a trace: a table of rank, kind, start and end (s).
+        run: A run, or a trace: a table of rank, kind, start and end (s).
 
     Returns:
-        One row per rank that has an event.
+        One row per rank that has events.
 
     Raises:
-        ToolkitError: for a trace without events.
+        ToolkitError: If the trace has no events.
 
     Example:
         >>> trace = pd.DataFrame({"rank": [0, 0, 1], "kind": ["decode", "send", "wait"], "start": [0.0, 0.75, 0.5],
@@ -39,7 +39,8 @@ def time_use(run: Run | pd.DataFrame) -> pd.DataFrame:
     trace = run.trace if isinstance(run, Run) else run
     if trace.empty:
         raise ToolkitError(
-            f"{run!r} has no events: there is no time to divide." if isinstance(run, Run) else "no events."
+            f"{repr(run) if isinstance(run, Run) else 'the trace'} has no events, so there is no time to account for: "
+            "give a run that recorded a trace."
         )
     total = max(float(trace["end"].max()), run.seconds if isinstance(run, Run) else 0.0)
     rows = {rank: _row(events, total) for rank, events in trace.groupby("rank")}
@@ -56,7 +57,7 @@ def _row(events: pd.DataFrame, total: float) -> dict[str, float]:
 
 
 def covered_time(events: pd.DataFrame) -> float:
-    """Seconds that at least one of the events covers.
+    """Seconds covered by at least one of the events.
 
     Example:
         >>> covered_time(pd.DataFrame({"start": [0.0, 0.5, 4.0], "end": [1.0, 2.0, 5.0]}))
@@ -67,6 +68,6 @@ def covered_time(events: pd.DataFrame) -> float:
     order = np.argsort(events["start"].to_numpy(), kind="stable")
     start: npt.NDArray[np.float64] = events["start"].to_numpy(np.float64)[order]
     end: npt.NDArray[np.float64] = np.maximum.accumulate(events["end"].to_numpy(np.float64)[order])
-    # From one event's start, or the end of all before it where that is later.
+    # Each event adds the time from its start, or from the latest end of all events before it if that is later.
     begin = np.maximum(start, np.concatenate([[-np.inf], end[:-1]]))
     return float((end - begin).clip(min=0).sum())

@@ -74,7 +74,7 @@ def _peaks(run: Run, cost: CallCost | None) -> pd.DataFrame:
     extent = None if cost is None or isinstance(run.plan, StagePlan) else latent_extent(run)
     bounds: tuple[int, ...] = ()
     if cost is not None and extent is not None and not isinstance(run.plan, StagePlan):
-        bounds = rank_peaks(run.plan, extent, cost)
+        bounds = rank_peaks(run.way, extent, cost)
     ranks = [int(rank) for rank in run.peaks.index]
     predicted = [float(bounds[rank]) if bounds else np.nan for rank in ranks]
     return pd.DataFrame({"rank": ranks, "measured": run.peaks.to_numpy(float), "predicted": predicted})

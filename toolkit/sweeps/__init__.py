@@ -1,1 +1,1 @@
-"""Sweeps: one function over many points, with all that became of them kept."""
+"""Sweeps: one function called at many points, with every result and failure kept."""

@@ -1,4 +1,4 @@
-"""What became of a point: measures from whatever a function returns, or the kind of its failure."""
+"""The outcome of a point: measures from whatever the function returns, or the kind of failure."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from toolkit.sweeps.points import RESERVED
 Status = Literal["done", "failed", "out of memory"]
 Measure = None | bool | int | float | str
 COMPARED = ("psnr", "ssim", "max_abs", "colour_shift", "worst_seam", "identical")
-_TOLD = ("can't allocate memory", "ran out of memory", "the out-of-memory killer took it")
+_OUT_OF_MEMORY = ("can't allocate memory", "ran out of memory", "the out-of-memory killer took it")
 
 
 def measures_of(result: Any, parameters: Iterable[str]) -> tuple[dict[str, Measure], str | None]:
-    """The measures in what a function returned, and the record of a run in it as JSON.
+    """The measures in a function's result, and the record of a run in it as JSON.
 
     Args:
-        result: a number (called ``value``), a mapping of names to numbers or words, a :class:`Run`, a
+        result: A number (called ``value``), a mapping of names to numbers or words, a :class:`Run`, a
             :class:`Comparison`, a :class:`TilePlan`, or several of these in a tuple.
-        parameters: names that are taken.
+        parameters: Names of the parameters, which measures cannot use.
 
     Raises:
-        ToolkitError: for anything else, and for a name that is taken or there twice.
+        ToolkitError: If the result is anything else, or a name is already used.
 
     Example:
         >>> measures_of({"psnr": torch.tensor(38.5), "frames": 17}, ["tile"])
@@ -43,15 +43,15 @@ def measures_of(result: Any, parameters: Iterable[str]) -> tuple[dict[str, Measu
             record = part.record.to_json()
         for name, value in _measures(part).items():
             if name in found or name in RESERVED or name in set(parameters):
-                raise ToolkitError(f"the measure {name!r} has the name of another column: give it a name of its own.")
+                raise ToolkitError(f"the measure {name!r} has the name of another column: choose a different name.")
             found[name] = _plain(name, value)
     if not found:
-        raise ToolkitError(f"the function returned {result!r}, without any measure: return at least one number.")
+        raise ToolkitError(f"the function returned {result!r}, which has no measures: return at least one number.")
     return found, record
 
 
 def status_of(error: BaseException) -> Status:
-    """Whether it was memory that was missing, here or on a rank.
+    """Whether a failure was caused by lack of memory, here or on a rank.
 
     Example:
         >>> status_of(MemoryError()), status_of(ValueError("no"))
@@ -59,16 +59,18 @@ def status_of(error: BaseException) -> Status:
     """
     at: BaseException | None = error
     while at is not None:
-        # A rank's own words travel in the error; anybody else's may only speak of memory.
-        told = isinstance(at, RankFailed | RankDied) or type(at) is RuntimeError
-        if isinstance(at, MemoryError | torch.OutOfMemoryError) or (told and any(word in str(at) for word in _TOLD)):
+        # Errors of ranks and of torch carry these words only when memory ran out; other errors may just mention them.
+        by_message = isinstance(at, RankFailed | RankDied) or type(at) is RuntimeError
+        if isinstance(at, MemoryError | torch.OutOfMemoryError):
+            return "out of memory"
+        if by_message and any(words in str(at) for words in _OUT_OF_MEMORY):
             return "out of memory"
         at = at.__cause__
     return "failed"
 
 
 def said(error: BaseException) -> str:
-    r"""An error in one line.
+    r"""An error on one line.
 
     Example:
         >>> said(ValueError("tile=9: too small\nfor this model")), said(MemoryError())
@@ -103,9 +105,9 @@ def _of_plan(plan: TilePlan) -> dict[str, Any]:
 
 def _plain(name: Any, value: Any) -> Measure:
     if not isinstance(name, str):
-        raise ToolkitError(f"{name!r} is no name for a measure: must be a string.")
+        raise ToolkitError(f"{name!r} cannot name a measure: names must be strings.")
     if isinstance(value, Tensor | np.ndarray | np.generic) and np.prod(value.shape) == 1:
         value = value.item()
     if isinstance(value, bool | int | float | str | None):
         return value
-    raise ToolkitError(f"the measure {name!r} is a {type(value).__name__}: must be a number, a word or None.")
+    raise ToolkitError(f"the measure {name!r} is a {type(value).__name__}, but must be a number, a string or None.")

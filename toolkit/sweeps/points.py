@@ -1,4 +1,4 @@
-"""The points of a sweep: what a function is called with, how it is shown, and how it is known again."""
+"""The points of a sweep: the arguments of a call, how they are shown, and how they are recognised later."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from toolkit.sweeps.source import source
 
 Shown = None | bool | int | float | str
 RESERVED = ("status", "error", "took", "when", "starts", "version", "record", "code")
-"""Columns of every sweep's table, so no names for parameters and measures."""
+"""Columns that every sweep's table has, so parameters and measures cannot use their names."""
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
 
 
@@ -27,9 +27,9 @@ class Value:
     """One value of one parameter.
 
     Attributes:
-        given: what the function gets.
-        shown: what stands in the table.
-        identity: what tells it from other values, in another process too.
+        given: The value that the function receives.
+        shown: The value in the table.
+        identity: Text that tells the value from others, in any process.
     """
 
     given: Any
@@ -41,7 +41,7 @@ class Value:
         """A value of the parameter ``name``.
 
         Raises:
-            PlanError: where nothing about it is the same in another process.
+            PlanError: If the value's text differs between processes.
         """
         expression = source(given)
         if label is not None:
@@ -52,8 +52,8 @@ class Value:
         text = expression.text if expression else repr(given)
         if expression is None and _ADDRESS.search(text):
             raise PlanError(
-                f"{name}={text[:80]}: is printed by its place in memory, which is another in every process, so that a "
-                f"sweep could not be resumed. Name the values, {name}={{'a name': value}}, or make it a data class."
+                f"{name}={text[:80]}: this value prints its memory address, which changes with every process, so the "
+                f"sweep could not be resumed. Name the values, {name}={{'a name': value}}, or use a dataclass."
             )
         return cls(given, given if plain else _short(given, text), text)
 
@@ -63,7 +63,7 @@ class Point:
     """One call of the function.
 
     Attributes:
-        values: by parameter, in the order of the table's columns.
+        values: Values by parameter, in the order of the table's columns.
     """
 
     values: Mapping[str, Value]
@@ -80,7 +80,7 @@ class Point:
 
     @cached_property
     def key(self) -> str:
-        """The same for equal points, whatever the order of their parameters."""
+        """A key that is the same for equal points, whatever the order of their parameters."""
         said = json.dumps(sorted((name, value.identity) for name, value in self.values.items()))
         return hashlib.sha256(said.encode()).hexdigest()[:32]
 
@@ -89,21 +89,21 @@ class Point:
 
 
 def points_of(space: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Point]:
-    """The points of a grid, in order with the last parameter the quickest, or of a list.
+    """The points of a grid, with the last parameter varying fastest, or of a list.
 
     Args:
-        space: values by parameter; or the points themselves, each with all the parameters. Values by name,
-            ``{"vae": {"small": a, "large": b}}``, are shown, and known again, by that name.
+        space: Values by parameter; or a list of points, each with all parameters. Named values, ``{"vae": {"small": a,
+            "large": b}}``, are shown and recognised by their names.
 
     Raises:
-        PlanError: where there is no point, two are equal, two values look the same, or the names will not do.
+        PlanError: If there are no points, two points are equal, two values look the same, or a name is invalid.
 
     Example:
         >>> points_of({"tile": [12, 18], "overlap": (2, 4)})
         [tile=12, overlap=2, tile=12, overlap=4, tile=18, overlap=2, tile=18, overlap=4]
         >>> points_of([{"tile": 12}, {"tile": 12}])
         Traceback (most recent call last):
-        toolkit.errors.PlanError: tile=12 is there twice: give each point once.
+        toolkit.errors.PlanError: the point tile=12 occurs twice: list each point once.
     """
     if isinstance(space, Mapping):
         axes = {name: values_of(name, values) for name, values in space.items()}
@@ -111,7 +111,7 @@ def points_of(space: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Po
     else:
         points = [_point(given) for given in space]
     if not points:
-        raise PlanError(f"space={space!r}: has no point; give values by parameter, or a list of points.")
+        raise PlanError(f"space={space!r} contains no points: give values by parameter, or a list of points.")
     _check(points)
     return points
 
@@ -119,19 +119,19 @@ def points_of(space: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Po
 def values_of(name: str, values: Any) -> list[Value]:
     """The values of one parameter of a grid."""
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise PlanError(f"{name}={values!r}: must be a list of values, also where it is only one: [{values!r}].")
+        raise PlanError(f"{name}={values!r}: give a list of values, even for a single one: [{values!r}].")
     if isinstance(values, Mapping):
         found = [Value.make(name, given, str(label)) for label, given in values.items()]
     else:
         found = [Value.make(name, given) for given in values]
     if not found:
-        raise PlanError(f"{name} has no value: give at least one.")
+        raise PlanError(f"the parameter {name} has no values: give at least one.")
     return found
 
 
 def _point(given: Any) -> Point:
     if not isinstance(given, Mapping):
-        raise PlanError(f"{given!r} is no point: a list of points holds a mapping of parameters for each.")
+        raise PlanError(f"{given!r} is not a point: each point in a list is a mapping of parameters to values.")
     return Point({name: Value.make(name, value) for name, value in given.items()})
 
 
@@ -142,33 +142,33 @@ def _check(points: Sequence[Point]) -> None:
     seen: set[str] = set()
     for point in points:
         if set(point.values) != set(names):
-            raise PlanError(f"the point {point!r} has other parameters than {points[0]!r}: give all of them to each.")
+            raise PlanError(f"the points {points[0]!r} and {point!r} have different parameters: give all to each.")
         if point.key in seen:
-            raise PlanError(f"{point!r} is there twice: give each point once.")
+            raise PlanError(f"the point {point!r} occurs twice: list each point once.")
         seen.add(point.key)
         for name, value in point.values.items():
             shown = name, str(value.shown)
             if identities.setdefault(shown, value.identity) != value.identity:
                 raise PlanError(
-                    f"two values of {name} both look like {value.shown}: no table could tell them apart. "
+                    f"two values of {name} both print as {value.shown}, so a table could not tell them apart. "
                     f"Name them: {name}={{'one': ..., 'other': ...}}."
                 )
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Refuse parameters that no function could have, or that the table needs for itself."""
+    """Refuse names that cannot be keyword arguments, and names that the table needs itself."""
     names = list(names)
     if not names:
-        raise PlanError("a point has no parameters: give each at least one.")
+        raise PlanError("a point has no parameters: give each point at least one.")
     for name in names:
         if not isinstance(name, str) or not name.isidentifier():
-            raise PlanError(f"{name!r} is no name for a parameter: the function is called with it as a keyword.")
+            raise PlanError(f"{name!r} cannot name a parameter: names must be valid keyword arguments of the function.")
         if name in RESERVED:
-            raise PlanError(f"{name!r} is a column of every sweep's table: give the parameter another name.")
+            raise PlanError(f"{name!r} is a column of every sweep's table: rename the parameter.")
 
 
 def _short(value: Any, text: str) -> str:
-    """What reads best in a cell: the name of a function or class, else how the value prints itself."""
+    """The most readable text for a cell: the name of a function or class, else the value's repr."""
     name = getattr(value, "__qualname__", None)
     if isinstance(name, str):
         return name

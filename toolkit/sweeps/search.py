@@ -1,4 +1,4 @@
-"""Searches: points that a sampler chooses by what the last ones gave. Needs optuna, which is loaded when one starts."""
+"""Searches: a sampler chooses points by earlier results. Needs optuna, which is loaded when a search starts."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from toolkit.sweeps.store import Row, Store
 
 Direction = Literal["minimize", "maximize"]
 MAX_REPEATS = 100
-"""How many known points in a row a sampler may ask for before the search ends: it has seen all that it wants."""
+"""How many known points in a row a sampler may ask for before the search ends, having nothing new to ask for."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """A space, and what is looked for in it. Made by :func:`search`.
+    """A space and the objectives to optimise in it. Made by :func:`search`.
 
     Attributes:
-        space: values by parameter: a list, a range of integers, or one of optuna's distributions.
-        points: how many points to run in all.
-        wanted: ``"minimize"`` or ``"maximize"``, by measure.
-        seed: of the sampler.
-        sampler: one of optuna's samplers; None: its default, seeded.
+        space: Values by parameter: a list, a range of integers, or one of optuna's distributions.
+        points: Number of points to run in all.
+        wanted: ``"minimize"`` or ``"maximize"`` for each objective.
+        seed: Seed of the sampler.
+        sampler: One of optuna's samplers; None means optuna's default, seeded.
     """
 
     space: Mapping[str, Any]
@@ -47,7 +47,7 @@ class Search:
         for name, direction in self.wanted.items():
             if direction not in get_args(Direction):
                 raise PlanError(
-                    f"direction={direction!r} of {name!r}: must be one of {', '.join(get_args(Direction))}."
+                    f"direction={direction!r} for {name!r}: must be one of {', '.join(get_args(Direction))}."
                 )
 
     @property
@@ -57,7 +57,7 @@ class Search:
 
     @property
     def total(self) -> int:
-        """How many points there will be at most: a space of choices may hold fewer than are asked for."""
+        """The largest possible number of points; a space of choices may hold fewer than requested."""
         counts = [
             len(values) if isinstance(values, range) else len(_choices(name, values) or range(self.points))
             for name, values in self.space.items()
@@ -65,13 +65,13 @@ class Search:
         return min(self.points, prod(counts))
 
     def study(self, store: str | Path) -> Any:
-        """Optuna's study of this search, for its own plots and questions.
+        """The optuna study of this search, for optuna's own plots and analyses.
 
         Args:
-            store: the sweep's; the study lies beside it, in ``<store>.study``.
+            store: The store of the sweep; the study is kept beside it, in ``<store>.study``.
 
         Raises:
-            ToolkitError: where optuna is not installed.
+            ToolkitError: If optuna is not installed, or the study has other objectives.
         """
         optuna = _optuna()
         study = optuna.create_study(
@@ -83,17 +83,20 @@ class Search:
         )
         wanted = study.user_attrs.get("wanted", dict(self.wanted))
         if wanted != dict(self.wanted):
-            raise ToolkitError(f"store={str(store)!r}: its study looks for {wanted}, not {dict(self.wanted)}.")
+            raise ToolkitError(
+                f"store={str(store)!r}: its study optimises {wanted}, not {dict(self.wanted)}. Use another store."
+            )
         study.set_user_attr("wanted", wanted)
         return study
 
     def rounds(self, store: Store) -> Iterator[tuple[Point, Tell]]:
         """Ask for points until there are enough.
 
-        The store is what counts: a point that the sampler asks for again is not run again, only told again.
+        The store has the last word: if the sampler asks for a known point again, the point is not run again, and the
+        study is told the known result.
         """
         if store.path is None:
-            raise PlanError("store=None: a search keeps what it learned beside its store; give store= a file.")
+            raise PlanError("a search keeps what it learned beside its store, so it needs one: give store= a file.")
         study, distributions = self.study(store.path), self._distributions()
         self._settle(study, store)
         ended, repeats = len(self.rows(store)), 0
@@ -106,11 +109,11 @@ class Search:
             ended, repeats = (ended + 1, 0) if new else (ended, repeats + 1)
 
     def rows(self, store: Store) -> list[Row]:
-        """All points that ended, in the order in which they were started."""
+        """All points that have ended, in the order in which they were started."""
         return [row for row in store.rows() if row.status != "running"]
 
     def _settle(self, study: Any, store: Store) -> None:
-        """Tell the study of points that a process left in flight, and ask again for those that did not end."""
+        """Tell the study about points that an earlier process left in flight; ask again for those that did not end."""
         trial_state = _optuna().trial.TrialState
         for trial in study.get_trials(deepcopy=False, states=(trial_state.RUNNING,)):
             row = store.find(self._point(trial.params))
@@ -129,12 +132,12 @@ class Search:
         study.tell(number, state=_optuna().trial.TrialState.FAIL)
         if row.status == "done":
             raise ToolkitError(
-                f"the objective {wrong[0]!r} is {values[wrong[0]]!r} at {dict(row.shown)}: the function must return it "
-                f"as a number; it returned {', '.join(row.measures)}."
+                f"the objective {wrong[0]!r} is {values[wrong[0]]!r} at {dict(row.shown)}, but must be a number: the "
+                f"function returned {', '.join(row.measures)}."
             )
 
     def _point(self, chosen: Mapping[str, Any]) -> Point:
-        """The point that a trial stands for: it holds words and numbers only."""
+        """The point of a trial, from optuna's parameters, which are words and numbers only."""
         return Point({name: self._value(name, chosen[name]) for name in self.space})
 
     def _value(self, name: str, chosen: Any) -> Value:
@@ -159,16 +162,16 @@ def search(
     """A space for :func:`sweep` in which optuna chooses the points. Needs ``pip install 'toolkit[optuna]'``.
 
     Args:
-        space: values by parameter: a list (or values by name) for a choice, a ``range`` for integers, or one of
-            optuna's distributions, as ``FloatDistribution(1e-4, 1e-1, log=True)``.
-        points: how many points to run in all, those in the store included; fewer where the space holds no more.
-        objective: the measure that is looked at, or several.
-        direction: ``"minimize"`` or ``"maximize"``; one for each objective where there are several.
-        seed: of the sampler.
-        sampler: one of optuna's samplers; None: its tree-structured Parzen estimator.
+        space: Values by parameter: a list (or named values) for a choice, a ``range`` for integers, or one of optuna's
+            distributions, such as ``FloatDistribution(1e-4, 1e-1, log=True)``.
+        points: Number of points to run in all, including those in the store; fewer if the space is smaller.
+        objective: The measure to optimise, or several.
+        direction: ``"minimize"`` or ``"maximize"``; one for each objective if there are several.
+        seed: Seed of the sampler.
+        sampler: One of optuna's samplers; None means its tree-structured Parzen estimator.
 
     Raises:
-        PlanError: where there is no parameter, no point or no such direction.
+        PlanError: If there are no parameters or points, or a direction is unknown.
 
     Example:
         >>> search({"tile": range(8, 33, 2), "blend": ["linear", "cosine"]}, points=20, objective="psnr",
@@ -178,7 +181,9 @@ def search(
     names = (objective,) if isinstance(objective, str) else tuple(objective)
     ways = (direction,) * len(names) if isinstance(direction, str) else tuple(direction)
     if not names or len(names) != len(ways) or len(set(names)) < len(names):
-        raise PlanError(f"objective={objective!r}, direction={direction!r}: give a direction for each objective.")
+        raise PlanError(
+            f"objective={objective!r}, direction={direction!r}: give different objectives, and one direction for each."
+        )
     return Search(dict(space), points, dict(zip(names, ways, strict=True)), seed, sampler)
 
 
@@ -195,12 +200,14 @@ def _distribution(name: str, values: Any) -> Any:
     if choices is not None:
         shown = [value.shown for value in choices]
         if len({json.dumps(one) for one in shown}) < len(shown):
-            raise PlanError(f"two values of {name} look the same: name them, {name}={{'one': ..., 'other': ...}}.")
+            raise PlanError(
+                f"two values of {name} look the same in a table: name them, {name}={{'one': ..., 'other': ...}}."
+            )
         return distributions.CategoricalDistribution(shown)
     if not isinstance(values, range):
         return values
     if values.step < 1 or not values:
-        raise PlanError(f"{name}={values!r}: must rise and hold an integer.")
+        raise PlanError(f"{name}={values!r}: give a range with a positive step that contains at least one integer.")
     return distributions.IntDistribution(values[0], values[-1], step=values.step)
 
 
@@ -209,11 +216,11 @@ def _same(shown: Any, chosen: Any) -> bool:
 
 
 def _optuna() -> Any:
-    """Optuna, which nothing else needs."""
+    """The optuna module, which only searches need."""
     try:
         return import_module("optuna")
     except ModuleNotFoundError as error:
         raise ToolkitError(
-            f"a search needs {error.name}, which is not installed: pip install 'toolkit[optuna]', or give a grid or "
-            "a list of points."
+            f"a search needs {error.name}, which is not installed: run pip install 'toolkit[optuna]', or give a grid "
+            "or a list of points instead."
         ) from error

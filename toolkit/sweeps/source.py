@@ -1,4 +1,4 @@
-"""Values as Python: the expression that makes a value again, and what it must import."""
+"""Values as Python code: the expression that makes a value again, and the imports that it needs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from toolkit import geometry
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An expression.
+    """A Python expression.
 
     Attributes:
-        text: what to evaluate.
-        imports: the lines that must be run before.
+        text: The expression to evaluate.
+        imports: Import lines to run before it.
     """
 
     text: str
@@ -31,10 +31,10 @@ class Source:
 
 
 def source(value: Any) -> Source | None:
-    """The expression that makes an equal value; None where the value does not say how it is made.
+    """The expression that makes an equal value; None if the value does not say how it was made.
 
-    Numbers, strings, containers, data classes, enumerations, dtypes, devices, paths, and functions and classes that a
-    module holds by their name.
+    Supports numbers, strings, containers, dataclasses, enumerations, dtypes, devices, paths, and functions and classes
+    that can be imported by name.
 
     Example:
         >>> source((0.5, "linear", geometry.Blend.crop())).text
@@ -65,7 +65,7 @@ def source(value: Any) -> Source | None:
 
 
 def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Source | None:
-    """The call of a function by keyword; None where it or one of its arguments has no expression.
+    """A call of a function with keyword arguments; None if the function or an argument has no expression.
 
     Example:
         >>> call(geometry.Span, {"start": 1, "stop": 3}).text
@@ -80,7 +80,7 @@ def call(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Source |
 
 
 def program(expression: Source | None) -> str | None:
-    """An expression below its imports; None where two of them would bring the same name.
+    """An expression preceded by its imports; None if two imports bring the same name.
 
     Example:
         >>> print(program(source(geometry.Span(1, 3))))
@@ -98,7 +98,7 @@ def program(expression: Source | None) -> str | None:
 
 
 def qualified(function: Callable[..., Any]) -> str:
-    """A function's module and name; of an object that is called, its class's.
+    """A function's module and name; for a callable object, its class's.
 
     Example:
         >>> qualified(source), qualified(print)
@@ -133,7 +133,7 @@ def _then(start: Source | None, rest: str) -> Source | None:
 
 
 def _container(value: Any) -> Source | None:
-    """Lists, tuples, ranges, sets in sorted order, and dictionaries."""
+    """The expression of a list, tuple, range, set (sorted) or dictionary."""
     if type(value) is range:
         return Source(repr(value))
     if type(value) is dict:

@@ -1,4 +1,4 @@
-"""Where the points of a sweep come from: a list that is known beforehand, or a search that asks as it goes."""
+"""Where the points of a sweep come from: a list known in advance, or a search that asks as it goes."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ class Space(Protocol):
 
     @property
     def total(self) -> int:
-        """How many points there will be at most."""
+        """The largest possible number of points."""
 
     @property
     def wanted(self) -> Mapping[str, str]:
-        """The measures that it is about, each with ``"minimize"`` or ``"maximize"``."""
+        """The objectives, each with ``"minimize"`` or ``"maximize"``."""
 
     def rounds(self, store: Store) -> Iterator[tuple[Point, Tell]]:
-        """Each point, with whom to tell what became of it."""
+        """Each point, with a function to call with its outcome."""
 
     def rows(self, store: Store) -> list[Row]:
-        """What belongs into the table, in its order."""
+        """The rows of the table, in order."""
 
 
 class Listed:
-    """Points that are known beforehand.
+    """Points that are known in advance.
 
     Args:
-        space: as :func:`~toolkit.sweeps.points.points_of` takes it.
+        space: A grid or list, as for :func:`~toolkit.sweeps.points.points_of`.
     """
 
     def __init__(self, space: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
@@ -47,14 +47,14 @@ class Listed:
         self.wanted: Mapping[str, str] = {}
 
     def rounds(self, store: Store) -> Iterator[tuple[Point, Tell]]:
-        """The points in order; nobody needs telling."""
-        return ((point, _nobody) for point in self.points)
+        """The points in order; their outcomes change nothing."""
+        return ((point, _ignore) for point in self.points)
 
     def rows(self, store: Store) -> list[Row]:
-        """The rows of those points that ended: a store may hold those of a larger grid."""
+        """The rows of those points that have ended; a store may also hold points of a larger grid."""
         found = (store.find(point) for point in self.points)
         return [row for row in found if row is not None and row.status != "running"]
 
 
-def _nobody(row: Row) -> None:
-    """A list does not change with what became of its points."""
+def _ignore(row: Row) -> None:
+    """Ignore the outcome: a list of points does not depend on it."""

@@ -1,4 +1,4 @@
-"""The store of a sweep: every point and what became of it, in one SQLite file that a kill leaves whole."""
+"""The store of a sweep: all points and their outcomes, in one SQLite file that survives a killed process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from toolkit.sweeps.outcome import Measure, Status
 from toolkit.sweeps.points import Point, Shown
 
 APPLICATION = 0x746B7377
-"""Marks the file as a sweep's, so that no other database is written to."""
+"""Marks the file as a sweep's, so that no other database is overwritten."""
 FORMAT = 1
 _TABLES = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -32,19 +32,20 @@ CREATE TABLE points (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One point and what became of it.
+    """One point and its outcome.
 
     Attributes:
-        shown: its parameters as the table shows them.
-        status: ``"running"`` where it was started and has not ended, in this process or in one that is gone.
-        measures: what the function gave.
-        error: of a failed point, in one line.
-        took: seconds from its start to its end.
-        when: of its last start, UTC, ISO 8601.
-        starts: how often it was started.
-        version: tells the function as it was from the function as it is.
-        record: of the run, as JSON.
-        code: the call as a program, where there is one.
+        shown: The point's parameters as the table shows them.
+        status: The outcome; ``"running"`` if the point was started and has not ended, in this process or an earlier
+            one.
+        measures: Measures that the function returned.
+        error: The error of a failed point, on one line.
+        took: Seconds from start to end.
+        when: Time of the last start, UTC, ISO 8601.
+        starts: Number of times the point was started.
+        version: Version of the function's source.
+        record: The run's record as JSON.
+        code: The call as a program, if it can be written as one.
     """
 
     shown: Mapping[str, Shown]
@@ -62,16 +63,16 @@ class Row:
 class Store:
     """The points of one sweep, on disk or in memory. Each change is a transaction.
 
-    One process at a time: a lock that the system takes back when the process ends, however it ends. It lies in a file
-    beside the store, so that others may read the store meanwhile.
+    Only one process at a time may use a store. The lock is a file beside the store, which the operating system releases
+    however the process ends; other processes may read the store meanwhile.
 
     Args:
-        path: the file; it is made where there is none. None: in memory.
-        function: the function's module and name.
-        names: of the parameters.
+        path: The file, created if it does not exist; None keeps the points in memory.
+        function: The function's module and name.
+        names: Names of the parameters.
 
     Raises:
-        ToolkitError: where the file is something else, another sweep's, or in use.
+        ToolkitError: If the file is not a store, belongs to another sweep, or is in use.
     """
 
     def __init__(self, path: Path | None, function: str, names: Sequence[str]) -> None:
@@ -85,7 +86,7 @@ class Store:
             self._opened = opened.pop_all()
 
     def start(self, point: Point, code: str | None, version: str | None) -> None:
-        """Note that a point is being run: should it take the process with it, that is known."""
+        """Record that a point is being run, so that the store knows if it takes the process down with it."""
         self._base.execute(
             'INSERT INTO points (key, parameters, code, status, starts, "when", version) '
             "VALUES (?, ?, ?, 'running', 1, ?, ?) ON CONFLICT (key) DO UPDATE SET status = 'running', "
@@ -104,7 +105,7 @@ class Store:
         error: str | None = None,
         record: str | None = None,
     ) -> Row:
-        """Keep what became of a point."""
+        """Keep the outcome of a point."""
         self._base.execute(
             "UPDATE points SET status = ?, took = ?, measures = ?, error = ?, record = ? WHERE key = ?",
             (status, took, json.dumps(measures or {}), error, record, point.key),
@@ -114,12 +115,12 @@ class Store:
         return row
 
     def forget(self, point: Point) -> None:
-        """Take back the last start of a point, through no fault of which it ended."""
+        """Undo the last start of a point that ended through no fault of its own."""
         self._base.execute("UPDATE points SET starts = starts - 1 WHERE key = ?", (point.key,))
         self._base.execute("DELETE FROM points WHERE key = ? AND starts = 0", (point.key,))
 
     def find(self, point: Point) -> Row | None:
-        """What is known of a point."""
+        """The row of a point, if the store has one."""
         return next(self._rows("WHERE key = ?", (point.key,)), None)
 
     def rows(self) -> list[Row]:
@@ -140,28 +141,30 @@ class Store:
             yield Row(json.loads(shown), status, json.loads(measures), *rest)
 
     def _prepare(self, about: Mapping[str, str]) -> None:
-        """Make the tables in a new file, or make sure that an old one is this sweep's."""
+        """Create the tables in a new file, or check that an existing file belongs to this sweep."""
         try:
             (mark,) = self._base.execute("PRAGMA application_id").fetchone()
             (tables,) = self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()
             (found,) = self._base.execute("PRAGMA user_version").fetchone()
         except sqlite3.DatabaseError as error:
-            raise ToolkitError(f"store={str(self.path)!r}: is no store of a sweep ({error}); give another.") from error
+            raise ToolkitError(
+                f"store={str(self.path)!r} is not the store of a sweep ({error}): give another file."
+            ) from error
         if mark == 0 and tables == 0:
             self._make(about)
             return
         if mark != APPLICATION or found != FORMAT:
-            raise ToolkitError(f"store={str(self.path)!r}: is a database of something else; give another file.")
+            raise ToolkitError(f"store={str(self.path)!r} is a database but not a sweep's store: give another file.")
         kept = dict(self._base.execute("SELECT name, value FROM about"))
         for name, value in about.items():
             if kept.get(name) != value:
                 raise ToolkitError(
-                    f"store={str(self.path)!r}: holds a sweep whose {name} is {kept.get(name)}, not {value}: give "
-                    "each sweep a store of its own."
+                    f"store={str(self.path)!r} belongs to another sweep, whose {name} is {kept.get(name)}, not "
+                    f"{value}: use a separate store for each sweep."
                 )
 
     def _make(self, about: Mapping[str, str]) -> None:
-        # Written ahead, so that a reader never waits for the sweep nor the sweep for a reader.
+        # With a write-ahead log, readers never wait for the sweep, nor the sweep for readers.
         self._base.execute("PRAGMA journal_mode = WAL")
         rows = "".join(f"INSERT INTO about VALUES ({_quoted(name)}, {_quoted(text)});" for name, text in about.items())
         marks = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"
@@ -175,12 +178,12 @@ def _quoted(text: str) -> str:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     if not path.parent.is_dir():
-        raise ToolkitError(f"store={str(path)!r}: there is no folder {str(path.parent)!r}; make it first.")
+        raise ToolkitError(f"store={str(path)!r}: the folder {str(path.parent)!r} does not exist; create it first.")
     with Path(f"{path}.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ToolkitError(
-                f"store={str(path)!r}: another sweep is at work on it; wait for it, or give another store."
+                f"store={str(path)!r} is in use by another sweep: wait for it to end, or give another store."
             ) from error
         yield

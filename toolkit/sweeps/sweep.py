@@ -1,4 +1,4 @@
-"""Sweeps: a function over a grid, a list or a search, kept point by point."""
+"""Sweeps: a function called over a grid, a list or a search, with each point kept as it ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from toolkit.sweeps.watch import Watch
 
 OnError = Literal["keep", "raise"]
 MAX_STARTS = 2
-"""How often a point may end the whole process before it is left out."""
+"""How many times a point may take down the process before it is given up."""
 
 
 def sweep(
@@ -36,34 +36,36 @@ def sweep(
     on_error: OnError = "keep",
     stop: Callable[[pd.DataFrame], bool] | None = None,
 ) -> pd.DataFrame:
-    """Call a function at every point of a space, and keep what each call gave, or how it failed.
+    """Call a function at every point of a space, and keep each result or failure.
 
-    With a ``store``, the same call resumes after a kill, an interrupt or a restart: a point that ended is not run
-    again, one that was in flight is. A point in flight when its process ended, ``MAX_STARTS`` times, is taken to be
-    the reason, and kept as failed. A larger grid in the same store runs the points that are new.
+    With a ``store``, the same call resumes after a kill, an interrupt or a restart: points that ended are not run
+    again, and a point that was in flight is. A point that was in flight when its process ended, ``MAX_STARTS`` times,
+    is assumed to be the cause and kept as failed. A larger grid in the same store runs only the new points.
 
-    The function may use one cluster for all points: open it around the sweep.
+    The function may use one cluster for all points: open the cluster around the sweep.
 
     Args:
-        function: called as ``function(**point)``. It returns a number, a mapping of names to numbers or words, a
-            :class:`Run`, a :class:`Comparison`, a :class:`TilePlan`, or several of these in a tuple.
-        space: values by parameter, for a grid of all their combinations; a list of points, each a mapping; or a
-            :func:`search`. Values that no table can show, as models, get names: ``{"vae": {"small": a, "large": b}}``.
-        store: a file that keeps the points, made where there is none, with a lock beside it; None: nothing is kept.
-        progress: show a bar with the time that is left, and a line of text at the end.
-        retry: run failed points of the store again.
-        on_error: ``"keep"`` a failed point as a row, or ``"raise"`` its error, with the row in the store all the same.
-        stop: asked before each point that must be run, with the table so far; where it says True, the sweep ends there.
+        function: The function, called as ``function(**point)``. It returns a number, a mapping of names to numbers or
+            words, a :class:`Run`, a :class:`Comparison`, a :class:`TilePlan`, or several of these in a tuple.
+        space: Values by parameter, for a grid of all combinations; a list of points, each a mapping; or a
+            :func:`search`. Values that a table cannot show, such as models, need names: ``{"vae": {"small": a, "large":
+            b}}``.
+        store: File that keeps the points, created if it does not exist, with a lock file beside it; None keeps nothing.
+        progress: Whether to show a progress bar with the remaining time, and a line of text at the end.
+        retry: Whether to run failed points of the store again.
+        on_error: ``"keep"`` to keep failed points as rows, ``"raise"`` to raise their errors (the row is stored
+            anyway).
+        stop: Function called before each new point with the table so far; the sweep ends when it returns True.
 
     Returns:
-        One row per point that ended: its parameters, its measures, ``status`` (``"done"``, ``"failed"`` or ``"out of
-        memory"``), ``error`` in a line, ``took`` (seconds), ``when``, ``starts``, ``version`` (of the function's
+        One row per point that has ended: its parameters, its measures, ``status`` (``"done"``, ``"failed"`` or ``"out
+        of memory"``), ``error`` on one line, ``took`` (seconds), ``when``, ``starts``, ``version`` (of the function's
         source), ``record`` (of a run, as JSON) and ``code``, see :func:`reproduce`.
 
     Raises:
-        PlanError: before anything runs, where the space will not do.
-        ToolkitError: before anything runs, where the store is another sweep's, or in use.
-        RunCancelled: where the function's run was cancelled. As after an interrupt, the point counts as not started.
+        PlanError: If the space is invalid; raised before anything runs.
+        ToolkitError: If the store belongs to another sweep or is in use; raised before anything runs.
+        RunCancelled: If the function's run was cancelled. As after an interrupt, the point counts as not started.
 
     Example:
         >>> def area(tile, overlap):
@@ -82,7 +84,7 @@ def sweep(
     if on_error not in get_args(OnError):
         raise PlanError(f"on_error={on_error!r}: must be one of {', '.join(get_args(OnError))}.")
     if retry and isinstance(space, Search):
-        raise PlanError("retry=True with a search: a search does not come back to a point; raise its points= instead.")
+        raise PlanError("retry=True: a search never returns to a point; increase its points= instead.")
     source: Space = space if isinstance(space, Search) else Listed(space)
     path = None if store is None else Path(store)
     version = _version(function)
@@ -107,11 +109,11 @@ def reproduce(table: pd.DataFrame, row: Any) -> str:
     """The program that runs one point of a sweep's table again.
 
     Args:
-        table: what :func:`sweep` gave, or some of its rows.
-        row: the row's label in the table's index.
+        table: The result of :func:`sweep`, or some of its rows.
+        row: Label of the row in the table's index.
 
     Raises:
-        ToolkitError: where there is no such row, or no program says how its values were made.
+        ToolkitError: If the row does not exist, or its values cannot be written as a program.
 
     Example:
         >>> table = sweep(round, [{"number": 2.567, "ndigits": 1}], progress=False)
@@ -119,20 +121,22 @@ def reproduce(table: pd.DataFrame, row: Any) -> str:
         'round(number=2.567, ndigits=1)'
     """
     if "code" not in table.columns:
-        raise ToolkitError("the table has no column 'code': give one that tk.sweep made.")
+        raise ToolkitError("the table has no column 'code': give a table that tk.sweep returned.")
     if row not in table.index:
-        raise ToolkitError(f"row={row!r}: is not in the table's index, {list(table.index[:5])} ...")
+        raise ToolkitError(
+            f"row={row!r} is not in the table's index, {list(table.index[:5])} ...: choose one of these."
+        )
     code = table.loc[row, "code"]
     if not isinstance(code, str):
         raise ToolkitError(
-            f"row={row!r}: its function or a value of it does not say how it is made. Use a function of a module or "
-            "notebook, and numbers, words, data classes and plans for values."
+            f"row={row!r}: the function or one of its values cannot be written as code. Use a function defined in a "
+            "module or notebook, and numbers, strings, dataclasses or plans as values."
         )
     return code
 
 
 def _known(point: Point, kept: Store, retry: bool) -> Row | None:
-    """What became of a point that need not be run."""
+    """The row of a point that does not need to run again."""
     row = kept.find(point)
     if row is None or (retry and row.status != "done"):
         return None
@@ -140,7 +144,7 @@ def _known(point: Point, kept: Store, retry: bool) -> Row | None:
         return row
     if row.starts < MAX_STARTS:
         return None
-    error = f"ended the process {row.starts} times, or was running when something else did; retry=True runs it again"
+    error = f"was running {row.starts} times when the process ended, and may be the cause; retry=True runs it again"
     return kept.finish(point, "failed", None, error=error)
 
 
@@ -166,10 +170,10 @@ def _run(function: Callable[..., Any], point: Point, kept: Store, version: str |
 
 def _table(rows: Sequence[Row], source: Space, function: str, path: Path | None) -> pd.DataFrame:
     names = list(dict.fromkeys(name for row in rows for name in row.measures))
-    told = ("status", "error", "took", "when", "starts", "version", "record", "code")
+    details = ("status", "error", "took", "when", "starts", "version", "record", "code")
     columns = {name: [row.shown[name] for row in rows] for name in source.names}
     columns |= {name: [row.measures.get(name) for row in rows] for name in names}
-    columns |= {name: [getattr(row, name) for row in rows] for name in told}
+    columns |= {name: [getattr(row, name) for row in rows] for name in details}
     table = pd.DataFrame(columns)
     about = {"function": function, "parameters": list(source.names), "measures": names, "objectives": source.wanted}
     table.attrs["sweep"] = about | {"store": None if path is None else str(path)}
@@ -177,7 +181,7 @@ def _table(rows: Sequence[Row], source: Space, function: str, path: Path | None)
 
 
 def _version(function: Callable[..., Any]) -> str | None:
-    """Eight letters that change with the function's source; None where there is none to read."""
+    """Eight characters that change with the function's source; None if the source cannot be read."""
     try:
         text = inspect.getsource(function)
     except (OSError, TypeError):
@@ -189,7 +193,7 @@ def _warn_of_other_versions(rows: Sequence[Row], version: str | None) -> None:
     other = sum(row.version != version for row in rows)
     if other:
         warnings.warn(
-            f"{other} of {len(rows)} points come from another version of the function (column 'version'): give "
-            "another store to run all of them by this one.",
+            f"{other} of {len(rows)} points were computed by another version of the function (column 'version'): use a "
+            "new store to run all of them with this version.",
             stacklevel=3,
         )

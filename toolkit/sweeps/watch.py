@@ -1,4 +1,4 @@
-"""Progress of a sweep: one bar with the time that is left, one line of text that stays."""
+"""Progress of a sweep: a bar with the remaining time, and one line of text at the end."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from toolkit.sweeps.store import Row
 
 
 class Watch:
-    """Counts what becomes of points.
+    """Counts the outcomes of points.
 
-    A bar saved with a notebook stays at 0 % for ever; the line that is printed at the end does not.
+    In a saved notebook a bar stays at 0 % forever, so a line of text is printed at the end.
 
     Args:
-        total: how many points there are.
-        show: whether to show anything.
+        total: Number of points.
+        show: Whether to show anything.
     """
 
     def __init__(self, total: int, show: bool) -> None:
@@ -29,13 +29,13 @@ class Watch:
         self._bar: Any = None
 
     def begin(self) -> None:
-        """A point is about to be run. Those that were found in the store say nothing about the time that is left."""
+        """A point is about to run. Points found in the store do not count in the estimate of the remaining time."""
         if self._bar is None:
             shown = {"disable": not self._show, "delay": 0.5, "leave": False}
             self._bar = tqdm(total=self._total, initial=self._found, unit="point", **shown)
 
     def update(self, row: Row, found: bool) -> None:
-        """Take note of a point that ended, or was found in the store."""
+        """Count a point that ended or was found in the store."""
         self._counts[row.status] += 1
         self._found += found
         if self._bar is not None:
