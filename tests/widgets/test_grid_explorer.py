@@ -152,6 +152,21 @@ def test_the_reference_is_never_tiled(cluster):
     assert one.trial.reference is None
 
 
+@pytest.mark.parametrize("error", [OSError("no space left on device"), ValueError("a <b> & c"), SystemExit(3)])
+def test_any_error_is_shown_in_place_of_the_result(error):
+    class Broken:
+        def decode(self, *args, **options):
+            raise error
+
+    one = explorer(cluster=Broken())
+    one.trial.start()
+    assert one.trial.wait(30)
+    shown = "".join(ElementTree.fromstring(one.trial.html).itertext())
+    assert type(error).__name__ in shown
+    assert str(error) in shown
+    assert not one.trial._button.disabled, "the next try is possible"
+
+
 def test_the_cost_is_measured_where_the_plan_will_run(cluster):
     one = tk.widgets.explore(tiny.kl(), tiny.latent("kl", 20, 20), cluster=cluster)
     assert one.forecast.whole > 0

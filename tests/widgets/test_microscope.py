@@ -16,7 +16,7 @@ from PIL import Image
 import toolkit as tk
 from toolkit.geometry.span import Span
 from toolkit.widgets.board import WIDGET_MIME
-from toolkit.widgets.microscope_view import Window, error_colours
+from toolkit.widgets.microscope_view import Region, error_colours
 
 GRID = tk.TileGrid.cover({"h": 8, "w": 12}, tile={"h": 5, "w": 12}, overlap=2)  # one seam along h, at 8 * 4 = 32
 CLOSE = tk.TileGrid.cover({"h": 8, "w": 12}, tile=4)  # tiles that only touch
@@ -48,8 +48,8 @@ def test_each_cell_is_a_square_of_its_raw_value():
     one = comparison()
     view = tk.widgets.microscope(one, zoom=12)
     view.centre = 30, 50
-    window = view.window
-    assert (window.h, window.w) == (Span(20, 41), Span(40, 61))
+    region = view.region
+    assert (region.h, region.w) == (Span(20, 41), Span(40, 61))
     reference, output, error = pictures(view.html)
     for picture, sample in ((output, one.samples[0]), (reference, one.samples[1])):
         cut = sample[0, :, 20:41, 40:61].double()
@@ -67,13 +67,13 @@ def test_each_cell_is_a_square_of_its_raw_value():
 def test_the_box_is_around_the_centre_and_the_window_stays_within_the_frame(zoom, centre):
     view = tk.widgets.microscope(comparison(), zoom=zoom)
     view.centre = centre
-    window = view.window
-    assert window.h.start >= 0 <= window.w.start
-    assert window.h.stop <= 64
-    assert window.w.stop <= 96
-    assert centre[0] in range(window.h.start, window.h.stop)
-    assert centre[1] in range(window.w.start, window.w.stop)
-    top, left = ((c - s.start) * zoom for c, s in zip(centre, (window.h, window.w), strict=True))
+    region = view.region
+    assert region.h.start >= 0 <= region.w.start
+    assert region.h.stop <= 64
+    assert region.w.stop <= 96
+    assert centre[0] in range(region.h.start, region.h.stop)
+    assert centre[1] in range(region.w.start, region.w.stop)
+    top, left = ((c - s.start) * zoom for c, s in zip(centre, (region.h, region.w), strict=True))
     for picture in pictures(view.html):
         for y, x in ((top - 1, left), (top + zoom, left), (top, left - 1), (top, left + zoom)):
             if 0 <= y < picture.shape[0] and 0 <= x < picture.shape[1]:
@@ -83,13 +83,13 @@ def test_the_box_is_around_the_centre_and_the_window_stays_within_the_frame(zoom
 def test_seams_are_drawn_where_they_are():
     view = tk.widgets.microscope(comparison(), zoom=8)
     view.centre = 30, 4
-    row = (32 - view.window.h.start) * 8
+    row = (32 - view.region.h.start) * 8
     for picture in pictures(view.html):
         inks = {tuple(pixel) for pixel in picture[row].tolist()}
         assert inks == {(0, 0, 0), (255, 255, 255)}
         assert sum(picture[row, :, 0] == 0) in range(110, 155)
-    view.zoom, view.centre = 16, (58, 4)  # the window begins behind it
-    assert view.window.h.start > 32
+    view.zoom, view.centre = 16, (58, 4)  # the region begins behind it
+    assert view.region.h.start > 32
     dashed = [
         len({tuple(pixel) for pixel in row.tolist()} - {(0, 0, 0), (255, 255, 255)}) for row in pictures(view.html)[0]
     ]
@@ -215,7 +215,7 @@ def test_one_drawing_for_a_move():
 
 
 def test_a_small_frame_is_seen_whole():
-    assert Window.around((2, 2), 8, (4, 6)) == Window(Span(0, 4), Span(0, 6), 8)
+    assert Region.around((2, 2), 8, (4, 6)) == Region(Span(0, 4), Span(0, 6), 8)
     sample = torch.zeros(1, 1, 4, 6)
     view = tk.widgets.microscope(tk.compare(sample, sample))
     assert [picture.shape for picture in pictures(view.html)] == [(32, 48, 3)] * 3

@@ -169,6 +169,23 @@ def test_cancel_gives_up_a_run_on_the_cluster_and_the_cluster_stays_usable(tmp_p
     assert known["frames"].tolist() == [1]
 
 
+def test_cancel_leaves_the_cluster_alone_when_the_point_in_flight_does_not_use_it():
+    with tk.Cluster(ranks=1, device="cpu", start="forkserver") as cluster:
+        cluster.run(int)
+        workers, gate = cluster.pids, Gate()
+        explorer = tk.widgets.sweep(gate, SPACE, cluster=cluster)
+        explorer.start()
+        assert gate.begun.acquire(timeout=30)
+        vae, latent = tiny.kl(), tiny.latent("kl", 20, 20)
+        other = cluster.decode(vae, latent, block=False, progress=False)
+        explorer.cancel(wait=False)
+        assert other.result(timeout=60).output.shape[-1] == 160, "a run that is not the sweep's goes on"
+        gate.go.release()
+        assert explorer.wait(30)
+        assert explorer.outcome == "cancelled"
+        assert cluster.pids == workers, "the workers are still the same processes"
+
+
 @pytest.mark.parametrize("ends", [(28.0, 36.0), (24.0, 24.0), (36.25, inf), (-inf, 28.25)])
 def test_a_brush_keeps_what_is_within_its_ends(done, ends):
     done.brush(psnr=ends)

@@ -1,7 +1,7 @@
-"""Whole video autoencoders, one way of decoding after another: time and memory of each rank.
+"""Whole video autoencoders, decoded in several ways: time and memory of each rank.
 
-In full: real sizes, random weights, bf16, a latent of 720 x 1280 pixels and 81 frames. Otherwise the same with the
-census's small models, which any machine can run.
+At full size, these are real sizes with random weights in bf16, and a latent for 81 frames of 720 x 1280 pixels.
+Otherwise they are the census's small models, which any machine can run.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ TILE, OVERLAP = 32, 8
 
 
 def bench_models(turns: int = 3, device: str = "cpu", *, full: bool = False) -> dict[str, Any]:
-    """Measure; returns everything as plain values, ready for JSON.
+    """Run the benchmark; returns plain values, ready for JSON.
 
     Args:
-        turns: how many times each way is measured, after one that is not.
-        device: where; ranks share devices where there are fewer.
-        full: real sizes.
+        turns: Number of measurements of each way, after one warm-up.
+        device: Type of device; ranks share devices if there are fewer.
+        full: Whether to use real sizes.
     """
     rows: list[dict[str, Any]] = []
     record = ""
@@ -65,7 +65,7 @@ def _ways(latent: Tensor, ranks: int, full: bool) -> Iterator[tuple[str, Plan]]:
 
 
 def _measure(cluster: Cluster, vae: Any, latent: Tensor, plan: Plan, turns: int) -> dict[str, Any]:
-    """Median seconds and the peaks of all ranks; what failed (out of memory) is kept, with its reason."""
+    """Median seconds and peaks of all ranks; a failure, such as out of memory, is kept with its reason."""
     try:
         cluster.decode(vae, latent, plan, progress=False, memory=False)
         seconds = [cluster.decode(vae, latent, plan, progress=False, memory=False).seconds for _ in range(turns)]
@@ -76,8 +76,8 @@ def _measure(cluster: Cluster, vae: Any, latent: Tensor, plan: Plan, turns: int)
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """The table as Markdown: seconds, gain over the model's own call, and each rank's peak above its weights."""
-    heads = ("model", "mode", "ranks", "seconds", "times faster than whole", "peak of each rank, MB")
+    """The table as Markdown: seconds, speed-up over the model's own call, and each rank's peak above its weights."""
+    heads = ("model", "mode", "ranks", "seconds", "speed-up over whole", "peak of each rank, MB")
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     whole = {row["model"]: row["seconds"] for row in result["rows"] if row["mode"] == "whole"}
     for row in result["rows"]:

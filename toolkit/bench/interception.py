@@ -1,4 +1,4 @@
-"""What it costs that every torch call of a model is looked at: one shard against the model's own call."""
+"""The cost of intercepting every torch call of a model: one shard against the model's own call."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from toolkit.distributed.comm.group import Member
 from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.run_shards import compute
 from toolkit.geometry.shard_plan import ShardPlan
+from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.census import specimen
 from toolkit.models.autoencoders.model_call import ModelCall
-from toolkit.models.autoencoders.shard_preparation import sharding_of
-from toolkit.models.autoencoders.tile_coder import borrowed
+from toolkit.models.autoencoders.sharding import sharding_of
 from toolkit.runs.trace import Recorder
 
 MODEL, FRAMES, REPEATS = "AutoencoderKLWan_2.1", 9, 30
@@ -38,11 +38,11 @@ class _Count(TorchFunctionMode):
 
 
 def interception() -> dict[str, float]:
-    """Microseconds of processor time that shards add to each torch call of a model, on maps of a few cells.
+    """Microseconds of processor time that sharding adds to each torch call of a model, on maps of a few cells.
 
-    The least of several decodes on one shard, over a model of the Wan form whose own work is next to nothing; beside it
-    what a torch function mode costs that only passes calls on. What a decode costs once, whatever it calls (threads for
-    messages, bringing the parts together), is not of any call, and not counted.
+    This is the minimum over several decodes on one shard, with a model like Wan's whose own work is negligible. The
+    result also has the cost of a torch function mode that only passes calls on. One-off costs of a decode (threads for
+    messages, collecting the parts) are not per call and not counted.
     """
     one = specimen(MODEL)
     vae, latent, call, plan = one.build(), one.latent(2, 2, frames=FRAMES), ModelCall(), ShardPlan()
@@ -87,7 +87,7 @@ def _passed_on(call: ModelCall, vae: Any, latent: Tensor) -> None:
 
 
 def _least(*functions: Callable[[], Any]) -> list[float]:
-    """The least seconds that each takes, in turns: what else the machine does meanwhile falls on all alike."""
+    """The minimum seconds of each function; they take turns, so that other load on the machine affects all alike."""
     rounds = [[_seconds(function) for function in functions] for _ in range(1 + REPEATS)]
     return [min(times) for times in zip(*rounds[1:], strict=True)]
 

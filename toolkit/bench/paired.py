@@ -1,4 +1,4 @@
-"""Paired measurements: contenders take turns, and what is reported are ratios within a turn."""
+"""Paired measurements: contenders take turns, and results are ratios within a turn."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Contender = Callable[[], float]
 
 
 def take_turns(contenders: Mapping[str, Contender], turns: int, seed: int = 0) -> pd.DataFrame:
-    """Run every contender once a turn, in an order that is shuffled each turn.
+    """Run every contender once per turn, in an order shuffled for each turn.
 
     Args:
-        contenders: by name, functions that run once and return seconds.
-        turns: how many turns are measured; one more comes before and is dropped.
-        seed: of the order.
+        contenders: Functions by name; each runs once and returns seconds.
+        turns: Number of measured turns; one more comes first and is dropped.
+        seed: Seed of the order.
 
     Returns:
         One row per turn, one column per contender, in seconds.

@@ -1,7 +1,7 @@
-"""What is equal to what: every class of the census, in every mode, against the reference that it names.
+"""What equals what: every class of the census, in every mode, against its reference.
 
-Each check runs the real class on real ranks: tiles against the class's own tiled call where it has a sound one, and
-otherwise against themselves on one rank; shards against the model's own call on the whole.
+Each check runs the real class on real ranks. Tiles are compared with the class's own tiled call if it has a sound one,
+else with the same tiles on one rank; shards with the model's own call on the whole input.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tqdm.auto import tqdm
 from toolkit.cluster import Cluster
 from toolkit.errors import ToolkitError
 from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
+from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.census import CENSUS, Specimen
 from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.recipe import BOTH
-from toolkit.models.autoencoders.recipes import recipe_of
 from toolkit.models.autoencoders.small_tiles import with_small_tiles
 from toolkit.models.autoencoders.tiling import diffusers_grid
 
@@ -37,16 +37,17 @@ OWN, WHOLE, ALONE = "its own tiled call", "its own call", "one rank"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One mode of one class, held against a reference.
+    """The comparison of one mode of one class with a reference.
 
     Attributes:
-        name: the class, and its form.
+        name: The class, and its variant.
         direction: ``"decode"`` or ``"encode"``.
-        mode: tiles, or which shards.
-        dtype: of weights and input.
-        reference: what it is held against.
-        error: the largest difference over the reference's largest value; 0.0 is equal in every bit; None: refused.
-        reason: why it is refused.
+        mode: Tiles, or the kind of shards.
+        dtype: Dtype of weights and input.
+        reference: Name of the reference.
+        error: Largest difference, relative to the reference's largest value; 0.0 means equal in every bit, None
+            refused.
+        reason: Why the mode is refused.
     """
 
     name: str
@@ -59,12 +60,12 @@ class Check:
 
 
 def parity(names: Sequence[str] = (), dtypes: Sequence[str] = ("float32",), modes: Sequence[str] = ()) -> pd.DataFrame:
-    """Check classes of the census; one row a check.
+    """Check classes of the census; one row per check.
 
     Args:
-        names: of the census; none for all.
-        dtypes: of weights and inputs.
-        modes: ``"tiles"`` and names of :data:`SHARDS`; none for all.
+        names: Names in the census; empty means all.
+        dtypes: Dtypes of weights and inputs.
+        modes: ``"tiles"`` and names of :data:`SHARDS`; empty means all.
     """
     chosen = [CENSUS[name] for name in names] if names else list(CENSUS.values())
     with Cluster(RANKS, device="cpu", start="forkserver") as cluster:
@@ -88,7 +89,7 @@ def _checks(cluster: Cluster, one: Specimen, direction: Direction, dtype: str, m
         code = cluster.decode if direction == "decode" else cluster.encode
         return code(vae, x, plan, arguments=arguments, seed=seed, progress=False, memory=False).output
 
-    # Tiles that draw noise draw their own; nothing that another seed changes can be equal to the class's.
+    # Tiles that use noise draw their own, so if the seed changes the output, it cannot equal the class's tiling.
     mirrored = direction in recipe_of(vae).mirrors and torch.equal(run(), run(seed=1))
     for mode in modes:
         reference = (OWN if mirrored else ALONE) if mode == "tiles" else WHOLE
@@ -106,7 +107,7 @@ def _checks(cluster: Cluster, one: Specimen, direction: Direction, dtype: str, m
 
 
 def _own_tiles(vae: Any, grid: TileGrid, run: Callable[..., Tensor]) -> float:
-    """The class's own tiles over three ranks, against its own tiled call."""
+    """Error of the class's own tiles over three ranks, against its own tiled call."""
     tiled = run(TilePlan(grid, Blend.diffusers(), Assignment.balanced(grid, 3)))
     vae.use_tiling = True
     own = run()
@@ -115,7 +116,7 @@ def _own_tiles(vae: Any, grid: TileGrid, run: Callable[..., Tensor]) -> float:
 
 
 def _our_tiles(run: Callable[..., Tensor]) -> float:
-    """Tiles and a blend of ours over three ranks, against the same on one."""
+    """Error of our tiles and blend over three ranks, against the same on one rank."""
     grid = TileGrid.cover(dict(zip("hw", SIZE, strict=True)), tile=4, overlap=1)
     return _error(*(run(TilePlan(grid, Blend.linear(), Assignment.balanced(grid, ranks))) for ranks in (3, 1)))
 
@@ -127,7 +128,7 @@ def _error(output: Tensor, reference: Tensor) -> float:
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """The table as Markdown: a row for each class (and dtype), a column for each mode and direction."""
+    """The table as Markdown: one row per class and dtype, one column per mode and direction."""
     columns = [
         (mode, way) for mode in table["mode"].unique() for way in BOTH if (mode, way) != ("no messages", "encode")
     ]
@@ -141,7 +142,7 @@ def as_text(table: pd.DataFrame) -> str:
 
 
 def _cell(error: float | None, reference: str) -> str:
-    """``=`` for equal in every bit, in brackets where there is nothing but one rank to be equal to."""
+    """``=`` for equal in every bit, in brackets if the only reference is one rank."""
     if error is None or pd.isna(error):
         return "no"
     shown = "=" if error == 0 else f"{error:.0e}"

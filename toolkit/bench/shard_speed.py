@@ -1,7 +1,8 @@
-"""Exact shards on two ranks against one, against tiles, and against one process with both threads.
+"""Exact shards on two ranks against one rank, against tiles, and against one process with two threads.
 
-All decode the same latent with the demo video model. What is exact says how far it is from the model's own call. In
-full it is a model as wide as the real ones are: its convolutions compute more than they move, and halos count less.
+All contenders decode the same latent with the demo video model. The result also has the error of exact modes against
+the model's own call. At full size, the model is as wide as real ones, so computation outweighs communication and halos
+matter less.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ MOVES = ("wait", "send", "receive")
 
 
 def bench_shards(turns: int = 5, device: str = "cpu", *, full: bool = False) -> dict[str, Any]:
-    """Measure; returns everything as plain values, ready for JSON.
+    """Run the benchmark; returns plain values, ready for JSON.
 
     Args:
-        turns: how many times each contender is measured.
-        device: where.
-        full: a model of real width, and only the plain comparisons; takes minutes a turn on a CPU, and some 13 GB.
+        turns: Number of measurements of each contender.
+        device: Type of device.
+        full: Whether to use a model of real width and only the plain comparisons; a turn takes minutes on a CPU, and
+            some 13 GB.
     """
     if full:
         return _real_width(turns, device)
@@ -107,7 +109,7 @@ def _four_videos() -> Tensor:
 
 
 def _one_picture() -> Tensor:
-    """The first frame of the demo video's latent, sixteen times as large: maps that no cache holds."""
+    """The first frame of the demo video's latent, sixteen times as large: maps too large for any cache."""
     one = demo.latents("video")[:, :, :1]
     return torch.cat([torch.cat([one, one.flip(-1)] * 2, -1)] * 4, -2)
 
@@ -123,9 +125,9 @@ def _plans(latent: Tensor) -> dict[str, ShardPlan | TilePlan]:
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """A result as the tables that a reader wants."""
+    """A result as readable tables."""
     parts = [
-        f"{result.get('model', 'The demo video model')}, one thread a rank where not said otherwise",
+        f"{result.get('model', 'The demo video model')}, one thread per rank unless stated otherwise",
         _against(f"Latent {_size(result)}", result),
     ]
     if "one large picture" in result:
@@ -159,7 +161,7 @@ def _decode(cluster: Cluster, vae: Any, latent: Tensor, plan: ShardPlan | TilePl
 
 
 def _facts(run: Run, own: Run) -> dict[str, float]:
-    """Error against the model's own call; communication that nothing hides, bytes and peaks, of the worst rank."""
+    """Error against the model's own call; exposed communication, bytes and peaks of the worst rank."""
     spent = (run.trace["end"] - run.trace["start"]).groupby([run.trace["rank"], run.trace["kind"]]).sum().unstack()
     moving = spent.reindex(columns=MOVES).fillna(0.0).sum(axis=1)
     sent = run.trace[run.trace["kind"] == "send"].groupby("rank")["bytes"].sum()

@@ -1,8 +1,8 @@
-"""Stages against one rank: how near a pipeline's loop comes to what its schedule promises.
+"""Stages against one rank: how close a pipeline's loop comes to what its schedule promises.
 
-``emulate``: every block takes a given time, mostly asleep, so that a machine with few cores stands for as many devices
-as there are ranks. All else is real: an unmodified pipeline, its scheduler, messages and waits. ``compute``: the demo
-pipeline as it is, a core for each rank.
+``emulate``: every block takes a given time, mostly asleep, so that a machine with few cores can stand for one device
+per rank. Everything else is real: an unmodified pipeline, its scheduler, messages and waits. ``compute``: the demo
+pipeline as it is, with one core per rank.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from toolkit.runs.run import Run
 Mode = Literal["emulate", "compute"]
 STEPS, BLOCK = 10, 0.1
 SIZES = {"emulate": (32, 32, 5), "compute": (192, 192, 33)}
-"""Height, width and frames of the video: computing a block is little beside its pace, and much beside messages."""
+"""Height, width and frames of the video: small if blocks are paced, large if they must outweigh messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Case:
     """One way to run the pipeline.
 
     Attributes:
-        plan: the stages.
-        requests: calls in flight.
-        experts: transformers of the pipeline, which share the steps equally.
+        plan: The stages.
+        requests: Number of calls in flight.
+        experts: Number of transformers, which share the steps equally.
     """
 
     plan: StagePlan
@@ -48,14 +48,15 @@ class Case:
 
     @property
     def base(self) -> str:
-        """The case that it is held against."""
+        """The name of the case to compare with."""
         return ONE if self.experts == 1 else TWO
 
     @property
     def formula(self) -> float:
-        """A request's loop over that on one rank, in the long run; where experts have ranks of their own, in all.
+        """A request's loop relative to one rank in the long run; with experts on their own ranks, over all requests.
 
-        Those work like a belt: R requests in turn take ``(R + E - 1) / (R E)`` of what they take on one group.
+        Such experts work like an assembly line: R requests in turn take ``(R + E - 1) / (R E)`` of their time on one
+        group.
         """
         groups = self.plan.experts
         return self.plan.ratio * (self.requests + groups - 1) / (self.requests * groups)
@@ -65,7 +66,7 @@ ONE, TWO = "1 rank", "two experts, 1 rank"
 
 
 def cases(layers: int, mode: Mode = "emulate") -> dict[str, Case]:
-    """What is measured, by name."""
+    """The cases to measure, by name."""
 
     def plan(schedule: Schedule, cfg: int = 1, experts: int = 1) -> StagePlan:
         return StagePlan(StageSplit.even(layers, schedule.depth), schedule, cfg=cfg, experts=experts)
@@ -91,14 +92,15 @@ def cases(layers: int, mode: Mode = "emulate") -> dict[str, Case]:
 def bench_stages(
     turns: int = 5, device: str = "cpu", mode: Mode = "emulate", steps: int = STEPS, block: float = BLOCK
 ) -> dict[str, Any]:
-    """Measure; returns everything as plain values, ready for JSON.
+    """Run the benchmark; returns plain values, ready for JSON.
 
     Args:
-        turns: how many times each case is measured.
-        device: where.
-        mode: devices emulated by pacing, or the real computing of the demo pipeline on two ranks.
-        steps: of the loop.
-        block: what an emulated block takes, in seconds.
+        turns: Number of measurements of each case.
+        device: Type of device.
+        mode: ``"emulate"`` for devices emulated by pacing, ``"compute"`` for the demo pipeline's real work on two
+            ranks.
+        steps: Number of steps in the loop.
+        block: Seconds of an emulated block.
     """
     pipes = _pipelines(mode, steps, block)
     transformer = pipes[1].transformer
@@ -129,18 +131,18 @@ def bench_stages(
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """A result as the tables that a reader wants."""
-    emulated = f"emulated devices, {result['block s']} s a block" if result["block s"] else "real computing"
+    """A result as readable tables."""
+    emulated = f"emulated devices, {result['block s']} s per block" if result["block s"] else "real computation"
     table = pd.DataFrame.from_dict(result["over one rank"], orient="index")
     where = {
         f"{name}, rank {rank}": row for name, ranks in result["where time goes"].items() for rank, row in ranks.items()
     }
     return "\n\n".join(
         [
-            f"A request's loop of {result['steps']} steps over that on one rank ({emulated}); medians of paired turns.",
+            f"A request's loop of {result['steps']} steps relative to one rank ({emulated}); medians of paired turns.",
             table.to_string(float_format="{:.3f}".format),
-            "formula: the schedule's, in the long run. bound: its loop of so few steps, filling and draining included. "
-            "off: measured over formula, less 1.",
+            "formula: the schedule's prediction in the long run. bound: its prediction for this many steps, with "
+            "filling and draining. off: measured / formula - 1.",
             "Seconds of the last loops, by rank:",
             pd.DataFrame.from_dict(where, orient="index").to_string(float_format="{:.3f}".format),
         ]

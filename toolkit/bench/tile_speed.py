@@ -1,7 +1,7 @@
 """Tiles on two ranks against the alternatives on the same machine.
 
-The contenders decode the demo video: our plan on two ranks and on one, diffusers' own tiled decode on a worker of ours,
-and what a user would do instead, one plain process with two threads, tiled or not.
+The contenders decode the demo video: our plan on two ranks and on one, diffusers' own tiled decode on one of our
+workers, and the usual alternative, one plain process with two threads, tiled or untiled.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ US = "2 ranks, 1 thread each"
 
 
 def bench_tiles(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
-    """Measure; returns everything as plain values, ready for JSON.
+    """Run the benchmark; returns plain values, ready for JSON.
 
     Args:
-        turns: how many times each contender is measured.
-        device: where.
+        turns: Number of measurements of each contender.
+        device: Type of device.
     """
     vae, latent = demo.video_vae(), demo.latents("video")
     grid = TileGrid.cover({"h": latent.shape[-2], "w": latent.shape[-1]}, TILE, OVERLAP)
@@ -62,7 +62,7 @@ def bench_tiles(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """A result as the table that a reader wants."""
+    """A result as a readable table."""
     table = pd.DataFrame.from_dict(result["times faster"], orient="index").round(2)
     ours = pd.Series(result["seconds"][US]).median()
     where = pd.DataFrame.from_dict(result["where time goes"], orient="index").round(3)
@@ -71,7 +71,7 @@ def as_text(result: dict[str, Any]) -> str:
             f"{result['plan']} of a latent {'x'.join(map(str, result['latent']))}",
             f"{US}: {ours:.2f} s (median). Against:",
             table.to_string(),
-            f"The most that 2 ranks can gain on 1: {result['tiles over most tiles on a rank']:.2f} times.",
+            f"Largest possible speed-up of 2 ranks over 1: {result['tiles over most tiles on a rank']:.2f}.",
             "Seconds of the last run, by rank:",
             where.to_string(),
             f"Planning 2000 tiles over 64 ranks: {result['planning 2000 tiles over 64 ranks, ms']:.0f} ms",
@@ -99,7 +99,7 @@ def _decode(
 
 
 def _shares_of_time(run: Run) -> pd.DataFrame:
-    """Seconds of each kind of event by rank, and those in which a rank did nothing."""
+    """Seconds of each kind of event by rank, and idle seconds."""
     spent = (run.trace["end"] - run.trace["start"]).groupby([run.trace["rank"], run.trace["kind"]]).sum().unstack()
     spent = spent.fillna(0.0)
     spent["idle"] = run.seconds - spent.sum(axis=1)

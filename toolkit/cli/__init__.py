@@ -1,4 +1,4 @@
-"""The command line: ``python -m toolkit``, one module for each command."""
+"""The command line: ``python -m toolkit``, with one module per command."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from toolkit.cli import report_command as report
 from toolkit.errors import ToolkitError
 
 COMMANDS = (coding, generate, report, bench, parity, doctor)
+DESCRIPTION = (
+    "Run diffusion autoencoders in tiles or exact shards, and diffusion pipelines in stages, over several ranks."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m toolkit", description=__doc__)
+    """Run a command and return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m toolkit", description=DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in COMMANDS:
         command.add_to(commands)

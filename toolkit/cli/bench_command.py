@@ -23,19 +23,20 @@ BENCHES: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to the parser's."""
+    """Add the command to the parser."""
     bench = commands.add_parser("bench", help="measure speed as ratios of paired runs")
     bench.add_argument(
         "what",
         choices=sorted(BENCHES),
-        help="tiles, shards: the demo video; stages: the demo pipeline; models: video autoencoders",
+        help="tiles or shards: decode the demo video; stages: run the demo pipeline; models: decode with video "
+        "autoencoders",
     )
     bench.add_argument("--turns", type=int, default=5, help="measurements of each contender (default: %(default)s)")
-    bench.add_argument("--device", default="cpu", help="cpu, or an accelerator's type (default: %(default)s)")
+    bench.add_argument("--device", default="cpu", help="cpu, or a type of accelerator (default: %(default)s)")
     bench.add_argument(
         "--full",
         action="store_true",
-        help="models: real sizes, for an accelerator; shards: a model of real width, minutes a turn",
+        help="models: real sizes, for an accelerator; shards: a model of real width, which takes minutes per turn",
     )
     modes = bench.add_mutually_exclusive_group()
     modes.add_argument(
@@ -43,13 +44,13 @@ def add_to(commands: Any) -> None:
         dest="mode",
         action="store_const",
         const="emulate",
-        help="stages: blocks that mostly sleep stand for a device a rank (the default)",
+        help="stages: emulate one device per rank with blocks that mostly sleep (the default)",
     )
     modes.add_argument(
-        "--compute", dest="mode", action="store_const", const="compute", help="stages: what two ranks really compute"
+        "--compute", dest="mode", action="store_const", const="compute", help="stages: real computation on two ranks"
     )
-    bench.add_argument("--block", type=float, help="stages: seconds of an emulated block")
-    bench.add_argument("--json", type=Path, help="file for the result with its record")
+    bench.add_argument("--block", type=float, help="stages: seconds per emulated block")
+    bench.add_argument("--json", type=Path, help="write the result and its record to this file")
     bench.set_defaults(run=_run)
 
 
@@ -63,12 +64,14 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _further(options: argparse.Namespace) -> dict[str, Any]:
-    """What not all of the benchmarks take."""
+    """The options that only some benchmarks take."""
     given = {"full": options.full or None, "mode": options.mode, "block": options.block}
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:
         fitting = ("models", "shards") if name == "full" else ("stages",)
         if options.what not in fitting:
             flag = options.mode if name == "mode" else name
-            raise PlanError(f"--{flag} with bench {options.what}: it is for bench {' and '.join(fitting)} only.")
+            raise PlanError(
+                f"--{flag} does not apply to bench {options.what}, only to bench {' and '.join(fitting)}: leave it out."
+            )
     return given

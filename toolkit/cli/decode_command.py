@@ -1,4 +1,4 @@
-"""``decode`` and ``encode``: an autoencoder's call over ranks, spawned here or started by torchrun."""
+"""``decode`` and ``encode``: call an autoencoder on several ranks, spawned here or started by torchrun."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from toolkit import distributed
 from toolkit.cli.files import check_ending, read_sample, read_tensor, write_sample
-from toolkit.cli.plans import add_plan_options, plan_of
-from toolkit.cluster import Cluster
+from toolkit.cli.plans import add_plan_options, plan_from
+from toolkit.cluster.cluster import Cluster
 from toolkit.distributed.comm.launched import launched_group, launched_ranks
 from toolkit.errors import PlanError
 from toolkit.models import demo
@@ -23,45 +23,52 @@ from toolkit.models.autoencoders.direction import DirectionName
 from toolkit.runs.run import Run
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+VAE_HELP = "autoencoder: its folder, a pipeline's folder, a single file"
+CLASS_HELP = "class in diffusers, for a single file"
+CONFIG_HELP = "folder with config.json, for a single file"
+DTYPE_HELP = "dtype of weights and input (default: that of the stored weights)"
+DEVICE_HELP = "cpu, or a type of accelerator (default: the accelerator, if there is one)"
 
 
 def add_to(commands: Any) -> None:
-    """Add the commands to the parser's."""
-    add_one(commands, "decode", "--latent", "a latent as vae.decode takes it, in FILE.safetensors[:name], or demo")
-    add_one(commands, "encode", "--sample", "FILE.safetensors[:name] in -1..1, a picture, an .mp4, or demo")
+    """Add the commands to the parser."""
+    add_one(commands, "decode", "--latent", "latent for vae.decode, as FILE.safetensors[:name], or demo")
+    add_one(commands, "encode", "--sample", "sample in -1..1, as FILE.safetensors[:name], a picture or .mp4, or demo")
 
 
-def add_one(commands: Any, direction: DirectionName, what: str, told: str) -> None:
-    """Add one of the two."""
-    command = commands.add_parser(direction, help=f"{direction} with an autoencoder over several ranks")
-    command.add_argument("--vae", required=True, help=f"a folder, a pipeline's folder, a file, or {', '.join(DEMOS)}")
-    command.add_argument("--class", dest="name", help="of a single file: the class in diffusers")
-    command.add_argument("--config", type=Path, help="of a single file: the folder with its config.json")
-    command.add_argument("--dtype", choices=sorted(DTYPES), help="of weights and input (default: as the weights are)")
-    command.add_argument(what, dest="source", required=True, help=told)
+def add_one(commands: Any, direction: DirectionName, what: str, hint: str) -> None:
+    """Add one of the two commands."""
+    command = commands.add_parser(direction, help=f"{direction} with an autoencoder on several ranks")
+    command.add_argument("--vae", required=True, help=f"{VAE_HELP}, or {', '.join(DEMOS)}")
+    command.add_argument("--class", dest="name", help=CLASS_HELP)
+    command.add_argument("--config", type=Path, help=CONFIG_HELP)
+    command.add_argument("--dtype", choices=sorted(DTYPES), help=DTYPE_HELP)
+    command.add_argument(what, dest="source", required=True, help=hint)
     add_ranks(command)
     add_plan_options(command)
-    command.add_argument("--out", type=Path, help="file for the output: .safetensors, .png or .mp4")
-    command.add_argument("--fps", type=float, default=16, help="of an .mp4 (default: %(default)s)")
-    command.add_argument("--trace", type=Path, help="folder for trace, memory and record (not under torchrun)")
+    command.add_argument("--out", type=Path, help="write the output to this .safetensors, .png or .mp4 file")
+    command.add_argument("--fps", type=float, default=16, help="frames per second of an .mp4 (default: %(default)s)")
+    command.add_argument(
+        "--trace", type=Path, help="write trace, memory and record to this folder (not under torchrun)"
+    )
     command.set_defaults(run=partial(_run, direction))
 
 
 def add_ranks(command: argparse.ArgumentParser) -> None:
-    """Where it runs."""
-    command.add_argument("--ranks", type=int, help="processes (default: 1; under torchrun: those that it started)")
-    command.add_argument("--device", help="cpu, or an accelerator's type (default: the accelerator where there is one)")
+    """Add the options that say where to run."""
+    command.add_argument("--ranks", type=int, help="number of processes (default: 1, or as many as torchrun started)")
+    command.add_argument("--device", help=DEVICE_HELP)
 
 
 def ranks_of(options: argparse.Namespace) -> int:
-    """How many ranks there are.
+    """The number of ranks.
 
     Raises:
-        PlanError: where the option and the launcher do not agree.
+        PlanError: If the option and the launcher disagree.
     """
     started = launched_ranks()
     if started is not None and options.ranks not in (None, started):
-        raise PlanError(f"--ranks {options.ranks}: torchrun started {started}; leave --ranks out.")
+        raise PlanError(f"--ranks {options.ranks}: torchrun started {started} processes; leave --ranks out.")
     return int(started or options.ranks or 1)
 
 
@@ -70,7 +77,7 @@ def _run(direction: DirectionName, options: argparse.Namespace) -> int:
     ranks = ranks_of(options)
     vae = load_vae(options.vae, DTYPES.get(options.dtype or ""), name=options.name, config=options.config)
     x = _input(direction, options).to(next(vae.parameters()).dtype)
-    plan = plan_of(options, vae, x, direction, ranks)
+    plan = plan_from(options, vae, x, direction, ranks)
     if launched_ranks() is not None:
         return _under_launcher(direction, options, vae, x, plan)
     print(f"{direction} {'x'.join(map(str, x.shape))}: {_said(plan)}")
@@ -80,7 +87,7 @@ def _run(direction: DirectionName, options: argparse.Namespace) -> int:
         run: Run = getattr(cluster, direction)(vae, x, plan)
     print(run.summary().to_string(float_format="{:.3f}".format))
     if options.trace:
-        print(f"trace, memory and record in {run.to_parquet(options.trace)}")
+        print(f"wrote trace, memory and record to {run.to_parquet(options.trace)}")
     if options.out:
         print(write_sample(run.output, options.out, options.fps))
     return 0
@@ -93,7 +100,7 @@ def _input(direction: DirectionName, options: argparse.Namespace) -> Tensor:
 
 
 def decoder_input(options: argparse.Namespace) -> Tensor:
-    """The latent that the options name."""
+    """The latent named by the options."""
     if options.source != "demo":
         return read_tensor(options.source)
     return _of_demo(options, partial(demo.latents, "image"), partial(demo.latents, "video"))
@@ -101,13 +108,13 @@ def decoder_input(options: argparse.Namespace) -> Tensor:
 
 def _of_demo(options: argparse.Namespace, picture: Callable[[], Tensor], video: Callable[[], Tensor]) -> Tensor:
     if options.vae not in DEMOS:
-        raise PlanError(f"demo as the input of {options.vae}: it is for {', '.join(DEMOS)}; give a file.")
+        raise PlanError(f"the demo input only fits {' and '.join(DEMOS)}, not {options.vae}: give a file as input.")
     return picture() if options.vae == "demo-image" else video()
 
 
 def _under_launcher(direction: DirectionName, options: argparse.Namespace, vae: Any, x: Tensor, plan: Any) -> int:
     if options.trace:
-        raise PlanError("--trace under torchrun: there is no run to take it from; use --ranks, or leave it out.")
+        raise PlanError("--trace is not available under torchrun: use --ranks instead of torchrun, or leave it out.")
     if options.dry_run:
         print(f"{direction} {'x'.join(map(str, x.shape))}: {plan!r}")
         return 0

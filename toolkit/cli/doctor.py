@@ -1,4 +1,4 @@
-"""``doctor``: what this machine has, and whether two ranks of it can work together."""
+"""``doctor``: check what this machine has, and whether two ranks can work together on it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from packaging.requirements import Requirement
 
-from toolkit.cluster import Cluster
+from toolkit.cli.decode_command import DEVICE_HELP
+from toolkit.cluster.cluster import Cluster
 from toolkit.errors import ToolkitError
 from toolkit.geometry import ShardPlan
 from toolkit.models import demo
@@ -34,13 +35,13 @@ SHARED = Path("/dev/shm")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        what: the thing.
-        found: what it is like.
-        state: ``"ok"``, ``"missing"`` where something optional is not there, ``"wrong"``.
-        hint: what to do about it.
+        what: The thing checked.
+        found: What was found.
+        state: ``"ok"``, ``"missing"`` if something optional is absent, or ``"wrong"``.
+        hint: What to do about it.
     """
 
     what: str
@@ -53,9 +54,9 @@ class Finding:
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to the parser's."""
-    command = commands.add_parser("doctor", help="what this machine has, and whether two ranks can work together")
-    command.add_argument("--device", help="cpu, or an accelerator's type (default: the accelerator where there is one)")
+    """Add the command to the parser."""
+    command = commands.add_parser("doctor", help="check this machine, and whether two ranks can work together on it")
+    command.add_argument("--device", help=DEVICE_HELP)
     command.set_defaults(run=_run)
 
 
@@ -68,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def findings(device: str | None = None) -> Iterator[Finding]:
-    """Look at everything, one after the other."""
+    """All checks, one after the other."""
     yield Finding("python", platform.python_version())
     yield from required()
     yield from optional()
@@ -77,11 +78,13 @@ def findings(device: str | None = None) -> Iterator[Finding]:
 
 
 def required() -> Iterator[Finding]:
-    """The packages that the toolkit needs, and their versions against what it asks for."""
+    """The packages that the toolkit needs, and whether their versions fit."""
     try:
         wanted = metadata.requires("toolkit") or []
     except metadata.PackageNotFoundError:
-        yield Finding("toolkit", "not installed", "missing", "runs from its folder; else: pip install -e .")
+        yield Finding(
+            "toolkit", "not installed", "missing", "it runs from its own folder; to install: pip install -e ."
+        )
         return
     for requirement in map(Requirement, wanted):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
@@ -96,7 +99,7 @@ def required() -> Iterator[Finding]:
 
 
 def optional() -> Iterator[Finding]:
-    """What only some of it needs."""
+    """The packages that only parts of the toolkit need."""
     for name, (needed, extra) in OPTIONAL.items():
         if util.find_spec(name):
             yield Finding(name, metadata.version(name))
@@ -105,23 +108,23 @@ def optional() -> Iterator[Finding]:
 
 
 def machine() -> Iterator[Finding]:
-    """Cores, memory and devices."""
+    """Cores, shared memory and accelerators."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("cores", f"{cores}, torch would use {torch.get_num_threads()} threads")
+    yield Finding("cores", f"{cores}; torch uses {torch.get_num_threads()} threads by default")
     if SHARED.is_dir():
         free = shutil.disk_usage(SHARED).free / 1e9
         small = free < 1
-        hint = "tensors go to the workers through it: give a container --shm-size=8g" if small else ""
+        hint = "workers receive tensors through it; in a container, set --shm-size=8g" if small else ""
         yield Finding("shared memory", f"{free:.1f} GB free", "wrong" if small else "ok", hint)
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     count = torch.accelerator.device_count() if accelerator else 0
     yield Finding(
-        "accelerators", f"{count} of type {accelerator.type}" if accelerator else "none: ranks are processes on the CPU"
+        "accelerators", f"{count} of type {accelerator.type}" if accelerator else "none; ranks are processes on the CPU"
     )
 
 
 def two_ranks(device: str | None = None) -> Iterator[Finding]:
-    """Start two ranks, let them decode a picture in exact shards, and end them."""
+    """Start two ranks, let them decode a picture in exact shards, and stop them."""
     vae, latent = demo.image_vae(), demo.latents("image")[..., :16, :16]
     where = f"two ranks, {device_of_rank(0, device).type}"
     begin = time.monotonic()
@@ -134,12 +137,12 @@ def two_ranks(device: str | None = None) -> Iterator[Finding]:
             decoded = time.monotonic()
     except ToolkitError as error:
         first = str(error).splitlines()[0]
-        yield Finding(where, "do not work", "wrong", f"{type(error).__name__}: {first}")
+        yield Finding(where, "failed", "wrong", f"{type(error).__name__}: {first}")
         return
     ended = time.monotonic()
     off = float((whole - halves).abs().max() / whole.abs().max())
-    took = f"start {started - begin:.1f} s, two decodes {decoded - started:.1f} s, end {ended - decoded:.1f} s"
+    took = f"start {started - begin:.1f} s, two decodes {decoded - started:.1f} s, stop {ended - decoded:.1f} s"
     close = off < 1e-4
     yield Finding(where, took)
-    hint = "" if close else "the ranks compute other values than one rank does: compare versions and devices"
-    yield Finding("shards against whole", f"{off:.1e} of the largest value", "ok" if close else "wrong", hint)
+    hint = "" if close else "two ranks compute different values than one rank: compare versions and devices"
+    yield Finding("shards against whole", f"differ by {off:.1e} of the largest value", "ok" if close else "wrong", hint)

@@ -1,4 +1,4 @@
-"""What goes in and comes out: tensors, pictures and videos as files."""
+"""Input and output files: tensors, pictures and videos."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ ENDINGS = (".safetensors", ".png", ".mp4")
 
 
 def read_tensor(text: str) -> Tensor:
-    """The tensor in a file, ``file.safetensors`` or ``file.safetensors:name`` where it holds several.
+    """The tensor in ``file.safetensors``, or in ``file.safetensors:name`` if the file has several.
 
     Raises:
-        PlanError: where there is no such file or tensor, or the name is wanting.
+        PlanError: If the file or tensor does not exist, or the name is missing.
     """
     file, _, name = text.partition(".safetensors:")
     path = Path(f"{file}.safetensors" if name else text)
     if path.suffix != ".safetensors" or not path.is_file():
-        raise PlanError(f"{text}: must be a file that ends in .safetensors, which is there.")
+        raise PlanError(f"{text}: must be an existing .safetensors file.")
     try:
         with safe_open(path, "pt") as found:
             names = list(found.keys())
             if not name and len(names) != 1:
-                raise PlanError(f"{path} holds {', '.join(names) or 'nothing'}: say which as {path}:name.")
+                raise PlanError(f"{path} contains {', '.join(names) or 'no tensors'}: name one as {path}:name.")
             if name and name not in names:
-                raise PlanError(f"{path} holds no {name!r}: it holds {', '.join(names) or 'nothing'}.")
+                raise PlanError(f"{path} has no tensor {name!r}: it contains {', '.join(names) or 'no tensors'}.")
             return found.get_tensor(name or names[0])
     except SafetensorError as error:
-        raise PlanError(f"{path}: is no safetensors file ({error}).") from error
+        raise PlanError(f"{path} is not a valid safetensors file ({error}): give another file.") from error
 
 
 def read_sample(text: str) -> Tensor:
-    """A sample in -1..1: a tensor's file, a picture ``1 3 h w``, or a video ``1 3 t h w``."""
+    """A sample in -1..1 from a tensor file, a picture (``1 3 h w``) or a video (``1 3 t h w``)."""
     path = Path(text)
     if path.suffix.lower() in PICTURES and path.is_file():
         with Image.open(path) as file:
@@ -54,18 +54,18 @@ def read_sample(text: str) -> Tensor:
 
 
 def check_ending(path: Path | None) -> None:
-    """Refuse a file that could not be written, before anything runs."""
+    """Refuse an output file that cannot be written, before anything runs."""
     if path is not None and path.suffix not in ENDINGS:
         raise PlanError(f"--out {path}: must end in one of {', '.join(ENDINGS)}.")
     if path is not None and not path.absolute().parent.is_dir():
-        raise PlanError(f"--out {path}: there is no such folder; make it first.")
+        raise PlanError(f"--out {path}: the folder does not exist; create it first.")
 
 
 def write_sample(sample: Tensor, path: Path, fps: float) -> str:
-    """Write what came out, a sample in -1..1 unless it goes to a .safetensors file; says what was written.
+    """Write an output and return a description of what was written. Samples are in -1..1, except in .safetensors files.
 
     Raises:
-        PlanError: where a picture is not ``1 3 h w``, or a video not ``1 3 t h w``.
+        PlanError: If a picture is not ``1 3 h w``, or a video not ``1 3 t h w``.
     """
     if path.suffix == ".safetensors":
         save_file({"sample": sample.contiguous()}, path)
@@ -75,7 +75,8 @@ def write_sample(sample: Tensor, path: Path, fps: float) -> str:
     else:
         if sample.ndim != 4 or tuple(sample.shape[:2]) != (1, 3):
             raise PlanError(
-                f"--out {path}: a picture is 1 x 3 x h x w, this is {tuple(sample.shape)}; use another ending."
+                f"--out {path}: a picture must be 1 x 3 x h x w, but the output is {tuple(sample.shape)}; use another "
+                "file type."
             )
         pixels = (sample[0].float().clamp(-1, 1) + 1) * 127.5
         Image.fromarray(rearrange(pixels, "c h w -> h w c").round().byte().numpy()).save(path)

@@ -1,4 +1,4 @@
-"""``parity``: what is equal to what, for every autoencoder class."""
+"""``parity``: check what equals what, for every autoencoder class."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from toolkit.models.autoencoders.census import specimen
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to the parser's."""
-    check = commands.add_parser("parity", help="what is equal to what, for every autoencoder class")
-    check.add_argument("names", nargs="*", metavar="class", help="names of the census; none for all")
-    check.add_argument("--dtype", nargs="+", default=["float32"], choices=["float32", "float64", "bfloat16"])
-    check.add_argument("--json", type=Path, help="file for all checks, with the reasons of refusals")
+    """Add the command to the parser."""
+    check = commands.add_parser("parity", help="check what equals what, for every autoencoder class")
+    check.add_argument("names", nargs="*", metavar="class", help="names in the census (default: all)")
+    check.add_argument(
+        "--dtype",
+        nargs="+",
+        default=["float32"],
+        choices=["float32", "float64", "bfloat16"],
+        help="dtypes of weights and input (default: float32)",
+    )
+    check.add_argument("--json", type=Path, help="write all checks to this file, with the reasons for refusals")
     check.set_defaults(run=_run)
 
 

@@ -1,4 +1,4 @@
-"""Plans from options: tiles, shards, whole, or whichever can be predicted to be best."""
+"""Plans from options: tiles, shards, the model's own call, or the choice predicted to be best."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from toolkit.distributed.comm.launched import launched_ranks
 from toolkit.errors import PlanError
 from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
+from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.direction import DirectionName
-from toolkit.models.autoencoders.recipes import recipe_of
 from toolkit.models.autoencoders.shapes import output_shape
 from toolkit.models.autoencoders.tiling import diffusers_grid
 from toolkit.planning.choose import plan as choose
@@ -25,23 +25,30 @@ POLICIES = {
 
 
 def add_plan_options(command: argparse.ArgumentParser) -> None:
-    """What says how the work is divided."""
-    ways = command.add_argument_group("how it is divided (without any: what can be predicted to be best)")
+    """Add the options that say how to divide the work."""
+    ways = command.add_argument_group("how to divide the work (default: the plan predicted to be best)")
     one = ways.add_mutually_exclusive_group()
-    one.add_argument("--tile", type=per_axis, help="tiles of this size in latent cells: 12, or h=12,w=16")
+    one.add_argument("--tile", type=per_axis, help="tile size in latent cells, such as 12, or h=12,w=16")
     one.add_argument("--own-tiles", action="store_true", help="the tiles of the class's own tiling, bit for bit")
-    one.add_argument("--shards", type=lattice, help="exact shards along h and w: 2x1")
+    one.add_argument("--shards", type=lattice, help="exact shards along h and w, such as 2x1")
     one.add_argument("--whole", action="store_true", help="the model's own call, on rank 0")
-    ways.add_argument("--overlap", type=per_axis, help="of tiles, in latent cells (default: a quarter of the tile)")
-    ways.add_argument("--blend", choices=sorted(BLENDS), help="of tiles (default: linear)")
-    ways.add_argument("--policy", choices=sorted(POLICIES), default="balanced", help="whose tile is whose")
-    ways.add_argument("--memory", type=float, help="GB that a rank may hold, where the plan is chosen")
-    ways.add_argument("--exact", action="store_true", help="choose among exact ways only")
-    ways.add_argument("--dry-run", action="store_true", help="print the plan and run nothing")
+    ways.add_argument(
+        "--overlap", type=per_axis, help="overlap of tiles in latent cells (default: a quarter of a tile)"
+    )
+    ways.add_argument("--blend", choices=sorted(BLENDS), help="how tiles are blended (default: linear)")
+    ways.add_argument(
+        "--policy",
+        choices=sorted(POLICIES),
+        default="balanced",
+        help="how tiles are assigned to ranks (default: %(default)s)",
+    )
+    ways.add_argument("--memory", type=float, help="GB that a rank may use, if the plan is chosen automatically")
+    ways.add_argument("--exact", action="store_true", help="choose among exact plans only")
+    ways.add_argument("--dry-run", action="store_true", help="print the plan, run nothing")
 
 
 def per_axis(text: str) -> int | dict[str, int]:
-    """``12``, or ``h=12,w=16``.
+    """A size for all axes, ``12``, or one per axis, ``h=12,w=16``.
 
     Example:
         >>> per_axis("12"), per_axis("h=12,w=16")
@@ -53,7 +60,7 @@ def per_axis(text: str) -> int | dict[str, int]:
 
 
 def lattice(text: str) -> ShardPlan:
-    """``2x1``: along h and w.
+    """A lattice of shards along h and w from text such as ``2x1``.
 
     Example:
         >>> lattice("2x1")
@@ -63,16 +70,16 @@ def lattice(text: str) -> ShardPlan:
     return ShardPlan(h=h, w=w)
 
 
-def plan_of(options: argparse.Namespace, vae: Any, x: Tensor, direction: DirectionName, ranks: int) -> Any:
-    """The plan that the options say; None: the model's own call.
+def plan_from(options: argparse.Namespace, vae: Any, x: Tensor, direction: DirectionName, ranks: int) -> Any:
+    """The plan given by the options; None means the model's own call.
 
     Raises:
-        PlanError: where options do not go together, or do not fit the input.
+        PlanError: If the options contradict each other, or do not fit the input.
     """
     tiled = options.tile is not None or options.own_tiles
     for name in ("overlap", "blend"):
         if getattr(options, name) is not None and not tiled:
-            raise PlanError(f"--{name} without tiles: it is for --tile; add one, or leave it out.")
+            raise PlanError(f"--{name} only applies to tiles: add --tile, or leave it out.")
     if options.whole:
         return None
     if options.shards:
@@ -81,8 +88,9 @@ def plan_of(options: argparse.Namespace, vae: Any, x: Tensor, direction: Directi
         return _tiles(options, vae, x, direction, ranks)
     if launched_ranks() is not None:
         raise PlanError(
-            "no plan: each process would choose by what it measures itself. Choose once with --dry-run in one process, "
-            "then say --tile, --own-tiles, --shards or --whole."
+            "under torchrun the plan cannot be chosen automatically, because each process would choose by its own "
+            "measurements: choose once with --dry-run in one process, then give --tile, --own-tiles, --shards or "
+            "--whole."
         )
     memory = None if options.memory is None else int(options.memory * 1e9)
     choice = choose(vae, x, ranks, memory, options.exact, direction=direction)
@@ -94,14 +102,16 @@ def _tiles(options: argparse.Namespace, vae: Any, x: Tensor, direction: Directio
     latent = tuple(x.shape) if direction == "decode" else output_shape(vae, recipe_of(vae), direction, x.shape)
     if options.own_tiles:
         if options.blend not in (None, "diffusers") or options.overlap is not None:
-            raise PlanError("--own-tiles with --blend or --overlap: the class has its own; leave them out.")
+            raise PlanError("--own-tiles uses the class's own blend and overlap: leave --blend and --overlap out.")
         grid, blend = diffusers_grid(vae, latent, direction), Blend.diffusers()
     else:
         tile = options.tile if isinstance(options.tile, dict) else {"h": options.tile, "w": options.tile}
         sizes = dict(zip(("t", "h", "w"), latent[-3:], strict=True)) if len(latent) == 5 else {}
         sizes |= {"h": latent[-2], "w": latent[-1]}
         if strange := set(tile) - set(sizes):
-            raise PlanError(f"--tile names {', '.join(sorted(strange))}: the latent has {', '.join(sizes)}.")
+            raise PlanError(
+                f"--tile names the axis {', '.join(sorted(strange))}, but the latent has only {', '.join(sizes)}."
+            )
         overlap = {axis: size // 4 for axis, size in tile.items()} if options.overlap is None else options.overlap
         grid = TileGrid.cover({axis: sizes[axis] for axis in sizes if axis in tile}, tile, overlap)
         blend = BLENDS[options.blend or "linear"]()

@@ -1,4 +1,4 @@
-"""A contact sheet: frames of the reference, of each output, and where they differ."""
+"""A contact sheet: frames of the reference and of each output, and where they differ."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from toolkit.numerics.metrics import frames as frames_of
 from toolkit.plot.error_pixels import ErrorScale, encode, frame_error, pool
 
 PAPER, INK = "#1B1B1B", "#DDDDDD"
-"""Dark on every page: pictures are judged by their colours, and a bright frame around them shifts those."""
+"""Dark on every page: bright surroundings change how the colours of a picture look."""
 
 GAP, LINE = 4, 20
 SIZES = (256, 192, 128, 96)
-"""Widths of a frame, largest first; the first with which the sheet is small enough is taken."""
+"""Widths of a frame to try, largest first; the first that keeps the sheet small enough is used."""
 
 MOST_BYTES = 400_000
 MOST_FRAMES = 4
 
 
 def chosen_frames(subjects: Sequence[Subject]) -> list[int]:
-    """First, middle and last frame, and the one with the largest error of all."""
+    """The first, middle and last frame, and the frame with the largest error."""
     tables = [subject.comparison.per_frame for subject in subjects if subject.comparison is not None]
     count = min(len(table) for table in tables)
     worst = max(tables, key=lambda table: float(table["max_abs"].fillna(np.inf).max()))
@@ -37,14 +37,14 @@ def chosen_frames(subjects: Sequence[Subject]) -> list[int]:
 
 
 def contact_sheet(subjects: Sequence[Subject], reference: str, frames: Sequence[int]) -> bytes:
-    """Draw the sheet as JPEG: a row of frames for the reference, and two for each output that is not equal to it.
+    """Draw the sheet as JPEG: one row of frames for the reference, and two for each output that differs from it.
 
     Errors are amplified, blue below and red above the reference, on the scale of ``tk.plot.seams``.
 
     Args:
-        subjects: those that were compared.
-        reference: its name.
-        frames: which frames, in the order ``(b t)``.
+        subjects: The compared runs.
+        reference: Name of the reference.
+        frames: Frames to show, numbered in the order ``(b t)``.
     """
     for width in SIZES:
         sheet = _jpeg(_sheet(_rows(subjects, reference, frames, width)))
@@ -64,7 +64,7 @@ def _rows(
     for found in compared:
         rows.append((found.name, _pictures(found.samples[0], frames, width)))
         if found.identical:
-            rows[-1] = (f"{found.name}: equal in every value", rows[-1][1])
+            rows[-1] = (f"{found.name}: identical", rows[-1][1])
             continue
         errors = [pool(frame_error(found, frame, signed=True), _block(found.error, width)) for frame in frames]
         drawn, _ = encode(errors, ErrorScale(signed=True))
@@ -88,7 +88,7 @@ def _pictures(sample: Tensor, frames: Sequence[int], width: int) -> list[Image.I
 
 
 def _block(sample: Tensor, width: int) -> int:
-    """The side of the blocks of pixels that become one on the sheet."""
+    """The side of the block of pixels that becomes one pixel on the sheet."""
     return max(-(-sample.shape[-1] // width), 1)
 
 

@@ -1,4 +1,4 @@
-"""What a report holds, before it becomes a page or Markdown."""
+"""The contents of a report, before they become a page or Markdown."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from toolkit.evidence.pictures import Picture
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Contents:
-    """What a report holds, all of it made.
+    """The contents of a report, all of them ready to print.
 
     Attributes:
-        title: its title.
-        setting: model, input, numerics and machine in a line.
-        cautions: what a reader must know before believing.
-        headline: the one table, as text.
-        closeness: a sentence per run about what is exact.
-        remarks: what the numbers are, and which are missing.
-        pictures: what there is to look at.
-        film: a video side by side, in H.264; None where there is none.
-        ranks: a table of a row per rank of each run.
-        frames: a table of a row per frame of each run.
-        records: the records as JSON, by the names of their runs.
+        title: Title of the report.
+        setting: Model, input, numerics and machine on one line.
+        cautions: Facts that a reader must know before trusting the numbers.
+        headline: The main table, as text.
+        closeness: One sentence per run about its exactness.
+        remarks: Sentences about what the numbers mean, and which are missing.
+        pictures: The pictures.
+        film: A side-by-side video in H.264, or None.
+        ranks: Table with one row per rank of each run.
+        frames: Table with one row per frame of each run.
+        records: Records as JSON, by the names of their runs.
     """
 
     title: str

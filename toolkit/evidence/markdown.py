@@ -1,4 +1,4 @@
-"""A report as Markdown for a pull request: tables in GitHub's form, long ones folded away."""
+"""A report as Markdown for a pull request: tables in GitHub's format, with long ones folded."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from toolkit.evidence.tables import WORDS
 
 
 def markdown(contents: Contents, files: Mapping[str, str] | None = None, film: str | None = None) -> str:
-    """The whole text.
+    """The whole report as Markdown.
 
     Args:
-        contents: what it holds.
-        files: where each picture lies, by its heading; pictures that are not there are left out.
-        film: where the video lies; None leaves it out.
+        contents: The report's contents.
+        files: Path of each picture, by its heading; pictures without a path are left out.
+        film: Path of the video; None leaves it out.
     """
     parts = [f"### {contents.title}", contents.setting]
     parts += ["\n>\n".join(f"> **Caution:** {plain(one)}" for one in contents.cautions)] if contents.cautions else []
@@ -28,7 +28,7 @@ def markdown(contents: Contents, files: Mapping[str, str] | None = None, film: s
             alt = plain(picture.alt).replace("[", "(").replace("]", ")")
             parts.append(f"**{plain(picture.heading)}**\n\n![{alt}]({(files or {})[picture.heading]})")
     if film is not None:
-        parts.append(f"[Side by side]({film}), the reference on the left; compressed, to look at.")
+        parts.append(f"[Side by side]({film}), the reference on the left. Compressed, so for viewing only.")
     parts.append(folded("Each rank", table(contents.ranks)))
     if not contents.frames.empty:
         parts.append(folded("Each frame", table(contents.frames)))
@@ -37,7 +37,7 @@ def markdown(contents: Contents, files: Mapping[str, str] | None = None, film: s
 
 
 def table(cells: pd.DataFrame) -> str:
-    r"""A table of text in GitHub's form.
+    r"""A table of text in GitHub's format.
 
     Example:
         >>> print(table(pd.DataFrame({"run": ["a|b"], "ranks": ["2"]})))
@@ -52,12 +52,12 @@ def table(cells: pd.DataFrame) -> str:
 
 
 def folded(summary: str, content: str) -> str:
-    """Content that a click unfolds; the empty lines make GitHub read it as Markdown."""
+    """Content that a click unfolds; GitHub needs the blank lines to read the content as Markdown."""
     return f"<details>\n<summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
 def plain(text: str) -> str:
-    r"""Text in one line that Markdown does not take for markup.
+    r"""Text on one line, escaped so that Markdown prints it as it is.
 
     Example:
         >>> plain("max |error|\n<b>_x_")

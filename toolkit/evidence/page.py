@@ -14,7 +14,7 @@ from toolkit.evidence.tables import WORDS
 from toolkit.geometry.drawing.html import DARK, LIGHT
 
 MOST_FILM = 1_000_000
-"""Bytes of a video that goes into the page."""
+"""Largest video in bytes that is embedded in the page."""
 
 _RULES = """
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1080px;margin:0 auto;
@@ -35,8 +35,8 @@ def page(contents: Contents, film: str | None = None) -> str:
     """The whole page.
 
     Args:
-        contents: what it holds.
-        film: where the video lies, where that is not in the page; None puts it into the page.
+        contents: The report's contents.
+        film: Path of the video, if it is a separate file; None embeds the video in the page.
     """
     title = escape(contents.title)
     return (
@@ -48,10 +48,10 @@ def page(contents: Contents, film: str | None = None) -> str:
 
 
 def body(contents: Contents, heading: str = "h1") -> str:
-    """Title, cautions, the one table and the sentences: what also stands for the report in a notebook."""
+    """Title, cautions, the main table and the sentences; this part also represents the report in a notebook."""
     cautions = ""
     if contents.cautions:
-        cautions = f'<div class="caution"><strong>Before you believe this</strong>{_list(contents.cautions)}</div>'
+        cautions = f'<div class="caution"><strong>Cautions</strong>{_list(contents.cautions)}</div>'
     return (
         f'<{heading}>{escape(contents.title)}</{heading}>\n<p class="soft">{escape(contents.setting)}</p>\n{cautions}'
         f"{table(contents.headline)}\n{_list(contents.closeness)}\n"
@@ -60,7 +60,7 @@ def body(contents: Contents, heading: str = "h1") -> str:
 
 
 def table(cells: pd.DataFrame) -> str:
-    """A table of text; columns of words are aligned left."""
+    """A table of text, with columns of words aligned left."""
     if cells.empty:
         return ""
     kinds = [' class="word"' if column in WORDS else "" for column in cells]
@@ -73,7 +73,7 @@ def table(cells: pd.DataFrame) -> str:
 
 
 def image(picture: Picture) -> str:
-    """The picture, another one where the page is dark."""
+    """The picture, with a dark version for dark pages."""
     source = f"data:image/{picture.kind};base64,"
     shown = f'<img src="{source}{_coded(picture.light)}" alt="{escape(picture.alt)}">'
     if picture.dark is None:
@@ -83,12 +83,12 @@ def image(picture: Picture) -> str:
 
 
 def _looks(contents: Contents, film: str | None) -> str:
-    """The contact sheet and the video first, then the figures."""
+    """The contact sheet and the video, then the figures."""
     first, *others = [_figure(picture.heading, image(picture)) for picture in contents.pictures] or [""]
     video = ""
     if contents.film is not None:
         source = film or f"data:video/mp4;base64,{_coded(contents.film)}"
-        said = "The reference on the left, the outputs on its right. Compressed: to look at, not to measure."
+        said = "The reference on the left, the outputs to its right. Compressed, so for viewing only."
         video = _figure(f"Side by side. {said}", f'<video controls loop muted src="{escape(source)}"></video>')
     return f"<h2>Pictures</h2>{first}{video}{''.join(others)}" if first or video else ""
 

@@ -1,4 +1,4 @@
-"""The pictures of a report, each with a heading and a sentence for those who cannot see it."""
+"""The pictures of a report, each with a heading and a sentence for readers who cannot see it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Picture:
     """One picture.
 
     Attributes:
-        heading: what it is of.
-        alt: a sentence that says what is seen.
+        heading: Heading of the picture.
+        alt: A sentence that describes the picture.
         kind: ``"png"`` or ``"jpeg"``.
-        light: the picture for light pages.
-        dark: for dark pages; None where one serves both.
+        light: The picture for light pages.
+        dark: The picture for dark pages; None if one serves both.
     """
 
     heading: str
@@ -34,7 +34,7 @@ class Picture:
 
 
 def pictures(subjects: Sequence[Subject], base: Subject, reference: str) -> Iterator[Picture]:
-    """The contact sheet, then peaks and scaling of all runs, then seams, times and memory of each."""
+    """The contact sheet; peaks and scaling of all runs; then seams, times and memory of each run."""
     compared = [subject for subject in subjects if subject.comparison is not None]
     if compared:
         yield sheet(compared, reference)
@@ -44,12 +44,12 @@ def pictures(subjects: Sequence[Subject], base: Subject, reference: str) -> Iter
 
 
 def sheet(compared: Sequence[Subject], reference: str) -> Picture:
-    """The contact sheet of those that were compared."""
+    """The contact sheet of the compared runs."""
     frames = chosen_frames(compared)
     names = ", ".join(subject.name for subject in compared)
     alt = (
-        f"Frame {', '.join(map(str, frames))} of {reference} above those of {names}; under each output where it "
-        "differs, amplified, blue below and red above the reference."
+        f"Frame {', '.join(map(str, frames))} of {reference}, then of {names}; under each output, its amplified "
+        "difference, blue below and red above the reference."
     )
     return Picture(SHEET, alt, "jpeg", contact_sheet(compared, reference, frames))
 
@@ -64,7 +64,7 @@ def _figures(subjects: Sequence[Subject], base: Subject) -> Iterator[tuple[str, 
     traced = [subject for subject in subjects if len(subject.run.trace)]
     if base in traced and base.ranks == 1 and any(subject.ranks > 1 for subject in traced):
         runs = [subject.run for subject in traced]
-        yield "Speed-up, and what is lost", lambda theme: plot.scaling(runs, base.run, theme=theme)
+        yield "Speed-up and lost time", lambda theme: plot.scaling(runs, base.run, theme=theme)
     for subject in traced:
         if not subject.is_reference:
             yield from _of_one(subject)
@@ -75,7 +75,7 @@ def _of_one(subject: Subject) -> Iterator[tuple[str, Draw]]:
     if found is not None and found.worst_seam is not None and not found.identical:
         worst = int(found.per_frame["max_abs"].fillna(inf).argmax())
         yield f"{subject.name}: seams", lambda theme: plot.seams(found, worst, theme=theme)
-    yield f"{subject.name}: what each rank did when", lambda theme: plot.timeline(run, theme=theme)
-    yield f"{subject.name}: what its time went to", lambda theme: plot.utilisation(run, theme=theme)
+    yield f"{subject.name}: timeline", lambda theme: plot.timeline(run, theme=theme)
+    yield f"{subject.name}: use of time", lambda theme: plot.utilisation(run, theme=theme)
     if len(run.memory):
         yield f"{subject.name}: memory of each rank", lambda theme: plot.memory(run, theme=theme)

@@ -28,21 +28,21 @@ from toolkit.runs.run import Run
 
 OWN_CALL = "the model's own call"
 THUMBNAIL = 28_000
-"""Most bytes of the contact sheet in a notebook, where the whole report weighs less than 50 kB."""
+"""Largest contact sheet in bytes in a notebook, where the whole report stays below 50 kB."""
 
 
 class Report:
     """What a reviewer asks for about runs: time and memory before and after, errors, pictures, the setup.
 
-    Pictures are drawn when they are first wanted.
+    Pictures are drawn when they are first needed.
 
     Args:
-        subjects: the runs, the reference first where it is one.
-        base: what speed-up is held against.
-        reference: the name of what outputs are compared with.
-        title: its title.
-        remarks: sentences about the numbers.
-        fps: frames per second of the video.
+        subjects: The runs, starting with the reference if it is a run.
+        base: The run that speed-ups are relative to.
+        reference: Name of what outputs are compared with.
+        title: Title of the report.
+        remarks: Sentences about the numbers.
+        fps: Frames per second of the video.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Report:
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """What a reader must know before believing: records that differ, errors and speed-ups that are too large."""
+        """Facts that a reader must know first: records that differ, and errors or speed-ups that are too large."""
         return cautions(self.subjects, self.base)
 
     @cached_property
@@ -64,17 +64,17 @@ class Report:
 
     @cached_property
     def film(self) -> bytes | None:
-        """The outputs beside the reference as a video; None for pictures, and where nothing can write it."""
+        """The outputs beside the reference as a video; None for still pictures, and if no video writer is installed."""
         return side_by_side(self.subjects, self.fps) if can_film(self.subjects) else None
 
     def to_dataframe(self) -> pd.DataFrame:
-        """The one table as numbers, a row per run, units in the names of the columns."""
+        """The main table as numbers: one row per run, with units in the column names."""
         return headline(self.subjects, self.base)
 
     def to_html(self, path: str | Path) -> Path:
         """Write the report as one file that needs no network and no scripts.
 
-        A video of more than 1 MB is written beside it, into a folder of the file's name.
+        A video of more than 1 MB is written beside it, into a folder named after the file.
         """
         path, contents = Path(path), self._contents(True)
         where = None
@@ -87,7 +87,7 @@ class Report:
         """The report as Markdown for a pull request.
 
         Args:
-            path: a file to write it to, with its pictures and the video in a folder beside it; None: text only.
+            path: File to write; pictures and video go into a folder beside it. None returns the text only.
         """
         if path is None:
             return markdown(self._contents(False))
@@ -129,7 +129,7 @@ class Report:
         return f"Report({counted_runs(self.subjects)}, {compared} compared with {self.reference}{warned})"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """The table, the sentences and a small contact sheet."""
+        """The main table, the sentences and a small contact sheet."""
         shown = next((picture for picture in self.pictures if picture.heading == SHEET), None)
         sheet = "" if shown is None else _thumbnail(shown)
         return {"text/plain": repr(self), "text/html": f"<div>{body(self._contents(False), 'h3')}{sheet}</div>"}
@@ -147,24 +147,24 @@ def report(
     data_range: float = 2.0,
     fps: float = 16,
 ) -> Report:
-    """Put together what a reviewer asks for about runs of one input: speed, memory, errors, pictures, setup.
+    """Compile what a reviewer asks for about runs of one input: speed, memory, errors, pictures, setup.
 
     Args:
-        runs: a run, several, or a mapping of names to runs; without names their plans name them. Of a run that was
-            streamed there are time and memory only.
-        reference: what outputs are compared with: a run, usually the model's own call on the same cluster, or a tensor.
-        reference_name: what to call it; ``"the model's own call"`` where it is one.
-        base: the run that speed-up and peaks are held against; the reference where None, or the first run where that
-            is a tensor.
-        title: of the report.
-        notes: further sentences, such as how often calls were made before they were timed.
-        perceptual: further measures, each a function of one frame of output and reference (``1 c h w``, float32, not
-            clipped) that gives a number: LPIPS, say, with weights that you have.
-        data_range: largest minus smallest possible value: 2.0 for samples in -1..1.
-        fps: of the video.
+        runs: A run, several, or a mapping of names to runs; runs without names are named after their plans. Streamed
+            runs have time and memory only.
+        reference: What to compare outputs with: a run, usually the model's own call on the same cluster, or a tensor.
+        reference_name: Name of the reference; by default the summary of its plan.
+        base: The run that speed-ups and peaks are relative to; by default the reference, or the first run if the
+            reference is a tensor.
+        title: Title of the report.
+        notes: More sentences to print, for example about warm-up calls.
+        perceptual: More measures by name, each a function of one frame of output and reference (``1 c h w``, float32,
+            not clipped) that returns a number; for example LPIPS with your own weights.
+        data_range: Largest minus smallest possible value: 2.0 for samples in -1..1.
+        fps: Frames per second of the video.
 
     Raises:
-        ToolkitError: where there are no runs, shapes, dtypes or inputs differ, or the reference kept no output.
+        ToolkitError: If there are no runs, or shapes, dtypes or inputs differ, or the reference kept no output.
 
     Example:
         >>> from toolkit.errors import ToolkitError
@@ -172,13 +172,13 @@ def report(
         ...     report([], Tensor(1, 3, 8, 8), reference_name="a file")
         ... except ToolkitError as error:
         ...     print(error)
-        no runs: give at least one Run, a list, or a mapping of names to runs.
+        there are no runs to report on: give a Run, a list of runs, or a mapping of names to runs.
     """
     called = reference_name or _name(reference)
     subjects = gather(named(_others(runs, reference), called), reference, called, data_range, perceptual or {})
     held = next((subject for subject in subjects if subject.run is base), None) if base else subjects[0]
     if held is None:
-        raise ToolkitError(f"base={base!r}: must be one of the runs, or the reference.")
+        raise ToolkitError(f"base={base!r}: must be one of the runs or the reference.")
     said = [*notes, *remarks(subjects, perceptual or {})]
     return Report(subjects, held, called, title or f"{counted_runs(subjects)} against {called}", said, fps)
 
@@ -186,7 +186,7 @@ def report(
 def _others(
     runs: Run | Sequence[Run] | Mapping[str, Run], reference: Run | Tensor
 ) -> Sequence[Run] | Mapping[str, Run]:
-    """The runs without the reference, which has its own place."""
+    """The runs without the reference, which comes first in the report."""
     if isinstance(runs, Mapping):
         return {name: run for name, run in runs.items() if run is not reference}
     return [run for run in ([runs] if isinstance(runs, Run) else runs) if run is not reference]
@@ -194,12 +194,12 @@ def _others(
 
 def _name(reference: Run | Tensor) -> str:
     if not isinstance(reference, Run):
-        raise ToolkitError("reference is a tensor without a name: say what it is, as reference_name='a file of ...'.")
+        raise ToolkitError("the reference is a tensor without a name: say what it is with reference_name='...'.")
     return reference.plan.summary if reference.plan else OWN_CALL
 
 
 def _thumbnail(picture: Picture) -> str:
-    """The contact sheet, small enough for a notebook."""
+    """The contact sheet, shrunk for a notebook."""
     with Image.open(BytesIO(picture.light)) as sheet:
         width = sheet.width
         while len(small := _webp(sheet, width)) > THUMBNAIL:

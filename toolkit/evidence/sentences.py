@@ -1,4 +1,4 @@
-"""What a report says in sentences: what was run, how close each run is, what was not computed."""
+"""The sentences of a report: what was run, how close each run is to the reference, what was not computed."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ PROMISES = {
 
 
 def closeness(subject: Subject, reference: str) -> str:
-    """One sentence about what is exact in a run, as its plan promises and as it was measured."""
+    """One sentence about the exactness of a run: what its plan promises, and what was measured."""
     promise = PROMISES[type(subject.run.plan)]
     if subject.is_reference:
-        return f"{subject.name}: what the others are compared with."
+        return f"{subject.name}: the reference for all other runs."
     found = subject.comparison
     if found is None:
-        return f"{subject.name}: {promise}; its output was streamed and not kept, so only time and memory are here."
+        return f"{subject.name}: {promise}; its output was streamed and not kept, so only time and memory are reported."
     if found.identical:
-        return f"{subject.name}: {promise}; equal to {reference} in every value."
+        return f"{subject.name}: {promise}; identical to {reference}."
     worst = found.per_frame["max_abs"].idxmax() if found.per_frame["max_abs"].notna().all() else None
-    where = f", most in frame {worst}" if worst is not None and len(found.per_frame) > 1 else ""
-    measured = f"off by at most {found.max_abs:.3g}{where}, PSNR {found.psnr:.2f} dB"
-    return f"{subject.name}: {promise}; here {measured}, against {reference}."
+    where = f" in frame {worst}" if worst is not None and len(found.per_frame) > 1 else ""
+    measured = f"largest difference {found.max_abs:.3g}{where}, PSNR {found.psnr:.2f} dB"
+    return f"{subject.name}: {promise}; measured against {reference}: {measured}."
 
 
 def setting(record: Record) -> str:
-    """Model, input, numerics and machine of a run, in a line; what the record does not say is left out."""
+    """Model, input, numerics and machine of a run on one line, without what the record does not say."""
     model, call, taken, machine = record.model, record.what, record.input, record.machine
     parts = [
         _said(model, "{class}, {parameters:,} parameters, {dtype}"),
         _said(taken, "input {shape} {dtype}, SHA-256 {sha256:.12}"),
-        _said(call, "{device}, {backend}, threads a rank: {threads}, convolutions by {convolutions}"),
+        _said(call, "{device}, {backend}, threads per rank: {threads}, convolutions by {convolutions}"),
         _said(machine, "{cpu}, {cores} cores, {system}"),
         _said(record.versions, "torch {torch}, diffusers {diffusers}, toolkit {toolkit}"),
         _said(record.git, "commit {commit:.10}"),
@@ -51,24 +51,24 @@ def setting(record: Record) -> str:
 
 
 def remarks(subjects: Sequence[Subject], perceptual: Perceptual) -> list[str]:
-    """What the numbers are, and which there are not."""
+    """What the numbers mean, and which are missing."""
     compared = [subject for subject in subjects if subject.comparison is not None]
-    said = ["Each time is of one call, from the call in this process until the whole output was back in it."]
+    found = ["Times are for one call, measured in this process until the whole output has arrived."]
     if any(len(subject.run.peaks) for subject in subjects):
-        said.append("Peaks are of tensors beyond those that were there before the call: without the weights.")
+        found.append("Peak memory counts tensors allocated during the call, so it excludes the weights.")
     if compared:
-        said.append("Errors are between raw tensors, before anything is rounded to bytes or coded as a video.")
+        found.append("Errors are measured on raw tensors, before rounding to bytes or video encoding.")
     if any("FLIP" in subject.visible for subject in compared):
-        said.append("FLIP is what is seen at 67 pixels per degree, 0 (nothing) to 1, the mean over pixels.")
+        found.append("FLIP is the visible difference at 67 pixels per degree, 0 (none) to 1, averaged over pixels.")
     elif compared:
-        said.append("FLIP: not computed, the output is no picture in grey or colour.")
+        found.append("FLIP was not computed, because the output is not a grey or colour picture.")
     if compared and "LPIPS" not in perceptual:
-        said.append("LPIPS: not computed, no weights at hand; give perceptual={'LPIPS': a function of two frames}.")
-    return said
+        found.append("LPIPS was not computed: it needs weights; pass perceptual={'LPIPS': a function of two frames}.")
+    return found
 
 
 def counted_runs(subjects: Sequence[Subject]) -> str:
-    """How many runs there are beside the reference."""
+    """The number of runs without the reference, in words."""
     return counted(sum(not subject.is_reference for subject in subjects), "run")
 
 

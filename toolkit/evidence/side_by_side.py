@@ -1,4 +1,4 @@
-"""The reference and the outputs beside each other as a video."""
+"""The reference and the outputs side by side as a video."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from toolkit.evidence.subjects import Subject
 from toolkit.runs.video_file import VideoFile
 
 MOST = 3
-"""Outputs that stand beside the reference."""
+"""Most outputs beside the reference."""
 
 LEAST_FRAMES = 2
 
 
 def can_film(subjects: Sequence[Subject]) -> bool:
-    """Whether there is a video in colour, and what writes it."""
+    """Whether the outputs are colour videos and a video writer is installed."""
     samples = [subject.comparison.samples[1] for subject in subjects if subject.comparison is not None]
     moving = bool(samples) and samples[0].ndim == 5 and samples[0].shape[:2] == (1, 3)
     return moving and samples[0].shape[2] >= LEAST_FRAMES and all(map(find_spec, ("av", "imageio")))
 
 
 def side_by_side(subjects: Sequence[Subject], fps: float) -> bytes:
-    """The reference on the left, up to three outputs on its right, in H.264: to look at, not to measure.
+    """The reference on the left and up to three outputs to its right, in H.264, for viewing only.
 
     Args:
-        subjects: those that were compared, of ``1 3 t h w``.
-        fps: frames per second.
+        subjects: The compared runs, with outputs ``1 3 t h w``.
+        fps: Frames per second.
     """
     compared = [subject.comparison for subject in subjects if subject.comparison is not None][:MOST]
     joined = torch.cat([compared[0].samples[1], *(found.samples[0] for found in compared)], dim=-1)
@@ -44,6 +44,6 @@ def side_by_side(subjects: Sequence[Subject], fps: float) -> bytes:
 
 
 def _even(video: Tensor) -> Tensor:
-    """H.264 halves the resolution of colours: it takes even sizes only."""
+    """The video padded to even sizes, because H.264 halves the resolution of colours."""
     height, width = video.shape[-2:]
     return pad(video.float(), (0, width % 2, 0, height % 2), value=-1.0)

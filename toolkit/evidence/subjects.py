@@ -1,4 +1,4 @@
-"""What a report is about: runs that may be held against each other, and how far each is from the reference."""
+"""The runs of a report: which runs can be compared, and how far each is from the reference."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from toolkit.runs.record import Record
 from toolkit.runs.run import Run
 
 Perceptual = Mapping[str, Callable[[Tensor, Tensor], Any]]
-"""Further measures by name, each a function of one frame of output and reference, ``1 c h w``, that gives a number."""
+"""More measures by name: each takes one frame of output and reference, ``1 c h w``, and returns a number."""
 
 EXPECTED = ("when", "plan", "seed", "git.dirty")
 EXPECTED_OF_CALL = ("ranks", "ranks taking part", "norm passes", "streamed", "start", "keep_memory")
-"""What may differ between records of runs that compare; of the call, by its names."""
+"""Entries of records, and of their calls, that may differ between comparable runs."""
 
 ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-9}
-"""The part of the largest value above which a difference is not rounding."""
+"""Largest error, relative to the largest value, that rounding can explain."""
 
 TOO_GOOD = 1.15
-"""The efficiency above which the base was slowed by something."""
+"""Efficiency above which something must have slowed down the base run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,11 @@ class Subject:
     """One run of a report.
 
     Attributes:
-        name: what it is called.
-        run: the run.
-        comparison: how far it is from the reference; None for the reference itself, and where it kept no output.
-        visible: FLIP and further measures by name, one number per frame; empty without a comparison.
-        is_reference: whether it is what the others are compared with.
+        name: Name of the run.
+        run: The run.
+        comparison: Comparison with the reference; None for the reference itself, and if the run kept no output.
+        visible: FLIP and other measures by name, one number per frame; empty without a comparison.
+        is_reference: Whether the other runs are compared with this one.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Subject:
 
     @property
     def ranks(self) -> int:
-        """How many ranks it was on."""
+        """Number of ranks."""
         return self.run.plan.ranks if self.run.plan else 1
 
     @property
@@ -65,16 +65,16 @@ class Subject:
 def gather(
     runs: Mapping[str, Run], reference: Run | Tensor, reference_name: str, data_range: float, perceptual: Perceptual
 ) -> tuple[Subject, ...]:
-    """Compare each run with the reference: the reference first, where it is a run.
+    """Compare each run with the reference. If the reference is a run, it comes first.
 
     Raises:
-        ToolkitError: where there are no runs, or some that do not compare.
+        ToolkitError: If there are no runs, or they cannot be compared.
     """
     if not runs:
-        raise ToolkitError("no runs: give at least one Run, a list, or a mapping of names to runs.")
+        raise ToolkitError("there are no runs to report on: give a Run, a list of runs, or a mapping of names to runs.")
     for name, run in runs.items():
         if not isinstance(run, Run):
-            raise ToolkitError(f"{name} is a {type(run).__name__}: must be a Run, as a cluster's decode gives it.")
+            raise ToolkitError(f"{name} is a {type(run).__name__}: pass the Run that cluster.decode returns.")
     target = _target(reference)
     every = {reference_name: reference, **runs} if isinstance(reference, Run) else dict(runs)
     _check_inputs(every)
@@ -84,18 +84,18 @@ def gather(
 
 
 def named(runs: Run | Sequence[Run] | Mapping[str, Run], taken: str) -> dict[str, Run]:
-    """Runs by name, from their plans where they have none; a second of a plan is counted.
+    """Runs by name; runs without names are named after their plans, with a number if a name occurs twice.
 
     Args:
-        runs: one, several, or several by name.
-        taken: the name of the reference, which no other run may have.
+        runs: One run, several, or several by name.
+        taken: Name of the reference, which no other run may have.
 
     Raises:
-        ToolkitError: where a name that was given is the reference's.
+        ToolkitError: If a given name is the reference's.
     """
     if isinstance(runs, Mapping):
         if taken in runs:
-            raise ToolkitError(f"{taken!r} is what the reference is called: give the run another name.")
+            raise ToolkitError(f"{taken!r} is the name of the reference: give the run another name.")
         return dict(runs)
     names: dict[str, Run] = {}
     for run in [runs] if isinstance(runs, Run) else runs:
@@ -114,10 +114,10 @@ def plan_in_words(run: Run) -> str:
 
 
 def cautions(subjects: Sequence[Subject], base: Subject) -> tuple[str, ...]:
-    """What a reader must know before believing.
+    """Facts that a reader must know before trusting the numbers.
 
-    Records that differ in more than the plan, ranks without work, errors beyond rounding, and times that more ranks do
-    not explain.
+    These are records that differ in more than the plan, ranks without work, errors beyond rounding, and speed-ups that
+    more ranks cannot explain.
     """
     found = []
     first, *others = subjects
@@ -132,20 +132,20 @@ def cautions(subjects: Sequence[Subject], base: Subject) -> tuple[str, ...]:
         efficiency = base.run.seconds * base.ranks / (subject.run.seconds * subject.ranks)
         if efficiency > TOO_GOOD:
             found.append(
-                f"{subject.name}: efficiency {efficiency:.0%}, which more ranks alone do not explain: {base.name} "
-                "lacked memory, or something else ran beside it. Measure again on an idle machine."
+                f"{subject.name}: an efficiency of {efficiency:.0%} cannot come from more ranks alone: {base.name} was "
+                "short of memory, or shared the machine. Measure again on an idle machine."
             )
     return tuple(found)
 
 
 def differing(one: Record, two: Record) -> dict[str, tuple[Any, Any]]:
-    """What differs between two records that should not, where two runs are to compare."""
+    """Differences between two records that make their runs hard to compare."""
     expected = {*EXPECTED, *(f"what.{name}" for name in EXPECTED_OF_CALL)}
     return {key: pair for key, pair in one.diff(two).items() if key not in expected}
 
 
 def _beyond_rounding(subject: Subject) -> list[str]:
-    """Shards and stages promise the same values to rounding; tiles promise nothing."""
+    """Cautions about errors beyond rounding, for runs in shards or stages; tiles promise nothing."""
     found = subject.comparison
     if found is None or found.grid is not None or subject.run.plan is None:
         return []
@@ -153,7 +153,7 @@ def _beyond_rounding(subject: Subject) -> list[str]:
     largest = float(found.samples[1].abs().max())
     if limit is None or found.max_abs <= limit * largest:
         return []
-    return [f"{subject.name}: off by {found.max_abs:.3g}, more than rounding explains. Do not trust it."]
+    return [f"{subject.name}: an error of {found.max_abs:.3g} is more than rounding explains. Do not trust this run."]
 
 
 def _subject(
@@ -163,7 +163,7 @@ def _subject(
         return Subject(name, run)
     if not isinstance(run.kept, Tensor):
         raise ToolkitError(
-            f"{name}: its output is a {type(run.kept).__name__}. A report compares tensors: of a pipeline ask for "
+            f"{name}: the output is a {type(run.kept).__name__}, but a report compares tensors: call the pipeline with "
             "output_type='pt' or 'latent'."
         )
     found = compare(run, target, name=name, reference_name=reference_name, data_range=data_range)
@@ -178,17 +178,21 @@ def _subject(
 
 def _target(reference: Run | Tensor) -> Tensor:
     if isinstance(reference, Run) and reference.kept is None:
-        raise ToolkitError(f"{reference!r} kept no output, so nothing can be compared with it: run without stream=.")
+        raise ToolkitError(f"{reference!r} kept no output to compare with: run the reference without stream=.")
     target = reference.output if isinstance(reference, Run) else reference
     if not isinstance(target, Tensor):
-        raise ToolkitError(f"reference is a {type(target).__name__}: must be a Run with a tensor, or a Tensor.")
+        raise ToolkitError(
+            f"the reference is a {type(target).__name__}: give a Run whose output is a tensor, or a Tensor."
+        )
     return target
 
 
 def _check_inputs(runs: Mapping[str, Run]) -> None:
-    """Refuse runs whose records say that they were of different inputs."""
+    """Refuse runs whose records show different inputs."""
     inputs = {name: run.record.input.get("sha256") for name, run in runs.items()}
     known = {name: sha for name, sha in inputs.items() if sha}
     if len(set(known.values())) > 1:
         said = ", ".join(f"{name}: {sha[:8]}" for name, sha in known.items())
-        raise ToolkitError(f"runs of different inputs ({said}): a report is about one; run all on the same tensor.")
+        raise ToolkitError(
+            f"the runs have different inputs ({said}), but a report needs one: run all on the same tensor."
+        )

@@ -1,4 +1,4 @@
-"""The tables of a report, and their numbers as one reads them."""
+"""The tables of a report, and their numbers as readable text."""
 
 from __future__ import annotations
 
@@ -35,18 +35,19 @@ WORDS = ("run", "plan", "highest while")
 
 
 def headline(subjects: Sequence[Subject], base: Subject) -> pd.DataFrame:
-    """One row per run: how quick, how large, how close.
+    """One row per run: how fast, how large, how close.
 
-    ``peak (MB)`` is of the rank that holds most, above the level before the run; ``peak ratio`` its part of the base's;
-    ``efficiency`` the base's time times its ranks over that of all ranks; ``worst seam`` the largest ratio of a seam's
-    error to the interior's. ``plan`` is left out where the runs are called by their plans.
+    ``peak (MB)`` is the peak of the rank with the most memory, above the level before the run; ``peak ratio`` is
+    relative to the base's; ``efficiency`` is the base's time times its ranks, divided by the same of this run; ``worst
+    seam`` is the largest ratio of a seam's error to the interior's. ``plan`` is left out if the runs are named after
+    their plans.
     """
     table = pd.DataFrame([_headline_row(subject, base) for subject in subjects])
     return table.drop(columns="plan") if (table["plan"] == table["run"]).all() else table
 
 
 def per_rank(subjects: Sequence[Subject]) -> pd.DataFrame:
-    """One row per rank of each run: what it spent its time on, what it sent, its peak and what it did then."""
+    """One row per rank of each run: where its time went, what it sent, its peak, and what it was doing then."""
     rows = []
     for subject in subjects:
         what = "stretches" if isinstance(subject.run.plan, StagePlan) else "tiles"
@@ -69,7 +70,7 @@ def per_rank(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def per_frame(subjects: Sequence[Subject]) -> pd.DataFrame:
-    """One row per frame of each run that differs from the reference: all measures."""
+    """One row per frame, with all measures, of each run that differs from the reference."""
     compared = [one for one in subjects if one.comparison is not None and not one.comparison.identical]
     tables = [subject.frames.assign(run=subject.name) for subject in compared]
     if not tables:
@@ -80,9 +81,9 @@ def per_frame(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def peak_moment(run: Run, rank: int) -> str:
-    """What a rank did when it held most: the event that began last, and when.
+    """What a rank was doing at its peak: the last event to begin before it, and the time.
 
-    Empty where memory was not measured.
+    Empty if memory was not measured.
     """
     curve = run.memory[run.memory["rank"] == rank] if len(run.memory) else run.memory
     if curve.empty:
@@ -97,7 +98,7 @@ def peak_moment(run: Run, rank: int) -> str:
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """All cells as text: rounded as their columns are, yes and no, and a dash for what there is not."""
+    """All cells as text: rounded by column, yes or no, and a dash for missing values."""
     return pd.DataFrame(
         {column: [_text(value, FORMATS.get(str(column), "{:.4g}")) for value in table[column]] for column in table},
         index=table.index,
@@ -132,7 +133,7 @@ def _headline_row(subject: Subject, base: Subject) -> dict[str, Any]:
 
 
 def highest(run: Run) -> float:
-    """Bytes of the rank with the highest peak; NaN where memory was not measured."""
+    """Peak bytes of the rank with the most memory; NaN if memory was not measured."""
     return float("nan") if run.peaks.empty else float(run.peaks.max())
 
 

@@ -1,6 +1,7 @@
-"""Widgets: plans, sweeps and seams to explore, runs to watch, of standard ipywidgets that any front end shows.
+"""Widgets to explore plans, sweeps and seams, and to watch runs, made of standard ipywidgets for any front end.
 
-Each is a plain object: ``widget`` is what is shown, its attributes are the state, and a saved notebook keeps a picture.
+Each is a plain object: ``widget`` is what a notebook shows, attributes hold the state, and a saved notebook keeps a
+static view of it.
 """
 
 from toolkit.widgets.grid_explorer import GridExplorer, explore

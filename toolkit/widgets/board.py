@@ -1,4 +1,4 @@
-"""Boards: controls above a drawing that follows them. What every explorer is made of."""
+"""Boards: controls above a drawing that follows them. Most explorers are made of one."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 
 class Board:
-    """Controls above a drawing that is made anew whenever one of them changes.
+    """Controls above a drawing that is remade whenever a control changes.
 
-    The drawing is HTML in one widget, and nothing else: it changes in place, reads without a kernel once it is saved,
-    and weighs what it says. Where it cannot be made, the reason takes its place until it can; the first must be.
+    The drawing is HTML in a single widget, so it changes in place, is readable in a saved notebook without a kernel,
+    and stays small. If a drawing cannot be made, its place shows the reason until it can. The first drawing must be
+    possible.
 
     Args:
-        title: the heading of the drawing.
-        controls: by name, in the order of Tab.
-        draw: makes the drawing from what the controls say.
-        below: widgets under the drawing.
+        title: Heading of the drawing.
+        controls: Controls by name, in Tab order.
+        draw: Function that makes the drawing from the controls' values.
+        below: Widgets under the drawing.
 
     Attributes:
-        widget: what a notebook shows.
-        error: why there is no drawing at present; empty where there is one.
+        widget: The widget that a notebook shows.
+        error: Why there is no drawing now; empty if there is one.
     """
 
     def __init__(
@@ -44,12 +45,12 @@ class Board:
 
     @property
     def html(self) -> str:
-        """The present drawing."""
+        """The current drawing."""
         value: str = self._drawing.value
         return value
 
     def redraw(self) -> None:
-        """Make the drawing anew."""
+        """Remake the drawing."""
         try:
             drawing, error = self._draw(), ""
         except PlanError as refused:
@@ -61,14 +62,14 @@ class Board:
 def bundle(
     widget: Widget, sentence: str, html: str, include: Iterable[str] | None, exclude: Iterable[str] | None
 ) -> dict[str, Any]:
-    """What a notebook is given to show: the widget, and for pages without a kernel what it shows now.
+    """The representations that a notebook may show: the widget, and static ones for pages without a kernel.
 
     Args:
-        widget: the widget.
-        sentence: what it shows, in words.
-        html: what it shows, without scripts.
-        include: the kinds that are wanted; None: all.
-        exclude: the kinds that are not.
+        widget: The widget.
+        sentence: A sentence that describes what it shows.
+        html: What it shows, as HTML without scripts.
+        include: MIME types to include; None means all.
+        exclude: MIME types to leave out.
     """
     live = widget._repr_mimebundle_()[WIDGET_MIME]
     everything = {"text/plain": sentence, "text/html": html, WIDGET_MIME: live}

@@ -1,4 +1,4 @@
-"""Explore a tile grid: sliders for tiles, overlap and ranks, what that is predicted to take, and a button to try it."""
+"""Explore a tile grid: controls for tiles, overlap and ranks, the predicted cost, and a button that runs the plan."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from toolkit.geometry.blend import Blend
 from toolkit.geometry.checks import check_counts
 from toolkit.geometry.grid import PerAxis, TileGrid
 from toolkit.geometry.tile_plan import TilePlan
+from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.model_call import ModelCall
-from toolkit.models.autoencoders.recipes import recipe_of
 from toolkit.planning.cost import CallCost, call_cost
 from toolkit.widgets.board import Board, bundle
 from toolkit.widgets.grid_view import Forecast, grid_view, sentence
@@ -45,16 +45,16 @@ class GridExplorer:
     Every setting can be read and assigned: ``explorer.overlap = 8`` moves the slider.
 
     Attributes:
-        tile_h: largest size of a tile along h, in latent cells.
-        tile_w: the same along w.
-        overlap: least overlap of neighbours.
-        ranks: number of ranks.
-        policy: which constructor of :class:`~toolkit.geometry.assignment.Assignment`.
-        blend: which constructor of :class:`~toolkit.geometry.blend.Blend`.
-        controls: the sliders and lists, by name.
-        plan: the plan, or the last that was possible.
-        forecast: what is predicted of it.
-        trial: runs it.
+        tile_h: Largest tile size along h, in latent cells.
+        tile_w: Largest tile size along w, in latent cells.
+        overlap: Smallest overlap between neighbours.
+        ranks: Number of ranks.
+        policy: Name of a constructor of :class:`~toolkit.geometry.assignment.Assignment`.
+        blend: Name of a constructor of :class:`~toolkit.geometry.blend.Blend`.
+        controls: Sliders and lists, by name.
+        plan: The plan, or the last one that was possible.
+        forecast: The prediction for the plan.
+        trial: Runs the plan.
     """
 
     tile_h = Setting[int]()
@@ -81,7 +81,7 @@ class GridExplorer:
 
     @property
     def tile(self) -> dict[str, int]:
-        """Largest size of a tile along each axis; assign an int for both, or one for each."""
+        """Largest tile size along each axis; assign an int for both, or one for each."""
         return {"h": self.tile_h, "w": self.tile_w}
 
     @tile.setter
@@ -105,12 +105,12 @@ class GridExplorer:
 
     @property
     def error(self) -> str:
-        """Why what the sliders say is not possible; empty where it is."""
+        """Why the settings are not possible; empty if they are."""
         return self._board.error
 
     @property
     def snippet(self) -> str:
-        """The code that makes the present plan."""
+        """The code that makes the current plan."""
         tile, overlap, policy = self._made
         grid = f"grid = tk.TileGrid.cover({self._extent}, tile={tile}, overlap={overlap})"
         dealt = f"tk.Assignment.{policy}(grid, ranks={self.plan.ranks})"
@@ -144,26 +144,26 @@ def explore(
     blend: str = "linear",
     cost: CallCost | None = None,
 ) -> GridExplorer:
-    """Explore tile plans of a decode: sliders and lists; picture, predicted time, memory and redundancy follow.
+    """Explore tile plans of a decode with sliders; the picture, predicted time, memory and redundancy follow.
 
-    With a cluster, a button decodes by the present plan and shows the seams, and what was measured beside what was
-    predicted; the reference is the model's own untiled call.
+    With a cluster, a button decodes with the current plan, and shows the seams and the measured numbers beside the
+    predicted ones. The reference is the model's own untiled call.
 
     Args:
-        vae: a diffusers autoencoder whose class works in tiles.
-        latent: as ``vae.decode`` takes it.
-        ranks: number of ranks, to begin with.
-        cluster: what to run on.
-        tile: largest size of a tile in latent cells, to begin with; by default two of them along each axis.
-        overlap: least overlap, to begin with; by default an eighth of the latent, or a quarter of ``tile``.
-        policy: to begin with: ``"balanced"``, ``"round_robin"`` or ``"contiguous"``.
-        blend: to begin with: ``"linear"``, ``"cosine"``, ``"crop"``, or ``"diffusers"`` where the class has that.
-        cost: what a latent cell costs; where None, the model runs on two small inputs: on all ranks of the cluster at
-            once, or else in this process.
+        vae: A diffusers autoencoder whose class can be tiled.
+        latent: The latent, as ``vae.decode`` takes it.
+        ranks: Initial number of ranks.
+        cluster: The cluster to run on.
+        tile: Initial tile size in latent cells; by default two tiles along each axis.
+        overlap: Initial overlap; by default an eighth of the latent, or a quarter of ``tile``.
+        policy: Initial policy: ``"balanced"``, ``"round_robin"`` or ``"contiguous"``.
+        blend: Initial blend: ``"linear"``, ``"cosine"``, ``"crop"``, or ``"diffusers"`` if the class has it.
+        cost: Cost per latent cell; by default the model runs on two small inputs, on all ranks of the cluster at once
+            or in this process.
 
     Raises:
-        PlanError: for a value that the sliders do not go to, or a plan to begin with that is not possible.
-        ModelError: for a class that is not known to work in tiles.
+        PlanError: If a value is outside its slider's range, or the initial plan is not possible.
+        ModelError: If the class is not known to work in tiles.
 
     Example:
         >>> import torch
@@ -173,7 +173,7 @@ def explore(
         >>> explorer.tile, explorer.overlap = 32, 8
         >>> explorer
         GridExplorer(12 tiles over 4 ranks, Blend.linear(): 1.60x the work, imbalance 1.00; predicted 2.5 s, peak
-        172.0 MB a rank)
+        172.0 MB per rank)
     """
     check_counts(ranks=ranks)
     recipe_of(vae)
@@ -194,7 +194,7 @@ def explore(
 
 
 def _measured(vae: Any, latent: Tensor, cluster: Cluster | None) -> CallCost:
-    """What a cell costs where the plan will run: of ranks that share a machine, the slowest."""
+    """The cost per cell where the plan will run: the slowest of ranks that run at the same time."""
     shape = tuple(latent.shape)
     if cluster is None:
         return call_cost(vae, shape, ModelCall())
@@ -204,7 +204,7 @@ def _measured(vae: Any, latent: Tensor, cluster: Cluster | None) -> CallCost:
 def _both(name: str, value: PerAxis) -> tuple[int, int]:
     if isinstance(value, Mapping):
         if set(value) != {"h", "w"}:
-            raise PlanError(f"{name}={dict(value)}: give one int, or one for each of h and w.")
+            raise PlanError(f"{name}={dict(value)}: give one int for both axes, or one for each of h and w.")
         return value["h"], value["w"]
     return value, value
 
@@ -225,8 +225,8 @@ def _controls(
     return {
         "tile_h": cells("tile h", tile_h, extent["h"]),
         "tile_w": cells("tile w", tile_w, extent["w"]),
-        "overlap": count("overlap", overlap, most, "Least overlap of neighbours, in latent cells.", least=0),
+        "overlap": count("overlap", overlap, most, "Smallest overlap between neighbours, in latent cells.", least=0),
         "ranks": count("ranks", ranks, max(MOST_RANKS, ranks), "Number of ranks."),
-        "policy": choice("policy", list(POLICIES), policy, "How tiles are dealt to ranks."),
-        "blend": choice("blend", blends, blend, "How overlapping tiles become one sample."),
+        "policy": choice("policy", list(POLICIES), policy, "How tiles are assigned to ranks."),
+        "blend": choice("blend", blends, blend, "How overlapping tiles are merged into one sample."),
     }

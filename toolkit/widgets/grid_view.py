@@ -1,4 +1,4 @@
-"""What an explorer shows of a tile plan: its grid, and what each rank is predicted to take."""
+"""The drawing of a tile plan in an explorer: its grid, and the predicted cost of each rank."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from toolkit.planning.cost import CallCost
 from toolkit.planning.predict import in_bytes
 
 MOST_TILES = 32
-"""Tiles drawn along an axis: more than in the view of a plan, as here it is the point."""
+"""Most tiles drawn along an axis; more than in a plan's own view, because here the picture is the point."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What is predicted of a plan.
+    """The prediction for a plan.
 
     Attributes:
-        seconds: each rank's computing.
-        whole: seconds of one rank that computes the latent untiled.
-        peaks: most bytes of each rank, its weights apart.
-        weights: bytes of the model, which every rank holds too.
+        seconds: Computing time of each rank.
+        whole: Seconds that one rank would take for the latent untiled.
+        peaks: Peak bytes of each rank, without weights.
+        weights: Bytes of the model's weights, which every rank holds as well.
     """
 
     seconds: tuple[float, ...]
@@ -34,7 +34,7 @@ class Forecast:
 
     @classmethod
     def of(cls, plan: TilePlan, cost: CallCost) -> Forecast:
-        """Predict from what a latent cell costs."""
+        """Predict from the cost of a latent cell."""
         cells = 1
         for extent in plan.grid.extent.values():
             cells *= extent
@@ -52,15 +52,15 @@ class Forecast:
 
     @property
     def peak(self) -> int:
-        """Most bytes on any rank, its weights apart."""
+        """Highest peak of any rank in bytes, without weights."""
         return max(self.peaks)
 
 
 def grid_view(plan: TilePlan, forecast: Forecast) -> str:
-    """A line per rank, beside the grid with its tiles' ranks."""
+    """A table with one line per rank, beside the grid coloured by rank."""
     facts = (
-        f"{sentence(plan, forecast)}; one rank untiled {forecast.whole:.3g} s; weights of {in_bytes(forecast.weights)} "
-        "on each rank beside that"
+        f"{sentence(plan, forecast)}; one rank untiled {forecast.whole:.3g} s; each rank also holds "
+        f"{in_bytes(forecast.weights)} of weights"
     )
     picture = draw_grid(
         plan.grid.axes,
@@ -73,10 +73,10 @@ def grid_view(plan: TilePlan, forecast: Forecast) -> str:
 
 
 def sentence(plan: TilePlan, forecast: Forecast) -> str:
-    """What there is to say about a plan, in a few words."""
+    """A plan and its prediction in a few words."""
     return (
         f"{plan.summary}, {plan.blend}: {plan.grid.redundancy:.2f}x the work, imbalance {plan.imbalance:.2f}; "
-        f"predicted {forecast.slowest:.3g} s, peak {in_bytes(forecast.peak)} a rank"
+        f"predicted {forecast.slowest:.3g} s, peak {in_bytes(forecast.peak)} per rank"
     )
 
 

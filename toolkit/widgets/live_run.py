@@ -16,16 +16,16 @@ from toolkit.widgets.live_view import RankState, faults, remaining, rows, states
 from toolkit.widgets.markup import page
 
 INTERVAL = 0.1
-"""Seconds between two looks at a run."""
+"""Seconds between updates."""
 
 
 class LiveRun:
-    """A run, watched: a row for each rank, and a button that cancels it. Made by :func:`live`.
+    """A live view of a run: one row per rank, and a button that cancels it. Made by :func:`live`.
 
     Attributes:
-        widget: what a notebook shows.
-        job: the run that is watched, or was last; None before the first.
-        refused: why the run could not be started; empty where it could.
+        widget: The widget that a notebook shows.
+        job: The run being watched, or the last one; None before the first.
+        refused: Why the run could not be started; empty if it could.
     """
 
     def __init__(self, start: Callable[[], Job[Any]], title: str, button: bool) -> None:
@@ -35,7 +35,7 @@ class LiveRun:
         self._table = HTML()
         self._follower = threading.Thread()
         self._shown: list[DisplayHandle] = []
-        self._cancel = Button(description="Cancel", tooltip="End the run, and the workers.", tabbable=True)
+        self._cancel = Button(description="Cancel", tooltip="Cancel the run.", tabbable=True)
         self._run = Button(description="Run", tooltip="Start the run.", tabbable=True)
         self._cancel.on_click(lambda button: self.cancel(wait=False))
         self._run.on_click(lambda button: self._pressed())
@@ -43,7 +43,7 @@ class LiveRun:
         self._refresh()
 
     def start(self) -> None:
-        """Start the run, as the button does; where it is refused, the reason is shown."""
+        """Start the run, as the button does; if it is refused, show the reason."""
         if self.outcome == "running":
             return
         try:
@@ -58,30 +58,30 @@ class LiveRun:
     def _pressed(self) -> None:
         self.start()
         if self.outcome == "running":
-            self._cancel.focus()  # the button that had it cannot be pressed now
+            self._cancel.focus()  # Run, which had the focus, is disabled now
 
     def cancel(self, wait: bool = True) -> None:
-        """End the run, as the button does; ``wait`` until it has ended."""
+        """Cancel the run, as the button does; with ``wait``, return when it has ended."""
         if self.job is not None:
             self.job.cancel(wait)
             self.settle(None if wait else 0.0)
 
     def result(self, timeout: float | None = None) -> Any:
-        """Wait for the run and return what it gave, or raise what it raised.
+        """Wait for the run and return its result, or raise its error.
 
         Raises:
-            ToolkitError: where nothing was started.
-            RunTimeout: where it has not ended within ``timeout`` seconds; it goes on.
+            ToolkitError: If no run was started.
+            RunTimeout: If the run has not ended within ``timeout`` seconds; it goes on.
         """
         if self.job is None:
-            raise ToolkitError("no run was started: press Run, or call start() first.")
+            raise ToolkitError("no run has been started: press Run, or call start() first.")
         try:
             return self.job.result(timeout)
         finally:
             self.settle(None if self.job.done else 0.0)
 
     def settle(self, timeout: float | None = None) -> None:
-        """Wait until what is shown is the run's end, for ``timeout`` seconds at most."""
+        """Wait at most ``timeout`` seconds until the run has ended and its end is shown."""
         if self._follower.is_alive():
             self._follower.join(timeout)
 
@@ -100,12 +100,12 @@ class LiveRun:
 
     @property
     def ranks(self) -> tuple[RankState, ...]:
-        """Where each rank stands."""
+        """The state of each rank."""
         return () if self.job is None else states(self.job)
 
     @property
     def eta(self) -> float | None:
-        """Seconds until the slowest rank is through with its tiles; None where that is not known."""
+        """Seconds until the slowest rank is done with its tiles; None if unknown."""
         return remaining(self.job) if self.job is not None and self.outcome == "running" else None
 
     @property
@@ -115,7 +115,7 @@ class LiveRun:
         return value
 
     def _follow(self, job: Job[Any]) -> None:
-        """Show the run until it has ended: on a thread, as it would else take the kernel for itself."""
+        """Update the view until the run has ended. This needs a thread, because it would otherwise block the kernel."""
         while not job.wait(INTERVAL):
             self._refresh()
         self._refresh()
@@ -148,9 +148,9 @@ class LiveRun:
         return f"LiveRun({self.outcome}" + (f", {done} of {total})" if total else ")")
 
     def _ipython_display_(self) -> None:
-        """Show the widget while there is something to watch or to press, and what came of it when there is not.
+        """Show the widget while there is something to watch or press, and a static view of the result afterwards.
 
-        A notebook saved after the run has ended then holds its end, which no widget would show without its kernel.
+        A notebook that is saved after the run then shows how it ended; a widget would show nothing without its kernel.
         """
         if self._restarts:
             display(self._repr_mimebundle_(), raw=True)
@@ -169,17 +169,17 @@ class LiveRun:
 
 
 def live(run: Job[Any] | Callable[[], Job[Any]], title: str = "Run") -> LiveRun:
-    """Watch a run that goes on in the background: tiles done, memory, what is left, and a button that cancels it.
+    """Watch a run in the background: tiles done, memory, time left, and a button that cancels it.
 
-    A cell that waits for its run holds up all widgets of the notebook, so the run must be a job.
+    A cell that waits for its run blocks all widgets of the notebook, so the run must be a job.
 
     Args:
-        run: what ``decode``, ``encode`` or ``generate`` returned with ``block=False``; or a function that starts such
-            a run and returns it: then there is a button that starts it, again and again.
-        title: what to call it.
+        run: A job, as ``decode``, ``encode`` or ``generate`` return it with ``block=False``; or a function that starts
+            a run and returns its job: then a button starts it, as often as you like.
+        title: Heading of the view.
 
     Raises:
-        ToolkitError: for anything else.
+        ToolkitError: If ``run`` is anything else.
 
     Example:
         >>> live(lambda: cluster.decode(vae, latent, plan, block=False, progress=False))
@@ -191,7 +191,7 @@ def live(run: Job[Any] | Callable[[], Job[Any]], title: str = "Run") -> LiveRun:
         return watched
     if not callable(run):
         raise ToolkitError(
-            f"run is a {type(run).__name__}: give a job, as cluster.decode(..., block=False) returns it, or a function "
+            f"run is a {type(run).__name__}: give the job that cluster.decode(..., block=False) returns, or a function "
             "that starts one."
         )
     return LiveRun(run, title, button=True)

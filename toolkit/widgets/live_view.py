@@ -1,4 +1,4 @@
-"""What is shown of a run that goes on: a row for each rank, and what went wrong under the rank where it did."""
+"""The view of a run in progress: one row per rank, and any error with its remote traceback."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ UNKNOWN = "-"
 
 @dataclass(frozen=True, slots=True)
 class RankState:
-    """Where one rank stands.
+    """The state of one rank.
 
     Attributes:
-        rank: the rank.
-        done: its tiles, shards or steps that are done; None where they are not counted for this rank.
-        total: of how many; 0 where nobody knows.
-        resident: bytes that its process holds on the host; None where it has none, or the system does not say.
-        last: what it has last said that it did; empty before it has.
+        rank: The rank.
+        done: Number of tiles, shards or steps that are done; None if this rank does not count any.
+        total: Number of them in all; 0 if unknown.
+        resident: Bytes of host memory that its process holds; None if it has no process or the system does not tell.
+        last: The last thing that it reported doing; empty before the first report.
     """
 
     rank: int
@@ -36,7 +36,7 @@ class RankState:
 
 
 def states(job: Job[Any]) -> tuple[RankState, ...]:
-    """Where each rank of a run stands."""
+    """The state of each rank of a run."""
     progress, pids, heard = job.progress, job.pids, job.heard
     found = []
     for rank in range(max(len(pids), *(index + 1 for index in (*progress, *heard)))):
@@ -47,9 +47,9 @@ def states(job: Job[Any]) -> tuple[RankState, ...]:
 
 
 def remaining(job: Job[Any]) -> float | None:
-    """Seconds until the slowest rank is through, at the pace it has had; None where it is not known.
+    """Seconds until the slowest rank is done, at its pace so far; None if unknown.
 
-    Counts tiles, not what comes after the last: blends, and the way of the output to this process.
+    Counts tiles only, not what follows the last one: blending, and moving the output to this process.
     """
     heard, left = job.heard, []
     for rank, (done, total) in job.progress.items():
@@ -61,7 +61,7 @@ def remaining(job: Job[Any]) -> float | None:
 
 
 def rows(ranks: Sequence[RankState]) -> str:
-    """A table with a row for each rank; a dash for what is not known."""
+    """A table with one row per rank, with a dash for unknown values."""
     lines = [
         [
             chip(state.rank),
@@ -75,7 +75,7 @@ def rows(ranks: Sequence[RankState]) -> str:
 
 
 def faults(error: BaseException | None) -> str:
-    """What a run raised, and the remote traceback folded away; nothing for none, or where it was cancelled."""
+    """A run's error, with the remote traceback folded; empty if there is none, or the run was cancelled."""
     if error is None or isinstance(error, RunCancelled):
         return ""
     where = f"rank {error.rank}" if isinstance(error, RankFailed | RankDied) else type(error).__name__
@@ -85,7 +85,7 @@ def faults(error: BaseException | None) -> str:
 
 
 def _counted(done: int | None, total: int) -> str:
-    """So many of so many, on a bar."""
+    """A cell with a bar that says how many are done."""
     if done is None or not total:
         return cell(UNKNOWN if done is None else done)
     return f'<td class="tk-bar" style="--tk-part:{100 * done / total:.0f}%">{done} of {total}</td>'

@@ -1,4 +1,4 @@
-"""The HTML around what widgets show: a heading, a refusal, a snippet. No scripts, and the style of every other view."""
+"""The HTML around what widgets show: a heading, an error, a snippet. No scripts; styled like all other views."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ _PRE = "margin:0;background:none;color:inherit;font:12px/1.5 monospace"
 
 
 def page(title: str, facts: str, body: str) -> str:
-    """A heading above HTML.
+    """HTML under a heading.
 
     Args:
-        title: of a word or two.
-        facts: what there is to say, in one sentence.
-        body: HTML.
+        title: A heading of a word or two.
+        facts: The main facts in one sentence.
+        body: The HTML.
     """
     heading = f'<div><b>{escape(title)}</b> <span class="tk-soft">{escape(facts)}</span></div>'
     return f'<div class="tk-view"><style>{STYLE}</style>{heading}{body}</div>'
 
 
 def refusal(title: str, message: str) -> str:
-    """What takes the place of a drawing that cannot be made; read out at once by those who read out pages."""
+    """The page that replaces a drawing that cannot be made; screen readers read it out at once."""
     return page(title, "not possible", f'<p role="alert">{escape(message)}</p>')
 
 
@@ -32,12 +32,12 @@ def code(snippet: str) -> str:
 
 
 def picture(data: str, description: str, width: int) -> str:
-    """A PNG in the page itself.
+    """An ``img`` element that contains a PNG.
 
     Args:
-        data: the PNG in base 64.
-        description: the picture in one sentence.
-        width: in pixels; a narrower page shows it smaller.
+        data: The PNG in base 64.
+        description: One sentence that describes the picture.
+        width: Width in pixels; on a narrower page the picture shrinks.
     """
     return (
         f'<img src="data:image/png;base64,{data}" alt="{escape(description)}" width="{width}" '

@@ -1,4 +1,4 @@
-"""A microscope for seams: output, reference and their error at one place, cell by cell."""
+"""A microscope for seams: output, reference and their error in one place, cell by cell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from toolkit.numerics.metrics import frames
 from toolkit.widgets.board import Board, bundle
 from toolkit.widgets.markup import page, picture
 from toolkit.widgets.microscope_seams import Seams, in_words, worst_cell
-from toolkit.widgets.microscope_view import Window, colours, error_colours, png
+from toolkit.widgets.microscope_view import Region, colours, error_colours, png
 from toolkit.widgets.settings import Setting, choice, count
 
 NO_SEAM = -1
@@ -26,16 +26,16 @@ MOST_ZOOM, MOST_DOUBLINGS, MOST_SEAMS, MOST_CHANNELS, LETTERS = 32, 16, 60, 16, 
 
 
 class Microscope:
-    """One place of a comparison, enlarged. Made by :func:`microscope`.
+    """An enlarged place of a comparison. Made by :func:`microscope`.
 
     Every setting can be read and assigned: ``microscope.centre = 64, 32`` moves the sliders.
 
     Attributes:
-        centre_h: row of the cell in the middle.
-        centre_w: its column.
-        zoom: pixels of the page along a side of each cell.
+        centre_h: Row of the cell in the middle.
+        centre_w: Column of the cell in the middle.
+        zoom: Side of each cell, in screen pixels.
         shown: ``"absolute"`` or ``"signed"`` errors.
-        controls: the sliders and lists, by name.
+        controls: Sliders and lists, by name.
     """
 
     centre_h = Setting[int]()
@@ -61,14 +61,14 @@ class Microscope:
 
     @property
     def frame(self) -> int:
-        """The frame, in the order ``(b t)``."""
+        """The frame, numbered in the order ``(b t)``."""
         return int(self.controls["frame"].value) if "frame" in self.controls else 0
 
     @frame.setter
     def frame(self, value: int) -> None:
         most = len(self._frames["error"]) - 1
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-            raise PlanError(f"frame={value!r}: must be an int in 0..{most}.")
+            raise PlanError(f"frame={value!r}: must be an int from 0 to {most}.")
         if "frame" in self.controls:
             self.controls["frame"].value = value
 
@@ -90,7 +90,7 @@ class Microscope:
 
     @property
     def amplification(self) -> float:
-        """What errors are multiplied with before they are drawn: one of ``1 / amplification`` is at the scale's end."""
+        """Factor on errors before they are drawn: errors of ``1 / amplification`` get the last colour of the scale."""
         return float(self.controls["amplification"].value)
 
     @amplification.setter
@@ -101,17 +101,17 @@ class Microscope:
 
     @property
     def seams(self) -> pd.DataFrame:
-        """The seams, worst first: axis, position, tiles, the error there over the interior's, and more."""
+        """The seams, worst first: axis, position, tiles, ratio of the error to the interior's, and more."""
         return self._seams.table
 
     @property
-    def window(self) -> Window:
-        """The cells that are seen."""
-        return Window.around(self.centre, self.zoom, self._shape)
+    def region(self) -> Region:
+        """The visible cells."""
+        return Region.around(self.centre, self.zoom, self._shape)
 
     @property
     def values(self) -> pd.DataFrame:
-        """The raw values in the middle: a row per channel, with reference, output and error."""
+        """The raw values in the middle: one row per channel, with reference, output and error."""
         h, w = self.centre
         columns = {name: found[self.frame][:, h, w].tolist() for name, found in self._frames.items()}
         return pd.DataFrame(columns).rename_axis("channel")
@@ -127,16 +127,16 @@ class Microscope:
         return self._board.html
 
     def go_to(self, seam: int) -> None:
-        """Go to where the error is largest along a seam.
+        """Go to the largest error along a seam.
 
         Args:
-            seam: its row in ``seams``; 0 is the worst.
+            seam: Row of the seam in ``seams``; 0 is the worst.
 
         Raises:
-            PlanError: where there is no such seam.
+            PlanError: If the seam does not exist.
         """
         if seam not in range(len(self.seams)):
-            raise PlanError(f"seam={seam!r}: there are {len(self.seams)}, the worst is 0.")
+            raise PlanError(f"seam={seam!r}: there are {len(self.seams)} seams, numbered from 0, the worst.")
         frame, *centre = worst_cell(self._of, self._seams, seam)
         with self._together():
             self.frame, (self.centre_h, self.centre_w) = frame, centre
@@ -149,7 +149,7 @@ class Microscope:
 
     @contextmanager
     def _together(self) -> Iterator[None]:
-        """Several controls move, and one drawing follows."""
+        """Move several controls, then draw once."""
         self._held = True
         try:
             yield
@@ -162,7 +162,7 @@ class Microscope:
             self.go_to(seam)
 
     def _left(self) -> None:
-        """No seam is chosen any more where somebody moved away from it."""
+        """Clear the chosen seam when the view moves away from it."""
         if not self._held:
             self._held = True
             self.controls["seam"].value = NO_SEAM
@@ -176,48 +176,48 @@ class Microscope:
         seams = [("-", NO_SEAM)]
         for place, (_, row) in enumerate(self.seams.head(MOST_SEAMS).iterrows()):
             seams.append((in_words(place, row), place))
-        amplified = "Errors are multiplied with this before they are drawn; every step doubles it."
+        amplified = "Factor on errors before they are drawn; every step doubles it."
         controls: dict[str, Any] = {
             "seam": Dropdown(
                 options=seams,
                 value=0 if len(seams) > 1 else NO_SEAM,
                 description="go to seam",
-                tooltip="The worst first: the error there over the interior's.",
+                tooltip="Worst first, by the ratio of the error there to the interior's.",
                 disabled=len(seams) == 1,
                 **look,
             ),
             "centre_h": count("centre h", h, height - 1, "Row of the cell in the middle, in pixels.", least=0),
             "centre_w": count("centre w", w, width - 1, "Column of the cell in the middle, in pixels.", least=0),
-            "zoom": count("zoom", zoom, MOST_ZOOM, "Pixels of this page along a side of each of the frame's."),
+            "zoom": count("zoom", zoom, MOST_ZOOM, "Screen pixels along a side of each pixel of the frame."),
             "amplification": FloatLogSlider(
                 2.0**doublings, base=2, min=0, max=MOST_DOUBLINGS, step=1, readout_format="d",
                 description="amplification", tooltip=amplified, **look,
             ),
-            "shown": choice("error", ["absolute", "signed"], "absolute", "Whether to tell above from below."),
+            "shown": choice("error", ["absolute", "signed"], "absolute", "Whether colours show the error's sign."),
         }  # fmt: skip
         if len(self._frames["error"]) > 1:
             last = len(self._frames["error"]) - 1
-            controls["frame"] = count("frame", frame, last, "In the order (b t).", least=0)
+            controls["frame"] = count("frame", frame, last, "Frame, numbered in the order (b t).", least=0)
         return controls
 
     def _draw(self) -> str:
         if self._held:
             return self._board.html
-        window, frame, signed = self.window, self.frame, self.shown == "signed"
-        cells = {name: window.cut(found[frame]) for name, found in self._frames.items()}
+        region, frame, signed = self.region, self.frame, self.shown == "signed"
+        cells = {name: region.cut(found[frame]) for name, found in self._frames.items()}
         pictures = {
             f"reference: {_short(self._of.reference)}": colours(cells["reference"]),
             f"output: {_short(self._of.name)}": colours(cells["output"]),
             self._legend(signed): error_colours(cells["error"], self.amplification, signed),
         }
-        where = f"frame {frame}, h {window.h}, w {window.w} px"
+        where = f"frame {frame}, h {region.h}, w {region.w} px"
         views = [
             f'<div><div class="tk-soft">{escape(name)}</div>'
-            f"{picture(png(pixels, window, self._seams, self.centre), f'{name}; {where}', pixels.shape[1] * self.zoom)}"
+            f"{picture(png(pixels, region, self._seams, self.centre), f'{name}; {where}', pixels.shape[1] * self.zoom)}"
             "</div>"
             for name, pixels in pictures.items()
         ]
-        facts = f"{where}, each {self.zoom} x {self.zoom}; seams dashed, edges of overlaps dotted"
+        facts = f"{where}, enlarged {self.zoom} times; seams dashed, edges of overlaps dotted"
         return page("Microscope", facts, f'<div class="tk-row">{"".join(views)}</div>{self._table()}')
 
     def _legend(self, signed: bool) -> str:
@@ -236,7 +236,7 @@ class Microscope:
         if len(values) > MOST_CHANNELS:
             rows.append([word(f"{len(values) - MOST_CHANNELS} more"), *[cell("")] * 3])
         head = table(["channel", *values.columns], rows)
-        return f"<p>Raw values at h {h}, w {w}, in the box:</p>{head}"
+        return f"<p>Raw values in the box, at h {h}, w {w}:</p>{head}"
 
     def __repr__(self) -> str:
         largest = float(self._frames["error"][self.frame][:, self.centre_h, self.centre_w].abs().max())
@@ -252,19 +252,19 @@ class Microscope:
 
 
 def microscope(comparison: Comparison, zoom: int = 8, amplification: float | None = None) -> Microscope:
-    """Look at single cells of an output beside its reference, and at how far they are apart.
+    """Look at single cells of an output and its reference, and at the error between them.
 
-    Three pictures show the same cells: sliders move, enlarge and amplify all of them, and a list goes to the seams,
-    worst first. It begins where the error is largest along the worst seam, or at the largest error where there is none.
+    Three pictures show the same cells. Sliders move, enlarge and amplify all of them, and a list jumps to the seams,
+    worst first. The view starts at the largest error along the worst seam, or at the largest error if there are no
+    seams.
 
     Args:
-        comparison: what :func:`toolkit.compare` gave.
-        zoom: pixels of the page along a side of each cell, to begin with; 1 to 32.
-        amplification: of errors, to begin with; the largest power of two that keeps all of them on the scale where
-            None.
+        comparison: The result of :func:`toolkit.compare`.
+        zoom: Initial side of each cell in screen pixels, 1 to 32.
+        amplification: Initial factor on errors; by default the largest power of two that keeps all errors on the scale.
 
     Raises:
-        PlanError: for a value that the sliders do not go to.
+        PlanError: If a value is outside its slider's range.
 
     Example:
         >>> import torch
@@ -283,7 +283,7 @@ def microscope(comparison: Comparison, zoom: int = 8, amplification: float | Non
 
 
 def _doublings(comparison: Comparison) -> int:
-    """How often the largest error can be doubled and stay on the scale."""
+    """How often the largest error can be doubled without leaving the scale."""
     largest = comparison.max_abs
     if not (isfinite(largest) and largest > 0):
         return 0

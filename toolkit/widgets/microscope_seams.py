@@ -1,4 +1,4 @@
-"""The seams of a comparison: where they pass, which is worst, and where along it."""
+"""The seams of a comparison: where they are, which is worst, and where along it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Seams:
     """The seams of a grid, in sample cells.
 
     Attributes:
-        table: a row per seam as in a comparison, the worst first.
-        grid: the tiles in sample cells; None where there is no grid.
-        lines: where seams cross a frame, along h and along w.
-        edges: where overlaps begin and end, the same.
+        table: One row per seam as in a comparison, worst first.
+        grid: The tiles in sample cells, or None.
+        lines: Positions of the seams along h and along w.
+        edges: Positions where overlaps begin and end, along h and along w.
     """
 
     table: pd.DataFrame
@@ -38,7 +38,7 @@ class Seams:
 
     @classmethod
     def of(cls, comparison: Comparison) -> Self:
-        """Those of a comparison; none where it has no grid."""
+        """The seams of a comparison; empty if it has no grid."""
         if comparison.grid is None or comparison.per_seam is None:
             return cls(pd.DataFrame(columns=["axis", "position", "tiles", "ratio"]), None, {}, {})
         grid = sample_grid(comparison.grid, comparison.error.shape, comparison.ratio)
@@ -55,7 +55,7 @@ class Seams:
         )
 
     def box(self, place: int) -> dict[str, Span]:
-        """What the two tiles of a seam share along each axis; where they only touch, the cells beside the line."""
+        """The overlap of a seam's two tiles along each axis; if they only touch, the cells on either side."""
         assert self.grid is not None
         row = self.table.iloc[place]
         one, other = (self.grid.tiles[index].spans for index in row["tiles"])
@@ -66,21 +66,21 @@ class Seams:
 
 
 def in_words(place: int, seam: pd.Series) -> str:
-    """A line of the list of seams.
+    """A line in the list of seams.
 
     Example:
         >>> in_words(0, pd.Series({"axis": "h", "position": 96, "tiles": (0, 2), "ratio": 3.14159}))
         '1: h 96, tiles 0 and 2, 3.14x'
         >>> in_words(1, pd.Series({"axis": "w", "position": 8, "tiles": (0, 1), "ratio": float("inf")}))
-        '2: w 8, tiles 0 and 1, elsewhere none'
+        '2: w 8, tiles 0 and 1, no error elsewhere'
     """
     one, other = seam["tiles"]
-    size = "elsewhere none" if isinf(seam["ratio"]) else f"{seam['ratio']:.3g}x"
+    size = "no error elsewhere" if isinf(seam["ratio"]) else f"{seam['ratio']:.3g}x"
     return f"{place + 1}: {seam['axis']} {seam['position']}, tiles {one} and {other}, {size}"
 
 
 def worst_cell(comparison: Comparison, seams: Seams, place: int | None) -> tuple[int, int, int]:
-    """Frame, row and column of the largest error: of all, or along the seam at a place of the table.
+    """Frame, row and column of the largest error of all, or of the largest error along one seam of the table.
 
     Example:
         >>> from toolkit.analysis.compare import compare

@@ -1,4 +1,4 @@
-"""What a microscope shows: a few cells of a frame, large, with the seams that pass through them."""
+"""The pictures of a microscope: a few enlarged cells of a frame, and the seams that pass through them."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from toolkit.plot.scales import sampled
 from toolkit.widgets.microscope_seams import Seams
 
 SIDE = 264
-"""Pixels of the page along a side of a picture, at most."""
+"""Largest side of a picture, in screen pixels."""
 
 Pixels = npt.NDArray[np.uint8]
 INKS = (np.uint8(0), np.uint8(255))
-"""Black and white by turns: one of them shows on any picture."""
+"""Black and white in turns, so that one of them shows on any picture."""
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """The cells that are seen.
+class Region:
+    """The visible cells.
 
     Attributes:
-        h: along h.
-        w: along w.
-        zoom: pixels of the page along a side of each.
+        h: Their rows.
+        w: Their columns.
+        zoom: Side of each cell, in screen pixels.
     """
 
     h: Span
@@ -43,14 +43,14 @@ class Window:
 
     @classmethod
     def around(cls, centre: tuple[int, int], zoom: int, shape: tuple[int, int]) -> Self:
-        """As many cells as there is room for, the centre in their middle where the frame's border is not near.
+        """As many cells as fit, with the centre in the middle unless the frame's border is near.
 
         Example:
-            >>> Window.around((50, 2), 24, (100, 100))
-            Window(h=45:56, w=0:11, zoom=24)
+            >>> Region.around((50, 2), 24, (100, 100))
+            Region(h=45:56, w=0:11, zoom=24)
         """
         room = SIDE // zoom
-        room -= 1 - room % 2  # an odd number has a middle
+        room -= 1 - room % 2  # only an odd number of cells has one in the middle
         spans = []
         for place, size in zip(centre, shape, strict=True):
             start = min(max(place - room // 2, 0), max(size - room, 0))
@@ -58,23 +58,23 @@ class Window:
         return cls(spans[0], spans[1], zoom)
 
     def cut(self, frame: Tensor) -> npt.NDArray[np.float64]:
-        """Its part of a frame ``c h w``."""
+        """The visible part of a frame ``c h w``."""
         part: Tensor = frame[:, self.h.start : self.h.stop, self.w.start : self.w.stop].detach()
         cells: npt.NDArray[np.float64] = part.to("cpu").double().numpy()
         return cells
 
 
 def colours(cells: npt.NDArray[np.float64]) -> Pixels:
-    """Samples in -1..1 as colours, in grey unless they have three channels."""
+    """Samples in -1..1 as colours; grey unless there are three channels."""
     shown = cells if len(cells) == 3 else cells.mean(axis=0, keepdims=True).repeat(3, axis=0)
     scaled = (np.nan_to_num(shown, nan=-1.0).clip(-1, 1) + 1) * 127.5
     return np.rint(scaled).astype(np.uint8).transpose(1, 2, 0)
 
 
 def error_colours(cells: npt.NDArray[np.float64], amplification: float, signed: bool) -> Pixels:
-    """Errors as colours, of the channel where each is largest: at the end of the scale from ``1 / amplification`` up.
+    """Errors as colours, largest over channels; errors from ``1 / amplification`` up get the last colour of the scale.
 
-    A NaN is the worst error there is.
+    NaN counts as the largest possible error.
     """
     cells = np.nan_to_num(cells, nan=np.inf, posinf=np.inf, neginf=-np.inf)
     largest = np.take_along_axis(cells, np.abs(cells).argmax(axis=0)[None], axis=0)[0]
@@ -82,15 +82,15 @@ def error_colours(cells: npt.NDArray[np.float64], amplification: float, signed: 
     return _palette(signed)[np.rint((size + 1) * 127.5 if signed else size * 255).astype(np.uint8)]
 
 
-def png(cells: Pixels, window: Window, seams: Seams, centre: tuple[int, int]) -> str:
-    """Cells enlarged, each a square of one colour, with seams and a box around the centre; in base 64."""
-    canvas = cells.repeat(window.zoom, axis=0).repeat(window.zoom, axis=1)
+def png(cells: Pixels, region: Region, seams: Seams, centre: tuple[int, int]) -> str:
+    """The cells enlarged to squares, with seams and a box around the centre, as a PNG in base 64."""
+    canvas = cells.repeat(region.zoom, axis=0).repeat(region.zoom, axis=1)
     for axis, across in (("h", canvas), ("w", canvas.transpose(1, 0, 2))):
-        span: Span = getattr(window, axis)
+        span: Span = getattr(region, axis)
         for places, dash, gap in ((seams.edges, 1, 4), (seams.lines, 5, 0)):
             for place in _inside(places.get(axis, ()), span):
-                _dashes(across[(place - span.start) * window.zoom], dash, gap)
-    _box(canvas, window, centre)
+                _dashes(across[(place - span.start) * region.zoom], dash, gap)
+    _box(canvas, region, centre)
     buffer = BytesIO()
     Image.fromarray(canvas).save(buffer, "PNG", compress_level=1)
     return b64encode(buffer.getvalue()).decode()
@@ -101,18 +101,18 @@ def _inside(places: Iterable[int], span: Span) -> Iterable[int]:
 
 
 def _dashes(line: npt.NDArray[Any], dash: int, gap: int) -> None:
-    """Black and white by turns along a row of pixels, with gaps through which the picture shows."""
+    """Draw black and white dashes in turns along a row of pixels, with gaps through which the picture shows."""
     at = np.arange(len(line))
     period = dash + gap
     for turn, ink in enumerate(INKS):
         line[((at // period) % 2 == turn) & (at % period < dash)] = ink
 
 
-def _box(canvas: Pixels, window: Window, centre: tuple[int, int]) -> None:
-    """A white frame around the cell at the centre, a black one around that; none of its own pixels is covered."""
-    starts = [(c - span.start) * window.zoom for c, span in zip(centre, (window.h, window.w), strict=True)]
+def _box(canvas: Pixels, region: Region, centre: tuple[int, int]) -> None:
+    """Draw a white outline around the cell at the centre, and a black one around that; the cell stays uncovered."""
+    starts = [(c - span.start) * region.zoom for c, span in zip(centre, (region.h, region.w), strict=True)]
     for away, ink in zip((1, 2), reversed(INKS), strict=True):
-        (y0, y1), (x0, x1) = ((start - away, start + window.zoom - 1 + away) for start in starts)
+        (y0, y1), (x0, x1) = ((start - away, start + region.zoom - 1 + away) for start in starts)
         rows, columns = slice(max(y0, 0), y1 + 1), slice(max(x0, 0), x1 + 1)
         for y in (y0, y1):
             if 0 <= y < canvas.shape[0]:

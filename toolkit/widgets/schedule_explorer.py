@@ -1,4 +1,4 @@
-"""Explore a schedule: sliders for its counts, and who then computes what when."""
+"""Explore a schedule: sliders for its counts, and a chart of who computes what when."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TAKES: dict[Kind, tuple[str, ...]] = {
     "looped": ("chunks",),
     "requests": ("chunks", "requests"),
 }
-"""Which of the counts that some kinds lack each kind has."""
+"""The optional counts that each kind of schedule has."""
 
 MOST_STAGES, MOST_BRANCHES, MOST_CHUNKS, MOST_REQUESTS, MOST_HOP = 8, 4, 4, 4, 0.25
 """Right ends of the sliders."""
@@ -40,16 +40,16 @@ class ScheduleExplorer:
     Every setting can be read and assigned: ``explorer.stages = 4`` moves the slider.
 
     Attributes:
-        kind: which constructor of :class:`~toolkit.geometry.schedule.Schedule`.
-        stages: ranks that the model is cut over.
-        branches: guidance branches of a request.
-        chunks: chunks on each rank; of kinds that have them.
-        requests: requests in flight; of the kind that has them.
-        hop: time from the end of a chunk to its result's arrival, where a branch on one rank takes 1.
-        controls: the sliders, by name.
-        schedule: the schedule, or the last that was possible.
-        plan: it with its split of the layers.
-        step_time: of a step of all requests, where a branch on one rank takes 1; by simulation.
+        kind: Name of a constructor of :class:`~toolkit.geometry.schedule.Schedule`.
+        stages: Number of ranks that the model is split over.
+        branches: Number of guidance branches per request.
+        chunks: Number of chunks on each rank, for kinds that have them.
+        requests: Number of requests in flight, for the kind that has them.
+        hop: Time from the end of a chunk to the arrival of its result, where one pass of a branch on one rank takes 1.
+        controls: Sliders, by name.
+        schedule: The schedule, or the last one that was possible.
+        plan: The schedule together with its split of the layers.
+        step_time: Simulated time of a step of all requests, where one pass of a branch on one rank takes 1.
     """
 
     kind = Setting[Kind]()
@@ -79,28 +79,28 @@ class ScheduleExplorer:
 
     @property
     def html(self) -> str:
-        """The present drawing, for pages without a kernel."""
+        """The current drawing, for pages without a kernel."""
         return self._board.html
 
     @property
     def error(self) -> str:
-        """Why what the sliders say is not possible; empty where it is."""
+        """Why the settings are not possible; empty if they are."""
         return self._board.error
 
     @property
     def snippet(self) -> str:
-        """The code that makes the present plan."""
+        """The code that makes the current plan."""
         split = f"tk.StageSplit.even(layers={self.layers}, stages={self.schedule.depth})"
         return f"schedule = tk.{self.schedule!r}\nplan = tk.StagePlan({split}, schedule)"
 
     @property
     def utilisation(self) -> float:
-        """The part of all ranks' time spent computing, hops and unequal stages included."""
+        """The fraction of all ranks' time spent computing, taking hops and unequal stages into account."""
         return self._alone / (self.schedule.ranks * self.step_time)
 
     @property
     def _alone(self) -> int:
-        """What a step of all requests takes one rank."""
+        """The time of a step of all requests on one rank."""
         return self.schedule.branches * self.schedule.in_flight
 
     def _draw(self) -> str:
@@ -123,14 +123,14 @@ class ScheduleExplorer:
         yield "a step of all requests" if order.in_flight > 1 else "a step", self._said(self.step_time)
         yield f"  equal stages, no hop:\n  {formula}", self._said(float(value))
         yield "on one rank", self._said(self._alone)
-        yield "times as fast", f"{self._alone / self.step_time:.2f} of {order.ranks}"
+        yield "speed-up", f"{self._alone / self.step_time:.2f}x of {order.ranks}x"
         yield "utilisation", f"{100 * self.utilisation:.1f} %"
         yield "bubble", f"{max(0.0, 100 * (1 - self.utilisation)):.1f} %"
         for times in self._measured:
             if times.plan.schedule == order:
                 yield f"measured step, {times.plan.split.layers} layers", f"{times.step:.3f} s"
                 yield "measured loop", f"{times.loop:.3f} s"
-                yield "  predicted from its chunks and hops", f"{times.predicted:.3f} s"
+                yield "  predicted from measured chunks and hops", f"{times.predicted:.3f} s"
                 yield "  on one rank", f"{times.one_rank:.3f} s"
 
     def _said(self, time: float) -> str:
@@ -141,7 +141,7 @@ class ScheduleExplorer:
             return f"ScheduleExplorer({self.error})"
         return (
             f"ScheduleExplorer({self.schedule!r} over {self.layers} layers: a step takes {self.step_time:.3f}, on one "
-            f"rank {self._alone}; ranks compute {100 * self.utilisation:.0f} % of it)"
+            f"rank {self._alone}; ranks compute {100 * self.utilisation:.0f} % of the time)"
         )
 
     def _repr_mimebundle_(
@@ -162,46 +162,46 @@ def schedule(
     seconds: float | None = None,
     measured: Iterable[StageTimes] = (),
 ) -> ScheduleExplorer:
-    """Explore schedules: sliders for the counts; the table and the drawing follow.
+    """Explore schedules with sliders for the counts; the table and the chart follow.
 
-    Times are counted in what one branch takes through the whole model on one rank.
+    The unit of time is one pass of one branch through the whole model on one rank.
 
     Args:
-        layers: of the transformer, which are dealt evenly to the chunks.
-        kind: the schedule's kind to begin with.
-        stages: ranks, to begin with.
-        branches: guidance branches of a request, to begin with.
-        chunks: chunks on each rank, to begin with.
-        requests: requests in flight, to begin with.
-        hop: time of a hop, to begin with.
-        seconds: of a branch through the whole model on one rank, where it is known: times are then said in seconds too.
-        measured: times of runs; those of the present schedule are shown beside it.
+        layers: Number of the transformer's layers, divided evenly among the chunks.
+        kind: Initial kind of schedule.
+        stages: Initial number of ranks.
+        branches: Initial number of guidance branches per request.
+        chunks: Initial number of chunks on each rank.
+        requests: Initial number of requests in flight.
+        hop: Initial time of a hop.
+        seconds: Seconds of one pass of one branch on one rank, if known; times are then shown in seconds too.
+        measured: Times of runs; those with the current schedule are shown beside it.
 
     Raises:
-        PlanError: for a value that the sliders do not go to.
+        PlanError: If a value is outside its slider's range.
 
     Example:
         >>> explorer = schedule(layers=30)
         >>> explorer
         ScheduleExplorer(Schedule.looped(stages=2, branches=2, chunks=2) over 30 layers: a step takes 1.267, on one rank
-        2; ranks compute 79 % of it)
+        2; ranks compute 79 % of the time)
         >>> explorer.stages = 4
         >>> explorer.plan
         StagePlan(30 layers in 8 stages: 4 4 4 4 4 4 3 3; Schedule.looped(stages=4, branches=2, chunks=2); 4 ranks)
     """
     check_counts(layers=layers)
     if seconds is not None and not seconds > 0:
-        raise PlanError(f"seconds={seconds}: must be a time above 0, or None where it is not known.")
+        raise PlanError(f"seconds={seconds}: must be above 0, or None if it is unknown.")
     start = {"kind": kind, "stages": stages, "branches": branches, "chunks": chunks, "requests": requests, "hop": hop}
     return ScheduleExplorer(layers, seconds, tuple(measured), start)
 
 
 def _controls(*, kind: str, stages: int, branches: int, chunks: int, requests: int, hop: float) -> dict[str, Any]:
     return {
-        "kind": choice("kind", get_args(Kind), kind, "In which order ranks compute the branches."),
-        "stages": count("stages", stages, MOST_STAGES, "Ranks that the model is cut over."),
-        "branches": count("branches", branches, MOST_BRANCHES, "Calls of the transformer that a step needs."),
-        "chunks": count("chunks", chunks, MOST_CHUNKS, "Chunks on each rank, of 'looped' and 'requests' only."),
-        "requests": count("requests", requests, MOST_REQUESTS, "Requests in flight, of 'requests' only."),
+        "kind": choice("kind", get_args(Kind), kind, "The order in which ranks compute the branches."),
+        "stages": count("stages", stages, MOST_STAGES, "Ranks that the model is split over."),
+        "branches": count("branches", branches, MOST_BRANCHES, "Calls of the transformer per step."),
+        "chunks": count("chunks", chunks, MOST_CHUNKS, "Chunks on each rank; for 'looped' and 'requests' only."),
+        "requests": count("requests", requests, MOST_REQUESTS, "Requests in flight; for 'requests' only."),
         "hop": quantity("hop", hop, MOST_HOP, 0.01, "Time on a link, where a branch on one rank takes 1."),
     }

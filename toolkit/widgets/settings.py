@@ -1,4 +1,4 @@
-"""Controls, and the attributes of an explorer that read and move them."""
+"""Controls, and attributes of an explorer that read and move them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WIDTH = "23em"
 
 
 class HasControls(Protocol):
-    """What owns settings."""
+    """An object with settings."""
 
     @property
     def controls(self) -> Mapping[str, Any]:
@@ -25,10 +25,10 @@ class HasControls(Protocol):
 
 
 class Setting(Generic[T]):
-    """An attribute that is the value of the control of its name: reading reads it, assigning moves it.
+    """An attribute tied to the control of the same name: reading returns its value, assigning moves it.
 
     Raises:
-        PlanError: for a value that the control does not go to, or where the control has no effect now.
+        PlanError: If the value is outside the control's range, or the control has no effect now.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -49,7 +49,7 @@ class Setting(Generic[T]):
     def __set__(self, owner: HasControls, value: T) -> None:
         control = owner.controls[self._name]
         if control.disabled:
-            raise PlanError(f"{self._name}={value!r}: has no effect now. {control.tooltip}")
+            raise PlanError(f"{self._name}={value!r} would have no effect now. {control.tooltip}")
         _check(self._name, control, value)
         control.value = value
 
@@ -58,14 +58,14 @@ def count(name: str, value: int, most: int, hint: str, least: int = 1) -> IntSli
     """A slider over whole numbers.
 
     Args:
-        name: what it says before the slider.
-        value: where it starts.
-        most: its right end.
-        hint: what it means, shown when the pointer rests on it.
-        least: its left end.
+        name: Label before the slider.
+        value: Initial value.
+        most: Right end.
+        hint: Explanation shown when the pointer rests on the slider.
+        least: Left end.
 
     Raises:
-        PlanError: where it would not start between its ends.
+        PlanError: If the initial value is outside the slider's range.
     """
     if least:
         check_counts(**{name: value})
@@ -94,7 +94,7 @@ def choice(name: str, options: Sequence[str], value: str, hint: str) -> Dropdown
 
 
 def _check(name: str, control: Dropdown | IntSlider | FloatSlider, value: object) -> None:
-    """Refuse what the control would take for something else: sliders move what is beyond them to their ends."""
+    """Refuse values that the control would change silently: sliders clamp values beyond their ends."""
     if isinstance(control, Dropdown):
         if value not in control.options:
             raise PlanError(f"{name}={value!r}: must be one of {', '.join(control.options)}.")
@@ -103,4 +103,4 @@ def _check(name: str, control: Dropdown | IntSlider | FloatSlider, value: object
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise PlanError(f"{name}={value!r}: must be {'an int' if kinds == (int,) else 'a number'}.")
     if not control.min <= value <= control.max:
-        raise PlanError(f"{name}={value}: its slider goes from {control.min} to {control.max}.")
+        raise PlanError(f"{name}={value}: must be from {control.min} to {control.max}, the ends of the slider.")

@@ -1,4 +1,4 @@
-"""Controls of a sweep: which values of a parameter are picked, which range of a measure is brushed."""
+"""Controls of a sweep: picks select values of a parameter, brushes select a range of a measure."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from toolkit.sweeps.points import values_of
 from toolkit.widgets.tick_boxes import Checks
 
 MOST_PICKS = 10
-"""So many different numbers of a parameter are picked by boxes; more are, on a slider."""
+"""Most different numbers of a parameter that get check boxes; more get a slider."""
 MOST_STOPS = 200
-"""So many places at which a brush can end, at most."""
+"""Most positions at which a brush can end."""
 _LOOK: dict[str, Any] = {"style": {"description_width": "6.5em"}, "tabbable": True}
 
 
 class Pick:
-    """Which values of a parameter are picked: all, until somebody says otherwise.
+    """The picked values of a parameter; initially all.
 
     Args:
-        name: of the parameter.
-        shown: its values, as the table shows them.
-        ordered: whether to pick a run of them on a slider, and not any of them by boxes.
+        name: The parameter's name.
+        shown: Its values, as the table shows them.
+        ordered: Whether to pick a contiguous range with a slider rather than any values with check boxes.
 
     Attributes:
-        control: the boxes or the slider.
+        control: The check boxes or the slider.
     """
 
     def __init__(self, name: str, shown: Sequence[Any], ordered: bool) -> None:
@@ -43,16 +43,16 @@ class Pick:
                 options=options,
                 index=(0, len(options) - 1),
                 description=name,
-                tooltip="The values from the one end to the other.",
+                tooltip="The values between the two ends.",
                 layout=Layout(width="23em"),
                 **_LOOK,
             )
         else:
-            self.control = Checks([text for text, _ in options], name, "Runs leave out what is not ticked.")
+            self.control = Checks([text for text, _ in options], name, "Values that are not ticked are not run.")
 
     @property
     def places(self) -> tuple[int, ...]:
-        """Which of the values are picked."""
+        """Positions of the picked values."""
         index: tuple[int, ...] = self.control.index
         return tuple(range(index[0], index[1] + 1)) if isinstance(self.control, SelectionRangeSlider) else index
 
@@ -63,7 +63,7 @@ class Pick:
             self.control.index = found
             return
         if not found or found != tuple(range(found[0], found[-1] + 1)):
-            raise PlanError(f"{self.name}: a slider picks neighbours only, and at least one.")
+            raise PlanError(f"{self.name}: a slider can only pick neighbouring values, and at least one.")
         self.control.index = found[0], found[-1]
 
     def keeps(self, column: pd.Series) -> np.ndarray:
@@ -73,16 +73,17 @@ class Pick:
 
 
 class Brush:
-    """A range of a measure: of all its values, until somebody narrows it.
+    """A range of a measure; initially all values.
 
-    It stops at the values that there are, so that what it says it keeps is what it keeps, to the last digit.
+    The slider stops at the values that occur in the table, so the ends that it shows are exact.
 
     Args:
-        name: of the measure.
-        changed: called when somebody has moved it.
+        name: The measure's name.
+        column: Its values.
+        changed: Function called when a user moves the slider.
 
     Attributes:
-        control: the slider.
+        control: The slider.
     """
 
     def __init__(self, name: str, column: pd.Series, changed: Callable[[], None]) -> None:
@@ -93,7 +94,7 @@ class Brush:
         self._quiet = False
         self.control = SelectionRangeSlider(
             options=["low", "high"],
-            tooltip="Rows outside of this range fade.",
+            tooltip="Rows outside this range fade.",
             layout=Layout(width="27em"),
             continuous_update=True,
             **_LOOK,
@@ -103,29 +104,30 @@ class Brush:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The least and the largest value that it keeps; infinite where it is not narrowed."""
+        """The smallest and the largest value in the range; infinite if the brush is not narrowed."""
         return self._low, self._high
 
     @ends.setter
     def ends(self, ends: tuple[float, float]) -> None:
         low, high = ends
         if not low <= high:
-            raise PlanError(f"{self.name}={ends}: must be a low and a high end.")
+            raise PlanError(f"{self.name}={ends}: must be the low end and the high end, in this order.")
         inside = [stop for stop in self._stops if low <= stop <= high]
         if not inside:
             raise PlanError(
-                f"{self.name}={ends}: holds no row; its values go from {self._stops[0]:g} to {self._stops[-1]:g}."
+                f"{self.name}={ends}: no row is in this range; values go from {self._stops[0]:g} to "
+                f"{self._stops[-1]:g}."
             )
         self._low, self._high = low, high
         self._place()
 
     @property
     def open(self) -> bool:
-        """Whether it is not narrowed."""
+        """Whether the brush keeps all rows."""
         return self.ends == (-inf, inf)
 
     def update(self, column: pd.Series) -> None:
-        """Stop at the values of a column, which are at least two; the ends stay where they are."""
+        """Set the stops to the values of a column, of which there must be at least two; the ends keep their values."""
         values = np.unique(column.dropna().astype(float))
         if len(values) > MOST_STOPS:
             values = values[np.linspace(0, len(values) - 1, MOST_STOPS).round().astype(int)]
@@ -135,14 +137,14 @@ class Brush:
             self._place()
 
     def keeps(self, column: pd.Series) -> np.ndarray:
-        """Which rows are within its ends: all where it is open, also those without a value."""
+        """Which rows are in the range; an open brush also keeps rows without a value."""
         if self.open:
             return np.ones(len(column), bool)
         values = column.astype(float).to_numpy()
         return np.asarray((values >= self._low) & (values <= self._high))
 
     def _place(self) -> None:
-        """Put the slider where the ends are, in one message."""
+        """Move the slider to the ends, in one message to the front end."""
         unit = quantity(self.name, self._stops)
         last = len(self._stops) - 1
         left = min(int(np.searchsorted(self._stops, self._low, "left")), last)
@@ -163,7 +165,7 @@ class Brush:
 
 
 def comparable(value: Any) -> tuple[bool, Any]:
-    """A cell, equal to the value that it shows: tables turn None into NaN, and 1 is no truth value.
+    """A cell in a form that compares as its value does: tables turn None into NaN, and 1 must not equal True.
 
     Example:
         >>> comparable(None) == comparable(float("nan")), comparable(1) == comparable(True)
@@ -173,7 +175,7 @@ def comparable(value: Any) -> tuple[bool, Any]:
 
 
 def distinct(texts: Sequence[str]) -> list[str]:
-    """Texts of which no two are equal: a control knows its options by their texts.
+    """Texts made different from each other, because a control identifies options by their text.
 
     Example:
         >>> distinct(["1.5", "2", "1.5"])
@@ -188,7 +190,7 @@ def distinct(texts: Sequence[str]) -> list[str]:
 
 
 def pick_of(name: str, values: Any, given: bool) -> Pick:
-    """A slider for a range and for many numbers in their order, else boxes to tick."""
+    """A slider for a range or for many ordered numbers, else check boxes."""
     shown: list[Any] = [value.shown for value in values_of(name, values)] if given else list(values)
     plain = all(isinstance(value, int | float) and not isinstance(value, bool) for value in shown)
     many = len(shown) > MOST_PICKS and plain and shown == sorted(shown)
@@ -196,7 +198,7 @@ def pick_of(name: str, values: Any, given: bool) -> Pick:
 
 
 def part_of(values: Any, places: Sequence[int]) -> Any:
-    """Some of the values of a parameter, with their names where they have names."""
+    """Some of the values of a parameter, with their names if they have any."""
     if isinstance(values, Mapping):
         names = list(values)
         return {names[place]: values[names[place]] for place in places}

@@ -25,24 +25,24 @@ from toolkit.widgets.sweep_view import drawing, waiting
 
 
 class SweepExplorer:
-    """A sweep that is run, brushed and read. Made by :func:`sweep`.
+    """A sweep that can be run, brushed and read. Made by :func:`sweep`.
 
     Attributes:
-        widget: what a notebook shows.
-        run: what runs the points; None where there is only a table.
-        selection: which values are picked, and which ranges brushed.
+        widget: The widget that a notebook shows.
+        run: Runs the points; None if there is only a table.
+        selection: The picked values and the brushed ranges.
     """
 
     def __init__(self, table: pd.DataFrame | None, space: Mapping[str, Any], objective: str | None) -> None:
         self._table, self._objective = table, objective
         self._lock, self._shown_by = threading.Lock(), 0
         self._point: Any = None
-        self._chosen = False  # by somebody: until then the point is the best row, whatever comes when
+        self._chosen = False  # whether the user chose the point; until then it is the best row so far
         self.run: SweepRun | None = None
         self.selection = Selection(space, table is None, self.refresh)
         self._drawing, self._note = HTML(), Label()
-        self._start = Button(description="Run", tooltip="Run the points that are picked.", tabbable=True)
-        self._cancel = Button(description="Cancel", tooltip="End the sweep; rows stay.", tabbable=True)
+        self._start = Button(description="Run", tooltip="Run the picked points.", tabbable=True)
+        self._cancel = Button(description="Cancel", tooltip="End the sweep; finished rows stay.", tabbable=True)
         self._start.on_click(lambda button: self._pressed())
         self._cancel.on_click(lambda button: self.cancel(wait=False))
         self._points = Points()
@@ -55,7 +55,7 @@ class SweepExplorer:
 
     @property
     def table(self) -> pd.DataFrame:
-        """All rows there are."""
+        """All rows."""
         found = self._table if self.run is None else self.run.table
         assert found is not None
         return found
@@ -67,17 +67,17 @@ class SweepExplorer:
 
     @property
     def point(self) -> Any:
-        """The row that is looked at, by its label in the table; None where there is none.
+        """The label of the row in focus; None if there is no row.
 
-        The best of those that are selected, until somebody chooses another in the list or assigns one here; again when
-        that one is selected no more.
+        This is the best of the selected rows until the user chooses another in the list or assigns one here, and again
+        when that row is no longer selected.
         """
         return self._point
 
     @point.setter
     def point(self, label: Any) -> None:
         if label not in self.selected.index:
-            raise PlanError(f"point={label!r}: is no row that is selected; those are {list(self.selected.index[:9])}.")
+            raise PlanError(f"point={label!r} is not a selected row: choose one of {list(self.selected.index[:9])}.")
         self._point, self._chosen = label, True
         self.refresh()
 
@@ -86,15 +86,15 @@ class SweepExplorer:
         """The program that runs the point again.
 
         Raises:
-            ToolkitError: where there is no point, or its values do not say how they are made.
+            ToolkitError: If there is no point, or its values cannot be written as code.
         """
         if self._point is None:
-            raise ToolkitError("no point is selected: there is nothing to run again.")
+            raise ToolkitError("no point is selected, so there is nothing to run again: choose a point first.")
         return reproduce(self.table, self._point)
 
     @property
     def space(self) -> dict[str, Any]:
-        """The values that are picked, by parameter; assign to pick others."""
+        """The picked values by parameter; assign to pick others."""
         return self.selection.space
 
     @space.setter
@@ -103,21 +103,21 @@ class SweepExplorer:
 
     @property
     def brushed(self) -> dict[str, tuple[float, float]]:
-        """The ends of the brushes that are narrowed, by measure."""
+        """The ends of the narrowed brushes, by measure."""
         return self.selection.brushed
 
     def brush(self, **ends: tuple[float, float]) -> None:
-        """Keep only rows within the ends, both included, of each measure that is named; ``(-inf, inf)`` keeps all.
+        """Keep only rows within the given ends (inclusive) of each named measure; ``(-inf, inf)`` keeps all rows.
 
         Raises:
-            PlanError: where there is no such measure, or it has no value there.
+            PlanError: If a measure does not exist, or has no values in the range.
         """
         self.selection.brush(ends)
         self.refresh()
 
     @property
     def controls(self) -> dict[str, Any]:
-        """All that can be moved, by name, in the order of Tab."""
+        """All controls by name, in Tab order."""
         return self.selection.controls | {"point": self._points.control}
 
     @property
@@ -126,25 +126,27 @@ class SweepExplorer:
         return f"{self._drawing.value}{self._points.about.value}"
 
     def start(self) -> None:
-        """Run the points that are picked, as the button does.
+        """Run the picked points, as the button does.
 
         Raises:
-            ToolkitError: where there is nothing to run, or a sweep goes on.
+            ToolkitError: If there is nothing to run, or a sweep is running.
         """
         if self.run is None:
-            raise ToolkitError("there is no function to run: give sweep(function, space).")
+            raise ToolkitError(
+                "there is no function to run, only a table: make the explorer with sweep(function, space)."
+            )
         points_of(self.space)
         self.run.start(self.space)
         self.refresh()
 
     def cancel(self, wait: bool = True) -> None:
-        """End the sweep, as the button does: after the point in flight, or with it where the cluster is known."""
+        """End the sweep, as the button does: after the point in flight, or together with it if the cluster is known."""
         if self.run is not None:
             self.run.cancel(wait)
             self.refresh()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the sweep has ended, for ``timeout`` seconds at most; returns whether it has."""
+        """Wait at most ``timeout`` seconds until the sweep has ended; returns whether it has."""
         return self.run is None or self.run.wait(timeout)
 
     @property
@@ -153,7 +155,7 @@ class SweepExplorer:
         return "done" if self.run is None else self.run.outcome
 
     def refresh(self) -> None:
-        """Show what there is now. Called by the sweep's thread too."""
+        """Update what is shown. The sweep's thread calls this too."""
         if self._showing:
             return
         with self._lock:
@@ -165,7 +167,7 @@ class SweepExplorer:
 
     @property
     def _showing(self) -> bool:
-        """Whether what has just changed was changed by this thread's own showing."""
+        """Whether the last change was made by this thread while updating the view."""
         return self._shown_by == threading.get_ident()
 
     def _show(self) -> None:
@@ -205,13 +207,13 @@ class SweepExplorer:
             return refusal("Sweep", self.run.error)
         if read is not None:
             return refusal(
-                "Sweep", f"objective={self._objective!r}: is no measure; those are {', '.join(read.measures)}."
+                "Sweep", f"objective={self._objective!r} is not a measure: choose one of {', '.join(read.measures)}."
             )
         found = len(self.table)
-        return waiting(f"{found} rows, none with a measure" if found else "no row yet: pick values and press Run")
+        return waiting(f"{found} rows, none with a measure" if found else "no rows yet: pick values and press Run")
 
     def _settle(self) -> None:
-        """The buttons, and what is said beside them."""
+        """Update the buttons and the note beside them."""
         if self.run is None:
             self._buttons.layout.display = "none"
             return
@@ -246,27 +248,28 @@ def sweep(
     parameters: Sequence[str] | None = None,
     measures: Sequence[str] | None = None,
 ) -> SweepExplorer:
-    """Pick values of parameters, run their combinations, brush what was measured, and look at single points.
+    """Pick values of parameters, run their combinations, brush the measures, and look at single points.
 
-    Each row is a line over its parameters and measures. Rows whose values are not picked, or outside of a measure's
-    range, fade; of those that stay, a list has all, and the one that is chosen is shown with its configuration and the
-    code that runs it again. Rows appear as they finish. A cell that runs holds up all widgets of the notebook, so the
-    points run on a thread.
+    Each row is a line across its parameters and measures. Rows that are not picked, or are outside a measure's range,
+    fade. A list holds the other rows, and the row chosen in it is shown with its configuration and the code that runs
+    it again. Rows appear as they finish. A running cell blocks all widgets of a notebook, so the points run on a
+    thread.
 
     Args:
-        function: as :func:`toolkit.sweep` takes it; or the table of a sweep that has ended.
-        space: values by parameter, of a function.
-        store: a file that keeps the points, see :func:`toolkit.sweep`; its rows are there from the beginning. None:
-            every press of Run runs all points that are picked.
-        cluster: what the function runs on: Cancel then gives up the run in flight, and else waits for its end.
-        objective: the measure that colours the lines, and decides which point is looked at first; see
+        function: A function as for :func:`toolkit.sweep`, or the table of a finished sweep.
+        space: Values by parameter, for a function.
+        store: File that keeps the points, see :func:`toolkit.sweep`; its rows are shown from the start. None: each
+            press of Run runs all picked points.
+        cluster: The cluster that the function uses. With it, Cancel ends the run in flight; without it, Cancel waits
+            until the point in flight has ended.
+        objective: The measure that colours the lines and decides which point is shown first; see
             :func:`toolkit.plot.sweep_figure`.
-        parameters: columns that were chosen, of a table that does not say.
-        measures: columns that were measured, the same.
+        parameters: Columns that were chosen, if the table does not say.
+        measures: Columns that were measured, if the table does not say.
 
     Raises:
-        PlanError: where the space will not do.
-        ToolkitError: where the table will not do, or the store is another sweep's or in use.
+        PlanError: If the space is invalid.
+        ToolkitError: If the table is invalid, or the store belongs to another sweep or is in use.
 
     Example:
         >>> table = pd.DataFrame({"tile": [8, 16, 32], "psnr": [28.0, 34.0, 41.0]})
@@ -278,15 +281,15 @@ def sweep(
     if isinstance(function, pd.DataFrame):
         read = SweepTable.read(function, parameters, measures)
         if not function.index.is_unique:
-            raise ToolkitError("two rows of the table have the same label: give table.reset_index(drop=True).")
-        numbers(function, objective or first_objective(read))  # refuses what cannot colour a line
+            raise ToolkitError("two rows of the table have the same label: pass table.reset_index(drop=True).")
+        numbers(function, objective or first_objective(read))  # raises if the objective cannot colour a line
         found = function.copy()
         about = {"parameters": list(read.parameters), "measures": list(read.measures)}
         found.attrs["sweep"] = found.attrs.get("sweep", {}) | about
         explorer = SweepExplorer(found, {name: values_in(found[name]) for name in read.parameters}, objective)
     else:
         if not isinstance(space, Mapping):
-            raise PlanError("space must hold values by parameter; for a list of points or a search, run tk.sweep.")
+            raise PlanError("space must map parameters to values: for a list of points or a search, use tk.sweep.")
         points_of(space)
         explorer = SweepExplorer(None, dict(space), objective)
         explorer.run = SweepRun(function, space, store, cluster, explorer.refresh)

@@ -1,4 +1,4 @@
-"""The rows of a sweep as a list to choose from, and all about the one that is chosen."""
+"""The rows of a sweep as a list to choose from, and everything about the chosen one."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ MOST_LISTED = 300
 
 
 class Points:
-    """A list of rows, and what is known of one.
+    """A list of rows, and the details of one of them.
 
     Attributes:
-        control: the list.
-        about: the configuration of the chosen row, its measures, and the code that runs it again.
+        control: The list.
+        about: The chosen row's configuration, measures, and the code that runs it again.
     """
 
     def __init__(self) -> None:
         self.about = HTML()
-        # No listbox: JupyterLab takes the arrow keys for itself where one has the focus.
+        # Not a list box: when one has the focus, JupyterLab takes the arrow keys for itself.
         self.control = Dropdown(
             options=[],
             description="point",
-            tooltip="A row to look at: Space opens the list.",
+            tooltip="The row to look at; Space opens the list.",
             tabbable=True,
             style={"description_width": "6.5em"},
             layout=Layout(width="36em"),
@@ -41,7 +41,7 @@ class Points:
     def show(
         self, found: pd.DataFrame, kept: np.ndarray, chosen: Any, parameters: Sequence[str], target: str | None
     ) -> None:
-        """List the rows that are kept, each with its parameters and the target's value, and tell all about one."""
+        """List the kept rows, each with its parameters and the target's value, and show the details of one row."""
         labels = list(found.index[kept][:MOST_LISTED])
         if chosen is not None and chosen not in labels:
             labels.append(chosen)
@@ -65,13 +65,13 @@ def _line(label: Any, row: pd.Series, parameters: Sequence[str], target: str | N
 
 
 def values_in(column: pd.Series) -> list[Any]:
-    """The values of a column: numbers in their order, words as they come."""
+    """The values of a column: numbers sorted, words in order of appearance."""
     found = list(dict.fromkeys(None if missing(value) else value for value in column))
     return sorted(found, key=float) if numeric(column) and column.notna().all() else found
 
 
 def readable(found: pd.DataFrame, parameters: Sequence[str]) -> SweepTable | None:
-    """The table as figures read it; None where no row has a measure."""
+    """The table as figures read it; None if no row has a measure."""
     measures = [name for name in found.attrs.get("sweep", {}).get("measures", ()) if name in found.columns]
     if not any(numeric(found[name]) and found[name].notna().any() for name in measures):
         return None
@@ -79,7 +79,7 @@ def readable(found: pd.DataFrame, parameters: Sequence[str]) -> SweepTable | Non
 
 
 def best(rows: pd.DataFrame, target: str | None, read: SweepTable | None) -> Any:
-    """The label of the best row; of the first where none has a measure, None where there is no row."""
+    """The label of the best row; of the first row if none has a measure, None if there are no rows."""
     if rows.empty:
         return None
     if target is None or read is None or rows[target].isna().all():

@@ -1,4 +1,4 @@
-"""A sweep on a thread of its own: rows as they come, and an end to it on request."""
+"""A sweep on its own thread: rows as they come, and a way to end it."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from toolkit.sweeps.sweep import sweep
 from toolkit.widgets.sweep_controls import comparable
 
 INTERVAL = 0.1
-"""Seconds between two looks at what there is, at least."""
+"""Least seconds between two updates."""
 
 
 class SweepRun:
-    """What runs the points that are picked, and what is known of all.
+    """Runs the picked points, and keeps the rows of all points.
 
-    Rows are numbered by the place of their point in the whole space, whatever is picked.
+    Rows are numbered by the position of their point in the whole space, whatever is picked.
 
     Args:
-        function: as :func:`toolkit.sweep` takes it.
-        space: the whole space, values by parameter.
-        store: as :func:`toolkit.sweep` takes it.
-        cluster: what the function runs on, where it does; its run is given up to cancel.
-        changed: called where there is something new, on whichever thread.
+        function: The function, as for :func:`toolkit.sweep`.
+        space: The whole space, values by parameter.
+        store: The store, as for :func:`toolkit.sweep`.
+        cluster: The cluster that the function uses, if any; its run is cancelled together with the sweep.
+        changed: Function called when there is something new, from any thread.
 
     Attributes:
-        table: all rows that are known.
+        table: All known rows.
         outcome: ``"not started"``, ``"running"``, ``"done"``, ``"cancelled"`` or ``"failed"``.
-        error: of a sweep that failed as a whole.
+        error: The error of a sweep that failed as a whole.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class SweepRun:
             self._take(sweep(function, space, store=store, progress=False, stop=lambda table: True))
 
     def start(self, space: Mapping[str, Any]) -> None:
-        """Run the points of a space, which is a part of the whole."""
+        """Run the points of a part of the whole space."""
         if self._thread.is_alive():
-            raise ToolkitError("a sweep goes on: wait() for it or cancel() it first.")
+            raise ToolkitError("a sweep is already running: wait() for it or cancel() it first.")
         self._cancelled.clear()
         self.outcome, self.error = "running", ""
         self._thread = threading.Thread(target=self._run, args=(space,), name="toolkit-sweep", daemon=True)
@@ -79,7 +79,7 @@ class SweepRun:
             self.wait()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended, for ``timeout`` seconds at most; returns whether it has."""
+        """Wait at most ``timeout`` seconds until the sweep has ended; returns whether it has."""
         if self._thread.is_alive():
             self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -105,7 +105,7 @@ class SweepRun:
         return self._cancelled.is_set()
 
     def _take(self, table: pd.DataFrame) -> None:
-        """Number new rows, and put them in the places of the old."""
+        """Number the new rows, and let them replace old rows of the same points."""
         rows = zip(*(map(comparable, table[name]) for name in self._parameters), strict=True)
         new = table.set_axis([self._places[row] for row in rows], axis="index")
         old = self.table.drop(index=new.index, errors="ignore")

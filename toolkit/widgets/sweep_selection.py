@@ -1,4 +1,4 @@
-"""Which rows of a sweep are looked at: those whose values are picked, within the ranges that are brushed."""
+"""The selected rows of a sweep: those with picked values, within the brushed ranges."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Selection:
     """Picks of parameters, and brushes of measures.
 
     Args:
-        space: values by parameter.
-        given: whether somebody gave them, and not a table has them.
-        changed: called when one is moved.
+        space: Values by parameter.
+        given: Whether the user gave the values; else they come from a table.
+        changed: Function called when a control moves.
 
     Attributes:
-        picks: which values of each parameter are picked.
-        brushes: which range of each measure is, as soon as it has two different values.
+        picks: The pick of each parameter.
+        brushes: The brush of each measure that has at least two different values.
     """
 
     def __init__(self, space: Mapping[str, Any], given: bool, changed: Callable[[], None]) -> None:
@@ -37,7 +37,7 @@ class Selection:
 
     @property
     def space(self) -> dict[str, Any]:
-        """The values that are picked, by parameter; assign to pick others."""
+        """The picked values by parameter; assign to pick others."""
         return {name: part_of(self._space[name], pick.places) for name, pick in self.picks.items()}
 
     @space.setter
@@ -45,7 +45,7 @@ class Selection:
         found = {}
         for name, values in space.items():
             if name not in self.picks:
-                raise PlanError(f"{name}: is no parameter of this sweep; those are {', '.join(self.picks)}.")
+                raise PlanError(f"{name} is not a parameter of this sweep: choose from {', '.join(self.picks)}.")
             whole = [value.identity for value in values_of(name, self._space[name])]
             given = [value.identity for value in values_of(name, values)]
             if not set(given) <= set(whole):
@@ -56,26 +56,26 @@ class Selection:
 
     @property
     def brushed(self) -> dict[str, tuple[float, float]]:
-        """The ends of the brushes that are narrowed, by measure."""
+        """The ends of the narrowed brushes, by measure."""
         return {name: brush.ends for name, brush in self.brushes.items() if not brush.open}
 
     def brush(self, ends: Mapping[str, tuple[float, float]]) -> None:
-        """Narrow the range of each measure that is named."""
+        """Narrow the range of each named measure."""
         for name in ends:
             if name not in self.brushes:
-                raise PlanError(f"{name}: is no measure with different values; those are {', '.join(self.brushes)}.")
+                raise PlanError(f"{name} is not a measure that varies: choose from {', '.join(self.brushes)}.")
         for name, pair in ends.items():
             self.brushes[name].ends = pair
 
     @property
     def controls(self) -> dict[str, Any]:
-        """All that can be moved, by name, in the order of Tab."""
+        """All controls by name, in Tab order."""
         moved: dict[str, Pick | Brush] = {**self.picks, **self.brushes}
         return {name: one.control for name, one in moved.items()}
 
     @property
     def points(self) -> int:
-        """How many points of the space are picked."""
+        """Number of picked points."""
         found = 1
         for pick in self.picks.values():
             found *= len(pick.places)
@@ -90,7 +90,7 @@ class Selection:
         return self.picked(found) & _all(self.brushes, found)
 
     def brush_what_varies(self, read: SweepTable) -> None:
-        """A brush for every measure with different values; those that are there learn of new ones."""
+        """Make a brush for every measure that varies, and give existing brushes the new values."""
         for name in read.measures:
             column = read.rows[name].where(read.done)
             if numeric(column) and varies(read.rows, name):

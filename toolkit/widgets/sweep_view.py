@@ -1,4 +1,4 @@
-"""What is shown of a sweep: a line for each row across its parameters and measures, and all about one of them."""
+"""The view of a sweep: a line for each row across its parameters and measures, and the details of one row."""
 
 from __future__ import annotations
 
@@ -20,27 +20,23 @@ from toolkit.widgets.markup import page
 MOST_LINES, MOST_TITLES, MOST_AXES, LETTERS = 600, 120, 12, 18
 LEVELS = 10
 COLOURS = tuple(f"rgb{colour}" for colour in sampled(SEQUENTIAL, np.linspace(0.12, 0.88, LEVELS).tolist()))
-"""Without the darkest and the palest, which a dark or a light page would swallow."""
+"""Colours of the lines, without the darkest and palest, which would vanish on dark or light pages."""
 
 _LEFT, _TOP, _HIGH, _PITCH, _LANE, _RIGHT = 70, 34, 200, 112, 24, 40
 
 
 def drawing(read: SweepTable, target: str, kept: np.ndarray, chosen: int | None) -> str:
-    """Parallel coordinates: rows that are kept in the colour of the target, others faint, the chosen one on top.
+    """Parallel coordinates: kept rows in the colour of the target, others faint, the chosen row on top.
 
     Args:
-        read: the table.
-        target: the measure that colours.
-        kept: which rows are.
-        chosen: the place of one row; None for none.
+        read: The table.
+        target: The measure that colours the lines.
+        kept: Which rows are kept.
+        chosen: Position of the chosen row, or None.
     """
     lines = _Lines(read, target)
     most = max(int(kept.sum()), int((~kept).sum()))
-    notes = (
-        f"<p>Of the lines, {MOST_LINES} that stay and {MOST_LINES} that fade are drawn.</p>"
-        if most > MOST_LINES
-        else ""
-    )
+    notes = f"<p>At most {MOST_LINES} selected and {MOST_LINES} faded lines are drawn.</p>" if most > MOST_LINES else ""
     aimed = lines.axes[lines.target].title
     facts = f"{len(read.rows)} configurations: {read.outcome}; {int(kept.sum())} selected; dark is low in {aimed}"
     parts = [*lines.uprights(), lines.faint(_some(~kept)), *lines.bright(_some(kept))]
@@ -52,12 +48,12 @@ def drawing(read: SweepTable, target: str, kept: np.ndarray, chosen: int | None)
 
 
 def waiting(facts: str) -> str:
-    """What takes the place of the drawing where there is nothing to draw."""
+    """The page shown when there is nothing to draw."""
     return page("Sweep", facts, "")
 
 
 def details(row: pd.Series, parameters: Sequence[str], measures: Sequence[str]) -> str:
-    """All about one row: how it was configured, and what came of it."""
+    """Everything about one row: its configuration and outcome."""
     lines = [[word(name), word(short(row[name]))] for name in parameters]
     for name in measures:
         if name in row.index and not missing(row[name]):
@@ -69,7 +65,7 @@ def details(row: pd.Series, parameters: Sequence[str], measures: Sequence[str]) 
 
 
 def _measured(name: str, value: Any) -> tuple[str, str]:
-    """What a measure is called, and its value with its unit."""
+    """The name of a measure, and its value with its unit."""
     if isinstance(value, bool | np.bool_ | str):
         return name, str(value)
     unit = quantity(name, [value])
@@ -78,7 +74,7 @@ def _measured(name: str, value: Any) -> tuple[str, str]:
 
 
 class _Lines:
-    """Rows as lines over upright axes."""
+    """Rows as lines across vertical axes."""
 
     def __init__(self, read: SweepTable, target: str) -> None:
         values = read.rows[target].astype(float).where(read.done)
@@ -105,7 +101,7 @@ class _Lines:
         yield group(titles, text_anchor="middle")
 
     def labels(self) -> Iterator[str]:
-        """The ticks, over the lines and set off from them."""
+        """The tick labels, over the lines, with a halo that sets them off."""
         ticks = [
             text(self.x(i) - 5, round(_TOP + (1 - place) * _HIGH + 4), said[:LETTERS], class_="tk-label")
             for i, axis in enumerate(self.axes)
@@ -127,7 +123,7 @@ class _Lines:
         return path(data, class_="tk-axis", stroke_width=0.8, stroke_opacity=0.3) if data else ""
 
     def bright(self, rows: np.ndarray) -> Iterator[str]:
-        """Lines in the colours of the target; what failed is dotted and grey. Each says its row, where they are few."""
+        """Lines in the target's colours, failed rows dotted and grey; if there are few, each is titled with its row."""
         few = int(rows.sum()) <= MOST_TITLES
         look: dict[str, str | float] = {"fill": "none", "stroke_width": 1.6 if few else 1, "stroke_opacity": 0.85}
         groups: list[tuple[np.ndarray, dict[str, str | float]]]
@@ -140,7 +136,7 @@ class _Lines:
                 yield group(each if few else [path("".join(map(self._data, places)))], **look, **own)
 
     def chosen(self, row: int) -> Iterator[str]:
-        """One line over all others, in the ink of the page, with its marks."""
+        """One line over all others, in the page's text colour, with marks."""
         marks = "".join(f"M{self.x(i)} {self.y[row, i]}h0" for i in np.flatnonzero(self.known[row]).tolist())
         data = self._data(row)
         yield path(data, class_="tk-halo", fill="none")
@@ -148,11 +144,11 @@ class _Lines:
         yield path(marks, class_="tk-axis tk-dots", style="stroke:var(--tk-ink)")
 
     def x(self, axis: int) -> int:
-        """Where an axis stands."""
+        """The position of an axis."""
         return _LEFT + axis * _PITCH
 
     def _data(self, row: int) -> str:
-        """A line over the axes on which the row has a value; that of a failed row ends in a lane below."""
+        """A line across the axes on which the row has a value; a failed row's line ends in a lane below."""
         places = np.flatnonzero(self.known[row]).tolist()
         data = "".join(f"{'M' if not n else 'L'}{self.x(i)} {self.y[row, i]}" for n, i in enumerate(places))
         if not self.done[row]:
@@ -165,7 +161,7 @@ class _Lines:
 
 
 def _some(rows: np.ndarray) -> np.ndarray:
-    """Of some rows those that are drawn, evenly chosen where they are too many."""
+    """The rows to draw: evenly chosen if there are too many."""
     places = np.flatnonzero(rows)
     if len(places) <= MOST_LINES:
         return rows

@@ -1,4 +1,4 @@
-"""A row of boxes to tick: several of a few values, by keyboard too."""
+"""A row of check boxes that pick several of a few values and can be used with the keyboard."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from traitlets import Tuple
 
 
 class Checks(HBox):  # type: ignore[misc]
-    """Boxes to tick: in a list for several, JupyterLab takes the arrow keys for its cells.
+    """Check boxes in a row.
+
+    This replaces a list that selects several values, in which JupyterLab would take the arrow keys for its cells.
 
     Args:
-        options: the values, as they are shown.
-        description: what they are values of.
-        tooltip: what ticking does.
+        options: Labels of the values.
+        description: Name of what the values belong to.
+        tooltip: What ticking a box does.
 
     Attributes:
-        index: the places of those that are ticked, in their order; all to begin with.
+        index: Positions of the ticked boxes, in order; initially all.
     """
 
     index = Tuple()
@@ -30,7 +32,8 @@ class Checks(HBox):  # type: ignore[misc]
         ]
         name = Label(description, layout=Layout(width="6.5em"))
         across = Layout(flex_flow="row wrap", align_items="center", grid_gap="0 0.8em", margin="0 1em 0 0")
-        super().__init__([name, *self.boxes], layout=across)  # no tooltip: with one, the front end cannot show a box
+        # The row itself has no tooltip, because the front end fails to show a box that has one.
+        super().__init__([name, *self.boxes], layout=across)
         self._ticking = False
         self._read()
         for box in self.boxes:
@@ -42,7 +45,7 @@ class Checks(HBox):  # type: ignore[misc]
             self.index = tuple(place for place, box in enumerate(self.boxes) if box.value)
 
     def _tick(self, places: Iterable[int]) -> None:
-        self._ticking = True  # one change of the index, not one for each box on the way
+        self._ticking = True  # change the index once, not once for each box on the way
         for place, box in enumerate(self.boxes):
             box.value = place in places
         self._ticking = False

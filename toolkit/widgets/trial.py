@@ -1,4 +1,4 @@
-"""Try a plan: run it from a button, and hold what was measured against what was predicted."""
+"""Try a plan: run it with a button, and compare the measurement with the prediction."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ REFERENCE = "the model's own untiled call"
 
 
 class Trial:
-    """A button that runs the present plan, what goes on meanwhile, and what came of it.
+    """A button that runs the current plan, a view of the run in progress, and its result.
 
-    The model's own untiled call is made once, before the first plan, and is what every run is compared with.
+    The model's own untiled call runs once, before the first plan; every run is compared with it.
 
     Args:
-        vae: the model.
-        latent: what is decoded.
-        cluster: the ranks; None: nothing can be run.
-        present: asked for the plan, and what is predicted of it, when the button is pressed.
+        vae: The model.
+        latent: The latent to decode.
+        cluster: The ranks; None means that nothing can be run.
+        present: Function that returns the current plan and its prediction when the button is pressed.
 
     Attributes:
-        widget: what a notebook shows.
-        run: the last run of a plan that ended well.
-        reference: the run of the model's own untiled call.
-        comparison: the one against the other.
-        live: what shows the run that goes on, or was last.
+        widget: The widget that a notebook shows.
+        run: The last successful run of a plan.
+        reference: The run of the model's own untiled call.
+        comparison: The comparison of the two.
+        live: The view of the run in progress, or of the last one.
     """
 
     def __init__(
@@ -54,22 +54,22 @@ class Trial:
         self.comparison: Comparison | None = None
         self.live: LiveRun | None = None
         self._thread = threading.Thread()
-        self._button = Button(description="Run", tooltip="Decode by this plan.", tabbable=True)
+        self._button = Button(description="Run", tooltip="Decode with this plan.", tabbable=True)
         self._button.on_click(lambda button: self.start())
         self._note, self._watched, self._result = Label(), VBox(), HTML()
         self.widget: Widget = VBox([HBox([self._button, self._note]), self._watched, self._result])
         self.check()
 
     def check(self, error: str = "") -> None:
-        """Say whether the present plan can be run, and why where it cannot."""
+        """Show whether the current plan can be run, and why not if it cannot."""
         self._button.disabled = bool(note := self._obstacle(error))
         self._note.value = note
 
     def start(self) -> None:
-        """Run the present plan, as the button does; on a thread, so that the kernel stays free.
+        """Run the current plan, as the button does, on a thread so that the kernel stays free.
 
         Raises:
-            ToolkitError: where it cannot be run.
+            ToolkitError: If the plan cannot be run.
         """
         if note := self._obstacle(""):
             raise ToolkitError(note)
@@ -79,13 +79,13 @@ class Trial:
         self.check()
 
     def cancel(self) -> None:
-        """End the run, and wait until it has ended."""
+        """Cancel the run, and wait until it has ended."""
         if self.live is not None:
             self.live.cancel()
         self.wait()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the run has ended and is shown, for ``timeout`` seconds at most; returns whether it has."""
+        """Wait at most ``timeout`` seconds until the run has ended and its result is shown; returns whether it has."""
         if self._thread.is_alive():
             self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -96,13 +96,13 @@ class Trial:
         return (self.live.html if self.live and not self._result.value else "") + str(self._result.value)
 
     def _obstacle(self, error: str) -> str:
-        """Why the present plan cannot be run; empty where it can."""
+        """Why the current plan cannot be run; empty if it can."""
         if self._cluster is None:
-            return "Nothing to run on: give explore(..., cluster=tk.Cluster(ranks))."
+            return "There is no cluster to run on: pass explore(..., cluster=tk.Cluster(ranks))."
         if error:
             return "There is no plan to run."
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            return "A run goes on."
+            return "A run is in progress."
         return ""
 
     def _try(self, plan: TilePlan, forecast: Forecast) -> None:
@@ -111,8 +111,8 @@ class Trial:
             if self.reference is None:
                 if getattr(self._vae, "use_tiling", False):
                     raise PlanError(
-                        f"{type(self._vae).__name__}.use_tiling is on: the reference must be untiled; call "
-                        "disable_tiling() first."
+                        f"{type(self._vae).__name__} has its own tiling enabled, but the reference must be untiled: "
+                        "call disable_tiling() first."
                     )
                 self.reference = self._watch(None, REFERENCE)
             self.run = self._watch(plan, plan.summary)
@@ -135,16 +135,16 @@ class Trial:
 
 
 def _outcome(run: Run, forecast: Forecast, comparison: Comparison) -> str:
-    """Measured beside predicted, and where the seams are."""
+    """Measured numbers beside predicted ones, and the seams."""
     lines = [
         ["busiest rank computes", f"{forecast.slowest:.3g} s", f"{run.busy.max():.3g} s"],
-        ["whole run, output moved here", "", f"{run.seconds:.3g} s"],
-        ["most memory on a rank", in_bytes(forecast.peak), _peak(run.peaks)],
+        ["whole run, with output transfer", "", f"{run.seconds:.3g} s"],
+        ["peak memory on a rank", in_bytes(forecast.peak), _peak(run.peaks)],
         ["PSNR", "", f"{comparison.psnr:.2f} dB"],
         ["largest error", "", f"{comparison.max_abs:.3g}"],
     ]
     if comparison.worst_seam is not None:
-        lines.append(["worst seam over the interior", "", f"{comparison.worst_seam:.2f}x"])
+        lines.append(["worst seam, relative to the interior", "", f"{comparison.worst_seam:.2f}x"])
     rows = [[word(name), cell(predicted), cell(measured)] for name, predicted, measured in lines]
     figure = seams(comparison)
     drawn = picture(b64encode(figure.to_png()).decode(), figure.describe(), int(figure.layout.width))
