@@ -14,9 +14,9 @@ from toolkit.cluster.cluster import Cluster
 from toolkit.errors import NotExact
 from toolkit.geometry.shard_plan import AXES, LEAST, ShardPlan
 from toolkit.models.autoencoders.direction import Direction
-from toolkit.models.autoencoders.recipes import recipe_of
+from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.shapes import output_shape
-from toolkit.models.autoencoders.shard_preparation import REFUSED
+from toolkit.models.autoencoders.sharding import shards_refused
 from toolkit.models.autoencoders.stated import stated
 
 ROUNDING: Mapping[torch.dtype, float] = {torch.float64: 1e-5, torch.float32: 2e-4}
@@ -83,7 +83,7 @@ def self_check(
 def _inputs(vae: Any, plan: ShardPlan, frames: int, seed: int) -> dict[Direction, Tensor]:
     """A latent whose shards are as small as can be and not all alike, and the sample that it would decode to."""
     weight = next(vae.parameters())
-    recipe, name = recipe_of(vae), type(vae).__name__
+    recipe = recipe_of(vae)
     cells = [LEAST * plan.divisions[axis] + 1 for axis in AXES]
     channels = int(stated(vae, "latent_channels", "z_dim", "z_channels") or 4)
     latent = (1, channels, *([frames] if recipe.frames else []), *cells)
@@ -92,7 +92,7 @@ def _inputs(vae: Any, plan: ShardPlan, frames: int, seed: int) -> dict[Direction
         sample = (sample[0], sample[2], sample[1], *sample[3:])
     noise = torch.Generator().manual_seed(seed)
     shapes: dict[Direction, tuple[int, ...]] = {Direction.DECODE: latent, Direction.ENCODE: sample}
-    served = {way: shape for way, shape in shapes.items() if (name, way) not in REFUSED}
+    served = {way: shape for way, shape in shapes.items() if shards_refused(vae, way) is None}
     if plan.borders == "recompute":
         served.pop(Direction.ENCODE, None)
     return {way: _noise_on_a_slope(shape, noise).to(weight.dtype) for way, shape in served.items()}

@@ -19,7 +19,7 @@ from toolkit.geometry.plan import Plan, PlanKind, WholeCall
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.models.autoencoders.model_call import ModelCall
-from toolkit.models.autoencoders.shard_preparation import sharding_of
+from toolkit.models.autoencoders.sharding import sharding_of
 from toolkit.models.autoencoders.tile_coder import TileCoder
 from toolkit.numerics.convolution import convolution_kernels
 from toolkit.runs.device import synchronise

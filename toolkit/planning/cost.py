@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.model_call import ModelCall
-from toolkit.models.autoencoders.tile_coder import borrowed
 from toolkit.models.autoencoders.tiling import spatial_ratio
 from toolkit.numerics.convolution import convolution_kernels
 from toolkit.runs.device import synchronise

@@ -15,11 +15,11 @@ from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.plan import WHOLE, Plan
 from toolkit.geometry.shard_plan import AXES, ShardPlan
 from toolkit.geometry.tile_plan import TilePlan
+from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.exact_grid import grid_beyond
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.receptive import receptive_field
-from toolkit.models.autoencoders.recipes import recipe_of
-from toolkit.models.autoencoders.shard_preparation import sharding_of
+from toolkit.models.autoencoders.sharding import sharding_of
 from toolkit.models.autoencoders.tiling import read_tiling, spatial_ratio
 from toolkit.planning.cost import CallCost
 from toolkit.runs.run import Run

@@ -7,11 +7,16 @@ import torch
 from support.sharded import both, relative
 
 import toolkit as tk
+from toolkit.models.autoencoders.autoencoder_table import AUTOENCODER_ENTRIES
 from toolkit.models.autoencoders.census import CENSUS
-from toolkit.models.autoencoders.shard_preparation import RECOMPUTE, REFUSED
 
 DIRECTIONS = ("decode", "encode")
-SERVED = [(name, way) for name, one in CENSUS.items() for way in DIRECTIONS if (one.cls, way) not in REFUSED]
+SERVED = [
+    (name, way)
+    for name, one in CENSUS.items()
+    for way in DIRECTIONS
+    if way not in AUTOENCODER_ENTRIES[one.cls].no_shards
+]
 
 WIDE = 1e-12
 """Bound in double precision, where only the order of sums is left of the difference."""
@@ -37,7 +42,10 @@ def test_a_lattice_of_the_smallest_shards(cluster, name, way):
     assert relative(*both(cluster, name, way, plan, 4, 5, dtype=torch.float64)) < CASTS.get(name, WIDE)
 
 
-@pytest.mark.parametrize("name", [n for n, one in CENSUS.items() if one.cls in RECOMPUTE and n != "AutoencoderDC_sana"])
+BORDERS = [n for n, one in CENSUS.items() if AUTOENCODER_ENTRIES[one.cls].borders and n != "AutoencoderDC_sana"]
+
+
+@pytest.mark.parametrize("name", BORDERS)
 def test_without_messages(cluster, name):
     for plan in (tk.ShardPlan(h=3, borders="recompute"), tk.ShardPlan(h=2, w=2, borders="recompute")):
         assert relative(*both(cluster, name, "decode", plan, 7, 5, dtype=torch.float64)) < CASTS.get(name, WIDE)

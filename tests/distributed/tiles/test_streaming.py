@@ -8,8 +8,8 @@ from support import tiny
 
 import toolkit as tk
 from toolkit.geometry.bands import bands
+from toolkit.models.autoencoders.autoencoder_table import AUTOENCODER_ENTRIES
 from toolkit.models.autoencoders.census import specimen
-from toolkit.models.autoencoders.recipes import RECIPES
 
 DEALS = [tk.Assignment.balanced, tk.Assignment.contiguous, tk.Assignment.round_robin]
 
@@ -104,10 +104,12 @@ def test_what_cannot_be_streamed_is_refused():
             tk.distributed.decode(vae, latent, plan, stream=print)
 
 
-@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.finish])
+@pytest.mark.parametrize(
+    "name", [name for name, entry in AUTOENCODER_ENTRIES.items() if entry.tiles and entry.tiles.finish]
+)
 def test_what_is_done_after_the_merge_is_done_to_each_value_for_itself(name):
     sample = torch.randn(1, 3, 2, 8, 8) * 2
-    whole, finish = sample.clone(), RECIPES[name].finish
+    whole, finish = sample.clone(), AUTOENCODER_ENTRIES[name].tiles.finish
     finish(whole)
     for row in sample.unbind(-2):
         finish(row)

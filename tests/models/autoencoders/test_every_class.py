@@ -6,14 +6,16 @@ import pytest
 import torch
 
 import toolkit as tk
+from toolkit.models.autoencoders.autoencoder_table import AUTOENCODER_ENTRIES, recipe_of
 from toolkit.models.autoencoders.census import CENSUS, Specimen
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.recipe import BOTH
-from toolkit.models.autoencoders.recipes import RECIPES, REFUSED, recipe_of
 from toolkit.models.autoencoders.small_tiles import with_small_tiles
 from toolkit.models.autoencoders.tile_coder import TileCoder
 from toolkit.numerics.boxes import Frame
 
+RECIPES = {name: entry.tiles for name, entry in AUTOENCODER_ENTRIES.items() if entry.tiles is not None}
+REFUSED = sorted(AUTOENCODER_ENTRIES.keys() - RECIPES.keys())
 CASES = [(name, direction) for name in CENSUS for direction in BOTH]
 MIRRORED = [(name, direction) for name, direction in CASES if direction in RECIPES[CENSUS[name].cls].mirrors]
 NOISY = "AutoencoderKLLTXVideo_0.9.1"

@@ -8,11 +8,12 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 import toolkit as tk
+from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.census import DOWN, UP, specimen
 from toolkit.models.autoencoders.global_norm import NormedCoder, global_statistics, merge_statistics, tile_statistics
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.receptive import receptive_field
-from toolkit.models.autoencoders.tile_coder import TileCoder, borrowed
+from toolkit.models.autoencoders.tile_coder import TileCoder
 from toolkit.numerics.window import window_merge
 
 CLASSES = [

@@ -9,8 +9,9 @@ import torch
 from support import tiny
 
 import toolkit as tk
-from toolkit.models.autoencoders.recipes import RECIPES, recipe_of
-from toolkit.models.autoencoders.tile_coder import TileCoder, borrowed
+from toolkit.models.autoencoders.autoencoder_table import AUTOENCODER_ENTRIES, recipe_of
+from toolkit.models.autoencoders.borrowed import borrowed
+from toolkit.models.autoencoders.tile_coder import TileCoder
 
 
 @pytest.mark.parametrize("name", tiny.MODELS)
@@ -88,4 +89,4 @@ def test_only_known_classes():
     with pytest.raises(tk.ModelError, match="Stranger"):
         recipe_of(Stranger())
     heir = type("Heir", (type(tiny.wan21()),), {})
-    assert recipe_of(object.__new__(heir)) is RECIPES["AutoencoderKLWan"]
+    assert recipe_of(object.__new__(heir)) is AUTOENCODER_ENTRIES["AutoencoderKLWan"].tiles

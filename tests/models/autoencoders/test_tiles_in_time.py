@@ -6,10 +6,11 @@ import pytest
 import torch
 
 import toolkit as tk
+from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.census import CENSUS
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.small_tiles import with_small_tiles
-from toolkit.models.autoencoders.tile_coder import TileCoder, borrowed
+from toolkit.models.autoencoders.tile_coder import TileCoder
 from toolkit.models.autoencoders.tiling import diffusers_grid
 
 TIMED = ["AutoencoderKLHunyuanVideo", "AutoencoderKLLTXVideo_0.9.0", "AutoencoderKLLTX2Video"]

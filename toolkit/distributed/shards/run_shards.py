@@ -14,9 +14,9 @@ from toolkit.distributed.shards.mode import ShardMode
 from toolkit.distributed.shards.recompute import compute_alone
 from toolkit.distributed.shards.strip import Layout, Strip, lay, layout_of
 from toolkit.geometry.shard_plan import AXES, ShardPlan
+from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.model_call import ModelCall
-from toolkit.models.autoencoders.shard_preparation import Sharding, sharding_of
-from toolkit.models.autoencoders.tile_coder import borrowed
+from toolkit.models.autoencoders.sharding import Sharding, sharding_of
 from toolkit.runs.device import synchronise
 from toolkit.runs.trace import NO_LABEL, Event, Kind, Label, Recorder, clock
 
@@ -80,7 +80,7 @@ def compute(
     device = next(vae.parameters()).device
     if shard.plan.borders == "recompute":
         with sharding.prepared(vae):
-            return compute_alone(vae, x.to(device), call, shard, parts, sharding.entry)
+            return compute_alone(vae, x.to(device), call, shard, parts, sharding.border_module)
     local = cut(shard, x, parts).to(device)
     with sharding.prepared(vae), ShardMode(shard, call.options.rules):
         output = call(vae, lay(local, _layout(shard, local, parts)))

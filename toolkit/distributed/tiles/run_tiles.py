@@ -17,8 +17,9 @@ from toolkit.distributed.tiles.norm_passes import with_statistics
 from toolkit.distributed.tiles.shares import compute_shares
 from toolkit.distributed.tiles.streaming import Stream, stream_shares
 from toolkit.geometry.tile_plan import RECEIVES_IN_FLIGHT, TilePlan
+from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.model_call import ModelCall
-from toolkit.models.autoencoders.tile_coder import TileCoder, borrowed
+from toolkit.models.autoencoders.tile_coder import TileCoder
 from toolkit.numerics.cascade import cascade_merge
 from toolkit.numerics.window import window_merge
 from toolkit.runs.device import synchronise

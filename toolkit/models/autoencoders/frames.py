@@ -1,4 +1,4 @@
-"""How many frames come out of a video autoencoder for how many that go in, in both directions."""
+"""How many frames come out of a video autoencoder for how many go in, in both directions."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 
 from toolkit.errors import ModelError
 from toolkit.models.autoencoders.stated import stated
+from toolkit.models.protocols import Autoencoder
 
 Frames = Callable[[Any, str, int], int]
-"""Model, direction (``"decode"`` or ``"encode"``) and frames that go in, to frames that come out."""
+"""From a model, a direction (``"decode"`` or ``"encode"``) and the frames that go in to the frames that come out."""
 
 
-def temporal_ratio(vae: Any) -> int:
-    """Sample frames per latent frame, the first one of a causal model apart.
+def temporal_ratio(vae: Autoencoder) -> int:
+    """Return the sample frames per latent frame (not counting the first frame of a causal model).
 
     Raises:
-        ModelError: where the class states it in no way known.
+        ModelError: If the class states it in no known way.
     """
     ratio = stated(vae, "temporal_compression_ratio", "temporal_compress_times")
     if ratio is not None:
@@ -26,52 +27,54 @@ def temporal_ratio(vae: Any) -> int:
         return int(2 ** sum(halvings))
     raise ModelError(
         f"{type(vae).__name__} has neither temporal_compression_ratio nor config.temporal_compress_times nor "
-        "config.temperal_downsample: its frames cannot be counted."
+        "config.temperal_downsample: its frames cannot be counted. Use plan=None for the model's own call."
     )
 
 
-def causal(vae: Any, direction: str, frames: int) -> int:
-    """The first latent frame is one sample frame, each other one a whole group."""
+def causal(vae: Autoencoder, direction: str, frames: int) -> int:
+    """Count for a causal model: the first latent frame is one sample frame, each other one a whole group."""
     ratio = temporal_ratio(vae)
     return (frames - 1) * ratio + 1 if direction == "decode" else (frames - 1) // ratio + 1
 
 
-def grouped(vae: Any, direction: str, frames: int) -> int:
-    """Every latent frame is a whole group of sample frames."""
+def grouped(vae: Autoencoder, direction: str, frames: int) -> int:
+    """Count for a model in which every latent frame is a whole group of sample frames."""
     return frames * temporal_ratio(vae) if direction == "decode" else frames // temporal_ratio(vae)
 
 
-def unchanged(vae: Any, direction: str, frames: int) -> int:
-    """Time is not compressed."""
+def unchanged(vae: Autoencoder, direction: str, frames: int) -> int:
+    """Count for a model that does not compress time."""
     return frames
 
 
-def cogvideox(vae: Any, direction: str, frames: int) -> int:
-    """Causal, but an even number of latent frames is decoded without a first frame of its own."""
+def cogvideox(vae: Autoencoder, direction: str, frames: int) -> int:
+    """Count for CogVideoX: causal, but an even number of latent frames is decoded without a single first frame."""
     whole_groups = direction == "decode" and frames % 2 == 0
     return grouped(vae, direction, frames) if whole_groups else causal(vae, direction, frames)
 
 
 def vidtok(vae: Any, direction: str, frames: int) -> int:
-    """Causal models decode as such; the others drop the latent frames beyond whole batches. Encode drops a rest."""
+    """Count for VidTok: causal models decode as such, others drop latent frames beyond whole batches."""
     if direction == "decode" and vae.is_causal:
         return causal(vae, direction, frames)
     if direction == "decode":
         frames -= frames % vae.num_latent_frames_batch_size
+    # Encode drops a remainder in either form.
     return grouped(vae, direction, frames)
 
 
-def kvae_video(vae: Any, direction: str, frames: int) -> int:
-    """Causal, in chunks of 5 latent frames, then 4; a last chunk of a single one decodes to one frame."""
+def kvae_video(vae: Autoencoder, direction: str, frames: int) -> int:
+    """Count for KVAE: causal, in chunks of 5 latent frames, then 4; a last chunk of a single one gives one frame."""
     ratio = temporal_ratio(vae)
     lost = ratio - 1 if direction == "decode" and frames > 5 and (frames - 5) % 4 == 1 else 0
     return causal(vae, direction, frames) - lost
 
 
 def minimax_h3(vae: Any, direction: str, frames: int) -> int:
-    """Clips of ``clip_length`` frames, each causal; the last latent frames of the last clip are dropped."""
+    """Count for MiniMaxH3: clips of ``clip_length`` frames, each causal; the last clip loses its last latent frames."""
     clip, tokens = vae.config.clip_length, vae.tokens_chunk_size
     if direction == "decode":
         clips, rest = divmod(frames, tokens)
         return clips * clip + (causal(vae, direction, rest) if rest else 0)
+    # -(-a // b) rounds up: a last clip that is not full counts as one.
     return 1 if frames == 1 else -(-frames // clip) * tokens - vae.config.token_drop

@@ -12,24 +12,25 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from toolkit.errors import ModelError
+from toolkit.models.protocols import Autoencoder
 
 GlobalOperation = Literal["norm", "attention"]
 
 _NORMS = (F.group_norm, torch.group_norm, F.instance_norm, torch.instance_norm)
 _DRAWS = (torch.randn, torch.rand, torch.normal, torch.randn_like, torch.rand_like, Tensor.normal_)
-# Linear attention is no function of torch's: a module of diffusers computes it, in methods of these names.
+# Linear attention is not a function of torch: a module of diffusers computes it, in methods of these names.
 _METHODS = ("apply_linear_attention", "apply_quadratic_attention")
 
 
 class Locally(TorchFunctionMode):
-    """Within this context, group normalisation and attention pass each cell on alone, NaN or not.
+    """A context in which group normalisation and attention pass each cell on alone, NaN or not.
 
     Args:
-        keep: the operations to leave as they are.
+        keep: The operations to leave as they are.
 
     Attributes:
-        met: the operations of either kind that were called, kept or not.
-        draws: whether random numbers were drawn.
+        met: The operations of either kind that were called, kept or not.
+        draws: Whether random numbers were drawn.
 
     Example:
         >>> x = torch.tensor([[[1.0, torch.nan]]])
@@ -51,22 +52,29 @@ class Locally(TorchFunctionMode):
         kwargs = kwargs or {}
         self.draws = self.draws or func in _DRAWS
         if func in _NORMS and self.replaces("norm"):
-            # Nothing but NaN is of interest: zeros keep a network without its norms from overflowing.
+            # Only NaN matters: NaN * 0 stays NaN and everything else becomes 0, which keeps a network without its
+            # norms from overflowing to infinities, and those to NaN.
             return (args[0] if args else kwargs["input"]) * 0
         if func is F.scaled_dot_product_attention and self.replaces("attention"):
             return _values(*args, **kwargs)
         return func(*args, **kwargs)
 
     def replaces(self, operation: GlobalOperation) -> bool:
-        """Note that an operation was met; whether it is to be replaced."""
+        """Note that an operation was met, and return whether to replace it."""
         self.met.add(operation)
         return operation not in self.keep
 
 
 @contextmanager
-def locally(vae: nn.Module, keep: Set[GlobalOperation] = frozenset()) -> Iterator[Locally]:
-    """Run a model with :class:`Locally`, its linear attention replaced likewise, on the instance, until the end."""
-    mode, found = Locally(keep), []
+def locally(vae: Autoencoder, keep: Set[GlobalOperation] = frozenset()) -> Iterator[Locally]:
+    """Run a model under :class:`Locally`, with its linear attention replaced on the instance as well.
+
+    Args:
+        vae: The model; its methods are restored at the end.
+        keep: The operations to leave as they are.
+    """
+    mode = Locally(keep)
+    found: list[tuple[nn.Module, str, Any]] = []
     for module in vae.modules():
         for name in _METHODS:
             if hasattr(module, name):
@@ -77,6 +85,7 @@ def locally(vae: nn.Module, keep: Set[GlobalOperation] = frozenset()) -> Iterato
             yield mode
     finally:
         for module, name, own in found:
+            # Deleting the attribute uncovers the class's method; an instance that had its own gets that back.
             delattr(module, name)
             if own is not None:
                 setattr(module, name, own)
@@ -90,9 +99,11 @@ def _linear_attention(mode: Locally, method: Callable[..., Tensor]) -> Any:
 
 
 def _values(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Stand in for attention: each query gets its own value, as if it attended to itself alone."""
     if query.shape[:-1] != value.shape[:-1]:
         raise ModelError(
             f"attention of {tuple(query.shape)} queries over {tuple(value.shape)} values: only attention of a map over "
-            "itself can be told apart from convolutions; this model's receptive field is not measured."
+            "itself can be told apart from convolutions, so this model's receptive field is not measured. Use tiles "
+            "that blend."
         )
     return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from toolkit.errors import ModelError, PlanError
+from toolkit.models.autoencoders.autoencoder_table import entry_of
 from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.options import Options
+from toolkit.models.protocols import Autoencoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,14 @@ class ModelCall:
         if not isinstance(self.options, Options):
             raise PlanError(f"options={self.options!r}: must be a tk.Options.")
 
-    def __call__(self, vae: Any, x: Tensor) -> Tensor:
+    def __call__(self, vae: Autoencoder, x: Tensor) -> Tensor:
         """Decode or encode the whole of ``x`` (``b c h w`` or ``b c t h w``).
 
         Returns:
             The sample, or the posterior's parameters (the latent itself for classes without a posterior).
         """
-        own = OWN_CALLS.get(type(vae).__name__, {}).get(self.direction)
+        entry = entry_of(type(vae))
+        own = None if entry is None else entry.own_calls.get(self.direction)
         with self.around(x.device):
             if own is not None:
                 return own(vae, x)
@@ -69,7 +72,7 @@ class ModelCall:
 
 
 def ambient_autocast(device_type: str) -> torch.dtype | None:
-    """The dtype of the ``torch.autocast`` that is on for a type of device; None where it is off.
+    """Return the dtype of the ``torch.autocast`` that is on for a type of device; None if it is off.
 
     Example:
         >>> with torch.autocast("cpu", torch.bfloat16):
@@ -80,13 +83,14 @@ def ambient_autocast(device_type: str) -> torch.dtype | None:
 
 
 def as_tensor(output: Any) -> Tensor:
-    """The tensor that a decode or encode returned, out of whatever it is wrapped in.
+    """Unwrap the tensor that a decode or encode returned.
 
     Raises:
-        ModelError: where there is none.
+        ModelError: If there is none.
     """
     if isinstance(output, Tensor):
         return output
+    # Decoders wrap a sample; encoders without a posterior wrap the latent under one of two names.
     for name in ("sample", "latent", "latents"):
         if isinstance(getattr(output, name, None), Tensor):
             tensor: Tensor = getattr(output, name)
@@ -97,39 +101,25 @@ def as_tensor(output: Any) -> Tensor:
         return parameters
     if isinstance(output, tuple) and output:
         return as_tensor(output[0])
+    # A bare posterior: its parameters are a tensor here, and a method on modules, which are never returned.
     if isinstance(getattr(output, "parameters", None), Tensor):
         inner: Tensor = output.parameters
         return inner
-    raise ModelError(f"a model's call returned {type(output).__name__}, in which no tensor, posterior or latent is.")
+    raise ModelError(
+        f"a model's call returned a {type(output).__name__}, which holds no sample, posterior or latent: give a Recipe "
+        "whose functions return tensors."
+    )
 
 
 @contextmanager
 def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
+    """Seed the global generators and restore their state afterwards; None: leave them alone."""
     if seed is None:
         yield
         return
+    # fork_rng always keeps the CPU's generator; an accelerator's must be listed.
     devices = [] if device.type == "cpu" else [device.index or 0]
     options = {"device_type": device.type} if devices else {}
     with torch.random.fork_rng(devices, **options):
         torch.manual_seed(seed)
         yield
-
-
-def _allegro_decode(vae: Any, latent: Tensor) -> Tensor:
-    latent = latent.permute(0, 2, 1, 3, 4)
-    flat = vae.post_quant_conv(latent.flatten(0, 1))
-    sample: Tensor = vae.decoder(flat.unflatten(0, (len(latent), -1)).permute(0, 2, 1, 3, 4))
-    return sample.permute(0, 2, 1, 3, 4)
-
-
-def _allegro_encode(vae: Any, sample: Tensor) -> Tensor:
-    moments = vae.encoder(sample).permute(0, 2, 1, 3, 4)
-    flat = vae.quant_conv(moments.flatten(0, 1))
-    parameters: Tensor = flat.unflatten(0, (len(sample), -1)).permute(0, 2, 1, 3, 4)
-    return parameters
-
-
-# Allegro has no untiled call; what its tiles do is done to the whole, in its own layout: samples are b t c h w.
-OWN_CALLS: Mapping[str, Mapping[Direction, Callable[[Any, Tensor], Tensor]]] = {
-    "AutoencoderKLAllegro": {Direction.DECODE: _allegro_decode, Direction.ENCODE: _allegro_encode},
-}

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from toolkit.errors import ModelError
+from toolkit.models.autoencoders.autoencoder_table import recipe_of
+from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.direction import Direction, DirectionName
 from toolkit.models.autoencoders.frames import temporal_ratio
 from toolkit.models.autoencoders.locality import GlobalOperation, locally
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import Options
-from toolkit.models.autoencoders.recipes import recipe_of
-from toolkit.models.autoencoders.tile_coder import borrowed
 from toolkit.models.autoencoders.tiling import spatial_ratio
 from toolkit.numerics.boxes import DIMS
 

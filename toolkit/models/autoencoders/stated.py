@@ -1,4 +1,4 @@
-"""What a model says of itself."""
+"""What a model says about itself."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from typing import Any
 
 
 def stated(vae: Any, *names: str) -> Any:
-    """The value under the first of several names that a model states, as an attribute or in its config; None if none.
+    """Return the value under the first of several names that a model has as an attribute or in its config.
 
-    A diffusers model looks an attribute that it has not up in its config, and warns: so it is not asked.
+    diffusers' models fall back to the config when an attribute is missing, with a warning. So the attribute is only
+    asked for when the model has it, and the config otherwise.
+
+    Args:
+        vae: The model.
+        *names: Names to try, in this order.
+
+    Returns:
+        The value; None if the model states none of them.
 
     Example:
         >>> from toolkit.models.autoencoders.census import specimen

@@ -9,10 +9,10 @@ from typing import Any
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.span import Span, strided_axis
+from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.direction import DirectionName
 from toolkit.models.autoencoders.frames import temporal_ratio
 from toolkit.models.autoencoders.recipe import Recipe
-from toolkit.models.autoencoders.recipes import recipe_of
 from toolkit.models.autoencoders.stated import stated
 
 _SIDES = {"h": "height", "w": "width"}

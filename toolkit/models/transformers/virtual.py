@@ -49,7 +49,7 @@ def virtual(plan: StagePlan | StageSplit, transformer: nn.Module) -> Any:
           stage 1->2  1x32x64 float32: 8192 bytes
           latents     needed by the first stage
     """
-    split = plan.split if isinstance(plan, StagePlan) else plan
+    split = plan.split
     check_splittable(transformer)
     check_fits(split, transformer)
 
