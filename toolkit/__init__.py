@@ -1,4 +1,4 @@
-"""toolkit: plan, run and look at diffusion VAEs over several devices, from a notebook.
+"""toolkit: plan, run and look at diffusion VAEs and transformers over several devices, from a notebook.
 
 import toolkit as tk
 
@@ -12,56 +12,105 @@ tk.plot.timeline(run)
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from toolkit import distributed
-from toolkit.analysis.compare import Comparison, compare
-from toolkit.analysis.stage_memory import fit_memory
-from toolkit.analysis.stage_times import StageTimes, stage_times
-from toolkit.cluster import Cluster, Job, self_check
-from toolkit.errors import (
-    ModelError,
-    NotExact,
-    PlanError,
-    RankDied,
-    RankFailed,
-    RunCancelled,
-    RunError,
-    RunTimeout,
-    ToolkitError,
-)
-from toolkit.geometry import (
-    Assignment,
-    Blend,
-    Schedule,
-    Seam,
-    ShardPlan,
-    Span,
-    StagePlan,
-    StageSplit,
-    Tile,
-    TileGrid,
-    TilePlan,
-)
-from toolkit.models import demo
-from toolkit.models.autoencoders.exact_grid import exact_grid
-from toolkit.models.autoencoders.options import Options
-from toolkit.models.autoencoders.receptive import ReceptiveField, receptive_field
-from toolkit.models.autoencoders.tiling import diffusers_grid
-from toolkit.models.transformers.split_check import Proof
-from toolkit.models.transformers.virtual import virtual
-from toolkit.planning.choose import Choice, plan
-from toolkit.runs.record import Record
-from toolkit.runs.run import Run
-from toolkit.runs.video_file import VideoFile
-from toolkit.sweeps.search import search
-from toolkit.sweeps.sweep import reproduce, sweep
+from toolkit.lazy import lazy
 
 if TYPE_CHECKING:
-    from toolkit import plot, widgets
+    from toolkit import distributed, plot, widgets
+    from toolkit.analysis.compare import Comparison, compare
+    from toolkit.analysis.stage_memory import fit_memory
+    from toolkit.analysis.stage_times import StageTimes, stage_times
+    from toolkit.cluster.cluster import Cluster
+    from toolkit.cluster.job import Job
+    from toolkit.cluster.shard_check import self_check
+    from toolkit.errors import (
+        ModelError,
+        NotExact,
+        PlanError,
+        RankDied,
+        RankFailed,
+        RunCancelled,
+        RunError,
+        RunTimeout,
+        ToolkitError,
+    )
     from toolkit.evidence.report import Report, report
+    from toolkit.geometry import (
+        Assignment,
+        Blend,
+        Schedule,
+        Seam,
+        ShardPlan,
+        Span,
+        StagePlan,
+        StageSplit,
+        Tile,
+        TileGrid,
+        TilePlan,
+        WholeCall,
+    )
+    from toolkit.models import demo
+    from toolkit.models.autoencoders.exact_grid import exact_grid
+    from toolkit.models.autoencoders.options import Options
+    from toolkit.models.autoencoders.receptive import ReceptiveField, receptive_field
+    from toolkit.models.autoencoders.tiling import diffusers_grid
+    from toolkit.models.transformers.split_check import Proof
+    from toolkit.models.transformers.virtual import virtual
+    from toolkit.planning.choose import Choice, plan
+    from toolkit.runs.record import Record
+    from toolkit.runs.run import Run
+    from toolkit.runs.video_file import VideoFile
+    from toolkit.sweeps.search import search
+    from toolkit.sweeps.sweep import reproduce, sweep
+
+_WHERE = {
+    "toolkit.analysis.compare": "Comparison compare",
+    "toolkit.analysis.stage_memory": "fit_memory",
+    "toolkit.analysis.stage_times": "StageTimes stage_times",
+    "toolkit.cluster.cluster": "Cluster",
+    "toolkit.cluster.job": "Job",
+    "toolkit.cluster.shard_check": "self_check",
+    "toolkit.errors": "ModelError NotExact PlanError RankDied RankFailed RunCancelled RunError RunTimeout ToolkitError",
+    "toolkit.evidence.report": "Report report",
+    "toolkit.geometry": "Assignment Blend Schedule Seam ShardPlan Span StagePlan StageSplit Tile TileGrid TilePlan "
+    "WholeCall",
+    "toolkit.models.autoencoders.exact_grid": "exact_grid",
+    "toolkit.models.autoencoders.options": "Options",
+    "toolkit.models.autoencoders.receptive": "ReceptiveField receptive_field",
+    "toolkit.models.autoencoders.tiling": "diffusers_grid",
+    "toolkit.models.transformers.split_check": "Proof",
+    "toolkit.models.transformers.virtual": "virtual",
+    "toolkit.planning.choose": "Choice plan",
+    "toolkit.runs.record": "Record",
+    "toolkit.runs.run": "Run",
+    "toolkit.runs.video_file": "VideoFile",
+    "toolkit.sweeps.search": "search",
+    "toolkit.sweeps.sweep": "reproduce sweep",
+    "toolkit.models": "demo",
+}
+"""Where each public name is defined."""
+
+_SUBPACKAGES = (
+    "analysis",
+    "cluster",
+    "distributed",
+    "errors",
+    "evidence",
+    "geometry",
+    "models",
+    "numerics",
+    "planning",
+    "plot",
+    "runs",
+    "sweeps",
+    "widgets",
+)
+
+_load, __dir__ = lazy(
+    "toolkit", {name: where for where, names in _WHERE.items() for name in names.split()}, _SUBPACKAGES
+)
 
 __all__ = [
     "Assignment",
@@ -96,6 +145,7 @@ __all__ = [
     "TilePlan",
     "ToolkitError",
     "VideoFile",
+    "WholeCall",
     "compare",
     "demo",
     "diffusers_grid",
@@ -117,15 +167,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load plots, reports and widgets on first use: a machine without plotly and ipywidgets can plan and run."""
+    """Load a public name on first use: a machine without plotly and ipywidgets can plan and run."""
     if name == "widgets" and find_spec("ipywidgets") is None:
         raise ModuleNotFoundError("tk.widgets needs ipywidgets: pip install 'toolkit[widgets]'", name="ipywidgets")
-    if name in ("plot", "widgets"):
-        return import_module(f"toolkit.{name}")
-    if name in ("Report", "report"):
-        return getattr(import_module("toolkit.evidence"), name)
-    raise AttributeError(f"module 'toolkit' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    return _load(name)

@@ -1,34 +1,34 @@
 """The errors that the toolkit raises on purpose.
 
-Every message says the value, the rule it breaks and the remedy. All of them derive from :class:`ToolkitError`, so one
-``except`` is enough at the edge of a program.
+Every message gives the value, the rule that it breaks, and the remedy. All errors derive from :class:`ToolkitError`, so
+one ``except`` is enough at the edge of a program. All of them can be pickled.
 """
 
 from __future__ import annotations
 
 
 class ToolkitError(Exception):
-    """Base of every error raised by the toolkit itself."""
+    """The base of every error that the toolkit raises itself."""
 
 
 class PlanError(ToolkitError, ValueError):
-    """A plan, or a value it is made of, breaks a rule. Raised while planning: nothing has run."""
+    """A plan, or a value in it, breaks a rule. Raised while planning, before anything runs."""
 
 
 class ModelError(ToolkitError, TypeError):
-    """A model is of a class, or in a state, that the requested mode cannot serve."""
+    """The model's class or state cannot be served by the requested mode."""
 
 
 class NotExact(ToolkitError, NotImplementedError):
-    """An operation that cannot be computed exactly on shards, or for which there is no rule. Nothing is returned."""
+    """An operation cannot be computed exactly on shards, or has no rule. Nothing is returned."""
 
 
 class RunError(ToolkitError, RuntimeError):
     """A run did not finish. The cluster it ran on has been reset and is usable again.
 
     Attributes:
-        settled: whether every rank had answered, in one way or the other, when the error was raised.
-        trace: the events up to then, as ``Run.trace``; None where none were recorded.
+        settled: Whether every rank had answered, with a result or an error, when this was raised.
+        trace: The events until then, as in ``Run.trace``; None if none were recorded.
     """
 
     settled: bool = False
@@ -39,8 +39,9 @@ class RankFailed(RunError):
     """A rank raised; the message carries that rank's own traceback.
 
     Attributes:
-        rank: the rank that raised first.
-        remote_traceback: its traceback, formatted on the rank.
+        rank: The rank that raised first.
+        summary: The type and message of its error.
+        remote_traceback: Its traceback, formatted on the rank.
     """
 
     def __init__(self, rank: int, summary: str, remote_traceback: str) -> None:
@@ -54,33 +55,52 @@ class RankFailed(RunError):
 
 
 class RankDied(RunError):
-    """A rank's process ended without a word: a signal, the out-of-memory killer, a hard exit.
+    """The process of a rank ended without a report: a signal, the out-of-memory killer, a hard exit.
 
     Attributes:
-        rank: the rank whose process ended.
-        exitcode: as :class:`multiprocessing.Process` gives it (negative: the signal's number).
+        rank: The rank whose process ended.
+        exitcode: As :class:`multiprocessing.Process` gives it; negative for the number of a signal.
+        cause: Why it ended, as far as is known.
     """
 
     def __init__(self, rank: int, exitcode: int | None, cause: str) -> None:
         super().__init__(f"rank {rank} died: {cause}")
         self.rank = rank
         self.exitcode = exitcode
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[type[RankDied], tuple[int, int | None, str]]:
+        return type(self), (self.rank, self.exitcode, self.cause)
 
 
 class RunTimeout(RunError, TimeoutError):
-    """Some ranks were still running when the run's ``timeout`` was over.
+    """A run, or the wait for its job, took longer than its ``timeout``.
 
     Attributes:
-        ranks: the ranks that had not finished.
+        ranks: The ranks that had not finished and were stopped; empty where only the wait ended and the job goes on.
     """
 
-    def __init__(self, ranks: tuple[int, ...], seconds: float, last: str) -> None:
-        names = ", ".join(map(str, ranks))
-        super().__init__(
-            f"rank(s) {names} had not finished after timeout={seconds:g} s ({last}); "
-            "they were stopped. Raise timeout=, or look at the trace of a smaller run."
-        )
+    def __init__(self, message: str, ranks: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
         self.ranks = ranks
+
+    @classmethod
+    def of_run(cls, ranks: tuple[int, ...], seconds: float, last: str) -> RunTimeout:
+        """The error of ranks that were stopped after ``seconds``; ``last`` says what was last heard of them."""
+        names = ", ".join(map(str, ranks))
+        return cls(
+            f"rank(s) {names} had not finished after timeout={seconds:g} s ({last}); they were stopped. Raise "
+            "timeout=, or look at the trace of a smaller run.",
+            ranks,
+        )
+
+    @classmethod
+    def of_wait(cls, seconds: float) -> RunTimeout:
+        """The error of a wait for a job that has not ended after ``seconds``."""
+        return cls(f"the job had not ended after timeout={seconds:g} s and goes on: call result() again, or cancel().")
+
+    def __reduce__(self) -> tuple[type[RunTimeout], tuple[str, tuple[int, ...]]]:
+        return type(self), (str(self), self.ranks)
 
 
 class RunCancelled(RunError):

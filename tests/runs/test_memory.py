@@ -9,7 +9,8 @@ import torch
 from support import tiny
 
 import toolkit as tk
-from toolkit.runs.memory import MAX_POINTS, MemoryCurve, frame, measured, peaks
+from toolkit.runs.memory import MAX_POINTS, MemoryCurve, measured
+from toolkit.runs.run_tables import memory_table, peak_table
 from toolkit.runs.trace import clock
 
 MEGA = 1_000_000
@@ -58,8 +59,8 @@ def test_a_long_curve_keeps_its_peak():
 def test_nothing_allocated():
     curve = curve_of(lambda: None)
     assert curve.peak == 0
-    assert frame([curve, MemoryCurve(0)]).columns.tolist() == ["rank", "time", "bytes"]
-    assert peaks([curve, MemoryCurve(0)]).to_dict() == {3: 0}
+    assert memory_table([curve, MemoryCurve(0)]).columns.tolist() == ["rank", "time", "bytes"]
+    assert peak_table([curve, MemoryCurve(0)]).to_dict() == {3: 0}
 
 
 def test_an_exception_ends_the_measurement():

@@ -12,7 +12,8 @@ from support import tiny
 import toolkit as tk
 from toolkit.runs.export import read_parquet
 from toolkit.runs.record import Record, tensor_hash
-from toolkit.runs.trace import Event, Recorder, frame
+from toolkit.runs.run_tables import trace_table
+from toolkit.runs.trace import Event, Kind, Label, Recorder
 
 
 @pytest.fixture(scope="module")
@@ -26,20 +27,21 @@ def run(cluster):
 def test_a_recorder_times_and_tells():
     heard = []
     trace = Recorder(rank=2, listener=heard.append)
-    with trace("send", "tile 1", bytes=10, peer=3):
+    with trace(Kind.SEND, Label(tile=1), bytes=10, peer=3):
         pass
-    with pytest.raises(KeyError), trace("decode", "tile 2"):
+    with pytest.raises(KeyError), trace(Kind.DECODE, Label(tile=2)):
         raise KeyError
     (event,) = trace.events
     assert heard == [event]
-    assert (event.rank, event.kind, event.label, event.bytes, event.peer) == (2, "send", "tile 1", 10, 3)
+    assert (event.rank, event.kind, event.label, event.bytes, event.peer) == (2, Kind.SEND, Label(tile=1), 10, 3)
     assert 0 <= event.start <= event.end
 
 
 def test_tables_are_in_order_of_time_also_when_empty():
-    table = frame([Event(1, "wait", "", 2.0, 3.0), Event(0, "decode", "tile 0", 1.0, 2.0, 5)])
+    table = trace_table([Event(1, Kind.WAIT, Label(), 2.0, 3.0), Event(0, Kind.DECODE, Label(tile=0), 1.0, 2.0, 5)])
     assert table["rank"].tolist() == [0, 1]
-    assert frame([]).columns.tolist() == ["rank", "kind", "label", "start", "end", "bytes", "peer"]
+    old = ["rank", "kind", "label", "start", "end", "bytes", "peer"]
+    assert trace_table([]).columns.tolist()[:7] == old
 
 
 def test_parquet_round_trip(run, tmp_path):
@@ -94,3 +96,29 @@ def test_a_run_says_itself_in_a_line(run):
     assert repr(run).startswith("Run(1x3x26x34 by 9 tiles over 2 ranks in ")
     assert run.summary()["tiles"].sum() == 9
     assert run.busy.index.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        (Label(), ""),
+        (Label(text="output"), "output"),
+        (Label(tile=7), "tile 7"),
+        (Label(tile=3, text="pass 1"), "tile 3, pass 1"),
+        (Label(tile=3, purpose="edge", text="to tile 4"), "edge 3, to tile 4"),
+        (Label(chunk=2, branch=0, step=3), "2F0 step 3"),
+        (Label(branch=1, step=0, expert="transformer_2"), "F1 step 0 transformer_2"),
+        (Label(purpose="halo h", module="decoder.conv_in"), "halo h of decoder.conv_in"),
+        (Label(purpose="statistics"), "statistics"),
+    ],
+)
+def test_a_label_in_words(label, words):
+    assert str(label) == words
+
+
+def test_the_fields_of_a_label_are_columns():
+    label = Label(chunk=2, branch=1, step=3, expert="transformer", purpose="result", module="proj")
+    row = trace_table([Event(1, Kind.STAGE, label, 0.0, 1.0)]).iloc[0]
+    assert row[["tile", "chunk", "branch", "step"]].tolist() == [-1, 2, 1, 3]
+    assert row[["expert", "purpose", "module"]].tolist() == ["transformer", "result", "proj"]
+    assert type(row["kind"]) is str

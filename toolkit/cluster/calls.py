@@ -1,43 +1,51 @@
-"""Calls: one function on some ranks, models sent as needed, the workers set right after a fault."""
+"""Calls: a function on some ranks, with models sent as needed and the workers repaired after a fault."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from toolkit.cluster.engines.local.pool import Listener, Pool
-from toolkit.cluster.engines.local.shelf import Shelf
-from toolkit.cluster.engines.local.wire import Parcel, pack, unpack
-from toolkit.cluster.engines.local.worker import Setup
+from toolkit.cluster.engines.listener import Listener
+from toolkit.cluster.engines.local.launch import Start
+from toolkit.cluster.engines.local.pool import Pool
+from toolkit.cluster.engines.parcel import Parcel, pack, unpack
+from toolkit.cluster.engines.setup import Setup
+from toolkit.cluster.engines.shelf import Shelf
 from toolkit.errors import RunCancelled, RunError
+
+REGROUP_LIMIT = 5.0
+"""Seconds that workers have to form a new group after a fault, before they are replaced."""
 
 
 class Calls:
-    """Calls functions on the ranks of a pool.
+    """Calls functions on the workers of a pool.
 
     Args:
-        setup: set-up of every worker.
-        start: how processes are started.
+        setup: The set-up of every worker.
+        start: How processes are started.
     """
 
-    def __init__(self, setup: Setup, start: str) -> None:
+    def __init__(self, setup: Setup, start: Start) -> None:
         self._everyone = range(setup.size)
         self._shelf = Shelf()
         self.pool = Pool(setup, start)
 
     def prepare(self, args: tuple[Any, ...], listener: Listener) -> tuple[Any, ...]:
-        """Start workers where there are none, and replace models by references, sending what the workers lack."""
-        waiting = Listener(interrupts=listener.interrupts, cancelled=listener.cancelled)
+        """Start the workers if there are none, send them the models that they lack, and refer to models by name.
+
+        The listener's timeout covers the start and the sending, too.
+        """
+        waiting = replace(listener, on_event=lambda event: None)
 
         def install(key: int, parcel: Parcel) -> None:
             self.pool.send(self._everyone, "install", key, parcel)
             self.pool.listen(self._everyone, "installed", waiting)
 
         try:
-            if not self.pool.running:
-                self.pool.start(waiting)
+            self.pool.start(waiting)
             if stale := self._shelf.stale():
                 self.pool.send(self._everyone, "drop", stale)
             return tuple(self._shelf.refer(arg, install) if isinstance(arg, nn.Module) else arg for arg in args)
@@ -58,15 +66,15 @@ class Calls:
         """Call a function on some ranks and collect what it returns, by rank.
 
         Args:
-            ranks: who is called; the others are left alone.
-            function: the function, of an importable module or not.
-            args: as :meth:`prepare` returned them.
-            kwargs: its keyword arguments.
-            listener: what is done with messages, and what ends the call.
-            wants_context: whether the function takes the worker's context first.
+            ranks: The ranks to call; the others are left alone.
+            function: The function; it may be one of the notebook's.
+            args: Its arguments, as :meth:`prepare` returned them.
+            kwargs: Its keyword arguments.
+            listener: What happens to messages, and what ends the call early.
+            wants_context: Whether the function takes the worker's context first.
 
         Raises:
-            RunError: where a rank failed, died or was given up.
+            RunError: If a rank failed, died or was given up.
         """
         try:
             self.pool.send(ranks, "call", pack((function, wants_context, args, kwargs)))
@@ -90,11 +98,11 @@ class Calls:
         self._shelf.workers_are_new()
 
     def _recover(self, error: RunError, listener: Listener) -> None:
-        """Keep the processes where all have answered, in a new group; else end them."""
+        """Keep the processes in a new group if all of them have answered; otherwise end them."""
         if not error.settled or isinstance(error, RunCancelled):
             self.drop_workers()
             return
         try:
-            self.pool.regroup(Listener(timeout=5.0, interrupts=listener.interrupts))
+            self.pool.regroup(Listener(timeout=REGROUP_LIMIT, interrupts=listener.interrupts))
         except RunError:
             self.drop_workers()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -11,16 +12,17 @@ from torch import Tensor
 
 from toolkit.cluster.calls import Calls
 from toolkit.cluster.decode_request import DecodeRequest
-from toolkit.cluster.engines.local.interrupts import deferred
-from toolkit.cluster.engines.local.pool import Listener
-from toolkit.cluster.engines.local.worker import Setup
+from toolkit.cluster.engines.interrupts import deferred
+from toolkit.cluster.engines.listener import Listener
+from toolkit.cluster.engines.local.launch import Start, start_of
+from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.generate_request import GenerateRequest
 from toolkit.cluster.job import Job
 from toolkit.cluster.progress import Progress, Steps
-from toolkit.cluster.runs import Runs
 from toolkit.cluster.stream import Sink, sink_of
+from toolkit.cluster.turns import Turns
 from toolkit.distributed.comm.group import backend_of
-from toolkit.errors import PlanError, ToolkitError
+from toolkit.errors import PlanError
 from toolkit.geometry.plan import Plan, or_whole
 from toolkit.geometry.stage_plan import Plans, StagePlan, first_plan
 from toolkit.models.autoencoders.direction import Direction
@@ -63,7 +65,7 @@ class Cluster:
         backend: str | None = None,
         threads: int = 1,
         *,
-        start: Literal["spawn", "forkserver"] = "spawn",
+        start: Start | None = None,
         convolutions: Convolutions = "onednn",
         keep_memory: bool = True,
         timeout: float = 1800.0,
@@ -73,14 +75,15 @@ class Cluster:
                 raise PlanError(f"{name}={value!r}: must be an int of at least 1.")
         convolution_kernels(convolutions)  # refuses what it does not know
         first = devices.device_of_rank(0, device)
-        if start == "forkserver" and first.type != "cpu":
-            raise ToolkitError(f"start='forkserver' with device {first}: a forked process cannot use it; use 'spawn'.")
         backend = backend or backend_of(first, ranks)
         self._setup = Setup(0, ranks, device, backend, threads, convolutions, keep_memory, 0, 0, timeout)
         self._device = first
-        self._start = start
-        self._calls = Calls(self._setup, start)
-        self._runs = Runs(lambda: self._calls.pool.pids)
+        self._start = start_of(start)
+        self._calls = calls = Calls(self._setup, self._start)
+        self._turns = Turns(lambda: calls.pool.pids, calls.close)
+        # Workers are ready by the time the first call comes, and never outlive the cluster, closed or not.
+        calls.pool.begin()
+        weakref.finalize(self, calls.drop_workers).atexit = False
 
     @property
     def ranks(self) -> int:
@@ -112,8 +115,8 @@ class Cluster:
             RankDied: where a rank's process ended.
             RunTimeout: where ranks had not finished after ``timeout``.
         """
-        with self._runs.exclusive(), deferred() as interrupts:
-            listener = Listener(timeout=timeout, interrupts=interrupts)
+        with self._turns.exclusive(), deferred() as interrupts:
+            listener = Listener(timeout=timeout, cancelled=lambda: self._turns.closing, interrupts=interrupts)
             args = self._calls.prepare(args, listener)
             answers = self._calls.call(range(self.ranks), function, args, kwargs, listener)
             return [answers[rank] for rank in range(self.ranks)]
@@ -263,14 +266,14 @@ class Cluster:
             RankDied: where a rank's process ended.
             RunTimeout: where ranks had not finished after ``timeout``.
         """
-        request = GenerateRequest(pipe, plan, call, requests, memory, load or {})
+        request = GenerateRequest(pipe, plan, call, requests, memory, load or {}, ambient_autocast(self._device.type))
         request.check(self.ranks)
         shown = Steps(first_plan(plan), len(requests or [{}]), call.get("num_inference_steps"), progress)
 
         def run(listener: Listener, events: list[Event]) -> Run:
             return request.run(self._calls, listener, events, self.ranks, self._describe())
 
-        return self._runs.start(run, shown, block, timeout)
+        return self._turns.start(run, shown, block=block, timeout=timeout)
 
     def _code(self, request: DecodeRequest, block: bool, timeout: float | None, progress: bool) -> Run | Job[Run]:
         fit = request.check(self.ranks)
@@ -278,7 +281,7 @@ class Cluster:
         def run(listener: Listener, events: list[Event]) -> Run:
             return request.run(self._calls, listener, events, fit, self._describe())
 
-        return self._runs.start(run, Progress(request.plan, progress), block, timeout)
+        return self._turns.start(run, Progress(request.plan, progress), block=block, timeout=timeout)
 
     def _call(self, direction: Direction, options: Options | None, changes: OptionFields) -> ModelCall:
         """The call that workers make: under the autocast of this process where the options name no other."""
@@ -305,8 +308,8 @@ class Cluster:
 
     def close(self) -> None:
         """End the workers, and a job that is still running. The cluster can be used again: it starts new ones."""
-        with deferred(), self._runs.closing():
-            self._calls.close()
+        with deferred():
+            self._turns.close()
 
     def __enter__(self) -> Self:
         return self

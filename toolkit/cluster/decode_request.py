@@ -1,28 +1,25 @@
-"""A decode or encode on a cluster: the check before it, what each worker does, and the run made of the answers."""
+"""A decode or encode on a cluster: the check before it, the calls to the workers, and the run made of the answers."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from toolkit.cluster.calls import Calls
-from toolkit.cluster.engines.local.pool import Listener
-from toolkit.cluster.engines.local.worker import Context, Reports
-from toolkit.cluster.stream import Outlet, check_file, consumer
-from toolkit.distributed import decoding
+from toolkit.cluster.decode_on_rank import decode_on_rank
+from toolkit.cluster.engines.listener import Listener
+from toolkit.cluster.stream import check_file, consumer
 from toolkit.distributed.modes import Fit, fit
 from toolkit.distributed.tiles.streaming import Stream
 from toolkit.errors import PlanError
 from toolkit.geometry.plan import Plan, or_none
 from toolkit.models.autoencoders.model_call import ModelCall
-from toolkit.runs.memory import MemoryCurve, measured
 from toolkit.runs.record import Record
 from toolkit.runs.run import Run
 from toolkit.runs.run_tables import memory_table, peak_table, trace_table
-from toolkit.runs.trace import Event, Recorder, clock
+from toolkit.runs.trace import Event, clock
 from toolkit.runs.video_file import VideoFile
 
 
@@ -103,42 +100,3 @@ class DecodeRequest:
             ratio=fit.ratio,
             streamed=fit.shape if streamed else (),
         )
-
-
-def decode_on_rank(
-    context: Context,
-    vae: Any,
-    x: Tensor,
-    plan: Plan,
-    call: ModelCall,
-    origin: float,
-    memory: bool,
-    streamed: bool,
-) -> tuple[Tensor | None, MemoryCurve]:
-    """What a worker does: the SPMD function, with its events reported to the kernel as they end.
-
-    Args:
-        context: The worker.
-        vae: The model on this worker.
-        x: The input, in memory shared by all workers.
-        plan: How the work is divided.
-        call: The model call to make.
-        origin: When the run began, on the machine's clock.
-        memory: Whether to measure memory.
-        streamed: Whether the output goes to the kernel in bands.
-
-    Returns:
-        The output (on the plan's output rank, unless streamed) and the rank's memory curve.
-    """
-    rank, reports = context.setup.rank, Reports(context.line)
-    trace, curve = Recorder(rank, origin, listener=reports.add), MemoryCurve(rank)
-    outlet = Outlet(context.line) if streamed else None
-    convolutions = context.setup.convolutions
-    try:
-        with measured(curve, context.device, origin) if memory else nullcontext():
-            output = decoding.run(vae, x, plan, call, trace=trace, convolutions=convolutions, stream=outlet)
-            if outlet is not None:
-                outlet.close()
-    finally:
-        reports.flush()
-    return output, curve

@@ -1,33 +1,31 @@
-"""Generate on a cluster: a pipeline's call, checked before, run on every rank, and made into a run."""
+"""A pipeline's call on a cluster: the check before it, the calls to the workers, and the run made of the answers."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from typing import Any
 
+import torch
 from torch import nn
 
 from toolkit.cluster.calls import Calls
 from toolkit.cluster.draws import Draws
-from toolkit.cluster.engines.local.pool import Listener
-from toolkit.cluster.engines.local.worker import Context, Reports
-from toolkit.distributed.generating import check_requests, generate, plans_of
-from toolkit.distributed.load_stages import load as load_part
+from toolkit.cluster.engines.listener import Listener
+from toolkit.cluster.generate_on_rank import RankCall, generate_on_rank
+from toolkit.distributed.generating import check_requests, plans_of
 from toolkit.distributed.stages.staged import check
 from toolkit.errors import PlanError
 from toolkit.geometry.plan import Plan, or_none, or_whole
 from toolkit.geometry.stage_plan import Plans, StagePlan, first_plan
 from toolkit.models.transformers.pipeline_parts import experts_of
 from toolkit.models.transformers.stage_pipeline import hollow_parts
-from toolkit.runs.memory import MemoryCurve, measured
 from toolkit.runs.record import Record
 from toolkit.runs.run import Run
 from toolkit.runs.run_tables import memory_table, peak_table, trace_table
-from toolkit.runs.trace import Event, Kind, Label, Recorder, clock
+from toolkit.runs.trace import Event, clock
 
 Path = str | PathLike[str]
 
@@ -37,12 +35,13 @@ class GenerateRequest:
     """One pipeline's call, or several in flight, that a cluster is asked for.
 
     Attributes:
-        pipe: the pipeline, or the folder that it was saved in.
-        plan: how its transformers are spread over the ranks; None: the pipeline's own call, on rank 0.
-        call: the arguments of ``pipe(...)``.
-        requests: what each of several calls has beside ``call``.
-        memory: whether to measure memory.
-        load: with a folder: what the pipeline's ``from_pretrained`` is given.
+        pipe: The pipeline, or the folder that it was saved in.
+        plan: How its transformers are spread over the ranks; None: the pipeline's own call, on rank 0.
+        call: The arguments of ``pipe(...)``.
+        requests: What each of several calls has beside ``call``.
+        memory: Whether to measure memory.
+        load: With a folder: what the pipeline's ``from_pretrained`` is given.
+        autocast: The dtype of ``torch.autocast`` around the call; None where it is off.
     """
 
     pipe: Any
@@ -51,6 +50,7 @@ class GenerateRequest:
     requests: Sequence[Mapping[str, Any]] | None
     memory: bool
     load: Mapping[str, Any] = field(default_factory=dict)
+    autocast: torch.dtype | None = None
 
     @property
     def way(self) -> Plan:
@@ -93,8 +93,11 @@ class GenerateRequest:
         record = Record.make(self._model(), given, self.plan or way, what)
         modules = dict(zip(modules, calls.prepare(tuple(modules.values()), listener), strict=True))
         origin = clock()
-        request = (source, self.plan, self.call, self.requests, dict(self.load))
-        args = (request, tuple(modules), draws, origin, self.memory, *modules.values())
+        told = RankCall(
+            source, self.plan, self.call, self.requests, self.load, tuple(modules), draws, self.autocast, origin,
+            self.memory,
+        )  # fmt: skip
+        args = (told, *modules.values())
         # Every rank of the cluster makes the plan's process groups, also those that the plan has no work for.
         who = range(ranks) if self.plan else way.working
         answers = calls.call(who, generate_on_rank, args, {}, listener, wants_context=True)
@@ -115,7 +118,7 @@ class GenerateRequest:
         )
 
     def _sent(self) -> tuple[Any, dict[str, nn.Module]]:
-        """The pipeline without its modules, and these; or its folder."""
+        """The pipeline without its modules, and the modules by name; or the folder and none."""
         if self.in_folder:
             return fspath(self.pipe), {}
         modules = {name: part for name, part in self.pipe.components.items() if isinstance(part, nn.Module)}
@@ -132,64 +135,6 @@ class GenerateRequest:
         return hollow_parts(self.pipe, [name])[name]
 
 
-def generate_on_rank(
-    context: Context, request: Any, names: tuple[str, ...], draws: Draws, origin: float, memory: bool, *modules: Any
-) -> tuple[Any, Any, MemoryCurve]:
-    """What a worker does: its part of the pipeline, and the SPMD function.
-
-    Args:
-        context: the worker.
-        request: the pipeline or its folder, plan, arguments, requests, arguments of loading.
-        names: of the modules.
-        draws: where random numbers come from.
-        origin: the run's begin on the machine's clock.
-        memory: whether to measure memory.
-        *modules: the pipeline's modules on this worker, where it does not come from a folder.
-
-    Returns:
-        The result (on the rank that decodes), the state of the random generators after it, and the memory curve.
-    """
-    source, plan, call, requests, load = request
-    rank, reports = context.setup.rank, Reports(context.line)
-    trace, curve = Recorder(rank, origin, listener=reports.add), MemoryCurve(rank)
-    call = draws.set_up(call, context.device)
-    try:
-        with measured(curve, context.device, origin) if memory else nullcontext():
-            pipe = source
-            if isinstance(source, str):
-                if _takes_part(rank, plan):
-                    with trace(Kind.LOAD, Label(text=source)):
-                        pipe = _loaded(context, source, plan, load)
-            else:
-                for name, module in zip(names, modules, strict=True):
-                    setattr(pipe, name, module)
-            if plan is None:
-                with trace(Kind.WHOLE, Label(text=type(pipe).__name__)):
-                    result = pipe(**call)
-            else:
-                setup = context.setup
-                result = generate(
-                    pipe, plan, requests=requests, trace=trace, convolutions=setup.convolutions, groups=context.groups,
-                    **call,
-                )  # fmt: skip
-    finally:
-        reports.flush()
-    return result, draws.state(call, requests), curve
-
-
-def _takes_part(rank: int, plan: StagePlan | Plans | None) -> bool:
-    return rank in or_whole(first_plan(plan)).working
-
-
-def _loaded(context: Context, folder: str, plan: StagePlan | Plans | None, load: dict[str, Any]) -> Any:
-    """This rank's part of the pipeline in a folder; kept until another is asked for."""
-    key = repr((folder, plan, sorted(load.items())))
-    if key not in context.pipelines:
-        context.pipelines.clear()
-        context.pipelines[key] = load_part(folder, plan, device=context.device, **load)
-    return context.pipelines[key]
-
-
 def _main(result: Any) -> Any:
-    """What a pipeline's result is about: frames, images or latents."""
+    """The main part of a pipeline's result: frames, images or latents."""
     return None if result is None else result[0]

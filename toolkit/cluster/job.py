@@ -1,4 +1,4 @@
-"""Jobs: runs that go on while the notebook stays usable."""
+"""Jobs: runs that continue in the background while the notebook stays usable."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Job(Generic[T]):
     """A run on a background thread.
 
     Args:
-        work: does the run; is given a function that tells whether to give up.
-        progress: the run's progress.
-        heard: the last event of each rank; filled by the run.
-        pids: asked for the process ids of the workers, by rank.
+        work: Does the run; it is given a function that says whether to give up.
+        progress: The run's progress.
+        heard: The last event of each rank; filled by the run.
+        pids: Returns the process ids of the workers, by rank.
     """
 
     def __init__(
@@ -42,17 +42,17 @@ class Job(Generic[T]):
 
     @property
     def done(self) -> bool:
-        """Whether the run has ended, in whichever way."""
+        """Whether the run has ended, with a result or an error."""
         return not self._thread.is_alive()
 
     @property
     def progress(self) -> dict[int, tuple[int, int]]:
-        """Tiles done and tiles in all, by rank; of a pipeline, the steps of its loops, as rank 0 computes them."""
+        """Parts done and parts in total, by rank; for a pipeline, the steps of its loops, as rank 0 computes them."""
         return {rank: (self._progress.done[rank], total) for rank, total in enumerate(self._progress.totals)}
 
     @property
     def heard(self) -> dict[int, Event]:
-        """What each rank has last said that it did; without those of which nothing was heard yet."""
+        """The last event of each rank, without the ranks that have not reported one yet."""
         return dict(self._heard)
 
     @property
@@ -62,16 +62,16 @@ class Job(Generic[T]):
 
     @property
     def seconds(self) -> float:
-        """How long the run has gone on, or went on."""
+        """How long the run has taken so far, or took."""
         return (self._end if self.done else clock()) - self._begin
 
     @property
     def error(self) -> BaseException | None:
-        """What the run raised; None where it raised nothing, or goes on."""
+        """What the run raised; None if it raised nothing or has not ended."""
         return self._error if self.done else None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the run has ended, for ``timeout`` seconds at most; returns whether it has."""
+        """Wait until the run has ended, for at most ``timeout`` seconds; returns whether it has ended."""
         self._thread.join(timeout)
         return self.done
 
@@ -79,19 +79,19 @@ class Job(Generic[T]):
         """Wait for the run and return it, or raise what it raised.
 
         Raises:
-            RunTimeout: where it has not ended within ``timeout`` seconds; it goes on.
+            RunTimeout: If it has not ended within ``timeout`` seconds. The run goes on.
         """
         if not self.wait(timeout):
-            raise RunTimeout((), timeout or 0.0, "the job goes on")
+            raise RunTimeout.of_wait(timeout or 0.0)
         if self._error is not None:
             raise self._error
         return self._value
 
     def cancel(self, wait: bool = True) -> None:
-        """End the run: its workers are stopped within seconds, and ``result()`` raises.
+        """End the run: its workers are stopped within seconds, and ``result()`` raises :class:`RunCancelled`.
 
         Args:
-            wait: return when it has ended; else at once.
+            wait: Return when the run has ended; otherwise return at once.
         """
         self._cancel.set()
         if wait:
@@ -107,4 +107,5 @@ class Job(Generic[T]):
     def __repr__(self) -> str:
         done, total = (sum(pair[i] for pair in self.progress.values()) for i in (0, 1))
         state = "running" if not self.done else "failed" if self._error else "done"
-        return f"Job({state}, {done} of {total} tiles)"
+        of = f" of {total}" if total else ""
+        return f"Job({state}, {done}{of} {self._progress.noun})"

@@ -1,4 +1,4 @@
-"""Progress of a run: one bar while it goes on, one line of text that stays."""
+"""The progress of a run: a bar while it runs, and one line of text that stays."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from toolkit.runs.trace import NONE, Event, Kind
 
 
 class Progress:
-    """Counts the tiles of each rank, or its shard.
+    """Counts the parts (tiles, shards) that each rank has finished.
 
-    A bar saved with a notebook stays at 0 % for ever; the line that :meth:`close` prints does not.
+    A bar that is saved with a notebook stays at 0 % forever; the line that :meth:`close` prints does not.
 
     Args:
         plan: The plan whose parts are counted.
@@ -22,13 +22,13 @@ class Progress:
     """
 
     def __init__(self, plan: Plan, show: bool) -> None:
-        self.totals = plan.units
+        self.totals, self.noun = plan.units, plan.part_noun
         self.done = dict.fromkeys(range(len(self.totals)), 0)
         self._show = show
         self._bar: Any = tqdm(total=sum(self.totals), unit="part", leave=False, disable=not show, delay=0.5)
 
     def update(self, event: Event) -> None:
-        """Take note of a finished event."""
+        """Count a finished event."""
         # Only the last event of a shard carries the shard's index.
         shard_done = event.kind is Kind.SHARD and event.label.tile != NONE
         if event.kind in (Kind.DECODE, Kind.WHOLE) or shard_done:
@@ -45,7 +45,7 @@ class Progress:
             print(f"{outcome}: {counts}")
 
     def _shown(self) -> list[tuple[int, int]]:
-        """The first ranks that have tiles, with their totals."""
+        """The first ranks that have parts, with their totals."""
         return [(rank, total) for rank, total in enumerate(self.totals) if total][:8]
 
 
@@ -53,14 +53,14 @@ class Steps:
     """Counts the steps of a pipeline's loops, as the first stage computes them.
 
     Args:
-        plan: the stages.
-        requests: how many calls are in flight.
-        steps: of each, where the caller says it; None: not known.
-        show: whether to show anything.
+        plan: The stages; None for the pipeline's own call.
+        requests: Number of calls in flight.
+        steps: Steps per call, if the caller gave their number; None: not known.
+        show: Whether to show anything.
     """
 
     def __init__(self, plan: StagePlan | None, requests: int, steps: int | None, show: bool) -> None:
-        self.totals = (requests * (steps or 0),)
+        self.totals, self.noun = (requests * (steps or 0),), "steps"
         self.done = {0: 0}
         self._plan = plan
         self._branches = plan.branches if plan else 1
@@ -69,7 +69,7 @@ class Steps:
         self._bar: Any = tqdm(total=self.totals[0] or None, unit="step", leave=False, disable=not show, delay=0.5)
 
     def update(self, event: Event) -> None:
-        """Take note of a finished event."""
+        """Count a finished event."""
         label = event.label
         if event.kind is Kind.STAGE and label.chunk == 0:
             found = label.branch // self._branches, label.step, label.expert
@@ -82,5 +82,5 @@ class Steps:
         """End the bar and print how the run ended."""
         self._bar.close()
         if self._show:
-            # Of the pipeline's own call nothing is seen until its end.
+            # The pipeline's own call reports nothing until it ends.
             print(f"{outcome}: {self.done[0]} steps" if self._plan else outcome)

@@ -1,8 +1,4 @@
-"""Streams on a cluster: bands of the output on their way from the root's process to the kernel's.
-
-A band travels in shared memory. The root is at most :data:`BANDS_IN_FLIGHT` of them ahead of who takes them: a slow
-consumer slows the run down instead of filling memory.
-"""
+"""The kernel's end of a stream: where bands of the output go, and what happens when the user's function raises."""
 
 from __future__ import annotations
 
@@ -12,25 +8,20 @@ from pathlib import Path
 
 from torch import Tensor
 
-from toolkit.cluster.engines.local.wire import pack
-from toolkit.cluster.engines.local.worker import Line
 from toolkit.distributed.tiles.streaming import Stream
 from toolkit.errors import PlanError, RunError
 from toolkit.geometry.plan import Plan
 from toolkit.runs.video_file import VideoFile
 
-BANDS_IN_FLIGHT = 2
-"""How many bands may be under way to the kernel, the one that it works on included."""
-
 Sink = Stream | VideoFile | str | Path
-"""Where bands go: a function, or a video file; a path is a video file with the usual rate."""
+"""Where bands go: a function or a video file. A path stands for a video file with the usual frame rate."""
 
 
 def sink_of(stream: object) -> Stream | VideoFile:
-    """What was given as ``stream=``, understood.
+    """The function or file that a ``stream=`` argument stands for.
 
     Raises:
-        PlanError: for anything but a callable, a :class:`VideoFile` or a path.
+        PlanError: For anything but a callable, a :class:`VideoFile` or a path.
 
     Example:
         >>> sink_of("sample.mp4")
@@ -46,15 +37,15 @@ def sink_of(stream: object) -> Stream | VideoFile:
 
 
 def check_file(sink: Stream | VideoFile, plan: Plan, shape: Sequence[int]) -> None:
-    """Refuse a file where bands are not frames of one RGB video.
+    """Refuse a video file if the bands are not frames of one RGB video.
 
     Args:
-        sink: where the bands are to go; functions take any.
-        plan: the tiles.
-        shape: shape of the output.
+        sink: Where the bands go; functions take any band.
+        plan: The plan of the run.
+        shape: The shape of the output.
 
     Raises:
-        PlanError: for a grid without tiles in time, or a shape that no file can hold.
+        PlanError: If the grid has no tiles in time, or the shape is not that of one video.
     """
     if not isinstance(sink, VideoFile):
         return
@@ -72,40 +63,12 @@ def check_file(sink: Stream | VideoFile, plan: Plan, shape: Sequence[int]) -> No
         raise PlanError(f"{sink} for frames of {shape[-2]} x {shape[-1]}: H.264 needs even sides; give a callable.")
 
 
-class Outlet:
-    """The root's end: bands go to the kernel, a few at a time.
-
-    Args:
-        line: the worker's line to the kernel, which answers each band once it is taken.
-    """
-
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        self._open = 0
-
-    def __call__(self, band: Tensor, start: int) -> None:
-        """Send a band, waiting first where enough are under way."""
-        self._settle(BANDS_IN_FLIGHT - 1)
-        self._line.send("band", pack((band, start)))
-        self._open += 1
-
-    def close(self) -> None:
-        """Wait until all bands are taken."""
-        self._settle(0)
-
-    def _settle(self, most: int) -> None:
-        while self._open > most:
-            # During a call the kernel sends nothing else to this worker.
-            self._line.receive()
-            self._open -= 1
-
-
 @contextmanager
 def consumer(sink: Stream | VideoFile | None) -> Iterator[Callable[[Tensor, int], None]]:
-    """The kernel's end: a function that takes bands, whose errors end the run; no band comes where ``sink`` is None.
+    """A function that takes bands and ends the run if the sink raises. It is not called if ``sink`` is None.
 
     Raises:
-        RunError: from the function, with what the sink raised as its cause.
+        RunError: From the function, with what the sink raised as the cause.
     """
     with sink.writing() if isinstance(sink, VideoFile) else nullcontext(sink) as write:
 

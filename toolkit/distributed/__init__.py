@@ -1,11 +1,30 @@
 """SPMD functions over a process group: the same call from a notebook's workers, from torchrun, from any launcher.
 
-The only package that imports ``torch.distributed``.
+This is the only package that imports ``torch.distributed``.
 """
 
-from toolkit.distributed.decoding import decode, encode
-from toolkit.distributed.generating import generate
-from toolkit.distributed.load_stages import load
-from toolkit.distributed.stages.staged import stage
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from toolkit.lazy import lazy
+
+if TYPE_CHECKING:
+    from toolkit.distributed.decoding import decode, encode
+    from toolkit.distributed.generating import generate
+    from toolkit.distributed.load_stages import load
+    from toolkit.distributed.stages.staged import stage
 
 __all__ = ["decode", "encode", "generate", "load", "stage"]
+
+# A worker that decodes must not load what pipelines need.
+__getattr__, __dir__ = lazy(
+    "toolkit.distributed",
+    {
+        "decode": "toolkit.distributed.decoding",
+        "encode": "toolkit.distributed.decoding",
+        "generate": "toolkit.distributed.generating",
+        "load": "toolkit.distributed.load_stages",
+        "stage": "toolkit.distributed.stages.staged",
+    },
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
@@ -32,7 +33,7 @@ def generate(
     *,
     requests: Sequence[Mapping[str, Any]] | None = None,
     trace: Recorder | None = None,
-    convolutions: Convolutions = "aten",
+    convolutions: Convolutions = "onednn",
     groups: Groups | None = None,
     **call: Any,
 ) -> Any:
@@ -67,24 +68,24 @@ def generate(
     check_requests(one, requests, call)
     member = Member.of(group)
     one.require_ranks(member.size, "group")
-    kept, groups = groups, groups or Groups()
-    for purpose in PURPOSES:  # ranks that have no part in the plan are needed for this
-        groups.like(member, purpose)
-    for place, each in enumerate(plans.values()):
-        sharers(Places.of(each, None, member.rank, member.size, place % each.experts), member, groups)
-    if member.rank >= one.ranks:
-        return None
     rank = Rank(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), convolutions)
-    with rank.failure.watch():
-        assembly = Assembly(pipe, plans, rank, groups)
-        try:
-            results = _run(assembly, [{**call, **more} for more in requests or [{}]])
-        except BaseException:
-            assembly.abandon()
-            raise
-        assembly.close()
-    if kept is None:
-        groups.close()
+    with ExitStack() as stack:
+        # Groups that the caller does not keep end with this call, also after a failure and on ranks without work.
+        groups = groups or stack.enter_context(closing(Groups()))
+        for purpose in PURPOSES:  # torch makes a group only with the help of all ranks, also of those without work
+            groups.like(member, purpose)
+        for place, each in enumerate(plans.values()):
+            sharers(Places.of(each, None, member.rank, member.size, place % each.experts), member, groups)
+        if member.rank >= one.ranks:
+            return None
+        with rank.failure.watch():
+            assembly = Assembly(pipe, plans, rank, groups)
+            try:
+                results = _run(assembly, [{**call, **more} for more in requests or [{}]])
+            except BaseException:
+                assembly.abandon()
+                raise
+            assembly.close()
     if member.rank != one.output_rank:
         return None
     return results if requests else results[0]

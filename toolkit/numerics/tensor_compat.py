@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils import _pytree
@@ -90,3 +91,20 @@ def function_modes() -> list[TorchFunctionMode]:
         True
     """
     return list(_get_current_function_mode_stack())
+
+
+def new_shared_storage(size: int) -> torch.UntypedStorage:
+    """A storage of ``size`` bytes in shared memory.
+
+    The reason for torch's private method: the public ``share_memory_()`` first needs ordinary memory of that size and
+    copies it. Without it, packing a model would need its size twice.
+
+    Raises:
+        RuntimeError: If there is too little shared memory.
+
+    Example:
+        >>> new_shared_storage(8).is_shared()
+        True
+    """
+    storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(size)
+    return storage

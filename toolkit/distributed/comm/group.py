@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup, Store, Work
 
+from toolkit.distributed.comm.process_group_compat import store_of
 from toolkit.errors import PlanError
 
 
@@ -53,16 +54,15 @@ class Member:
 
     def staged(self, device: torch.device) -> bool:
         """Whether tensors on ``device`` must pass through the host: gloo moves host memory only."""
-        return device.type != "cpu" and dist.get_backend(self.group) == "gloo"
+        # A process that runs alone has no group to ask, and sends nothing.
+        return device.type != "cpu" and self.size > 1 and dist.get_backend(self.group) == "gloo"
 
     @property
     def store(self) -> Store | None:
         """The group's key-value store; None where this process runs alone."""
         if self.size == 1:
             return None
-        group = self.group or dist.group.WORLD
-        assert group is not None
-        return dist.distributed_c10d._get_process_group_store(group)
+        return store_of(self.group)
 
 
 class Groups:

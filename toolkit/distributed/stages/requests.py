@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import Generic, TypeVar
-
-import torch
-from torch.overrides import _get_current_function_mode_stack
 
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda, Item, compute, number
 from toolkit.distributed.stages.call import Call
 from toolkit.distributed.stages.engine import Engine
+from toolkit.distributed.stages.thread_state import ThreadState
+from toolkit.runs.profiler_compat import ThreadAllocations
 
 T = TypeVar("T")
 
@@ -137,8 +135,7 @@ class _Request(Generic[T]):
         self._error: BaseException | None = None
         self._abandoned = False
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
-        # Both are the thread's own in torch; without, the last bits may differ.
-        self._threads, self._modes = torch.get_num_threads(), _get_current_function_mode_stack()
+        self._state, self._memory = ThreadState.current(), ThreadAllocations()
         self._thread = threading.Thread(target=self._run, name=f"toolkit-request-{index}", daemon=True)
         self._thread.start()
 
@@ -151,8 +148,10 @@ class _Request(Generic[T]):
 
     def pause(self) -> None:
         """Called on the thread: let others run until it is resumed."""
+        self._memory.stop()
         self._back.release()
         self._go.acquire()
+        self._memory.start()
         if self._abandoned:
             raise Abandoned
 
@@ -172,11 +171,12 @@ class _Request(Generic[T]):
         self._go.acquire()
         try:
             if not self._abandoned:
-                torch.set_num_threads(self._threads)
-                with ExitStack() as stack:
-                    for mode in self._modes:
-                        stack.enter_context(mode)
-                    self.value = self._function()
+                with self._state.applied():
+                    self._memory.start()
+                    try:
+                        self.value = self._function()
+                    finally:
+                        self._memory.stop()
         except Abandoned:
             pass
         except BaseException as error:

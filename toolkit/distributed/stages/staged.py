@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
 
@@ -74,15 +75,18 @@ def stage(
         raise PlanError("stage(transformer, plan): the plan comes first, as in tk.virtual(plan, transformer).")
     member = Member.of(group)
     rank = Rank(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), "aten")
-    places, groups = Places.of(plan, mesh, member.rank, member.size), Groups()
+    places = Places.of(plan, mesh, member.rank, member.size)
     check(transformer, plan, proof)
-    part = shared(transformer, places, rank, sharers(places, member, groups, mesh))
-    twin = staged(transformer, Engine(part, places, rank, groups), Agenda(rank))
+    with ExitStack() as stack:
+        groups = stack.enter_context(closing(Groups()))
+        part = shared(transformer, places, rank, sharers(places, member, groups, mesh))
+        twin = staged(transformer, Engine(part, places, rank, groups), Agenda(rank))
+        stack.pop_all()  # from here on, the twin's close() ends the groups
     finish = twin.close
 
     def close() -> None:
-        finish()
-        groups.close()
+        with closing(groups):
+            finish()
 
     twin.close = close
     return twin

@@ -1,102 +1,101 @@
-"""The pool: worker processes, their pipes, and the loop that listens to them."""
+"""The pool: worker processes, and the loop that listens to them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from torch import Tensor, multiprocessing
-
-from toolkit.cluster.engines.local import faults
-from toolkit.cluster.engines.local.interrupts import Interrupts
-from toolkit.cluster.engines.local.wire import unpack
-from toolkit.cluster.engines.local.worker import Setup, main
+from toolkit.cluster.engines import faults
+from toolkit.cluster.engines.listener import Listener
+from toolkit.cluster.engines.local.launch import Launch, Start, environment
+from toolkit.cluster.engines.parcel import unpack
+from toolkit.cluster.engines.setup import Setup
 from toolkit.distributed.comm.group import host_store
 from toolkit.errors import RankDied, RunCancelled, RunError, RunTimeout
 
 GRACE = 1.0
-"""Seconds that other ranks are given to tell their side after the first fault."""
+"""Seconds that other ranks are given to report their side after the first fault."""
 
+START_LIMIT = 600.0
+"""Seconds after which workers that have not joined their group are given up, where the run has no timeout."""
 
-@dataclass(slots=True)
-class Listener:
-    """What is done with messages, and what ends the listening.
+TURN = 0.05
+"""Seconds for which one rank's messages are read before Stop, the timeout and the other ranks have their turn."""
 
-    Attributes:
-        on_event: called with each traced event.
-        on_line: called with rank, stream name and a line that a rank printed.
-        on_band: called with each band of a streamed output, and its start.
-        timeout: seconds after which the ranks are given up; None: never.
-        cancelled: asked now and then whether to give up.
-        interrupts: counts Stop.
-    """
-
-    on_event: Callable[[Any], None] = lambda event: None
-    on_line: Callable[[int, str, str], None] = lambda rank, stream, text: print(f"[rank {rank}] {text}")
-    on_band: Callable[[Tensor, int], None] = lambda band, start: None
-    timeout: float | None = None
-    cancelled: Callable[[], bool] = lambda: False
-    interrupts: Interrupts = field(default_factory=Interrupts)
+UNGUARDED = (
+    "It ended before it was up. New processes import the script that starts them: in a script, use a cluster under "
+    '`if __name__ == "__main__":`.'
+)
 
 
 class Pool:
     """Worker processes that live until they are stopped, one pipe each.
 
     Args:
-        setup: set-up of every worker, its own rank apart.
-        start: how processes are started: ``"spawn"``, or ``"forkserver"`` (quick, CPU only).
+        setup: The set-up of every worker, except for its rank.
+        start: How processes are started.
     """
 
-    def __init__(self, setup: Setup, start: str) -> None:
+    def __init__(self, setup: Setup, start: Start) -> None:
         self.setup = setup
-        self._context: Any = multiprocessing.get_context(start)
-        if start == "forkserver":
-            self._context.set_forkserver_preload(["toolkit.cluster.engines.local.worker", "diffusers"])
+        self._start = start
         self._store = host_store(setup.timeout)
         self._generation = 0
+        self._launch: Launch | None = None
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
         self._last: dict[int, str] = {}
-        self._started = 0.0
 
     @property
     def running(self) -> bool:
-        """Whether there are workers."""
+        """Whether there are workers that have joined their group."""
         return bool(self._processes)
 
     @property
     def pids(self) -> list[int]:
-        """Process ids by rank."""
+        """Process ids by rank; empty until the workers have joined their group."""
         return [process.pid or 0 for process in self._processes]
 
+    def begin(self) -> None:
+        """Begin to start the workers in the background, if there are none."""
+        if self._launch is None and not self.running:
+            self._generation += 1
+            shared = replace(self.setup, port=self._store.port, generation=self._generation, environment=environment())
+            self._launch = Launch([replace(shared, rank=rank) for rank in range(self.setup.size)], self._start)
+
     def start(self, listener: Listener) -> None:
-        """Start the workers and wait until all have joined their group."""
-        self._generation += 1
-        for rank in range(self.setup.size):
-            mine, theirs = self._context.Pipe()
-            setup = replace(self.setup, rank=rank, port=self._store.port, generation=self._generation)
-            process = self._context.Process(target=main, args=(theirs, setup), name=f"rank {rank}", daemon=True)
-            self._processes.append(process)
-            self._pipes.append(mine)
-            process.start()
-            theirs.close()
+        """Start the workers, if there are none, and wait until all have joined their group.
+
+        Raises:
+            RunError: If a worker could not be started, or did not join in time.
+        """
+        if self.running:
+            return
+        self._check(listener, [])
+        self.begin()
+        assert self._launch is not None
+        limit = listener.timeout if listener.timeout is not None else time.monotonic() - listener.began + START_LIMIT
+        listener = replace(listener, timeout=limit)
+        while not self._launch.wait(TURN):
+            self._check(listener, list(range(len(self._launch.processes), self.setup.size)), "its process is starting")
+        launch, self._launch = self._launch, None
+        self._processes, self._pipes = launch.processes, launch.pipes
+        if launch.error is not None:
+            raise RunError(f"a worker could not be started: {launch.error}. {UNGUARDED}") from launch.error
         try:
             self.listen(range(self.setup.size), "up", listener)
         except RankDied as error:
-            error.add_note(
-                "It ended before it was up. Spawned processes import the script that starts them: in a script, use a "
-                'cluster under `if __name__ == "__main__":`.'
-            )
+            error.add_note(UNGUARDED)
             raise
 
     def send(self, ranks: Iterable[int], *message: Any) -> None:
-        """Send a message to some ranks. One whose process has ended is found out while listening."""
+        """Send a message to some ranks. If a rank's process has ended, listening finds out."""
         for rank in ranks:
             try:
                 self._pipes[rank].send_bytes(ForkingPickler.dumps(message))
@@ -104,7 +103,7 @@ class Pool:
                 continue
 
     def regroup(self, listener: Listener) -> None:
-        """Let the workers leave their group and join a new one: after a fault no message of the old can be trusted."""
+        """Let the workers leave their group and join a new one: after a fault, messages of the old may be half sent."""
         self._generation += 1
         everyone = range(self.setup.size)
         self.send(everyone, "regroup", self._generation)
@@ -114,26 +113,22 @@ class Pool:
         """Listen until each of ``ranks`` has said ``word``; returns what they said with it.
 
         Raises:
-            RunError: the first cause, where a rank failed, died or was given up. ``settled`` on the error tells whether
-                all ranks had answered by then.
-            KeyboardInterrupt: not here; an interrupt ends the listening with :class:`RunCancelled`.
+            RunError: The first cause, if a rank failed or died, the timeout is over, or the user pressed Stop.
+                ``settled`` on the error says whether all ranks had answered by then.
         """
         answers: dict[int, Any] = {}
         errors: dict[int, RunError] = {}
         self._last = dict.fromkeys(ranks, "nothing heard of it yet")
-        self._started = time.monotonic()
         kills, give_up = faults.out_of_memory_kills(), float("inf")
-        while len(answers) + len(errors) < len(ranks):
-            now = time.monotonic()
-            if now >= give_up:
-                break
-            if listener.interrupts.count or listener.cancelled():
-                raise RunCancelled("the run was cancelled; its workers were stopped.")
+        while len(answers) + len(errors) < len(ranks) and time.monotonic() < give_up:
             waiting = [rank for rank in ranks if rank not in answers and rank not in errors]
-            if listener.timeout is not None and now - self._started > listener.timeout:
-                raise RunTimeout(tuple(waiting), listener.timeout, self._describe(waiting))
+            self._check(listener, waiting)
             for rank in self._ready(waiting):
-                self._hear(rank, word, listener, answers, errors, kills)
+                found = self._hear(rank, word, listener, kills)
+                if isinstance(found, RunError):
+                    errors[rank] = found
+                elif found is not None:
+                    answers[rank] = found[0]
             if errors and give_up == float("inf"):
                 give_up = time.monotonic() + GRACE
         if errors:
@@ -153,6 +148,11 @@ class Pool:
 
     def kill(self) -> None:
         """End all workers now, whatever they are doing."""
+        if self._launch is not None:
+            self._launch.abandon()
+            self._launch.wait(START_LIMIT)
+            self._processes, self._pipes = self._launch.processes, self._launch.pipes
+            self._launch = None
         for process in self._processes:
             process.terminate()
         deadline = time.monotonic() + GRACE / 2
@@ -165,50 +165,57 @@ class Pool:
             pipe.close()
         self._processes, self._pipes = [], []
 
+    def _check(self, listener: Listener, waiting: list[int], doing: str = "") -> None:
+        """Raise if the user pressed Stop or the timeout is over."""
+        if listener.stopped:
+            raise RunCancelled("the run was cancelled; its workers were stopped.")
+        if listener.overdue:
+            raise RunTimeout.of_run(tuple(waiting), listener.timeout or 0.0, doing or self._describe(waiting))
+
     def _ready(self, ranks: list[int]) -> list[int]:
-        """Ranks of which there is something to hear: a message, or that their process has ended."""
+        """The ranks that have sent a message or whose process has ended."""
         handles = {self._pipes[rank]: rank for rank in ranks}
         ends = {self._processes[rank].sentinel: rank for rank in ranks}
-        found = connection.wait([*handles, *ends], timeout=0.05)
+        found = connection.wait([*handles, *ends], timeout=TURN)
         return sorted({handles[f] if isinstance(f, Connection) else ends[f] for f in found})  # type: ignore[index]
 
-    def _hear(
-        self,
-        rank: int,
-        word: str,
-        listener: Listener,
-        answers: dict[int, Any],
-        errors: dict[int, RunError],
-        kills: int,
-    ) -> None:
-        pipe = self._pipes[rank]
+    def _hear(self, rank: int, word: str, listener: Listener, kills: int) -> tuple[Any] | RunError | None:
+        """Read one rank's messages: its answer in a tuple, its error, or None where there is neither yet."""
+        pipe, until = self._pipes[rank], time.monotonic() + TURN
         try:
-            # Messages that a rank sent before it died are heard before its death is believed.
+            # Messages that a rank sent before it died are read before its death is believed. A rank that prints
+            # without end always has one more: the turn ends, so that Stop and the timeout are seen.
             while pipe.poll():
+                if time.monotonic() > until:
+                    return None
                 kind, *rest = ForkingPickler.loads(pipe.recv_bytes())
-                if kind == "events":
-                    self._last[rank] = f"last heard: {rest[0][-1].kind} {rest[0][-1].label} done"
-                    for event in rest[0]:
-                        listener.on_event(event)
-                elif kind == "line":
-                    listener.on_line(rank, *rest)
-                elif kind == "band":
-                    listener.on_band(*unpack(rest[0]))
-                    self.send([rank], "taken")
-                    return  # who takes bands may be slower than they come; Stop must not wait for the last
-                elif kind == "failed":
-                    errors[rank] = faults.failed(rank, *rest)
-                    return
-                elif kind == word:
-                    answers[rank] = rest[0] if rest else None
-                    return
+                if kind == "failed":
+                    return faults.failed(rank, *rest)
+                if kind == word:
+                    return (rest[0] if rest else None,)
+                self._handle(rank, kind, rest, listener)
+                if kind == "band":
+                    return None  # the user's function may be slower than the bands come: Stop must not wait for it
             alive = self._processes[rank].is_alive()
         except (EOFError, OSError):
             self._processes[rank].join(GRACE)
             alive = False
-        if not alive:
-            struck = faults.out_of_memory_kills() - kills
-            errors[rank] = faults.died(rank, self._processes[rank].exitcode, struck, self._last[rank])
+        if alive:
+            return None
+        struck = faults.out_of_memory_kills() - kills
+        return faults.died(rank, self._processes[rank].exitcode, struck, self._last[rank])
+
+    def _handle(self, rank: int, kind: str, rest: list[Any], listener: Listener) -> None:
+        """Act on a message that is not an answer."""
+        if kind == "events":
+            self._last[rank] = f"last heard: {rest[0][-1].kind} {rest[0][-1].label} done"
+            for event in rest[0]:
+                listener.on_event(event)
+        elif kind == "line":
+            listener.on_line(rank, *rest)
+        elif kind == "band":
+            listener.on_band(*unpack(rest[0]))
+            self.send([rank], "taken")
 
     def _describe(self, ranks: list[int]) -> str:
         states = (f"rank {r} {faults.process_state(self.pids[r])}, {self._last[r]}" for r in ranks)

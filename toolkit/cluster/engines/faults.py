@@ -1,4 +1,4 @@
-"""Faults: naming what became of a rank."""
+"""Faults: what happened to a rank, as an error that names the cause."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _STATES = {"R": "computing", "S": "waiting", "D": "in the kernel", "T": "stopped
 
 
 def out_of_memory_kills() -> int:
-    """How often the kernel's out-of-memory killer has struck in this process's control group; 0 where unknown."""
+    """How often the system's out-of-memory killer has struck in this process's control group; 0 if unknown."""
     try:
         group = Path("/proc/self/cgroup").read_text().strip().rpartition(":")[2].lstrip("/")
         lines = (Path("/sys/fs/cgroup") / group / "memory.events").read_text().splitlines()
@@ -21,13 +21,13 @@ def out_of_memory_kills() -> int:
 
 
 def died(rank: int, exitcode: int | None, oom_kills: int, last: str) -> RankDied:
-    """The error for a rank whose process ended without a word.
+    """The error for a rank whose process ended without a report.
 
     Args:
-        rank: the rank.
-        exitcode: negative for the signal that ended it.
-        oom_kills: how often the out-of-memory killer struck during the run.
-        last: the last that was heard of it.
+        rank: The rank.
+        exitcode: The exit code; negative for the number of the signal that ended it.
+        oom_kills: How often the out-of-memory killer struck during the run.
+        last: What was last heard of the rank.
     """
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name
@@ -35,14 +35,14 @@ def died(rank: int, exitcode: int | None, oom_kills: int, last: str) -> RankDied
         if name == "SIGKILL" and oom_kills:
             cause += ": the out-of-memory killer took it. Use smaller tiles, or fewer ranks on this machine"
         elif name == "SIGKILL":
-            cause += ", as the out-of-memory killer or another process does"
+            cause += ", which the out-of-memory killer or another process sends"
     else:
         cause = f"its process exited with code {exitcode}"
     return RankDied(rank, exitcode, f"{cause} ({last})")
 
 
 def failed(rank: int, summary: str, remote_traceback: str) -> RankFailed:
-    """The error for a rank that raised; running out of memory is named as such."""
+    """The error for a rank that raised; if it ran out of memory, the message says so."""
     words = ("can't allocate memory", "out of memory", "MemoryError", "OutOfMemoryError")
     if any(word in summary for word in words):
         summary = f"{summary}\nIt ran out of memory: use smaller tiles, or more ranks on more devices."
@@ -50,20 +50,20 @@ def failed(rank: int, summary: str, remote_traceback: str) -> RankFailed:
 
 
 def first_cause(errors: list[RunError]) -> RunError:
-    """Of what several ranks report, what the others follow from: a death, then a rank's own error, then the rest."""
+    """The error that the others follow from: a death before a rank's own error, and that before the rest."""
 
     def order(error: RunError) -> int:
         if isinstance(error, RankDied):
             return 0
-        told = isinstance(error, RankFailed) and error.summary.startswith("RankFailed")
+        echoed = isinstance(error, RankFailed) and error.summary.startswith("RankFailed")
         lost = any(word in str(error) for word in ("Connection closed", "Connection reset", "Broken pipe"))
-        return 3 if told else 2 if lost else 1
+        return 3 if echoed else 2 if lost else 1
 
     return min(errors, key=order)
 
 
 def process_state(pid: int) -> str:
-    """What the system says a process is doing, in a word."""
+    """What a process is doing, in a word, as the system sees it."""
     try:
         letter = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

@@ -1,4 +1,4 @@
-"""The shelf: models that a cluster's workers hold, sent once and again only when they changed."""
+"""The shelf: which models the workers of a cluster hold. A model is sent once, and again only if it has changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from toolkit.cluster.engines.local.wire import Parcel, put_together, take_apart
+from toolkit.cluster.engines.parcel import Parcel, put_together, take_apart
+from toolkit.numerics.tensor_compat import version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,10 @@ class _Entry:
 
 
 class Shelf:
-    """The kernel's side: which models the workers hold, and in what state.
+    """The kernel's record of the models that workers hold, and of their state.
 
-    A model is packed into shared memory when it is first used and again when its weights, its attributes or its
-    configuration have changed since (a tensor's version counter tells; writes through ``.data`` escape it).
+    A model is packed into shared memory when it is first used, and again if its weights, attributes or configuration
+    have changed since. Version counters of tensors show changes; they do not see writes through ``.data``.
     """
 
     def __init__(self) -> None:
@@ -40,7 +41,7 @@ class Shelf:
         self._count = 0
 
     def refer(self, model: nn.Module, install: Callable[[int, Parcel], None]) -> ModelRef:
-        """A reference to ``model`` as it is now; calls ``install`` first where the workers do not hold it so."""
+        """A reference to ``model`` as it is now; calls ``install`` first if the workers do not hold this state."""
         skeleton, tensors = take_apart(model)
         prints = tuple(_fingerprint(tensor) for tensor in tensors)
         entry = self._entries.get(model)
@@ -54,17 +55,17 @@ class Shelf:
         return ModelRef(entry.key)
 
     def stale(self) -> set[int]:
-        """Keys that workers hold and no model of the kernel stands for any more; they are forgotten here."""
+        """The keys of models that workers hold and the kernel no longer has; they are forgotten here."""
         gone = self._sent - {entry.key for entry in self._entries.values()}
         self._sent -= gone
         return gone
 
     def workers_are_new(self) -> None:
-        """Forget what was sent: the workers that held it have ended. What was packed is kept."""
+        """Forget what was sent, because the workers that held it have ended; keep what was packed."""
         self._sent.clear()
 
 
 def _fingerprint(tensor: Tensor) -> tuple[object, ...]:
-    version = 0 if tensor.is_inference() else tensor._version
+    version = version_of(tensor)
     pointer = tensor.data_ptr() if tensor.layout is torch.strided else id(tensor)
     return pointer, version, tuple(tensor.shape), tensor.dtype, str(tensor.device)

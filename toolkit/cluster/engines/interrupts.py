@@ -1,4 +1,4 @@
-"""Stop pressed once, twice or more: noticed, never in the way of cleaning up."""
+"""Presses of Stop: counted, so that they never interrupt clean-up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import FrameType
 
 @dataclass(slots=True)
 class Interrupts:
-    """How often Stop was pressed since the block was entered."""
+    """How often Stop was pressed since the block began."""
 
     count: int = 0
 
@@ -21,15 +21,15 @@ class Interrupts:
 def deferred() -> Iterator[Interrupts]:
     """Count interrupts (Ctrl-C, a notebook's Stop) instead of raising them, and raise one when the block has ended.
 
-    A ``KeyboardInterrupt`` inside clean-up would leave the rest of it undone, so none is raised before it is through.
-    Outside the main thread, where no interrupts arrive, nothing is changed.
+    A ``KeyboardInterrupt`` inside clean-up would leave the rest of it undone, so none is raised before clean-up is
+    complete. Outside the main thread, where no interrupts arrive, nothing changes.
     """
     seen = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield seen
         return
 
-    def note(signum: int, frame: FrameType | None) -> None:
+    def note(signum: int, at: FrameType | None) -> None:
         seen.count += 1
 
     before = signal.signal(signal.SIGINT, note)

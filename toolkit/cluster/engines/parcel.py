@@ -1,8 +1,8 @@
-"""Parcels: objects between the kernel and its workers, tensors in one shared storage.
+"""Parcels: objects between the kernel and its workers, with their tensors in one block of shared memory.
 
-An object is pickled by value where it must be (functions of a notebook), and every tensor in it, a model's weights for
-instance, is copied into one block of shared memory. Receivers map the block: a parcel costs one file descriptor and one
-copy, whatever its size and the number of receivers.
+Functions of a notebook are pickled by value. Every tensor in the object, a model's weights for instance, is copied into
+one block of shared memory, and receivers map the block. So a parcel costs one file descriptor and one copy, whatever
+its size and the number of receivers.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from torch import Tensor, nn
 
 from toolkit.errors import ToolkitError
 from toolkit.models.transformers_pickle import recipe_of
+from toolkit.numerics.tensor_compat import new_shared_storage
 
 _ALIGN = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where a tensor lies in the storage."""
+    """The place of a tensor in the storage."""
 
     offset: int
     shape: tuple[int, ...]
@@ -38,9 +39,9 @@ class Parcel:
     """A pickled object whose tensors lie in shared memory.
 
     Attributes:
-        storage: one-dimensional uint8 tensor in shared memory: tensors, then the pickle.
-        slots: where the tensors lie.
-        start: where the pickle begins.
+        storage: One-dimensional uint8 tensor in shared memory: the tensors, then the pickle.
+        slots: The places of the tensors.
+        start: Where the pickle begins.
     """
 
     storage: Tensor
@@ -57,7 +58,7 @@ def pack(value: Any) -> Parcel:
     """Copy an object into a parcel.
 
     Raises:
-        ToolkitError: where shared memory is too small for its tensors.
+        ToolkitError: If there is too little shared memory for its tensors.
 
     Example:
         >>> unpack(pack({"latent": torch.arange(3), "name": "a"}))
@@ -68,7 +69,7 @@ def pack(value: Any) -> Parcel:
 
 
 def take_apart(value: Any) -> tuple[bytes, list[Tensor]]:
-    """Pickle an object without its tensors, and list those."""
+    """Pickle an object without its tensors; returns the pickle and the list of tensors."""
     stream = io.BytesIO()
     pickler = _Pickler(stream)
     pickler.dump(value)
@@ -90,18 +91,18 @@ def put_together(skeleton: bytes, tensors: list[Tensor]) -> Parcel:
 
 
 def unpack(parcel: Parcel) -> Any:
-    """The object of a parcel. Its tensors are views of the shared memory: whoever writes to one writes to all."""
+    """The object of a parcel. Its tensors are views of the shared memory: a write to one is seen by all receivers."""
     skeleton = parcel.storage[parcel.start :].numpy().tobytes()
     return _Unpickler(io.BytesIO(skeleton), parcel).load()
 
 
 def _shared(size: int) -> Tensor:
     try:
-        return torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(max(size, 1)))[:size]
+        return torch.empty(0, dtype=torch.uint8).set_(new_shared_storage(max(size, 1)))[:size]
     except RuntimeError as error:
         raise ToolkitError(
-            f"{size / 1e6:.0f} MB of shared memory could not be had ({error}): give the machine or container more, "
-            "for instance docker run --shm-size."
+            f"{size / 1e6:.0f} MB of shared memory are not available ({error}): give the machine or container more, "
+            "for instance with docker run --shm-size."
         ) from error
 
 
@@ -113,7 +114,7 @@ def _view(storage: Tensor, slot: Slot) -> Tensor:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Pickles by value what cannot be imported elsewhere, and leaves dense tensors out."""
+    """Pickles by value what cannot be imported elsewhere, and leaves out dense tensors."""
 
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream, protocol=pickle.HIGHEST_PROTOCOL)

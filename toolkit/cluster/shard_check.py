@@ -13,8 +13,8 @@ from torch import Tensor
 from toolkit.cluster.cluster import Cluster
 from toolkit.errors import NotExact
 from toolkit.geometry.shard_plan import AXES, LEAST, ShardPlan
-from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.autoencoder_table import recipe_of
+from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.shapes import output_shape
 from toolkit.models.autoencoders.sharding import shards_refused
 from toolkit.models.autoencoders.stated import stated

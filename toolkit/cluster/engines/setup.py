@@ -1,0 +1,39 @@
+"""The set-up that every worker of a cluster starts with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from toolkit.numerics.convolution import Convolutions
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a worker needs to know when it starts.
+
+    Attributes:
+        rank: Its rank.
+        size: Number of ranks.
+        device: The device, as :func:`toolkit.runs.device.device_of_rank` takes it.
+        backend: The backend of the process group.
+        threads: CPU threads for the worker's operations.
+        convolutions: The kernels that small fp32 CPU convolutions use.
+        keep_memory: Whether the C library keeps freed buffers for reuse.
+        port: The port of the kernel's store.
+        generation: The number of groups that have used the store before.
+        timeout: Seconds after which an operation of the group gives up.
+        environment: The environment variables of the kernel when the worker was started.
+    """
+
+    rank: int
+    size: int
+    device: str | None
+    backend: str
+    threads: int
+    convolutions: Convolutions
+    keep_memory: bool
+    port: int
+    generation: int
+    timeout: float
+    environment: Mapping[str, str] = field(default_factory=dict)
