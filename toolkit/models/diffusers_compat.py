@@ -15,6 +15,8 @@ from typing import Any
 
 from torch import nn
 
+from toolkit.errors import ModelError
+
 CLASS_KEY = "_class_name"
 """The key of a saved ``config.json`` or ``model_index.json`` that names the class."""
 
@@ -48,6 +50,22 @@ def class_named(name: object) -> type[Any] | None:
     """
     found = getattr(_diffusers(), name, None) if isinstance(name, str) else None
     return found if isinstance(found, type) else None
+
+
+def model_named(name: str) -> Any:
+    """Return the class that diffusers exports under a name.
+
+    Raises:
+        ModelError: If it exports none of that name.
+
+    Example:
+        >>> model_named("AutoencoderTiny").__name__
+        'AutoencoderTiny'
+    """
+    cls = class_named(name)
+    if cls is None:
+        raise ModelError(f"diffusers {diffusers_version()} has no class {name}: install a diffusers that has it.")
+    return cls
 
 
 def is_model_class(cls: type[Any]) -> bool:

@@ -73,5 +73,5 @@ def test_a_tile_without_room_is_refused_with_its_numbers():
 def test_classes_with_global_operations_are_refused(name, why):
     model = specimen(name)
     shape = model.latent(40, 40).shape
-    with pytest.raises(tk.ModelError, match=f"{why}.*in its decode: no overlap makes tiles exact.*ShardPlan"):
+    with pytest.raises(tk.ModelError, match=f"{why}.*in its decode, so no overlap makes tiles exact.*ShardPlan"):
         exact_grid(model.build(), shape, 32, arguments=model.call)

@@ -122,7 +122,7 @@ def test_what_the_probe_cannot_see_is_said():
         def forward(self, x):
             return super().forward(x).nan_to_num()
 
-    for kind, message in ((Mean, "reaches the border"), (Sure, "does not arrive")):
+    for kind, message in ((Mean, "reaches the border"), (Sure, "does not reach the output")):
         vae = specimen("AutoencoderTiny").build()
         vae.decoder.layers[0] = kind(4, 8, 3, padding=1)
         with pytest.raises(tk.ModelError, match=message):

@@ -62,7 +62,7 @@ def test_a_tile_that_falls_between_cells_is_refused():
     """diffusers would return another size than the sample's: 212 pixels instead of 200."""
     vae = tiny.kl()
     vae.tile_latent_min_size, vae.tile_sample_min_size = 10, 20
-    with pytest.raises(tk.PlanError, match="stride 7, but by 20 pixels with stride 15, at 2 pixels a cell"):
+    with pytest.raises(tk.PlanError, match="stride 7, but by 20 pixels with stride 15, at 2 pixels per cell"):
         tk.diffusers_grid(vae, (1, 4, 25, 25))
 
 

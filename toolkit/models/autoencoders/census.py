@@ -1,7 +1,7 @@
-"""The census: every autoencoder class of diffusers, in small, with random weights that leave no norm or bias idle.
+"""The census: every autoencoder class of diffusers in small, with random weights that leave no norm or bias idle.
 
 Configurations keep what decides correctness (block types, ratios, causal caches, attention, norms) and shrink channels
-and depth. They serve the parity table, the self checks and the tests.
+and depth. The parity table, the self checks and the tests use them.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import diffusers
 import torch
 from torch import Tensor
 
 from toolkit.errors import ModelError
+from toolkit.models.diffusers_compat import model_named
 
 DOWN, UP = "DownEncoderBlock2D", "UpDecoderBlock2D"
 EFFICIENT = ["ResBlock", "ResBlock", "EfficientViTBlock"]
@@ -25,14 +25,14 @@ class Specimen:
     """One autoencoder in small.
 
     Attributes:
-        name: the class, and the form of it where there are several.
-        cls: the class's name in diffusers.
-        ratio: sample pixels per latent cell along h and w.
-        channels: channels of latent and sample.
-        frames: frames of a short latent and of a short sample; None for images.
-        batch: latents at a time; above 1 where the batch stands for time.
-        config: what its constructor takes.
-        call: further arguments of its decode.
+        name: The class's name, followed by the variant if there are several.
+        cls: The class's name in diffusers.
+        ratio: Sample pixels per latent cell along h and w.
+        channels: Channels of latent and sample.
+        frames: Frames of a short latent and of a short sample; None for images.
+        config: The arguments of its constructor.
+        batch: Latents per batch; more than 1 if the batch stands for time.
+        call: Further arguments of its decode.
     """
 
     name: str
@@ -45,21 +45,22 @@ class Specimen:
     call: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self, seed: int = 0) -> Any:
-        """The model, in eval mode, its norms and biases moved away from one and zero."""
+        """Make the model in eval mode, its norms and biases moved away from one and zero."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            vae = getattr(diffusers, self.cls)(**self.config)
+            vae = model_named(self.cls)(**self.config)
             for name, parameter in vae.named_parameters():
+                # New norms and biases are ones and zeros, and a scale of one hides a scale that is left out.
                 if parameter.ndim <= 1 or "gamma" in name or parameter.numel() == len(parameter):
                     parameter.data.add_(torch.randn_like(parameter) * 0.2)
         return vae.eval().requires_grad_(False)
 
     def latent(self, h: int, w: int, frames: int | None = None, batch: int | None = None, seed: int = 0) -> Tensor:
-        """A latent of ``h`` by ``w`` cells: noise on a slope of brightness, which norms and borders notice."""
+        """Make a latent of ``h`` by ``w`` cells: noise on a slope of brightness, which norms notice."""
         return self._input(self.channels[0], self.frames and (frames or self.frames[0]), h, w, batch, seed)
 
     def sample(self, h: int, w: int, frames: int | None = None, batch: int | None = None, seed: int = 0) -> Tensor:
-        """A sample of ``h`` by ``w`` latent cells, that is, ``ratio`` times as many pixels."""
+        """Make a sample of ``h`` by ``w`` latent cells, that is, ``ratio`` times as many pixels."""
         size = self.frames and (frames or self.frames[1])
         return self._input(self.channels[1], size, h * self.ratio, w * self.ratio, batch, seed).div_(3).clamp_(-1, 1)
 
@@ -102,6 +103,7 @@ _LTX_UP: dict[str, Any] = {
 _TEMB = {"temb": torch.tensor([0.05])}
 _MAGVIT = ["Spatial{}Block3D", *["SpatialTemporal{}Block3D"] * 2]
 
+# Sizes are the smallest that each class's constructor, norms (groups of 32) and down-sampling accept.
 _ALL = [
     Specimen("AutoencoderKL", "AutoencoderKL", 4, (4, 3), None, _kl(sample_size=32)),
     Specimen("AutoencoderKL_flux", "AutoencoderKL", 4, (4, 3), None,
@@ -200,15 +202,15 @@ CENSUS: Mapping[str, Specimen] = {specimen.name: specimen for specimen in _ALL}
 
 
 def specimen(name: str) -> Specimen:
-    """The specimen of that name.
+    """Return the specimen of that name.
 
     Raises:
-        ModelError: where the census has none.
+        ModelError: If the census has none.
 
     Example:
         >>> specimen("AutoencoderKLWan_2.2").ratio
         16
     """
     if name not in CENSUS:
-        raise ModelError(f"{name!r} is not in the census: one of {', '.join(CENSUS)}.")
+        raise ModelError(f"{name!r} is not in the census: use one of {', '.join(CENSUS)}.")
     return CENSUS[name]

@@ -7,12 +7,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
-from diffusers import ModelMixin
 
 from toolkit.errors import ModelError
 from toolkit.models import demo
+from toolkit.models.diffusers_compat import CLASS_KEY, class_named, diffusers_version, is_model_class
 
 DEMOS = {"demo-image": demo.image_vae, "demo-video": demo.video_vae}
 
@@ -24,27 +23,27 @@ def load_vae(
     name: str | None = None,
     config: str | PathLike[str] | None = None,
 ) -> Any:
-    """Load an autoencoder by its own class's ``from_pretrained`` or ``from_single_file``. Nothing is looked for online.
+    """Load an autoencoder by its own class's ``from_pretrained`` or ``from_single_file``, without going online.
 
     Args:
-        source: a folder as ``save_pretrained`` writes it; a pipeline's folder, of which its ``vae`` is taken; one file
-            in a layout that diffusers converts; ``"demo-image"`` or ``"demo-video"``.
-        dtype: of the weights; None: as they are (of the demo and of single files: single precision).
-        name: the class, for one file; of a folder its ``config.json`` says it.
-        config: the folder with the ``config.json`` that belongs to one file.
+        source: A folder as ``save_pretrained`` writes it; a pipeline's folder, whose ``vae`` is taken; one file in a
+            layout that diffusers converts; ``"demo-image"`` or ``"demo-video"``.
+        dtype: Dtype of the weights. None: that of the files (single precision for the demo and for single files).
+        name: The class of a single file; a folder's ``config.json`` names it.
+        config: The folder with the ``config.json`` that belongs to a single file.
 
     Returns:
         The model on the CPU, in evaluation mode.
 
     Raises:
-        ModelError: where nothing is there, the class is unknown, or a single file comes without class and config.
+        ModelError: If nothing is there, the class is unknown, or a single file comes without class and config.
 
     Example:
         >>> type(load_vae("demo-image")).__name__
         'AutoencoderKL'
     """
     if str(source) in DEMOS:
-        vae = DEMOS[str(source)]()
+        vae: Any = DEMOS[str(source)]()
         return vae if dtype in (None, torch.float32) else vae.to(dtype)
     path = Path(source)
     if path.is_file():
@@ -56,29 +55,32 @@ def load_vae(
             f"{source}: holds no config.json. Give a folder that save_pretrained wrote, a pipeline's folder, a file "
             f"with its class and config, or one of {', '.join(DEMOS)}."
         )
-    cls = _class(name or json.loads((path / "config.json").read_text()).get("_class_name", "no class"))
+    cls = _class(name or json.loads((path / "config.json").read_text()).get(CLASS_KEY, "no class"))
     given = {"torch_dtype": dtype or "auto"}
-    return _quiet(cls.from_pretrained(path, local_files_only=True, **given))
+    return _for_use(cls.from_pretrained(path, local_files_only=True, **given))
 
 
 def _single_file(path: Path, dtype: torch.dtype | None, name: str | None, config: str | PathLike[str] | None) -> Any:
     if name is None or config is None:
         raise ModelError(
-            f"{path}: one file says neither its class nor its configuration. Give both, as name='AutoencoderKL' and "
+            f"{path}: one file names neither its class nor its configuration. Give both, as name='AutoencoderKL' and "
             "config= the folder with its config.json (on the command line --class and --config)."
         )
     cls = _class(name)
     if not hasattr(cls, "from_single_file"):
         raise ModelError(f"{name} has no from_single_file: save it with save_pretrained and give the folder.")
-    return _quiet(cls.from_single_file(path, config=str(config), torch_dtype=dtype, local_files_only=True))
+    return _for_use(cls.from_single_file(path, config=str(config), torch_dtype=dtype, local_files_only=True))
 
 
-def _class(name: str) -> type[Any]:
-    cls = getattr(diffusers, name, None)
-    if not (isinstance(cls, type) and issubclass(cls, ModelMixin) and hasattr(cls, "decode")):
-        raise ModelError(f"{name!r}: diffusers {diffusers.__version__} has no autoencoder of this name.")
+def _class(name: str) -> Any:
+    cls = class_named(name)
+    if cls is None or not is_model_class(cls) or not hasattr(cls, "decode"):
+        raise ModelError(
+            f"{name!r}: diffusers {diffusers_version()} has no autoencoder of this name. Install a diffusers that has "
+            "it, or give the name of its class."
+        )
     return cls
 
 
-def _quiet(vae: Any) -> Any:
+def _for_use(vae: Any) -> Any:
     return vae.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Video autoencoders at real size with random weights: no checkpoint is needed to measure time and memory."""
+"""Video autoencoders at real size with random weights: measuring time and memory needs no checkpoint."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import diffusers
 import torch
 from torch import Tensor
+
+from toolkit.models.diffusers_compat import model_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +17,11 @@ class Subject:
     """One model.
 
     Attributes:
-        name: as its users call it.
-        cls: the class in diffusers.
-        config: what its constructor takes at real size.
-        latent: ``c t h w`` of 81 frames of 720 x 1280.
-        small: its specimen in the census.
+        name: The name that its users know it by.
+        cls: The name of its class in diffusers.
+        latent: The latent of 81 frames of 720 x 1280 pixels, as ``c t h w``.
+        small: The name of its specimen in the census.
+        config: The arguments of its constructor at real size.
     """
 
     name: str
@@ -30,13 +31,13 @@ class Subject:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> Any:
-        """The model, made on ``device``; with the weights that a new one has."""
+        """Make the model on ``device``, with the weights that a new one has."""
         with device:
-            vae = getattr(diffusers, self.cls)(**self.config)
+            vae = model_named(self.cls)(**self.config)
         return (vae if dtype is torch.float32 else vae.to(dtype)).eval().requires_grad_(False)
 
     def noise(self) -> Tensor:
-        """A latent of noise, in bf16."""
+        """Make a latent of noise, in bf16."""
         return torch.randn(1, *self.latent, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
 
 

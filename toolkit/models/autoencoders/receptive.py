@@ -1,4 +1,9 @@
-"""The receptive field of a model's call, measured: which rows of the output turn NaN with one row of the input."""
+r"""The receptive field of a model's call, measured: which rows of the output turn NaN with one row of the input.
+
+input row  . . . . . N . . . . .        N: NaN
+/ / | \\ \
+        output rows . . N N N N N N . . .       reach: 3 cells before, 2 after
+"""
 
 from __future__ import annotations
 
@@ -18,20 +23,21 @@ from toolkit.models.autoencoders.locality import GlobalOperation, locally
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import Options
 from toolkit.models.autoencoders.tiling import spatial_ratio
+from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.boxes import DIMS
 
 EXTENTS = (24, 48, 96, 192, 384)
-"""Latent cells along the probed axis, tried in turn until the reach fits; along the other axis there are ``ACROSS``."""
+"""Latent cells along the probed axis, tried in turn until the reach fits; the other axis has ``ACROSS`` cells."""
 ACROSS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Halo:
-    """Latent cells that a cell of the output depends on, along one axis.
+    """Latent cells that one cell of the output depends on, along one axis.
 
     Attributes:
-        before: cells before it.
-        after: cells after it.
+        before: Cells before it.
+        after: Cells after it.
 
     Example:
         >>> Halo(14, 13).widest
@@ -43,7 +49,7 @@ class Halo:
 
     @property
     def widest(self) -> int:
-        """The larger of both."""
+        """The larger of the two."""
         return max(self.before, self.after)
 
 
@@ -52,12 +58,12 @@ class ReceptiveField:
     """What one latent cell of a call's output depends on.
 
     Attributes:
-        direction: of which call.
-        h: the reach of convolutions along the height.
-        w: the reach of convolutions along the width.
-        global_norm: whether a normalisation sees the whole map.
-        global_attention: whether an attention sees the whole map.
-        draws: whether the call draws random numbers, so that a tile's are not the whole's.
+        direction: Which of the model's calls.
+        h: The reach of convolutions along the height.
+        w: The reach of convolutions along the width.
+        global_norm: Whether a normalisation sees the whole map.
+        global_attention: Whether an attention sees the whole map.
+        draws: Whether the call draws random numbers; a tile's are then not those of the whole.
     """
 
     direction: DirectionName
@@ -74,7 +80,7 @@ class ReceptiveField:
 
     @property
     def local(self) -> bool:
-        """Whether the halo is all that a cell depends on: then a tile with its halo is exact."""
+        """Whether a cell depends on its halo only, so that a tile with its halo is exact."""
         return not (self.global_norm or self.global_attention or self.draws)
 
     @property
@@ -89,7 +95,7 @@ class ReceptiveField:
 
 
 def receptive_field(
-    vae: Any,
+    vae: Autoencoder,
     direction: DirectionName = "decode",
     arguments: Mapping[str, Any] | None = None,
     shape: Sequence[int] | None = None,
@@ -97,21 +103,23 @@ def receptive_field(
     """Measure the receptive field of a model's own decode or encode.
 
     One row of a small input is NaN, and every row of the output that turns NaN depends on it. Normalisation and
-    attention are replaced by operations on single cells meanwhile, so that the reach of the convolutions shows; each
-    kind is then left intact once, to see whether it reaches farther. NaN, not a small change: what a change of the
-    input does to a far row underflows long before the dependence ends. On an accelerator, a kernel that computes
-    neighbouring outputs together (Winograd, FFT) may carry NaN farther: a halo is then too wide, never too narrow.
+    attention are replaced by operations on single cells, so that only the reach of the convolutions shows. Then each
+    kind is left intact once, to see whether it reaches farther.
+
+    NaN is used rather than a small change, because a change of the input shrinks below the smallest float long before
+    the dependence ends. On an accelerator, a kernel that computes neighbouring outputs together (Winograd, FFT) may
+    carry NaN farther: a halo is then too wide, never too narrow.
 
     Args:
-        vae: a diffusers autoencoder; it is left as it was found.
-        direction: which call.
-        arguments: further arguments of that call.
-        shape: the shape of an input of the call, of which height and width do not matter; short videos are as good as
-            long ones, but must be as long as the class needs. None: one image, or two latent frames.
+        vae: A diffusers autoencoder; it is left as it was found.
+        direction: Which of the model's calls.
+        arguments: Further arguments of that call.
+        shape: Shape of an input of the call; its height and width do not matter. A short video does as well as a long
+            one, as long as the class accepts it. None: one image, or two latent frames.
 
     Raises:
-        ModelError: where the reach is over half of the largest extent tried, no NaN arrives at all, or the default
-            ``shape`` is not known.
+        ModelError: If the reach is over half of the largest extent tried, if no NaN reaches the output at all, or if
+            the default ``shape`` is not known.
 
     Example:
         >>> from toolkit.models.autoencoders.census import specimen
@@ -125,6 +133,7 @@ def receptive_field(
         halos, reached, draws = {}, set[GlobalOperation](), False
         for axis in ("h", "w"):
             extent, halos[axis], met, draws = probe.convolutions(axis)
+            # An operation that reaches farther along h need not be asked again along w.
             reached |= {kind for kind in met - reached if probe.reaches_farther(axis, extent, halos[axis], kind)}
     return ReceptiveField(direction, halos["h"], halos["w"], "norm" in reached, "attention" in reached, draws)
 
@@ -133,12 +142,12 @@ def receptive_field(
 class _Probe:
     """A model's call on inputs with one NaN row."""
 
-    vae: Any
+    vae: Autoencoder
     call: ModelCall
     shape: tuple[int, ...]
 
     def convolutions(self, axis: str) -> tuple[int, Halo, set[GlobalOperation], bool]:
-        """The extent that sufficed, the reach of convolutions, the other operations met, and whether any drew."""
+        """Return the extent that sufficed, the reach of convolutions, the operations met, and whether any drew."""
         for extent in EXTENTS:
             with locally(self.vae) as seen:
                 halo = self._halo(self._touched(axis, extent), extent)
@@ -146,19 +155,20 @@ class _Probe:
                 return extent, halo, seen.met, seen.draws
         raise ModelError(
             f"{type(self.vae).__name__}: one latent row of {EXTENTS[-1]} reaches the border of the output, with norms "
-            f"and attention made local. Its receptive field is over {EXTENTS[-1] // 2} cells, or an operation that is "
-            "neither sees the whole map: use tiles that blend, or the model's own call."
+            f"and attention made local. Its receptive field is over {EXTENTS[-1] // 2} cells, or another operation "
+            "sees the whole map. Use tiles that blend, or the model's own call."
         )
 
     def reaches_farther(self, axis: str, extent: int, halo: Halo, kind: GlobalOperation) -> bool:
-        """Whether more cells turn NaN with operations of one kind left intact."""
+        """Tell whether more cells turn NaN when operations of one kind are left intact."""
         with locally(self.vae, keep={kind}):
             return self._halo(self._touched(axis, extent), extent) != halo
 
     def _touched(self, axis: str, extent: int) -> list[int]:
         """Latent cells of the output that turn NaN with the middle one of the input."""
         dim = DIMS[axis]
-        scale = 1 if self.call.direction == "decode" else spatial_ratio(self.vae)
+        # A latent cell of a sample is a whole block of pixels; all of it is NaN.
+        scale = 1 if self.call.direction == Direction.DECODE else spatial_ratio(self.vae)
         x = self._zeros({DIMS["h"]: ACROSS * scale, DIMS["w"]: ACROSS * scale, dim: extent * scale})
         x.narrow(dim, extent // 2 * scale, scale).fill_(torch.nan)
         try:
@@ -171,8 +181,8 @@ class _Probe:
         rows, rest = divmod(output.shape[dim], extent)
         if rest:
             raise ModelError(
-                f"{type(self.vae).__name__}: {extent} latent cells along {axis} belong to {output.shape[dim]} cells of "
-                f"the {self.call.direction}d output, no whole number each: its receptive field is not measured."
+                f"{type(self.vae).__name__} {self.call.direction}s {extent} latent cells along {axis} to "
+                f"{output.shape[dim]} cells, which is not a whole number for each: its receptive field is not measured."
             )
         return sorted({row // rows for row in _nan_rows(output, dim)})
 
@@ -181,38 +191,41 @@ class _Probe:
         return weight.new_zeros(*self.shape[:-2], sizes[-2], sizes[-1])
 
     def _halo(self, touched: list[int], extent: int) -> Halo | None:
-        """The halo behind the cells that were touched; None where they lie at the border."""
+        """The halo that explains the cells that were touched; None if they lie at the border."""
         middle = extent // 2
         if not touched:
             raise ModelError(
-                f"{type(self.vae).__name__}: a NaN in the input does not arrive in the output; something between them, "
-                "such as a quantiser, replaces it. Switch it off through arguments= to measure the rest."
+                f"{type(self.vae).__name__}: a NaN in the input does not reach the output, because something between "
+                "them, such as a quantiser, replaces it. Switch it off through arguments= to measure the rest."
             )
         if touched[0] <= 0 or touched[-1] >= extent - 1:
             return None
+        # Mirrored: if cell c touches cells up to c + a, then a cell depends on those from a before it.
         return Halo(before=touched[-1] - middle, after=middle - touched[0])
 
 
-def default_shape(vae: Any, direction: DirectionName) -> tuple[int, ...]:
-    """The shape of a small input of a call: one image, or a video of two latent frames; height and width are 1.
+def default_shape(vae: Autoencoder, direction: DirectionName) -> tuple[int, ...]:
+    """Return the shape of a small input of a call: one image, or a video of two latent frames; h and w are 1.
 
     Raises:
-        ModelError: for a class that is not known, or that does not state its channels under a known name.
+        ModelError: If the class is not known, or does not state its channels under a known name.
     """
-    config, video = vae.config, recipe_of(vae).frames is not None
-    if direction == "decode":
+    config, recipe = vae.config, recipe_of(vae)
+    if direction == Direction.DECODE:
         channels = next((config[name] for name in ("latent_channels", "z_dim", "z_channels") if name in config), None)
     else:
         channels = config.get("in_channels", 3)
-        if recipe_of(vae).patch and (patch := config.get("patch_size")):
+        # Models that work on patches count the patches' pixels among their channels.
+        if recipe.patch and (patch := config.get("patch_size")):
             channels //= patch**2
     if channels is None:
         raise ModelError(f"{type(vae).__name__} has no config.latent_channels, z_dim or z_channels: give shape=.")
-    frames = (2 if direction == "decode" else 1 + temporal_ratio(vae),) if video else ()
+    frames = (2 if direction == Direction.DECODE else 1 + temporal_ratio(vae),) if recipe.frames is not None else ()
     return (1, channels, *frames, 1, 1)
 
 
 def _nan_rows(output: Tensor, dim: int) -> list[int]:
+    """Places along a dim at which any value is NaN."""
     others = [d for d in range(-output.ndim, 0) if d != dim]
     rows: list[int] = output.isnan().sum(others).nonzero()[:, 0].tolist()
     return rows
