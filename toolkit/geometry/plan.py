@@ -13,6 +13,7 @@ from toolkit.errors import PlanError
 
 if TYPE_CHECKING:
     from toolkit.geometry.grid import TileGrid
+    from toolkit.geometry.stage_plan import StagePlan
 
 
 class PlanKind(StrEnum):
@@ -34,11 +35,13 @@ class Plan(ABC):
         kind: The mechanism that runs the plan.
         part_noun: The name of what a rank computes one after the other, in the plural.
         promise: What the result is, next to the model's own call on the whole input; for reports.
+        divides_weights: Whether each rank holds only a part of the model's weights.
     """
 
     kind: ClassVar[PlanKind]
     part_noun: ClassVar[str]
     promise: ClassVar[str]
+    divides_weights: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -64,6 +67,31 @@ class Plan(ABC):
     @abstractmethod
     def summary(self) -> str:
         """The plan in a few words."""
+
+    @property
+    def description(self) -> str:
+        """The plan in a few words, with everything that changes the values of the output."""
+        return self.summary
+
+    @property
+    def figures(self) -> Mapping[str, int | float]:
+        """Numbers that describe the plan, by name, for tables that compare plans."""
+        return {}
+
+    @property
+    def part_owners(self) -> tuple[int, ...]:
+        """The rank of each part of :meth:`part_grid`; empty if the latent is not divided."""
+        return ()
+
+    @property
+    def planned_messages(self) -> tuple[tuple[int, int, int], ...] | None:
+        """The sender, receiver and latent cells of each message of a run; None if they depend on the model."""
+        return None
+
+    @property
+    def stage_plan(self) -> StagePlan | None:
+        """This plan, if it divides a pipeline into stages; None for all other plans."""
+        return None
 
     @property
     def seam_grid(self) -> TileGrid | None:
@@ -162,6 +190,11 @@ class WholeCall(Plan):
     def summary(self) -> str:
         """The plan in a few words."""
         return "the model's own call"
+
+    @property
+    def planned_messages(self) -> tuple[tuple[int, int, int], ...]:
+        """No messages."""
+        return ()
 
     def rank_peaks(self, extent: Mapping[str, int], *, output: int, working: int) -> tuple[int, ...]:
         """As :meth:`Plan.rank_peaks`: one rank computes every cell.

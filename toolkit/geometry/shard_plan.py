@@ -161,6 +161,16 @@ class ShardPlan(Plan):
             rows.append(tuple(Span(start, start + size) for start, size in zip(starts, parts, strict=True)))
         return TileGrid(AXES, tuple(rows))
 
+    @property
+    def part_owners(self) -> tuple[int, ...]:
+        """Each rank has the shard of its own number.
+
+        Example:
+            >>> ShardPlan(h=3).part_owners
+            (0, 1, 2)
+        """
+        return self.working
+
     def part_grid(self, extent: Mapping[str, int]) -> TileGrid:
         """As :meth:`as_grid`."""
         return self.as_grid(extent)

@@ -49,6 +49,7 @@ class StagePlan(Plan):
     """
 
     kind: ClassVar[PlanKind] = PlanKind.STAGES
+    divides_weights: ClassVar[bool] = True
     part_noun: ClassVar[str] = "stretches"
     promise: ClassVar[str] = "stages: the unsplit transformer's layers, in their order"
 
@@ -108,6 +109,11 @@ class StagePlan(Plan):
     def units(self) -> tuple[int, ...]:
         """Empty: the number of steps is the pipeline's to decide."""
         return ()
+
+    @property
+    def stage_plan(self) -> StagePlan:
+        """The plan itself."""
+        return self
 
     @property
     def branches(self) -> int:

@@ -121,6 +121,45 @@ class TilePlan(Plan):
         return f"{len(self.grid)} tiles over {self.ranks} ranks"
 
     @property
+    def description(self) -> str:
+        """The plan in a few words, with its blend.
+
+        Example:
+            >>> grid = TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8)
+            >>> TilePlan(grid, Blend.linear(), Assignment.balanced(grid, ranks=2)).description
+            '12 tiles over 2 ranks, Blend.linear()'
+        """
+        return f"{self.summary}, {self.blend}"
+
+    @property
+    def figures(self) -> Mapping[str, int | float]:
+        """Number of tiles, redundancy and imbalance."""
+        return {"tiles": len(self.grid), "redundancy": self.grid.redundancy, "imbalance": self.imbalance}
+
+    @property
+    def part_owners(self) -> tuple[int, ...]:
+        """The rank of each tile."""
+        return self.assignment.owners
+
+    @property
+    def planned_messages(self) -> tuple[tuple[int, int, int], ...]:
+        """The sender, receiver and latent cells of each message: edges between ranks, then results to the root.
+
+        Example:
+            >>> grid = TileGrid.cover({"w": 40}, tile=24, overlap=8)
+            >>> TilePlan(grid, Blend.linear(), Assignment.balanced(grid, ranks=2)).planned_messages
+            ((0, 1, 8), (1, 0, 24))
+        """
+        owners, shared = self.assignment.owners, self.finish == "shares"
+        edges = ((owners[edge.source], owners[edge.target], edge.cells) for edge in self.edges)
+        results = (
+            (rank, self.root, tile.share_cells if shared else tile.cells)
+            for tile, rank in zip(self.grid.tiles, owners, strict=True)
+            if rank != self.root
+        )
+        return (*edges, *results)
+
+    @property
     def seam_grid(self) -> TileGrid:
         """The plan's own grid."""
         return self.grid
