@@ -159,9 +159,7 @@ def test_refusals(pair):
     a, b = pair
     with pytest.raises(ToolkitError, match=r"shapes .* differ"):
         compare(a, b[..., 1:])
-    with pytest.raises(
-        ToolkitError, match=r"output is torch.float32 and the reference torch.float64: .*reference.to"
-    ):
+    with pytest.raises(ToolkitError, match=r"output is torch.float32 and the reference torch.float64: .*reference.to"):
         compare(a, b.double())
     with pytest.raises(ToolkitError, match="the reference is of type ndarray, but must be a Run or a Tensor"):
         compare(a, b.numpy())

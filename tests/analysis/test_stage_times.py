@@ -1,4 +1,4 @@
-"""Where the time of stages went: on traces whose every number is known, and the law of their memory."""
+"""Where the time of stages went, on traces whose every number is known."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import pandas as pd
 import pytest
 from support.stage_runs import run_of, scheduled_events, scheduled_run
 
-from toolkit.analysis.stage_events import hops, loop_events
-from toolkit.analysis.stage_memory import fit_memory
 from toolkit.analysis.stage_times import stage_times
 from toolkit.errors import ToolkitError
 from toolkit.geometry import Schedule, StagePlan, StageSplit
-from toolkit.runs.trace import Event, frame
+from toolkit.runs.trace import Event, Kind, Label
 
 
-def plan_of(schedule: Schedule, **more: int) -> StagePlan:
+def stage_plan(schedule: Schedule, **more: int) -> StagePlan:
     return StagePlan(StageSplit.even(12, schedule.depth), schedule, **more)
 
 
@@ -36,7 +34,7 @@ SCHEDULES = [
 @pytest.mark.parametrize("hop", [0.0, 0.03125])
 def test_a_run_as_scheduled_is_what_the_schedule_says(schedule, hop):
     costs = [0.125 * (1 + chunk % 3) for chunk in range(schedule.depth)]
-    times = stage_times(scheduled_run(plan_of(schedule), costs, steps=7, hop=hop))
+    times = stage_times(scheduled_run(stage_plan(schedule), costs, steps=7, hop=hop))
     assert times.begin == 1.0
     assert times.loop == schedule.loop_time(costs, steps=7, hop=hop)
     assert times.costs == {"": tuple(costs)}
@@ -51,7 +49,7 @@ def test_a_run_as_scheduled_is_what_the_schedule_says(schedule, hop):
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_equal_stages_without_links_realise_all_of_the_gain(schedule):
-    times = stage_times(scheduled_run(plan_of(schedule), [0.25] * schedule.depth, steps=3))
+    times = stage_times(scheduled_run(stage_plan(schedule), [0.25] * schedule.depth, steps=3))
     assert times.bound == pytest.approx(times.loop, rel=1e-12)
     if schedule.overlap and schedule.ranks > 1:
         assert times.realised == pytest.approx(1.0, rel=1e-12)
@@ -62,7 +60,7 @@ def test_equal_stages_without_links_realise_all_of_the_gain(schedule):
 
 def test_half_of_the_gain():
     schedule = Schedule.interleaved(2, branches=2)
-    run = scheduled_run(plan_of(schedule), [0.25, 0.25], steps=4)
+    run = scheduled_run(stage_plan(schedule), [0.25, 0.25], steps=4)
     loop = schedule.loop_time([0.25, 0.25], steps=4)
     times = stage_times(run, one_rank=3.5)
     assert times.bound == pytest.approx(3.5 * 0.75)
@@ -75,7 +73,7 @@ def test_half_of_the_gain():
 def test_actions_are_the_timeline():
     schedule = Schedule.looped(2, branches=2, chunks=2)
     costs = [0.25, 0.5, 0.125, 0.25]
-    times = stage_times(scheduled_run(plan_of(schedule), costs, steps=3, hop=0.0625))
+    times = stage_times(scheduled_run(stage_plan(schedule), costs, steps=3, hop=0.0625))
     planned = {
         (event.rank, event.action.chunk, event.action.branch, event.step): (1.0 + event.start, 1.0 + event.stop)
         for event in schedule.timeline(costs, 0.0625, steps=3)
@@ -89,7 +87,7 @@ def test_actions_are_the_timeline():
 
 def test_the_time_of_every_rank_is_all_accounted_for():
     schedule = Schedule.interleaved(3, branches=2)
-    times = stage_times(scheduled_run(plan_of(schedule), [0.5, 1.0, 0.5], steps=4, hop=0.25))
+    times = stage_times(scheduled_run(stage_plan(schedule), [0.5, 1.0, 0.5], steps=4, hop=0.25))
     assert times.ranks.sum(axis=1).tolist() == pytest.approx([times.loop] * 3)
     assert times.ranks["compute"].tolist() == [4.0, 8.0, 4.0]
     assert (times.ranks.loc[1:, "wait for results"] == 0).all()
@@ -101,7 +99,7 @@ def test_the_time_of_every_rank_is_all_accounted_for():
 
 
 def test_what_comes_before_and_after_the_loop():
-    times = stage_times(scheduled_run(plan_of(Schedule.interleaved(2, branches=2)), [0.5, 0.5], steps=2))
+    times = stage_times(scheduled_run(stage_plan(Schedule.interleaved(2, branches=2)), [0.5, 0.5], steps=2))
     assert times.rest.to_dict() == {
         "before the loop": 1.0,
         "after the loop": 2.5,
@@ -113,14 +111,14 @@ def test_what_comes_before_and_after_the_loop():
 
 
 def test_what_a_stage_computes_before_it_receives_counts_but_is_not_its_start():
-    plan = plan_of(Schedule.interleaved(2, branches=1))
+    plan = stage_plan(Schedule.interleaved(2, branches=1))
     events = [
-        Event(0, "stage", "0F0 step 0", 0.0, 1.0),
-        Event(1, "stage", "1F0 step 0", 0.0, 0.25),
-        Event(1, "wait", "0F0 step 0", 0.25, 1.125),
-        Event(1, "receive", "0F0 step 0", 1.125, 1.25),
-        Event(1, "stage", "1F0 step 0", 1.25, 2.25),
-        Event(0, "wait", "F0 step 0", 1.0, 2.5),
+        Event(0, Kind.STAGE, Label(chunk=0, branch=0, step=0), 0.0, 1.0),
+        Event(1, Kind.STAGE, Label(chunk=1, branch=0, step=0), 0.0, 0.25),
+        Event(1, Kind.WAIT, Label(chunk=0, branch=0, step=0), 0.25, 1.125),
+        Event(1, Kind.RECEIVE, Label(chunk=0, branch=0, step=0), 1.125, 1.25),
+        Event(1, Kind.STAGE, Label(chunk=1, branch=0, step=0), 1.25, 2.25),
+        Event(0, Kind.WAIT, Label(branch=0, step=0), 1.0, 2.5),
     ]
     times = stage_times(run_of(plan, events, 3.0))
     last = times.actions.iloc[-1]
@@ -129,75 +127,41 @@ def test_what_a_stage_computes_before_it_receives_counts_but_is_not_its_start():
     assert times.loop == 2.5
 
 
-def test_messages_that_nobody_waited_for_say_nothing_of_the_link():
-    events = [
-        Event(0, "stage", "0F0 step 0", 0.0, 1.0),
-        Event(1, "stage", "1F1 step 0", 0.0, 5.0),
-        Event(1, "receive", "0F0 step 0", 5.0, 5.5),
-        Event(1, "stage", "1F0 step 0", 5.5, 6.0),
-        Event(0, "wait", "F0 step 0", 2.0, 6.5),
-    ]
-    assert hops(loop_events(frame(events))).tolist() == [0.5]
-
-
 def test_two_transformers_are_kept_apart():
-    plan = plan_of(Schedule.interleaved(2, branches=2))
+    plan = stage_plan(Schedule.interleaved(2, branches=2))
     first = scheduled_events(plan, [0.25, 0.25], steps=2, begin=0.0, expert="transformer")
     then = max(event.end for event in first)
     second = scheduled_events(plan, [0.5, 0.5], steps=3, begin=then, expert="transformer_2")
-    second = [replace(event, label=_later(event.label, 2)) for event in second]
+    second = [replace(event, label=replace(event.label, step=event.label.step + 2)) for event in second]
     times = stage_times(run_of(plan, [*first, *second], 9.0))
     assert times.costs == {"transformer": (0.25, 0.25), "transformer_2": (0.5, 0.5)}
     assert times.steps == {"transformer": 2, "transformer_2": 3}
     assert times.predicted == times.loop
 
 
-def _later(label: str, steps: int) -> str:
-    action, _, step, expert = label.split()
-    return f"{action} step {int(step) + steps} {expert}"
-
-
 def test_a_run_of_one_request_on_one_rank_counts_for_each():
-    alone = scheduled_run(plan_of(Schedule.interleaved(1, branches=2)), [1.0], steps=4)
-    run = scheduled_run(plan_of(Schedule.requests(2, branches=2, requests=2)), [0.5, 0.5], steps=4)
+    alone = scheduled_run(stage_plan(Schedule.interleaved(1, branches=2)), [1.0], steps=4)
+    run = scheduled_run(stage_plan(Schedule.requests(2, branches=2, requests=2)), [0.5, 0.5], steps=4)
     assert stage_times(run, one_rank=alone).one_rank == 16.0
 
 
 def test_runs_without_stages_are_refused():
     with pytest.raises(ToolkitError, match="stage_times is for runs with a StagePlan"):
-        stage_times(run_of(None, [Event(0, "whole", "WanPipeline", 0.0, 1.0)], 1.0))
-    with pytest.raises(ToolkitError, match="the trace has no stages"):
-        loop_events(frame([Event(0, "decode", "tile 0", 0.0, 1.0), Event(0, "wait", "F0 step 0", 0.0, 1.0)]))
+        stage_times(run_of(None, [Event(0, Kind.WHOLE, Label(text="WanPipeline"), 0.0, 1.0)], 1.0))
 
 
 def test_a_transformer_with_another_schedule_is_refused():
-    run = scheduled_run(plan_of(Schedule.looped(2, branches=2, chunks=2)), [1.0] * 4, steps=1)
-    other = run_of(plan_of(Schedule.interleaved(2, branches=2)), [], 9.0)
+    run = scheduled_run(stage_plan(Schedule.looped(2, branches=2, chunks=2)), [1.0] * 4, steps=1)
+    other = run_of(stage_plan(Schedule.interleaved(2, branches=2)), [], 9.0)
     with pytest.raises(ToolkitError, match=r"ran in 4 chunks, but Schedule.interleaved\(.*\) has 2"):
         stage_times(replace(other, trace=run.trace))
 
 
 def test_it_shows_itself():
-    times = stage_times(scheduled_run(plan_of(Schedule.interleaved(2, branches=2)), [0.5, 0.5], steps=2))
+    times = stage_times(scheduled_run(stage_plan(Schedule.interleaved(2, branches=2)), [0.5, 0.5], steps=2))
     assert repr(times) == (
         "StageTimes(2 stages over 2 ranks: loop 3 s, predicted 3 s, one rank 4 s: "
         "100 % of the possible gain; 67 % busy)"
     )
     assert "wait for results" in times._repr_html_()
     assert isinstance(times.summary(), pd.Series)
-
-
-class TestMemory:
-    def test_a_law_is_found_again(self):
-        fit = fit_memory({count: 3.5 + 12.0 / count for count in (1, 2, 3, 8)})
-        assert (fit.everywhere, fit.divided, fit.error) == pytest.approx((3.5, 12.0, 0.0), abs=1e-12)
-        assert fit.at(6) == pytest.approx(5.5)
-
-    def test_two_points_are_met(self):
-        fit = fit_memory({1: 10.0, 4: 4.0})
-        assert (fit.at(1), fit.at(4)) == pytest.approx((10.0, 4.0))
-
-    @pytest.mark.parametrize("measured", [{}, {2: 1.0}, {0: 1.0, 2: 1.0}])
-    def test_too_little_is_refused(self, measured):
-        with pytest.raises(ToolkitError, match="at least two numbers of ranks"):
-            fit_memory(measured)

@@ -142,4 +142,4 @@ def test_sheets_of_any_shape(shape):
 def test_a_sheet_of_noise_in_full_size_is_made_smaller():
     large, other = torch.rand(1, 3, 720, 1280) * 2 - 1, torch.rand(1, 3, 720, 1280) * 2 - 1
     compared = tk.report(reported(other, SHARDS), reported(large), data_range=4.0).subjects[1:]
-    assert len(contact_sheet(compared, "the model's own call", [0])) < MOST_BYTES
+    assert len(contact_sheet(compared, "the model's own call", frames=[0])) < MOST_BYTES

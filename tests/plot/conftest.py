@@ -11,33 +11,34 @@ import torch
 from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
 from toolkit.runs.record import Record
 from toolkit.runs.run import Run
+from toolkit.runs.run_tables import trace_table
+from toolkit.runs.trace import Event, Kind, Label
 
-TRACE = ["rank", "kind", "label", "start", "end", "bytes", "peer"]
 
-
-def plan_of(grid: TileGrid, ranks: int) -> TilePlan:
+def balanced(grid: TileGrid, ranks: int) -> TilePlan:
     return TilePlan(grid, Blend.linear(), Assignment.balanced(grid, ranks))
 
 
 def make_run(plan: TilePlan | None, events: bool = True) -> Run:
     """A run whose numbers follow from its plan alone."""
-    rows, points = [], []
+    rows, points = list[Event](), []
     for rank in range(plan.ranks) if plan and events else ():
         now, held = 0.01 * rank, 0
+        after, before = (rank + 1) % plan.ranks, (rank - 1) % plan.ranks
         for index in plan.assignment.tiles_of(rank):
-            rows.append((rank, "decode", f"tile {index}", now, now + 0.1, 0, -1))
-            rows.append(
-                (rank, "send", f"edge {index}>{index + 1}", now + 0.08, now + 0.1, 200_000, (rank + 1) % plan.ranks)
-            )
+            edge = Label(tile=index, purpose="edge", text=f"to tile {index + 1}")
+            rows.append(Event(rank, Kind.DECODE, Label(tile=index), now, now + 0.1))
+            rows.append(Event(rank, Kind.SEND, edge, now + 0.08, now + 0.1, 200_000, after))
             points += [(rank, now + 0.05, held + 200_000_000), (rank, now + 0.1, held + 3_000_000)]
             now, held = now + 0.1, held + 3_000_000
-        rows.append((rank, "wait", "edges", now, now + 0.05, 0, -1))
-        rows.append((rank, "receive", "edges", now + 0.05, now + 0.06, 400_000, (rank - 1) % plan.ranks))
-        rows.append((rank, "blend", "shares", now + 0.06, now + 0.09, 0, -1))
+        edges = Label(text="edges")
+        rows.append(Event(rank, Kind.WAIT, edges, now, now + 0.05))
+        rows.append(Event(rank, Kind.RECEIVE, edges, now + 0.05, now + 0.06, 400_000, before))
+        rows.append(Event(rank, Kind.BLEND, Label(text="shares"), now + 0.06, now + 0.09))
     memory = pd.DataFrame(points, columns=["rank", "time", "bytes"])
     peaks = memory.groupby("rank")["bytes"].max() + 12_345_678 if points else pd.Series(dtype=float)
     record = Record("", {}, {}, "", {}, 0, {}, {}, {})
-    return Run(torch.zeros(1), pd.DataFrame(rows, columns=TRACE), memory, peaks, record, plan, 1.0)
+    return Run(torch.zeros(1), trace_table(rows), memory, peaks, record, plan, 1.0)
 
 
 def sharded_run(
@@ -47,7 +48,7 @@ def sharded_run(
     shape: tuple[int, ...] = (1, 4, 8, 8),
 ) -> Run:
     """A run in shards with a trace that is given."""
-    trace = pd.DataFrame(columns=TRACE) if trace is None else trace
+    trace = trace_table([]) if trace is None else trace
     record = Record("", {"call": call}, {}, "", {"shape": list(shape)}, 0, {}, {}, {})
     empty = pd.DataFrame(columns=["rank", "time", "bytes"])
     ratio = {"h": 8, "w": 8}
@@ -61,13 +62,13 @@ def sharded() -> Callable[..., Run]:
 
 @pytest.fixture
 def run() -> Run:
-    return make_run(plan_of(TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8), 3))
+    return make_run(balanced(TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8), 3))
 
 
 @pytest.fixture(scope="module")
 def module_run() -> Run:
     """As ``run``, for what is made once in a file."""
-    return make_run(plan_of(TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8), 3))
+    return make_run(balanced(TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8), 3))
 
 
 @pytest.fixture
@@ -80,4 +81,4 @@ def large() -> Run:
     """2000 tiles on 64 ranks."""
     grid = TileGrid.cover({"h": 400, "w": 500}, tile=14, overlap=4)
     assert len(grid) == 2000
-    return make_run(plan_of(grid, 64))
+    return make_run(balanced(grid, 64))

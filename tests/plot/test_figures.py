@@ -26,20 +26,17 @@ from toolkit.planning.cost import CallCost
 from toolkit.plot.gantt import STYLES
 from toolkit.plot.seam_image import LEVELS, LIMITS
 from toolkit.plot.theme import THEMES, template
+from toolkit.runs.run_tables import trace_table
+from toolkit.runs.trace import Event, Kind, Label
 
 LIMIT = 500_000
 GRID = TileGrid.cover({"h": 12, "w": 20}, tile=8, overlap=2)
 COST = CallCost(working_bytes=270_000, output_bytes=768, weight_bytes=0, seconds=0.0)
-HALOS = pd.DataFrame(
-    {
-        "rank": [0, 1],
-        "kind": "send",
-        "label": "halo h of conv",
-        "start": 0.0,
-        "end": [0.1, 0.2],
-        "bytes": 4000,
-        "peer": [1, 0],
-    }
+HALOS = trace_table(
+    [
+        Event(0, Kind.SEND, Label(purpose="halo h", module="conv"), 0.0, 0.1, 4000, 1),
+        Event(1, Kind.SEND, Label(purpose="halo h", module="conv"), 0.0, 0.2, 4000, 0),
+    ]
 )
 
 
@@ -279,7 +276,7 @@ class TestRanks:
         assert numbers == {str(rank) for rank in range(12)}
 
     def test_a_run_without_tiles(self, runs):
-        with pytest.raises(ToolkitError, match="no plan to draw"):
+        with pytest.raises(ToolkitError, match="there are no parts to draw"):
             plot.ranks(runs(None))
 
     def test_large(self, large):

@@ -16,6 +16,8 @@ from toolkit.geometry import Assignment, Blend, Schedule, ShardPlan, StagePlan, 
 from toolkit.planning.cost import CallCost
 from toolkit.planning.predict import rank_peaks
 from toolkit.plot import scaling_curves, time_shares
+from toolkit.runs.run_tables import trace_table
+from toolkit.runs.trace import Event, Kind, Label
 
 LIMIT = 500_000
 MEGA = 1_000_000
@@ -35,8 +37,8 @@ class TestTileValues:
 
     def test_time_is_what_each_tile_took_norms_and_all(self, run):
         longer = run.trace.copy()
-        longer.loc[longer["label"] == "tile 7", "end"] += 0.25
-        norms = pd.DataFrame([(1, "norms", "tile 4, pass 0", 0.0, 0.125, 0, -1)], columns=longer.columns)
+        longer.loc[(longer["tile"] == 7) & (longer["kind"] == "decode"), "end"] += 0.25
+        norms = trace_table([Event(1, Kind.NORMS, Label(tile=4, text="pass 0"), 0.0, 0.125)])
         figure = plot.ranks(replace(run, trace=pd.concat([longer, norms])), "time")
         expected = np.full(12, 100.0)
         expected[[4, 7]] = 225, 350
@@ -45,17 +47,13 @@ class TestTileValues:
         assert "time computing: 350 ms" in np.array(figure.data[0].hovertext).flatten()[7]
 
     def test_bytes_are_edges_and_shares_by_the_tile_that_they_leave(self, run):
-        sent = pd.DataFrame([(1, "send", "tile 11", 0.0, 0.0, 50_000, 0)], columns=run.trace.columns)
+        sent = trace_table([Event(1, Kind.SEND, Label(tile=11, purpose="share"), 0.0, 0.0, 50_000, 0)])
         figure = plot.ranks(replace(run, trace=pd.concat([run.trace, sent])), "bytes")
         assert figure.to_dataframe()["sent (kB)"].tolist() == [200.0] * 11 + [250.0]
 
     def test_shards_by_rank(self, sharded):
-        rows = [
-            (0, "shard", "", 0.0, 0.5, 0, -1),
-            (1, "shard", "", 0.0, 0.25, 0, -1),
-            (1, "shard", "", 1.0, 1.5, 0, -1),
-        ]
-        trace = pd.DataFrame(rows, columns=["rank", "kind", "label", "start", "end", "bytes", "peer"])
+        stretches = [(0, 0.0, 0.5), (1, 0.0, 0.25), (1, 1.0, 1.5)]
+        trace = trace_table([Event(rank, Kind.SHARD, Label(), start, end) for rank, start, end in stretches])
         figure = plot.ranks(sharded(ShardPlan(h=2), trace), "time")
         assert figure.to_dataframe()["time computing (ms)"].tolist() == [500.0, 750.0]
 
@@ -153,15 +151,14 @@ class TestMemoryOfARank:
                 "bytes": [3, 9, 4, 20, 5, 6],
             }
         )
-        rows = [(0, "decode", "tile 0", 0.15, 0.35, 0, -1), (0, "wait", "", 0.35, 0.45, 0, -1)]
-        trace = pd.DataFrame([*rows, (1, "decode", "tile 1", 0.0, 1.0, 0, -1)], columns=run.trace.columns)
+        rows = [Event(0, Kind.DECODE, Label(tile=0), 0.15, 0.35), Event(0, Kind.WAIT, Label(), 0.35, 0.45)]
+        trace = trace_table([*rows, Event(1, Kind.DECODE, Label(tile=1), 0.0, 1.0)])
         table = plot.memory(replace(run, memory=memory, trace=trace), 0).to_dataframe()
         assert table["held (bytes)"].tolist() == [0, 3, 4, 4, 20, 5, 6]
         assert table["working (bytes)"].tolist() == [0, 0, 5, 0, 0, 0, 0]
 
     def test_shards_compute_in_one_stretch(self, run, sharded):
-        rows = [(0, "shard", "", start, start + 0.1, 0, -1) for start in (0.0, 0.2, 0.4)]
-        trace = pd.DataFrame(rows, columns=run.trace.columns)
+        trace = trace_table([Event(0, Kind.SHARD, Label(), start, start + 0.1) for start in (0.0, 0.2, 0.4)])
         memory = pd.DataFrame({"rank": 0, "time": [0.0, 0.15, 0.3], "bytes": [2, 8, 4]})
         table = plot.memory(replace(sharded(ShardPlan(h=2), trace), memory=memory), 0).to_dataframe()
         assert table["working (bytes)"].tolist() == [0, 6, 2]
@@ -259,7 +256,7 @@ class TestScaling:
         alone = replace(
             run,
             plan=TilePlan(grid, Blend.linear(), Assignment.balanced(grid, 1)),
-            trace=pd.DataFrame([(0, "decode", "tile 0", 0.0, 4.0, 0, -1)], columns=run.trace.columns),
+            trace=trace_table([Event(0, Kind.DECODE, Label(tile=0), 0.0, 4.0)]),
             seconds=4.5,
         )
         figure = plot.scaling([alone, run])

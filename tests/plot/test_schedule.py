@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
-from support.stage_runs import run_of, scheduled_run
+from support.stage_runs import scheduled_run
 
 from toolkit import plot
 from toolkit.analysis.stage_times import stage_times
@@ -18,14 +20,13 @@ from toolkit.geometry import Schedule, StagePlan, StageSplit
 from toolkit.geometry.drawing.palette import rank_colour
 from toolkit.plot.schedule_bars import WAITS
 from toolkit.plot.schedule_gantt import MAX_BARS
-from toolkit.runs.trace import Event
 
 LIMIT = 500_000
 LOOPED = Schedule.looped(stages=2, branches=2, chunks=2)
 COSTS = [0.25, 0.5, 0.125, 0.25]
 
 
-def plan_of(schedule: Schedule, **more: int) -> StagePlan:
+def stage_plan(schedule: Schedule, **more: int) -> StagePlan:
     return StagePlan(StageSplit.even(16, schedule.depth), schedule, **more)
 
 
@@ -54,11 +55,11 @@ class TestPredicted:
 
     def test_a_plan_takes_costs_of_layers(self):
         layers = [0.125] * 15 + [1.125]
-        figure = plot.schedule(plan_of(Schedule.interleaved(2, 2)), layers, steps=1)
+        figure = plot.schedule(stage_plan(Schedule.interleaved(2, 2)), layers, steps=1)
         assert computing(figure) == timeline(Schedule.interleaved(2, 2), [1.0, 2.0], steps=1)
 
     def test_without_costs_a_branch_takes_1(self):
-        for what in (LOOPED, plan_of(LOOPED)):
+        for what in (LOOPED, stage_plan(LOOPED)):
             figure = plot.schedule(what, steps=1)
             assert computing(figure) == timeline(LOOPED, [0.25] * 4, steps=1)
             assert figure.describe() == (
@@ -98,11 +99,11 @@ class TestPredicted:
 
 class TestMeasured:
     def test_bars_are_the_run_and_outlines_the_schedule(self):
-        run = scheduled_run(plan_of(LOOPED), COSTS, steps=5, hop=0.0625, begin=1.75)
+        run = scheduled_run(stage_plan(LOOPED), COSTS, steps=5, hop=0.0625, begin=1.75)
         slow = run.trace.copy()
-        late = (slow["label"] == "3F1 step 4") & (slow["kind"] == "stage")
+        late = (slow["kind"] == "stage") & (slow["chunk"] == 3) & (slow["branch"] == 1) & (slow["step"] == 4)
         slow.loc[late, "end"] += 0.5
-        figure = plot.schedule(run_of(run.plan, [Event(*row) for row in slow.itertuples(index=False)], 12.0))
+        figure = plot.schedule(replace(run, trace=slow, seconds=12.0))
         expected = timeline(LOOPED, COSTS, 0.0625, steps=5)
         measured = computing(figure)
         assert measured.keys() == expected.keys()
@@ -114,7 +115,7 @@ class TestMeasured:
         assert outline.width > figure.data[1].width
 
     def test_waits_are_what_the_ranks_waited(self):
-        run = scheduled_run(plan_of(LOOPED), COSTS, steps=3, hop=0.0625)
+        run = scheduled_run(stage_plan(LOOPED), COSTS, steps=3, hop=0.0625)
         times = stage_times(run)
         figure = plot.schedule(times)
         for what in WAITS:
@@ -123,7 +124,7 @@ class TestMeasured:
                 assert float(bar.x[bar.y == rank].sum()) == times.ranks.loc[rank, what]
 
     def test_the_first_steps_are_in_view_and_all_are_there(self):
-        run = scheduled_run(plan_of(LOOPED), COSTS, steps=9)
+        run = scheduled_run(stage_plan(LOOPED), COSTS, steps=9)
         figure = plot.schedule(run, steps=2)
         two = max(event.stop for event in LOOPED.timeline(COSTS, steps=2))
         assert figure.layout.xaxis.range[1] == pytest.approx(two, rel=0.02)
@@ -131,23 +132,22 @@ class TestMeasured:
 
     def test_says_how_much_of_the_gain(self):
         schedule = Schedule.interleaved(2, 2)
-        figure = plot.schedule(scheduled_run(plan_of(schedule), [0.5, 0.5], steps=4))
+        figure = plot.schedule(scheduled_run(stage_plan(schedule), [0.5, 0.5], steps=4))
         assert figure.describe() == (
             "Interleaved, 2 ranks: a loop of 6 s, predicted 6 s, 100 % of the possible gain; "
             "ranks computed 67 % of the time; one rank would take 8 s."
         )
-        sequential = plot.schedule(scheduled_run(plan_of(Schedule.sequential(2, 2)), [0.5, 0.5], steps=4))
+        sequential = plot.schedule(scheduled_run(stage_plan(Schedule.sequential(2, 2)), [0.5, 0.5], steps=4))
         assert "no gain promised" in sequential.describe()
 
     def test_no_outline_where_the_schedule_does_not_say_when(self):
-        run = scheduled_run(plan_of(LOOPED), COSTS, steps=2, expert="transformer")
-        other = run.trace.assign(label=run.trace["label"].str.replace("transformer", "transformer_2"))
-        events = [Event(*row) for table in (run.trace, other) for row in table.itertuples(index=False)]
-        figure = plot.schedule(run_of(run.plan, events, 9.0))
+        run = scheduled_run(stage_plan(LOOPED), COSTS, steps=2, expert="transformer")
+        other = run.trace.assign(expert=run.trace["expert"].replace("transformer", "transformer_2"))
+        figure = plot.schedule(replace(run, trace=pd.concat([run.trace, other]), seconds=9.0))
         assert all(bar.name != "predicted" for bar in figure.data)
 
     def test_costs_for_a_run_are_refused(self):
-        run = scheduled_run(plan_of(LOOPED), COSTS, steps=2)
+        run = scheduled_run(stage_plan(LOOPED), COSTS, steps=2)
         for more in ({"costs": COSTS}, {"hop": 0.5}):
             with pytest.raises(ToolkitError, match="costs and hop cannot be given for a run"):
                 plot.schedule(run, **more)
@@ -160,7 +160,7 @@ class TestMeasured:
 class TestShown:
     @pytest.mark.parametrize("theme", ["neutral", "light", "dark"])
     def test_bundle(self, theme):
-        run = scheduled_run(plan_of(LOOPED), COSTS, steps=4, hop=0.0625)
+        run = scheduled_run(stage_plan(LOOPED), COSTS, steps=4, hop=0.0625)
         for what in (LOOPED, run):
             figure, again = plot.schedule(what, theme=theme), plot.schedule(what, theme=theme)
             bundle = figure._repr_mimebundle_()
@@ -170,7 +170,7 @@ class TestShown:
             assert "shapes" not in bundle["application/vnd.plotly.v1+json"]["layout"]
 
     def test_an_unknown_theme_is_refused(self):
-        for what in (LOOPED, scheduled_run(plan_of(LOOPED), COSTS, steps=1)):
+        for what in (LOOPED, scheduled_run(stage_plan(LOOPED), COSTS, steps=1)):
             with pytest.raises(ToolkitError, match="theme='mauve'"):
                 plot.schedule(what, theme="mauve")
 
@@ -188,11 +188,11 @@ class TestShown:
 
     def test_large(self):
         schedule = Schedule.requests(8, branches=2, requests=4, chunks=2)
-        run = scheduled_run(plan_of(schedule), [0.01] * 16, steps=50)
+        run = scheduled_run(stage_plan(schedule), [0.01] * 16, steps=50)
         figure = plot.schedule(run)
         assert len(json.dumps(figure._repr_mimebundle_())) < LIMIT
         drawn = computing(figure)
         assert len(drawn) <= MAX_BARS
         assert len(drawn) % (16 * 8) == 0
         assert f"the first {len(drawn) // (16 * 8)} of 50 steps" in figure.layout.title.text
-        assert "of 50 steps" not in plot.schedule(scheduled_run(plan_of(LOOPED), COSTS, steps=9)).layout.title.text
+        assert "of 50 steps" not in plot.schedule(scheduled_run(stage_plan(LOOPED), COSTS, steps=9)).layout.title.text

@@ -16,25 +16,26 @@ from toolkit.errors import ToolkitError
 from toolkit.geometry import ShardPlan
 from toolkit.plot.halos import MOST_ROWS, STYLES
 from toolkit.plot.theme import THEMES
+from toolkit.runs.run_tables import trace_table
+from toolkit.runs.trace import Event, Kind, Label
 
 LIMIT = 500_000
-COLUMNS = ["rank", "kind", "label", "start", "end", "bytes"]
 MODULES = ["decoder.conv_in", "decoder.mid.norm", "decoder.mid.attention", "decoder.up.0.conv", "decoder.conv_out"]
 KINDS = {"decoder.mid.norm": "statistics", "decoder.mid.attention": "keys and values"}
 
 
 def trace_of(modules: list[str], ranks: int = 2) -> pd.DataFrame:
     """Every module but those of ``KINDS`` sends 1000 bytes of halos on every rank, and waits 1 ms."""
-    rows = []
+    events = []
     for rank in range(ranks):
         for place, module in enumerate(modules):
-            label, start = f"{KINDS.get(module, 'halo h')} of {module}", 0.01 * place + 0.001 * rank
-            rows.append((rank, "send", label, start, start + 0.001, 1000))
-            rows.append((rank, "wait", label, start + 0.001, start + 0.002, 0))
-            rows.append((rank, "receive", label, start + 0.002, start + 0.004, 1000))
+            label, start = Label(purpose=KINDS.get(module, "halo h"), module=module), 0.01 * place + 0.001 * rank
+            events.append(Event(rank, Kind.SEND, label, start, start + 0.001, 1000))
+            events.append(Event(rank, Kind.WAIT, label, start + 0.001, start + 0.002))
+            events.append(Event(rank, Kind.RECEIVE, label, start + 0.002, start + 0.004, 1000))
         if rank:
-            rows.append((rank, "send", f"shard {rank}", 9.0, 9.1, 16_000))
-    return pd.DataFrame(rows, columns=COLUMNS).sample(frac=1, random_state=0)
+            events.append(Event(rank, Kind.SEND, Label(tile=rank, purpose="shard"), 9.0, 9.1, 16_000))
+    return trace_table(events).sample(frac=1, random_state=0)
 
 
 def names(figure: plot.Figure) -> list[str]:
@@ -88,7 +89,7 @@ class TestHalos:
 
     def test_kinds_of_one_module_follow_each_other(self):
         trace = trace_of(["conv", "other"])
-        both = pd.concat([trace, trace.assign(label=trace["label"].str.replace("halo h", "halo w"))])
+        both = pd.concat([trace, trace.assign(purpose=trace["purpose"].replace("halo h", "halo w"))])
         down, across = (bar for bar in plot.halos(both).data if bar.name.startswith("halo"))
         assert list(across.base) == down.x.tolist() == [2, 2]
 
@@ -113,26 +114,26 @@ class TestHalos:
 
     def test_unknown_kinds_are_drawn(self):
         trace = trace_of(MODULES)
-        more = trace.assign(label=trace["label"].str.replace("statistics", "weather"))
+        more = trace.assign(purpose=trace["purpose"].replace("statistics", "weather"))
         assert plot.halos(more).data[-1].name == "weather"
 
     def test_only_a_result(self):
         trace = trace_of(MODULES)
-        figure = plot.halos(trace[trace["label"] == "shard 1"])
+        figure = plot.halos(trace[trace["purpose"] == "shard"])
         assert figure.describe() == "16 kB in 1 message from 1 rank: result 16 kB (100 %)."
         assert names(figure) == ["the result"]
 
     def test_refusals(self, run, runs, sharded):
-        with pytest.raises(
-            ToolkitError, match=r"the run with plan 12 tiles over 3 ranks contains no .*timeline"
-        ):
+        with pytest.raises(ToolkitError, match=r"the run of 12 tiles over 3 ranks contains no .*timeline"):
             plot.halos(run)
         with pytest.raises(ToolkitError, match="the run of the model's own call"):
             plot.halos(runs(None))
-        with pytest.raises(ToolkitError, match="the run with plan 1 x 1 shards"):
+        with pytest.raises(ToolkitError, match="the run of 1 x 1 shards"):
             plot.halos(sharded(ShardPlan()))
         with pytest.raises(ToolkitError, match="the trace contains no messages between shards"):
             plot.halos(run.trace)
+        with pytest.raises(ToolkitError, match="an older version recorded it: run it again"):
+            plot.halos(run.trace.drop(columns="purpose"))
 
     def test_bundle(self, sharded):
         run = sharded(ShardPlan(h=2), trace_of(MODULES))

@@ -19,9 +19,7 @@ PLAN = tk.TilePlan(GRID, tk.Blend.linear(), tk.Assignment.balanced(GRID, ranks=2
 )
 @pytest.mark.parametrize("figure", [tk.plot.timeline, tk.plot.memory, tk.plot.peak_memory])
 def test_a_figure_of_a_run_says_what_it_is_drawn_from(figure: Callable[[Any], Any], given: Any):
-    with pytest.raises(
-        ToolkitError, match=r"draws a run, not an? \w+: pass the run that cluster\.decode returns"
-    ):
+    with pytest.raises(ToolkitError, match=r"draws a run, not an? \w+: pass the run that cluster\.decode returns"):
         figure(given)
 
 
@@ -30,14 +28,12 @@ def test_a_figure_of_a_run_says_what_it_is_drawn_from(figure: Callable[[Any], An
 )
 @pytest.mark.parametrize("figure", [tk.plot.seams, tk.plot.seam_profile])
 def test_a_figure_of_an_error_asks_for_a_comparison(figure: Callable[[Any], Any], given: Any):
-    with pytest.raises(
-        ToolkitError, match=r"draws comparisons, not an? \w+: pass tk\.compare\(run, reference\)"
-    ):
+    with pytest.raises(ToolkitError, match=r"draws comparisons, not an? \w+: pass tk\.compare\(run, reference\)"):
         figure(given)
 
 
 def test_a_blend_without_its_parentheses():
-    with pytest.raises(PlanError, match=r"must be a Blend, as Blend\.linear\(\) makes one"):
+    with pytest.raises(PlanError, match=r"must be a Blend, such as Blend\.linear\(\)"):
         tk.TilePlan(GRID, tk.Blend.linear, tk.Assignment.balanced(GRID, ranks=2))  # type: ignore[arg-type]
 
 

@@ -8,7 +8,7 @@ import pytest
 from ipywidgets import DOMWidget
 
 import toolkit as tk
-from toolkit.widgets.board import WIDGET_MIME
+from toolkit.widgets.ipywidgets_compat import WIDGET_MIME
 
 
 @pytest.fixture

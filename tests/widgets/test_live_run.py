@@ -14,7 +14,7 @@ from support import tiny
 
 import toolkit as tk
 from toolkit.cluster.engines.local.processes import resident_bytes
-from toolkit.widgets.board import WIDGET_MIME
+from toolkit.widgets.ipywidgets_compat import WIDGET_MIME
 
 
 @pytest.fixture(scope="module")
@@ -23,19 +23,19 @@ def two() -> Iterator[tk.Cluster]:
         yield cluster
 
 
-def plan_of(vae, latent, ranks: int = 2) -> tk.TilePlan:
+def own_tiles(vae, latent, ranks: int = 2) -> tk.TilePlan:
     grid = tk.diffusers_grid(vae, latent.shape)
     return tk.TilePlan(grid, tk.Blend.diffusers(), tk.Assignment.round_robin(grid, ranks))
 
 
 def short(cluster) -> tk.Job:
     vae, latent = tiny.kl(), tiny.latent("kl", 20, 20)
-    return cluster.decode(vae, latent, plan_of(vae, latent), block=False, progress=False)
+    return cluster.decode(vae, latent, own_tiles(vae, latent), block=False, progress=False)
 
 
 def long(cluster) -> tk.Job:
     vae, latent = tiny.wan21(), tiny.latent("wan21", 60, 60, frames=9)
-    return cluster.decode(vae, latent, plan_of(vae, latent), block=False, progress=False)
+    return cluster.decode(vae, latent, own_tiles(vae, latent), block=False, progress=False)
 
 
 def until(condition, seconds: float = 30) -> None:
@@ -97,7 +97,7 @@ def test_rows_follow_while_it_goes_on_and_cancel_ends_it_and_its_workers(two):
 def test_a_fault_is_shown_under_its_rank_with_its_traceback(two):
     vae, latent = tiny.kl(), tiny.latent("kl", 20, 20)
     vae.decoder.conv_out.weight = None
-    live = tk.widgets.live(two.decode(vae, latent, plan_of(vae, latent), block=False, progress=False))
+    live = tk.widgets.live(two.decode(vae, latent, own_tiles(vae, latent), block=False, progress=False))
     with pytest.raises(tk.RankFailed) as caught:
         live.result(timeout=60)
     assert live.outcome == "failed"
@@ -122,7 +122,7 @@ def test_a_function_gets_a_button_that_starts_it_again(two):
 
 def test_a_refused_start_says_why(two):
     vae, latent = tiny.kl(), tiny.latent("kl", 20, 20)
-    plan = plan_of(vae, latent, ranks=3)
+    plan = own_tiles(vae, latent, ranks=3)
     live = tk.widgets.live(lambda: two.decode(vae, latent, plan, block=False))
     live.start()
     assert live.outcome == "refused"

@@ -15,7 +15,7 @@ from PIL import Image
 
 import toolkit as tk
 from toolkit.geometry.span import Span
-from toolkit.widgets.board import WIDGET_MIME
+from toolkit.widgets.ipywidgets_compat import WIDGET_MIME
 from toolkit.widgets.microscope_view import Region, error_colours
 
 GRID = tk.TileGrid.cover({"h": 8, "w": 12}, tile={"h": 5, "w": 12}, overlap=2)  # one seam along h, at 8 * 4 = 32
@@ -215,7 +215,7 @@ def test_one_drawing_for_a_move():
 
 
 def test_a_small_frame_is_seen_whole():
-    assert Region.around((2, 2), 8, (4, 6)) == Region(Span(0, 4), Span(0, 6), 8)
+    assert Region.around((2, 2), 8, shape=(4, 6)) == Region(Span(0, 4), Span(0, 6), 8)
     sample = torch.zeros(1, 1, 4, 6)
     view = tk.widgets.microscope(tk.compare(sample, sample))
     assert [picture.shape for picture in pictures(view.html)] == [(32, 48, 3)] * 3

@@ -13,7 +13,7 @@ import torch
 from support import tiny
 
 import toolkit as tk
-from toolkit.widgets.board import WIDGET_MIME
+from toolkit.widgets.ipywidgets_compat import WIDGET_MIME
 
 SPACE = {"tile": [4, 8, 16], "blend": ["linear", "crop"]}
 

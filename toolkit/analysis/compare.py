@@ -13,7 +13,6 @@ from torch import Tensor
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.grid import TileGrid
-from toolkit.geometry.tile_plan import TilePlan
 from toolkit.numerics.colour import colour_shift
 from toolkit.numerics.metrics import check_same_shape, decibels, difference, frame_errors
 from toolkit.numerics.sample_grid import sample_ratio
@@ -151,8 +150,8 @@ def compare(
             f"for example with reference.to({a.dtype})."
         )
     errors, error = frame_errors(a, b, data_range), difference(a, b)
-    if grid is None and isinstance(output, Run) and isinstance(output.plan, TilePlan):
-        grid = output.plan.grid
+    if grid is None and isinstance(output, Run):
+        grid = output.way.seam_grid
     ratio = {} if grid is None else sample_ratio(a.shape, grid)
     shifts = colour_shift(a, b, grid, ratio)
     return Comparison(
@@ -164,7 +163,7 @@ def compare(
         ssim=sum(e.ssim for e in errors) / len(errors),
         colour_shift=float(shifts.abs().max()),
         per_frame=pd.DataFrame(map(asdict, errors)).drop(columns="mse").rename_axis("frame").reset_index(),
-        per_seam=None if grid is None else _seam_table(error, grid, ratio),
+        per_seam=None if grid is None else _seam_table(error, grid, ratio=ratio),
         per_tile=_shift_table(shifts),
         error=error,
         grid=grid,
@@ -182,15 +181,10 @@ def _sample(value: Run | Tensor, role: str) -> Tensor:
 
 
 def _name(value: Run | Tensor, unnamed: str) -> str:
-    if not isinstance(value, Run):
-        return unnamed
-    if value.plan is None:
-        return "the model's own call"
-    blend = f", {value.plan.blend}" if isinstance(value.plan, TilePlan) else ""
-    return f"{value.plan.summary}{blend}"
+    return value.way.description if isinstance(value, Run) else unnamed
 
 
-def _seam_table(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> pd.DataFrame:
+def _seam_table(error: Tensor, grid: TileGrid, *, ratio: Mapping[str, int]) -> pd.DataFrame:
     columns = [field.name for field in fields(SeamError)]
     return pd.DataFrame([astuple(seam) for seam in per_seam(error, grid, ratio)], columns=columns)
 

@@ -45,16 +45,16 @@ def scaling_table(runs: Sequence[Run], base: Run | None = None) -> pd.DataFrame:
         found = f"the runs are on {sorted(quickest)} ranks" if base is None else f"base={base!r} is on {ranks_of(base)}"
         raise ToolkitError(f"{found}, but the reference must be on one rank: pass such a run as base=.")
     alone = _lost(base, 1)
-    rows = [_row(count, run, base.seconds, alone) for count, run in sorted(quickest.items())]
+    rows = [_row(count, run, alone=base.seconds, without=alone) for count, run in sorted(quickest.items())]
     return pd.DataFrame(rows)
 
 
 def ranks_of(run: Run) -> int:
     """The number of ranks of a run."""
-    return run.plan.ranks if run.plan else 1
+    return run.way.ranks
 
 
-def _row(ranks: int, run: Run, alone: float, without: pd.Series) -> dict[str, float]:
+def _row(ranks: int, run: Run, *, alone: float, without: pd.Series) -> dict[str, float]:
     lost = (_lost(run, ranks) - without) / (ranks * run.seconds)
     speed = alone / run.seconds
     return {

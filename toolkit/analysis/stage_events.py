@@ -6,41 +6,38 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.stage_plan import StagePlan
-
-LABEL = r"^(?P<chunk>\d*)F(?P<branch>\d+) step (?P<step>\d+)(?: (?P<expert>\S+))?$"
-"""Of events in the loop: ``2F0 step 3`` of a stage and of what it hands on, ``F0 step 3`` of a result."""
+from toolkit.runs.trace import NONE, Kind
 
 KEYS = ["rank", "expert", "step", "branch", "chunk"]
 
 
 def loop_events(trace: pd.DataFrame) -> pd.DataFrame:
-    """The events of the denoising loop, their labels read.
+    """The events of the denoising loop: those that belong to a branch.
 
     Args:
-        trace: of a run.
-
-    Returns:
-        As the trace, with ``chunk`` (-1 for a result), ``branch``, ``step`` and ``expert`` (empty where there is only
-        one transformer) in place of the label.
+        trace: The trace of a run.
 
     Raises:
-        ToolkitError: where no stage computed: a run of something else.
+        ToolkitError: If the trace has no stages, as in a run of something else.
 
     Example:
-        >>> trace = pd.DataFrame({"rank": 1, "kind": ["stage", "whole"], "label": ["2F0 step 3", "vae.decode"],
-        ...                       "start": [0.0, 1.0], "end": [1.0, 2.0], "bytes": 0})
-        >>> loop_events(trace)[["rank", "kind", "chunk", "branch", "step"]].to_dict("records")
+        >>> from toolkit.runs.run_tables import trace_table
+        >>> from toolkit.runs.trace import Event, Label
+        >>> layers = Event(1, Kind.STAGE, Label(chunk=2, branch=0, step=3), 0.0, 1.0)
+        >>> decode = Event(1, Kind.WHOLE, Label(text="vae.decode"), 1.0, 2.0)
+        >>> loop_events(trace_table([layers, decode]))[["rank", "kind", "chunk", "branch", "step"]].to_dict("records")
         [{'rank': 1, 'kind': 'stage', 'chunk': 2, 'branch': 0, 'step': 3}]
     """
-    read = trace["label"].str.extract(LABEL)
-    events = trace.join(read).dropna(subset=["branch"]).drop(columns="label")
-    if not (events["kind"] == "stage").any():
+    if not set(KEYS) <= set(trace.columns):
+        raise ToolkitError(
+            "the trace does not say which branch events belong to: an older version recorded it; run again."
+        )
+    events = trace[trace["branch"] != NONE]
+    if not (events["kind"] == Kind.STAGE.value).any():
         raise ToolkitError(
             "the trace has no stages: give a run of cluster.generate with a StagePlan; tk.plot.timeline draws any run."
         )
-    chunk = events["chunk"].replace("", "-1").astype(int)
-    numbers = {name: events[name].astype(int) for name in ("branch", "step")}
-    return events.assign(chunk=chunk, expert=events["expert"].fillna(""), **numbers).reset_index(drop=True)
+    return events.reset_index(drop=True)
 
 
 def actions(events: pd.DataFrame, plan: StagePlan) -> pd.DataFrame:
@@ -55,7 +52,7 @@ def actions(events: pd.DataFrame, plan: StagePlan) -> pd.DataFrame:
         the run began); ``seconds`` spent computing, which include what comes before the layers (embeddings, text). That
         part runs before ``start`` if the stage then had to wait for its input.
     """
-    stretches = events[events["kind"] == "stage"].assign(seconds=lambda t: t["end"] - t["start"])
+    stretches = events[events["kind"] == Kind.STAGE.value].assign(seconds=lambda t: t["end"] - t["start"])
     # What a rank computes before it receives its input is a separate stretch; the layers are the last stretch.
     table = stretches.sort_values("start", kind="stable").groupby(KEYS, sort=False)
     rows = table.agg(start=("start", "last"), end=("end", "last"), seconds=("seconds", "sum")).reset_index()
@@ -72,13 +69,13 @@ def hops(events: pd.DataFrame) -> pd.Series:
     Args:
         events: The result of :func:`loop_events`.
     """
-    computed = events[events["kind"] == "stage"]
+    computed = events[events["kind"] == Kind.STAGE.value]
     last = computed.groupby(["expert", "step", "branch"])["chunk"].transform("max")
-    # A result is the last chunk's, and has no chunk in its label.
-    made = computed.assign(chunk=computed["chunk"].where(computed["chunk"] < last, -1))
+    # The last chunk's result is sent without a chunk: see Label.chunk.
+    made = computed.assign(chunk=computed["chunk"].where(computed["chunk"] < last, NONE))
     what = KEYS[1:]
     ended = made.groupby(what)["end"].max().rename("made")
-    moved = events[events["kind"].isin(("wait", "receive"))].groupby(KEYS, as_index=False)
+    moved = events[events["kind"].isin((Kind.WAIT.value, Kind.RECEIVE.value))].groupby(KEYS, as_index=False)
     came = moved.agg(first=("start", "min"), end=("end", "max")).join(ended, on=what)
     waited = came[came["first"] < came["made"]]
     return (waited["end"] - waited["made"]).rename("hop s")

@@ -136,9 +136,10 @@ def stage_times(run: Run, one_rank: Run | float | None = None) -> StageTimes:
     Raises:
         ToolkitError: If the run has no stages, or its transformers did not follow the schedule of ``run.plan``.
     """
-    if not isinstance(run.plan, StagePlan):
+    plan = run.way.stage_plan
+    if plan is None:
         raise ToolkitError(f"stage_times is for runs with a StagePlan, not {run!r}: use run.summary() instead.")
-    plan, events = run.plan, loop_events(run.trace)
+    events = loop_events(run.trace)
     begin, end = float(events.loc[events["kind"] == "stage", "start"].min()), float(events["end"].max())
     table = actions(events, plan)
     costs, steps = _costs(table, plan), _steps(table)
@@ -155,8 +156,8 @@ def stage_times(run: Run, one_rank: Run | float | None = None) -> StageTimes:
         step=_step(table, end),
         actions=table,
         waits=_waits(events),
-        ranks=_ranks(events, plan, end - begin),
-        rest=_rest(run, begin, end),
+        ranks=_ranks(events, plan, loop=end - begin),
+        rest=_rest(run, begin, end=end),
         costs=costs,
         steps=steps,
         hop=float(waited.median()) if len(waited) else 0.0,
@@ -206,7 +207,7 @@ def _waits(events: pd.DataFrame) -> pd.DataFrame:
     return blocked[["rank", "what", "start", "end"]].reset_index(drop=True)
 
 
-def _ranks(events: pd.DataFrame, plan: StagePlan, loop: float) -> pd.DataFrame:
+def _ranks(events: pd.DataFrame, plan: StagePlan, *, loop: float) -> pd.DataFrame:
     what = events["kind"].map({"stage": "compute", "send": "send"}).fillna(_waiting(events))
     spent = (events["end"] - events["start"]).groupby([events["rank"], what]).sum().unstack()
     columns = ["compute", "send", "wait for stages", "wait for results"]
@@ -215,7 +216,7 @@ def _ranks(events: pd.DataFrame, plan: StagePlan, loop: float) -> pd.DataFrame:
     return table.assign(pipeline=loop - table.sum(axis=1))
 
 
-def _rest(run: Run, begin: float, end: float) -> pd.Series:
+def _rest(run: Run, begin: float, *, end: float) -> pd.Series:
     parts = {"before the loop": begin, "after the loop": run.seconds - end}
     whole = run.trace[run.trace["kind"].isin(("whole", "load"))]
     label = whole["label"].where(whole["kind"] != "load", "loading")

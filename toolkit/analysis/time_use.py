@@ -8,9 +8,9 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.runs.run import Run
+from toolkit.runs.trace import COMPUTING, Kind
 
-COMPUTING = ("whole", "decode", "norms", "shard", "stage", "blend", "finish")
-USES = {"compute": COMPUTING, "send": ("send",), "receive": ("receive",), "wait": ("wait",)}
+USES = {"compute": COMPUTING, "send": (Kind.SEND,), "receive": (Kind.RECEIVE,), "wait": (Kind.WAIT,)}
 """The uses of time and their kinds of events. If several events overlap, the use listed first counts."""
 
 
@@ -50,7 +50,7 @@ def time_use(run: Run | pd.DataFrame) -> pd.DataFrame:
 def _row(events: pd.DataFrame, total: float) -> dict[str, float]:
     row, kinds, before = {}, list[str](), 0.0
     for use, more in USES.items():
-        kinds += more
+        kinds += [kind.value for kind in more]
         covered = covered_time(events[events["kind"].isin(kinds)])
         row[use], before = covered - before, covered
     return {**row, "other": total - before}

@@ -37,24 +37,26 @@ def bench_models(turns: int = 3, device: str = "cpu", *, full: bool = False) -> 
     rows: list[dict[str, Any]] = []
     record = ""
     for subject in SUBJECTS:
-        vae, latent = _subject(subject, device, full)
+        vae, latent = _subject(subject, device, full=full)
         for ranks in (1, 2, 4):
             with Cluster(ranks, device) as cluster:
-                for mode, plan in _ways(latent, ranks, full):
+                for mode, plan in _ways(latent, ranks, full=full):
                     rows.append({"model": subject.name, "mode": mode, "ranks": ranks})
-                    rows[-1] |= _measure(cluster, vae, latent, plan, turns)
-        record = Record.make(vae, latent, None, {"call": "bench models", "device": device, "full": full}).to_json()
+                    rows[-1] |= _measure(cluster, vae, latent=latent, plan=plan, turns=turns)
+        record = Record.make(
+            vae, latent, plan=None, what={"call": "bench models", "device": device, "full": full}
+        ).to_json()
     return {"rows": rows, "full": full, "turns": turns, "record": record}
 
 
-def _subject(subject: Subject, device: str, full: bool) -> tuple[Any, Tensor]:
+def _subject(subject: Subject, device: str, *, full: bool) -> tuple[Any, Tensor]:
     if not full:
         one = specimen(subject.small)
         return one.build().bfloat16(), one.latent(20, 16, frames=3).bfloat16()
     return subject.build(device_of_rank(0, device)), subject.noise()
 
 
-def _ways(latent: Tensor, ranks: int, full: bool) -> Iterator[tuple[str, Plan]]:
+def _ways(latent: Tensor, ranks: int, *, full: bool) -> Iterator[tuple[str, Plan]]:
     tile, overlap = (TILE, OVERLAP) if full else (6, 2)
     grid = TileGrid.cover({"h": latent.shape[-2], "w": latent.shape[-1]}, tile, overlap)
     if ranks == 1:
@@ -64,7 +66,7 @@ def _ways(latent: Tensor, ranks: int, full: bool) -> Iterator[tuple[str, Plan]]:
         yield "shards", ShardPlan(h=ranks)
 
 
-def _measure(cluster: Cluster, vae: Any, latent: Tensor, plan: Plan, turns: int) -> dict[str, Any]:
+def _measure(cluster: Cluster, vae: Any, *, latent: Tensor, plan: Plan, turns: int) -> dict[str, Any]:
     """Median seconds and peaks of all ranks; a failure, such as out of memory, is kept with its reason."""
     try:
         cluster.decode(vae, latent, plan, progress=False, memory=False)

@@ -58,7 +58,7 @@ def interception() -> dict[str, float]:
                 call(vae, latent)
             own, passed, ours = _least(
                 lambda: call(vae, latent),
-                lambda: _passed_on(call, vae, latent),
+                lambda: _passed_on(call, vae, latent=latent),
                 lambda: compute(vae, latent, call, shard, parts, sharding),
             )
     finally:
@@ -81,7 +81,7 @@ class _PassOn(TorchFunctionMode):
         return func(*args, **kwargs) if kwargs else func(*args)
 
 
-def _passed_on(call: ModelCall, vae: Any, latent: Tensor) -> None:
+def _passed_on(call: ModelCall, vae: Any, *, latent: Tensor) -> None:
     with _PassOn():
         call(vae, latent)
 

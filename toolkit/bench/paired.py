@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 Contender = Callable[[], float]
 
 
-def take_turns(contenders: Mapping[str, Contender], turns: int, seed: int = 0) -> pd.DataFrame:
+def take_turns(contenders: Mapping[str, Contender], turns: int, *, seed: int = 0) -> pd.DataFrame:
     """Run every contender once per turn, in an order shuffled for each turn.
 
     Args:

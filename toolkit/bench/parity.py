@@ -59,7 +59,9 @@ class Check:
     reason: str = ""
 
 
-def parity(names: Sequence[str] = (), dtypes: Sequence[str] = ("float32",), modes: Sequence[str] = ()) -> pd.DataFrame:
+def parity(
+    names: Sequence[str] = (), dtypes: Sequence[str] = ("float32",), *, modes: Sequence[str] = ()
+) -> pd.DataFrame:
     """Check classes of the census; one row per check.
 
     Args:
@@ -74,12 +76,14 @@ def parity(names: Sequence[str] = (), dtypes: Sequence[str] = ("float32",), mode
             for one in tqdm(chosen, desc="parity", unit="class", leave=False)
             for dtype in dtypes
             for direction in BOTH
-            for check in _checks(cluster, one, direction, dtype, modes or ("tiles", *SHARDS))
+            for check in _checks(cluster, one, direction=direction, dtype=dtype, modes=modes or ("tiles", *SHARDS))
         ]
     return pd.DataFrame(map(asdict, checks))
 
 
-def _checks(cluster: Cluster, one: Specimen, direction: Direction, dtype: str, modes: Sequence[str]) -> Iterator[Check]:
+def _checks(
+    cluster: Cluster, one: Specimen, *, direction: Direction, dtype: str, modes: Sequence[str]
+) -> Iterator[Check]:
     vae = with_small_tiles(one).to(getattr(torch, dtype))
     x = (one.latent(*SIZE) if direction == "decode" else one.sample(*SIZE)).to(vae.dtype)
     given = one.call if direction == "decode" else {}
@@ -98,7 +102,7 @@ def _checks(cluster: Cluster, one: Specimen, direction: Direction, dtype: str, m
             if mode != "tiles":
                 error = _error(run(SHARDS[mode]), run())
             elif mirrored:
-                error = _own_tiles(vae, diffusers_grid(vae, one.latent(*SIZE).shape, direction), run)
+                error = _own_tiles(vae, diffusers_grid(vae, one.latent(*SIZE).shape, direction), run=run)
             else:
                 error = _our_tiles(run)
         except ToolkitError as refusal:
@@ -106,7 +110,7 @@ def _checks(cluster: Cluster, one: Specimen, direction: Direction, dtype: str, m
         yield Check(one.name, direction, mode, dtype, reference, error, reason)
 
 
-def _own_tiles(vae: Any, grid: TileGrid, run: Callable[..., Tensor]) -> float:
+def _own_tiles(vae: Any, grid: TileGrid, *, run: Callable[..., Tensor]) -> float:
     """Error of the class's own tiles over three ranks, against its own tiled call."""
     tiled = run(TilePlan(grid, Blend.diffusers(), Assignment.balanced(grid, 3)))
     vae.use_tiling = True

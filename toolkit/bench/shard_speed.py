@@ -46,17 +46,17 @@ def bench_shards(turns: int = 5, device: str = "cpu", *, full: bool = False) -> 
         ours = {n: stack.enter_context(Cluster(n, device)) for n in (1, 2)}
         plain = stack.enter_context(Cluster(1, device, threads=2, convolutions="aten", keep_memory=False))
         plans = _plans(latent)
-        contenders = {name: _decode(ours[plan.ranks], vae, latent, plan) for name, plan in plans.items()}
-        contenders["vae.decode, 1 thread, our worker"] = _decode(ours[1], vae, latent, None)
-        contenders["vae.decode, plain process, 2 threads"] = _decode(plain, vae, latent, None)
+        contenders = {name: _decode(ours[plan.ranks], vae, latent=latent, plan=plan) for name, plan in plans.items()}
+        contenders["vae.decode, 1 thread, our worker"] = _decode(ours[1], vae, latent=latent, plan=None)
+        contenders["vae.decode, plain process, 2 threads"] = _decode(plain, vae, latent=latent, plan=None)
         seconds = take_turns(contenders, turns)
         picture = _one_picture()
-        alike = {name: _decode(ours[plans[name].ranks], vae, picture, plans[name]) for name in (US, ONE)}
-        alike["vae.decode, 1 thread, our worker"] = _decode(ours[1], vae, picture, None)
+        alike = {name: _decode(ours[plans[name].ranks], vae, latent=picture, plan=plans[name]) for name in (US, ONE)}
+        alike["vae.decode, 1 thread, our worker"] = _decode(ours[1], vae, latent=picture, plan=None)
         large = take_turns(alike, turns)
         bare = {n: stack.enter_context(Cluster(n, device, convolutions="aten", keep_memory=False)) for n in (1, 2)}
-        untuned = {name: _decode(bare[plans[name].ranks], vae, latent, plans[name]) for name in (US, ONE)}
-        untuned["vae.decode, plain process, 1 thread"] = _decode(bare[1], vae, latent, None)
+        untuned = {name: _decode(bare[plans[name].ranks], vae, latent=latent, plan=plans[name]) for name in (US, ONE)}
+        untuned["vae.decode, plain process, 1 thread"] = _decode(bare[1], vae, latent=latent, plan=None)
         unhelped = take_turns(untuned, turns)
         own = ours[1].decode(vae, latent, None, progress=False)
         runs = {name: ours[plan.ranks].decode(vae, latent, plan, progress=False) for name, plan in plans.items()}
@@ -75,7 +75,7 @@ def bench_shards(turns: int = 5, device: str = "cpu", *, full: bool = False) -> 
         },
         "one run of each": {name: _facts(run, own) for name, run in runs.items()} | {"vae.decode": _facts(own, own)},
         "interception": interception(),
-        "record": Record.make(vae, latent, plans[US], {"call": "bench shards", "device": device}).to_json(),
+        "record": Record.make(vae, latent, plan=plans[US], what={"call": "bench shards", "device": device}).to_json(),
     }
 
 
@@ -87,8 +87,8 @@ def _real_width(turns: int, device: str) -> dict[str, Any]:
     with ExitStack() as stack:
         ours = {n: stack.enter_context(Cluster(n, device)) for n in (1, 2)}
         plain = stack.enter_context(Cluster(1, device, threads=2, convolutions="aten", keep_memory=False))
-        contenders = {name: _decode(ours[plan.ranks], vae, latent, plan) for name, plan in PAIR.items()}
-        contenders["vae.decode, plain process, 2 threads"] = _decode(plain, vae, latent, None)
+        contenders = {name: _decode(ours[plan.ranks], vae, latent=latent, plan=plan) for name, plan in PAIR.items()}
+        contenders["vae.decode, plain process, 2 threads"] = _decode(plain, vae, latent=latent, plan=None)
         seconds = take_turns(contenders, turns)
         own = plain.decode(vae, latent, None, progress=False)
         runs = {name: ours[plan.ranks].decode(vae, latent, plan, progress=False) for name, plan in PAIR.items()}
@@ -98,7 +98,9 @@ def _real_width(turns: int, device: str) -> dict[str, Any]:
         "seconds": seconds.to_dict(orient="list"),
         "times faster": ratios(seconds, US).to_dict(orient="index"),
         "one run of each": {name: _facts(run, own) for name, run in runs.items()},
-        "record": Record.make(vae, latent, PAIR[US], {"call": "bench shards --full", "device": device}).to_json(),
+        "record": Record.make(
+            vae, latent, plan=PAIR[US], what={"call": "bench shards --full", "device": device}
+        ).to_json(),
     }
 
 
@@ -156,7 +158,7 @@ def _against(title: str, result: Mapping[str, Any]) -> str:
     return f"{title}: {US} {seconds:.2f} s (median). Against:\n\n{table.to_string()}"
 
 
-def _decode(cluster: Cluster, vae: Any, latent: Tensor, plan: ShardPlan | TilePlan | None) -> Callable[[], float]:
+def _decode(cluster: Cluster, vae: Any, *, latent: Tensor, plan: ShardPlan | TilePlan | None) -> Callable[[], float]:
     return lambda: cluster.decode(vae, latent, plan, progress=False, memory=False).seconds
 
 

@@ -102,7 +102,7 @@ def bench_stages(
         steps: Number of steps in the loop.
         block: Seconds of an emulated block.
     """
-    pipes = _pipelines(mode, steps, block)
+    pipes = _pipelines(mode, steps, block=block)
     transformer = pipes[1].transformer
     found = cases(len(transformer.blocks), mode)
     size: dict[str, Any] = dict(zip(("height", "width", "num_frames"), SIZES[mode], strict=True))
@@ -110,7 +110,7 @@ def bench_stages(
     last: dict[str, Run] = {}
     with Cluster(max(case.plan.ranks for case in found.values()), device) as cluster:
         contenders = {
-            name: partial(_loop, _generate(cluster, pipes[case.experts], case, call), last, name)
+            name: partial(_loop, _generate(cluster, pipes[case.experts], case=case, call=call), last, name)
             for name, case in found.items()
         }
         seconds = take_turns(contenders, turns)
@@ -123,10 +123,10 @@ def bench_stages(
         "block s": block if mode == "emulate" else None,
         "seconds of a request": seconds.to_dict(orient="list"),
         "over one rank": {
-            name: _row(case, seconds[name] / seconds[case.base], times[name]) for name, case in found.items()
+            name: _row(case, seconds[name] / seconds[case.base], times=times[name]) for name, case in found.items()
         },
         "where time goes": {name: one.ranks.to_dict("index") for name, one in times.items()},
-        "record": Record.make(transformer, call, plans, what).to_json(),
+        "record": Record.make(transformer, call, plan=plans, what=what).to_json(),
     }
 
 
@@ -149,7 +149,7 @@ def as_text(result: dict[str, Any]) -> str:
     )
 
 
-def _pipelines(mode: Mode, steps: int, block: float) -> dict[int, Any]:
+def _pipelines(mode: Mode, steps: int, *, block: float) -> dict[int, Any]:
     """Pipelines by their number of transformers."""
     one = demo.pipeline()
     one.set_progress_bar_config(disable=True)
@@ -166,7 +166,7 @@ def _pipelines(mode: Mode, steps: int, block: float) -> dict[int, Any]:
     return {1: one, 2: two}
 
 
-def _generate(cluster: Cluster, pipe: Any, case: Case, call: Mapping[str, Any]) -> Callable[[], Run]:
+def _generate(cluster: Cluster, pipe: Any, *, case: Case, call: Mapping[str, Any]) -> Callable[[], Run]:
     def once() -> Run:
         seeded = [{"generator": torch.Generator().manual_seed(seed)} for seed in range(case.requests)]
         given: dict[str, Any] = {**call, **seeded[0]}
@@ -182,7 +182,7 @@ def _loop(generate: Callable[[], Run], last: dict[str, Run], name: str) -> float
     return times.loop / times.requests
 
 
-def _row(case: Case, ratio: pd.Series, times: StageTimes) -> dict[str, float]:
+def _row(case: Case, ratio: pd.Series, *, times: StageTimes) -> dict[str, float]:
     each = ratio.tolist()
     low, _, high = quantiles(each, n=4, method="inclusive") if len(each) > 1 else each * 3
     return {

@@ -40,11 +40,11 @@ def bench_tiles(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
         plain = stack.enter_context(Cluster(1, device, threads=2, convolutions="aten", keep_memory=False))
         runs: list[Run] = []
         contenders = {
-            US: _decode(ours[2], vae, latent, plans[2], runs),
-            "1 rank, 1 thread, same plan": _decode(ours[1], vae, latent, plans[1]),
-            "vae.tiled_decode, 1 thread, our worker": _decode(ours[1], _tiled(), latent, None),
-            "vae.tiled_decode, plain process, 2 threads": _decode(plain, _tiled(), latent, None),
-            "vae.decode untiled, plain process, 2 threads": _decode(plain, vae, latent, None),
+            US: _decode(ours[2], vae, latent=latent, plan=plans[2], runs=runs),
+            "1 rank, 1 thread, same plan": _decode(ours[1], vae, latent=latent, plan=plans[1]),
+            "vae.tiled_decode, 1 thread, our worker": _decode(ours[1], _tiled(), latent=latent, plan=None),
+            "vae.tiled_decode, plain process, 2 threads": _decode(plain, _tiled(), latent=latent, plan=None),
+            "vae.decode untiled, plain process, 2 threads": _decode(plain, vae, latent=latent, plan=None),
         }
         seconds = take_turns(contenders, turns)
     table = ratios(seconds, US)
@@ -57,7 +57,7 @@ def bench_tiles(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
         "tiles over most tiles on a rank": len(grid) / most,
         "where time goes": _shares_of_time(runs[-1]).to_dict(orient="index"),
         "planning 2000 tiles over 64 ranks, ms": _planning_ms(),
-        "record": Record.make(vae, latent, plans[2], {"call": "bench tiles", "device": device}).to_json(),
+        "record": Record.make(vae, latent, plan=plans[2], what={"call": "bench tiles", "device": device}).to_json(),
     }
 
 
@@ -87,7 +87,7 @@ def _tiled() -> Any:
 
 
 def _decode(
-    cluster: Cluster, vae: Any, latent: Tensor, plan: TilePlan | None, runs: list[Run] | None = None
+    cluster: Cluster, vae: Any, *, latent: Tensor, plan: TilePlan | None, runs: list[Run] | None = None
 ) -> Callable[[], float]:
     def once() -> float:
         run = cluster.decode(vae, latent, plan, progress=False, memory=False)

@@ -14,9 +14,10 @@ from torch import Tensor
 from toolkit import distributed
 from toolkit.cli.files import check_ending, read_sample, read_tensor, write_sample
 from toolkit.cli.plans import add_plan_options, plan_from
-from toolkit.cluster.cluster import Cluster
+from toolkit.cluster import Cluster
 from toolkit.distributed.comm.launched import launched_group, launched_ranks
 from toolkit.errors import PlanError
+from toolkit.geometry.plan import Plan, or_whole
 from toolkit.models import demo
 from toolkit.models.autoencoders.checkpoint import DEMOS, load_vae
 from toolkit.models.autoencoders.direction import DirectionName
@@ -32,11 +33,16 @@ DEVICE_HELP = "cpu, or a type of accelerator (default: the accelerator, if there
 
 def add_to(commands: Any) -> None:
     """Add the commands to the parser."""
-    add_one(commands, "decode", "--latent", "latent for vae.decode, as FILE.safetensors[:name], or demo")
-    add_one(commands, "encode", "--sample", "sample in -1..1, as FILE.safetensors[:name], a picture or .mp4, or demo")
+    add_one(commands, "decode", what="--latent", hint="latent for vae.decode, as FILE.safetensors[:name], or demo")
+    add_one(
+        commands,
+        "encode",
+        what="--sample",
+        hint="sample in -1..1, as FILE.safetensors[:name], a picture or .mp4, or demo",
+    )
 
 
-def add_one(commands: Any, direction: DirectionName, what: str, hint: str) -> None:
+def add_one(commands: Any, direction: DirectionName, *, what: str, hint: str) -> None:
     """Add one of the two commands."""
     command = commands.add_parser(direction, help=f"{direction} with an autoencoder on several ranks")
     command.add_argument("--vae", required=True, help=f"{VAE_HELP}, or {', '.join(DEMOS)}")
@@ -77,9 +83,9 @@ def _run(direction: DirectionName, options: argparse.Namespace) -> int:
     ranks = ranks_of(options)
     vae = load_vae(options.vae, DTYPES.get(options.dtype or ""), name=options.name, config=options.config)
     x = _input(direction, options).to(next(vae.parameters()).dtype)
-    plan = plan_from(options, vae, x, direction, ranks)
+    plan = plan_from(options, vae, x=x, direction=direction, ranks=ranks)
     if launched_ranks() is not None:
-        return _under_launcher(direction, options, vae, x, plan)
+        return _under_launcher(direction, options, vae=vae, x=x, plan=plan)
     print(f"{direction} {'x'.join(map(str, x.shape))}: {_said(plan)}")
     if options.dry_run:
         return 0
@@ -89,30 +95,30 @@ def _run(direction: DirectionName, options: argparse.Namespace) -> int:
     if options.trace:
         print(f"wrote trace, memory and record to {run.to_parquet(options.trace)}")
     if options.out:
-        print(write_sample(run.output, options.out, options.fps))
+        print(write_sample(run.output, options.out, fps=options.fps))
     return 0
 
 
 def _input(direction: DirectionName, options: argparse.Namespace) -> Tensor:
     if direction == "decode":
         return decoder_input(options)
-    return read_sample(options.source) if options.source != "demo" else _of_demo(options, demo.image, demo.video)
+    return read_sample(options.source) if options.source != "demo" else _of_demo(options, demo.image, video=demo.video)
 
 
 def decoder_input(options: argparse.Namespace) -> Tensor:
     """The latent named by the options."""
     if options.source != "demo":
         return read_tensor(options.source)
-    return _of_demo(options, partial(demo.latents, "image"), partial(demo.latents, "video"))
+    return _of_demo(options, partial(demo.latents, "image"), video=partial(demo.latents, "video"))
 
 
-def _of_demo(options: argparse.Namespace, picture: Callable[[], Tensor], video: Callable[[], Tensor]) -> Tensor:
+def _of_demo(options: argparse.Namespace, picture: Callable[[], Tensor], *, video: Callable[[], Tensor]) -> Tensor:
     if options.vae not in DEMOS:
         raise PlanError(f"the demo input only fits {' and '.join(DEMOS)}, not {options.vae}: give a file as input.")
     return picture() if options.vae == "demo-image" else video()
 
 
-def _under_launcher(direction: DirectionName, options: argparse.Namespace, vae: Any, x: Tensor, plan: Any) -> int:
+def _under_launcher(direction: DirectionName, options: argparse.Namespace, *, vae: Any, x: Tensor, plan: Any) -> int:
     if options.trace:
         raise PlanError("--trace is not available under torchrun: use --ranks instead of torchrun, or leave it out.")
     if options.dry_run:
@@ -121,10 +127,10 @@ def _under_launcher(direction: DirectionName, options: argparse.Namespace, vae: 
     with launched_group(options.device) as (rank, device), torch.no_grad():
         output = getattr(distributed, direction)(vae.to(device), x, plan)
         if output is not None:
-            said = write_sample(output.cpu(), options.out, options.fps) if options.out else tuple(output.shape)
+            said = write_sample(output.cpu(), options.out, fps=options.fps) if options.out else tuple(output.shape)
             print(f"rank {rank}, {_said(plan)}: {said}")
     return 0
 
 
-def _said(plan: Any) -> str:
-    return str(plan.summary) if plan else "the model's own call"
+def _said(plan: Plan | None) -> str:
+    return or_whole(plan).summary

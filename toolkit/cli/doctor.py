@@ -17,7 +17,7 @@ import torch
 from packaging.requirements import Requirement
 
 from toolkit.cli.decode_command import DEVICE_HELP
-from toolkit.cluster.cluster import Cluster
+from toolkit.cluster import Cluster
 from toolkit.errors import ToolkitError
 from toolkit.geometry import ShardPlan
 from toolkit.models import demo

@@ -61,7 +61,7 @@ def check_ending(path: Path | None) -> None:
         raise PlanError(f"--out {path}: the folder does not exist; create it first.")
 
 
-def write_sample(sample: Tensor, path: Path, fps: float) -> str:
+def write_sample(sample: Tensor, path: Path, *, fps: float) -> str:
     """Write an output and return a description of what was written. Samples are in -1..1, except in .safetensors files.
 
     Raises:

@@ -14,7 +14,7 @@ from torch import Tensor
 from toolkit import distributed
 from toolkit.cli.decode_command import DTYPES, add_ranks, ranks_of
 from toolkit.cli.files import check_ending, write_sample
-from toolkit.cluster.cluster import Cluster
+from toolkit.cluster import Cluster
 from toolkit.distributed.comm.launched import launched_group, launched_ranks
 from toolkit.errors import PlanError
 from toolkit.geometry import Schedule, StagePlan, StageSplit
@@ -60,7 +60,7 @@ def add_to(commands: Any) -> None:
     command.set_defaults(run=_run)
 
 
-def stage_plan_from(options: argparse.Namespace, layers: int, ranks: int) -> StagePlan:
+def stage_plan_from(options: argparse.Namespace, layers: int, *, ranks: int) -> StagePlan:
     """The stage plan given by the options.
 
     Raises:
@@ -90,7 +90,7 @@ def _run(options: argparse.Namespace) -> int:
     check_ending(options.out)
     ranks = ranks_of(options)
     pipe = demo.pipeline() if options.pipeline == "demo" else options.pipeline
-    plan = stage_plan_from(options, _layers(pipe), ranks)
+    plan = stage_plan_from(options, _layers(pipe), ranks=ranks)
     if options.dry_run:
         print(f"{plan!r}\n{plan.schedule}")
         return 0
@@ -143,4 +143,4 @@ def _kept(output: Any, options: argparse.Namespace) -> str:
         output = rearrange(frames, "b t h w c -> b c t h w" if frames.ndim == 5 else "b h w c -> b c h w")
     if options.out is None:
         return f"{'x'.join(map(str, output.shape))}, not written: give --out to keep it"
-    return write_sample(output, options.out, options.fps)
+    return write_sample(output, options.out, fps=options.fps)

@@ -70,7 +70,7 @@ def lattice(text: str) -> ShardPlan:
     return ShardPlan(h=h, w=w)
 
 
-def plan_from(options: argparse.Namespace, vae: Any, x: Tensor, direction: DirectionName, ranks: int) -> Any:
+def plan_from(options: argparse.Namespace, vae: Any, *, x: Tensor, direction: DirectionName, ranks: int) -> Any:
     """The plan given by the options; None means the model's own call.
 
     Raises:
@@ -85,7 +85,7 @@ def plan_from(options: argparse.Namespace, vae: Any, x: Tensor, direction: Direc
     if options.shards:
         return options.shards
     if tiled:
-        return _tiles(options, vae, x, direction, ranks)
+        return _tiles(options, vae, x=x, direction=direction, ranks=ranks)
     if launched_ranks() is not None:
         raise PlanError(
             "under torchrun the plan cannot be chosen automatically, because each process would choose by its own "
@@ -98,7 +98,7 @@ def plan_from(options: argparse.Namespace, vae: Any, x: Tensor, direction: Direc
     return choice.plan
 
 
-def _tiles(options: argparse.Namespace, vae: Any, x: Tensor, direction: DirectionName, ranks: int) -> TilePlan:
+def _tiles(options: argparse.Namespace, vae: Any, *, x: Tensor, direction: DirectionName, ranks: int) -> TilePlan:
     latent = tuple(x.shape) if direction == "decode" else output_shape(vae, recipe_of(vae), direction, x.shape)
     if options.own_tiles:
         if options.blend not in (None, "diffusers") or options.overlap is not None:

@@ -17,7 +17,7 @@ from toolkit.cli.decode_command import (
     decoder_input,
 )
 from toolkit.cli.plans import add_plan_options, plan_from
-from toolkit.cluster.cluster import Cluster
+from toolkit.cluster import Cluster
 from toolkit.distributed.comm.launched import launched_ranks
 from toolkit.errors import PlanError
 from toolkit.models.autoencoders.checkpoint import DEMOS, load_vae
@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
             raise PlanError(f"{path}: the folder does not exist; create it first.")
     vae = load_vae(options.vae, DTYPES.get(options.dtype or ""), name=options.name, config=options.config)
     latent = decoder_input(options).to(next(vae.parameters()).dtype)
-    plans = [plan_from(options, vae, latent, "decode", ranks) for ranks in _several(options.ranks)]
+    plans = [plan_from(options, vae, x=latent, direction="decode", ranks=ranks) for ranks in _several(options.ranks)]
     plans = [plan for plan in plans if plan is not None]
     for plan in plans:
         print(f"decode {'x'.join(map(str, latent.shape))}: {plan.summary}")
@@ -84,8 +84,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return 0
     with Cluster(max(plan.ranks for plan in plans), options.device) as cluster:
-        whole = _warm(cluster, vae, latent, None)
-        runs = [_warm(cluster, vae, latent, plan) for plan in plans]
+        whole = _warm(cluster, vae, latent=latent, plan=None)
+        runs = [_warm(cluster, vae, latent=latent, plan=plan) for plan in plans]
     # Imported here because only this command draws.
     made = import_module("toolkit.evidence").report(runs, whole, notes=[WARM])
     print(made.to_dataframe().to_string(index=False, float_format="{:.4g}".format))
@@ -105,7 +105,7 @@ def _several(ranks: list[int]) -> list[int]:
     return [count for count in dict.fromkeys(ranks) if count > 1]
 
 
-def _warm(cluster: Cluster, vae: Any, latent: Any, plan: Any) -> Run:
+def _warm(cluster: Cluster, vae: Any, *, latent: Any, plan: Any) -> Run:
     """A run after a discarded warm-up, which ships the model and lets libraries choose their kernels."""
     cluster.decode(vae, latent, plan, progress=False, memory=False)
     return cluster.decode(vae, latent, plan)

@@ -36,7 +36,7 @@ def chosen_frames(subjects: Sequence[Subject]) -> list[int]:
     return sorted({*spaced, int(worst["max_abs"].fillna(np.inf).argmax())})
 
 
-def contact_sheet(subjects: Sequence[Subject], reference: str, frames: Sequence[int]) -> bytes:
+def contact_sheet(subjects: Sequence[Subject], reference: str, *, frames: Sequence[int]) -> bytes:
     """Draw the sheet as JPEG: one row of frames for the reference, and two for each output that differs from it.
 
     Errors are amplified, blue below and red above the reference, on the scale of ``tk.plot.seams``.
@@ -47,22 +47,22 @@ def contact_sheet(subjects: Sequence[Subject], reference: str, frames: Sequence[
         frames: Frames to show, numbered in the order ``(b t)``.
     """
     for width in SIZES:
-        sheet = _jpeg(_sheet(_rows(subjects, reference, frames, width)))
+        sheet = _jpeg(_sheet(_rows(subjects, reference, frames=frames, width=width)))
         if len(sheet) <= MOST_BYTES:
             break
     return sheet
 
 
 def _rows(
-    subjects: Sequence[Subject], reference: str, frames: Sequence[int], width: int
+    subjects: Sequence[Subject], reference: str, *, frames: Sequence[int], width: int
 ) -> list[tuple[str, list[Image.Image]]]:
     compared = [subject.comparison for subject in subjects if subject.comparison is not None]
     target = compared[0].samples[1]
     numbers = ", ".join(map(str, frames))
     which = "frame" if len(frames) == 1 else "frames"
-    rows = [(f"{reference}: the reference, {which} {numbers}", _pictures(target, frames, width))]
+    rows = [(f"{reference}: the reference, {which} {numbers}", _pictures(target, frames, width=width))]
     for found in compared:
-        rows.append((found.name, _pictures(found.samples[0], frames, width)))
+        rows.append((found.name, _pictures(found.samples[0], frames, width=width)))
         if found.identical:
             rows[-1] = (f"{found.name}: identical", rows[-1][1])
             continue
@@ -74,7 +74,7 @@ def _rows(
     return rows
 
 
-def _pictures(sample: Tensor, frames: Sequence[int], width: int) -> list[Image.Image]:
+def _pictures(sample: Tensor, frames: Sequence[int], *, width: int) -> list[Image.Image]:
     block = _block(sample, width)
     shown = []
     for frame in (frames_of(sample)[number].float() for number in frames):
@@ -99,13 +99,13 @@ def _sheet(rows: Sequence[tuple[str, list[Image.Image]]]) -> Image.Image:
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
     for place, (label, pictures) in enumerate(rows):
         top = GAP + place * (height + LINE + GAP)
-        pen.text((GAP, top + 2), _fitting(label, sheet.width, font), fill=INK, font=font)
+        pen.text((GAP, top + 2), _fitting(label, sheet.width, font=font), fill=INK, font=font)
         for column, picture in enumerate(pictures):
             sheet.paste(picture, (GAP + column * (width + GAP), top + LINE))
     return sheet
 
 
-def _fitting(label: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _fitting(label: str, width: int, *, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     while len(label) > 4 and font.getlength(label) > width - 2 * GAP:
         label = f"{label[:-4]}..."
     return label

@@ -10,7 +10,7 @@ from toolkit.evidence.contents import Contents
 from toolkit.evidence.tables import WORDS
 
 
-def markdown(contents: Contents, files: Mapping[str, str] | None = None, film: str | None = None) -> str:
+def markdown(contents: Contents, files: Mapping[str, str] | None = None, *, film: str | None = None) -> str:
     """The whole report as Markdown.
 
     Args:

@@ -33,7 +33,7 @@ class Picture:
     dark: bytes | None = None
 
 
-def pictures(subjects: Sequence[Subject], base: Subject, reference: str) -> Iterator[Picture]:
+def pictures(subjects: Sequence[Subject], base: Subject, *, reference: str) -> Iterator[Picture]:
     """The contact sheet; peaks and scaling of all runs; then seams, times and memory of each run."""
     compared = [subject for subject in subjects if subject.comparison is not None]
     if compared:
@@ -51,7 +51,7 @@ def sheet(compared: Sequence[Subject], reference: str) -> Picture:
         f"Frame {', '.join(map(str, frames))} of {reference}, then of {names}; under each output, its amplified "
         "difference, blue below and red above the reference."
     )
-    return Picture(SHEET, alt, "jpeg", contact_sheet(compared, reference, frames))
+    return Picture(SHEET, alt, "jpeg", contact_sheet(compared, reference, frames=frames))
 
 
 Draw = Callable[[ThemeName], plot.Figure]

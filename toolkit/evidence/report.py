@@ -26,7 +26,6 @@ from toolkit.evidence.tables import headline, per_frame, per_rank, readable
 from toolkit.geometry.counting import counted
 from toolkit.runs.run import Run
 
-OWN_CALL = "the model's own call"
 THUMBNAIL = 28_000
 """Largest contact sheet in bytes in a notebook, where the whole report stays below 50 kB."""
 
@@ -46,7 +45,14 @@ class Report:
     """
 
     def __init__(
-        self, subjects: Sequence[Subject], base: Subject, reference: str, title: str, remarks: Sequence[str], fps: float
+        self,
+        subjects: Sequence[Subject],
+        base: Subject,
+        *,
+        reference: str,
+        title: str,
+        remarks: Sequence[str],
+        fps: float,
     ) -> None:
         self.subjects = tuple(subjects)
         self.base, self.reference = base, reference
@@ -60,7 +66,7 @@ class Report:
     @cached_property
     def pictures(self) -> tuple[Picture, ...]:
         """Contact sheet and figures."""
-        return tuple(pictures(self.subjects, self.base, self.reference))
+        return tuple(pictures(self.subjects, self.base, reference=self.reference))
 
     @cached_property
     def film(self) -> bytes | None:
@@ -79,7 +85,7 @@ class Report:
         path, contents = Path(path), self._contents(True)
         where = None
         if contents.film is not None and len(contents.film) > MOST_FILM:
-            where = self._beside(path, "side_by_side.mp4", contents.film)
+            where = self._beside(path, "side_by_side.mp4", data=contents.film)
         path.write_text(page(contents, where), encoding="utf-8")
         return path
 
@@ -93,11 +99,11 @@ class Report:
             return markdown(self._contents(False))
         path, contents = Path(path), self._contents(True)
         files = {
-            picture.heading: self._beside(path, f"{place:02}.{picture.kind}", picture.light)
+            picture.heading: self._beside(path, f"{place:02}.{picture.kind}", data=picture.light)
             for place, picture in enumerate(contents.pictures)
         }
-        film = None if contents.film is None else self._beside(path, "side_by_side.mp4", contents.film)
-        text = markdown(contents, files, film)
+        film = None if contents.film is None else self._beside(path, "side_by_side.mp4", data=contents.film)
+        text = markdown(contents, files, film=film)
         path.write_text(text, encoding="utf-8")
         return text
 
@@ -117,7 +123,7 @@ class Report:
         )
 
     @staticmethod
-    def _beside(path: Path, name: str, data: bytes) -> str:
+    def _beside(path: Path, name: str, *, data: bytes) -> str:
         folder = path.with_name(f"{path.stem}_files")
         folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
@@ -175,12 +181,25 @@ def report(
         there are no runs to report on: give a Run, a list of runs, or a mapping of names to runs.
     """
     called = reference_name or _name(reference)
-    subjects = gather(named(_others(runs, reference), called), reference, called, data_range, perceptual or {})
+    subjects = gather(
+        named(_others(runs, reference), called),
+        reference,
+        reference_name=called,
+        data_range=data_range,
+        perceptual=perceptual or {},
+    )
     held = next((subject for subject in subjects if subject.run is base), None) if base else subjects[0]
     if held is None:
         raise ToolkitError(f"base={base!r}: must be one of the runs or the reference.")
     said = [*notes, *remarks(subjects, perceptual or {})]
-    return Report(subjects, held, called, title or f"{counted_runs(subjects)} against {called}", said, fps)
+    return Report(
+        subjects,
+        held,
+        reference=called,
+        title=title or f"{counted_runs(subjects)} against {called}",
+        remarks=said,
+        fps=fps,
+    )
 
 
 def _others(
@@ -195,7 +214,7 @@ def _others(
 def _name(reference: Run | Tensor) -> str:
     if not isinstance(reference, Run):
         raise ToolkitError("the reference is a tensor without a name: say what it is with reference_name='...'.")
-    return reference.plan.summary if reference.plan else OWN_CALL
+    return reference.way.summary
 
 
 def _thumbnail(picture: Picture) -> str:

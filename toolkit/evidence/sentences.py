@@ -7,22 +7,12 @@ from typing import Any
 
 from toolkit.evidence.subjects import Perceptual, Subject
 from toolkit.geometry.counting import counted
-from toolkit.geometry.shard_plan import ShardPlan
-from toolkit.geometry.stage_plan import StagePlan
-from toolkit.geometry.tile_plan import TilePlan
 from toolkit.runs.record import Record
-
-PROMISES = {
-    TilePlan: "tiles, each computed from its own cells only, which approximates an untiled call",
-    ShardPlan: "exact shards, the untiled call to rounding",
-    StagePlan: "stages, the unsplit transformer's layers in their order",
-    type(None): "the model's own call",
-}
 
 
 def closeness(subject: Subject, reference: str) -> str:
     """One sentence about the exactness of a run: what its plan promises, and what was measured."""
-    promise = PROMISES[type(subject.run.plan)]
+    promise = subject.run.way.promise
     if subject.is_reference:
         return f"{subject.name}: the reference for all other runs."
     found = subject.comparison

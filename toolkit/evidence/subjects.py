@@ -12,6 +12,7 @@ from torch import Tensor
 
 from toolkit.analysis.compare import Comparison, compare
 from toolkit.errors import ToolkitError
+from toolkit.geometry.plan import PlanKind
 from toolkit.numerics.flip import flip
 from toolkit.numerics.metrics import frames
 from toolkit.runs.record import Record
@@ -52,7 +53,7 @@ class Subject:
     @property
     def ranks(self) -> int:
         """Number of ranks."""
-        return self.run.plan.ranks if self.run.plan else 1
+        return self.run.way.ranks
 
     @property
     def frames(self) -> pd.DataFrame:
@@ -63,7 +64,7 @@ class Subject:
 
 
 def gather(
-    runs: Mapping[str, Run], reference: Run | Tensor, reference_name: str, data_range: float, perceptual: Perceptual
+    runs: Mapping[str, Run], reference: Run | Tensor, *, reference_name: str, data_range: float, perceptual: Perceptual
 ) -> tuple[Subject, ...]:
     """Compare each run with the reference. If the reference is a run, it comes first.
 
@@ -78,7 +79,10 @@ def gather(
     target = _target(reference)
     every = {reference_name: reference, **runs} if isinstance(reference, Run) else dict(runs)
     _check_inputs(every)
-    found = [_subject(name, run, target, reference_name, data_range, perceptual) for name, run in runs.items()]
+    found = [
+        _subject(name, run, target=target, reference_name=reference_name, data_range=data_range, perceptual=perceptual)
+        for name, run in runs.items()
+    ]
     first = [Subject(reference_name, reference, is_reference=True)] if isinstance(reference, Run) else []
     return (*first, *found)
 
@@ -99,18 +103,13 @@ def named(runs: Run | Sequence[Run] | Mapping[str, Run], taken: str) -> dict[str
         return dict(runs)
     names: dict[str, Run] = {}
     for run in [runs] if isinstance(runs, Run) else runs:
-        name = base = plan_in_words(run) if isinstance(run, Run) else "an entry"
+        name = base = run.way.summary if isinstance(run, Run) else "an entry"
         count = 1
         while name in names or name == taken:
             count += 1
             name = f"{base} ({count})"
         names[name] = run
     return names
-
-
-def plan_in_words(run: Run) -> str:
-    """How a run was divided."""
-    return run.plan.summary if run.plan else "the model's own call"
 
 
 def cautions(subjects: Sequence[Subject], base: Subject) -> tuple[str, ...]:
@@ -126,8 +125,8 @@ def cautions(subjects: Sequence[Subject], base: Subject) -> tuple[str, ...]:
             found.append(f"{first.name} and {other.name} differ in {key}: {one!r} and {two!r}.")
     for subject in subjects:
         found += _beyond_rounding(subject)
-        plan = subject.run.plan
-        if plan and len(plan.working) < plan.ranks:
+        plan = subject.run.way
+        if len(plan.working) < plan.ranks:
             found.append(f"{subject.name}: only {len(plan.working)} of {plan.ranks} ranks have work.")
         efficiency = base.run.seconds * base.ranks / (subject.run.seconds * subject.ranks)
         if efficiency > TOO_GOOD:
@@ -147,7 +146,7 @@ def differing(one: Record, two: Record) -> dict[str, tuple[Any, Any]]:
 def _beyond_rounding(subject: Subject) -> list[str]:
     """Cautions about errors beyond rounding, for runs in shards or stages; tiles promise nothing."""
     found = subject.comparison
-    if found is None or found.grid is not None or subject.run.plan is None:
+    if found is None or found.grid is not None or subject.run.way.kind is PlanKind.WHOLE:
         return []
     limit = ROUNDING.get(found.samples[1].dtype)
     largest = float(found.samples[1].abs().max())
@@ -157,7 +156,7 @@ def _beyond_rounding(subject: Subject) -> list[str]:
 
 
 def _subject(
-    name: str, run: Run, target: Tensor, reference_name: str, data_range: float, perceptual: Perceptual
+    name: str, run: Run, *, target: Tensor, reference_name: str, data_range: float, perceptual: Perceptual
 ) -> Subject:
     if run.kept is None:
         return Subject(name, run)

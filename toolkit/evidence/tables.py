@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from toolkit.evidence.subjects import Subject, plan_in_words
-from toolkit.geometry.stage_plan import StagePlan
+from toolkit.evidence.subjects import Subject
 from toolkit.runs.run import Run
 
 MB = 1e6
@@ -50,14 +49,13 @@ def per_rank(subjects: Sequence[Subject]) -> pd.DataFrame:
     """One row per rank of each run: where its time went, what it sent, its peak, and what it was doing then."""
     rows = []
     for subject in subjects:
-        what = "stretches" if isinstance(subject.run.plan, StagePlan) else "tiles"
         for rank, row in subject.run.summary().iterrows():
             peak = row["peak bytes"]
             rows.append(
                 {
                     "run": subject.name,
                     "rank": rank,
-                    "parts": int(row[what]),
+                    "parts": int(row[subject.run.way.part_noun]),
                     "busy (s)": row["busy s"],
                     "waiting (s)": row["wait s"],
                     "moving (s)": row["move s"],
@@ -121,7 +119,7 @@ def _headline_row(subject: Subject, base: Subject) -> dict[str, Any]:
     peak, before = highest(run), highest(base.run)
     return {
         "run": subject.name,
-        "plan": plan_in_words(run),
+        "plan": run.way.summary,
         "ranks": subject.ranks,
         "seconds": run.seconds,
         "speed-up": speed,

@@ -14,7 +14,7 @@ GREY = "rgba(127,127,127,0.34)"
 FAINT_GREY = "rgba(127,127,127,0.12)"
 
 
-def lying_bars(name: str, rows: Any, starts: Any, lengths: Any, width: float) -> dict[str, Any]:
+def lying_bars(name: str, rows: Any, *, starts: Any, lengths: Any, width: float) -> dict[str, Any]:
     """A trace of horizontal bars.
 
     Args:
@@ -25,7 +25,7 @@ def lying_bars(name: str, rows: Any, starts: Any, lengths: Any, width: float) ->
         width: Thickness of a bar, in rows.
 
     Example:
-        >>> lying_bars("sent", [0, 2], [0.0, 1.5], [4, 3], width=0.8)["base"]
+        >>> lying_bars("sent", [0, 2], starts=[0.0, 1.5], lengths=[4, 3], width=0.8)["base"]
         [0.0, 1.5]
     """
     return {
@@ -40,16 +40,20 @@ def lying_bars(name: str, rows: Any, starts: Any, lengths: Any, width: float) ->
     }
 
 
-def event_bars(table: pd.DataFrame, name: str, unit: Unit, width: float) -> dict[str, Any]:
+def event_bars(table: pd.DataFrame, name: str, *, unit: Unit, width: float) -> dict[str, Any]:
     """One bar per event (columns ``rank``, ``start`` and ``end`` in seconds); ``customdata`` holds the length too."""
     bars = lying_bars(
-        name, table["rank"], table["start"] * unit.scale, (table["end"] - table["start"]) * unit.scale, width
+        name,
+        table["rank"],
+        starts=table["start"] * unit.scale,
+        lengths=(table["end"] - table["start"]) * unit.scale,
+        width=width,
     )
     return bars | {"customdata": bars["x"]}
 
 
 def filled(
-    colour: str, pattern: str = "", ink: str = "#FFFFFF", *, outline: str | None = None, solidity: float = 0.2
+    colour: str, pattern: str = "", *, ink: str = "#FFFFFF", outline: str | None = None, solidity: float = 0.2
 ) -> dict[str, Any]:
     """A marker with both a colour and a pattern, because some readers can tell only one of them apart.
 

@@ -79,19 +79,21 @@ def compare(
         raise ToolkitError(f"mode={mode!r}: must be one of {', '.join(get_args(Mode))}.")
     found = _comparison(output, reference)
     worst = int(found.per_frame["max_abs"].fillna(inf).argmax())
-    numbers, first = _chosen(found, frames, worst if frame is None else frame)
-    pictures, block = _jpegs(found, numbers, PICTURE_BYTES[mode])
+    numbers, first = _chosen(found, frames, frame=worst if frame is None else frame)
+    pictures, block = _jpegs(found, numbers, budget=PICTURE_BYTES[mode])
     errors = [frame_error(found, number, signed=True) for number in numbers]
-    titles = [_title(found, number, block) for number in numbers]
+    titles = [_title(found, number, block=block) for number in numbers]
     if mode == "wipe":
         each = [_wiped(left, right, block) for left, right in pictures]
         others, layout = [], wipe_layout(errors[0].shape, (_short(found.name), _short(found.reference)))
     else:
-        each, scale = _panels(pictures, errors, block), ErrorScale(signed=True)
+        each, scale = _panels(pictures, errors, block=block), ErrorScale(signed=True)
         others, layout = [scale.bar("x3")], _side_layout(found)
     sliders = [wipe_slider(errors[0].shape)] if mode == "wipe" else []
     if len(numbers) > 1:
-        sliders.append(frame_slider(numbers, first, len(each[0]), len(others), titles) | under(sliders))
+        sliders.append(
+            frame_slider(numbers, first, each=len(each[0]), others=len(others), titles=titles) | under(sliders)
+        )
     height = layout.pop("height") + HEIGHT * len(sliders)
     layout |= {"sliders": sliders, "margin": {**layout["margin"], "b": 52 + HEIGHT * len(sliders)}}
     return make(
@@ -113,7 +115,7 @@ def _comparison(output: Comparison | Run | Tensor, reference: Run | Tensor | Non
     return output if isinstance(output, Comparison) else measure(output, reference)  # type: ignore[arg-type]
 
 
-def _chosen(found: Comparison, frames: Sequence[int] | None, frame: int) -> tuple[list[int], int]:
+def _chosen(found: Comparison, frames: Sequence[int] | None, *, frame: int) -> tuple[list[int], int]:
     """The frames on the slider, and the position of the one to show first."""
     count = len(found.per_frame)
     if frames is None:
@@ -124,7 +126,7 @@ def _chosen(found: Comparison, frames: Sequence[int] | None, frame: int) -> tupl
     return numbers, numbers.index(frame) if frame in numbers else 0
 
 
-def _jpegs(found: Comparison, numbers: Sequence[int], budget: int) -> tuple[list[list[bytes]], int]:
+def _jpegs(found: Comparison, numbers: Sequence[int], *, budget: int) -> tuple[list[list[bytes]], int]:
     """Output and reference of each frame as JPEG, and the block size: each pixel is the mean of a block of samples."""
     samples = [frames_of(sample) for sample in found.samples]
     block = 1
@@ -146,13 +148,13 @@ def _jpeg(frame: Tensor, block: int) -> bytes:
     return buffer.getvalue()
 
 
-def _panels(pictures: list[list[bytes]], errors: list[Tensor], block: int) -> list[list[dict[str, Any]]]:
+def _panels(pictures: list[list[bytes]], errors: list[Tensor], *, block: int) -> list[list[dict[str, Any]]]:
     """The traces of each frame: output, reference, difference, and the numbers to hover over."""
-    differences, coarse = encode(errors, ErrorScale(signed=True), ERROR_BYTES)
+    differences, coarse = encode(errors, ErrorScale(signed=True), budget=ERROR_BYTES)
     return [
         [
-            image(left, block, "jpeg"),
-            image(right, block, "jpeg") | {"xaxis": "x2", "yaxis": "y2"},
+            image(left, block, kind="jpeg"),
+            image(right, block, kind="jpeg") | {"xaxis": "x2", "yaxis": "y2"},
             image(difference, coarse) | {"xaxis": "x3", "yaxis": "y3"},
             hover_cells(error, HOVER_CELLS, signed=True) | {"xaxis": "x3", "yaxis": "y3"},
         ]
@@ -161,7 +163,7 @@ def _panels(pictures: list[list[bytes]], errors: list[Tensor], block: int) -> li
 
 
 def _wiped(left: bytes, right: bytes, block: int) -> list[dict[str, Any]]:
-    return [image(left, block, "jpeg"), image(right, block, "jpeg") | {"xaxis": "x2", "yaxis": "y2"}]
+    return [image(left, block, kind="jpeg"), image(right, block, kind="jpeg") | {"xaxis": "x2", "yaxis": "y2"}]
 
 
 def _side_layout(found: Comparison) -> dict[str, Any]:
@@ -190,11 +192,11 @@ def _side_layout(found: Comparison) -> dict[str, Any]:
         }
         heading = {"text": _short(name), "x": left + panel / 2, "y": 1.0, "xref": "paper", "yref": "paper"}
         layout["annotations"].append({**heading, "xanchor": "center", "yanchor": "bottom", "showarrow": False})
-    seams = seam_shapes(found, (height, width), "0,0,0")
+    seams = seam_shapes(found, (height, width), ink="0,0,0")
     return layout | {"shapes": [shape | {"xref": "x3", "yref": "y3"} for shape in seams]}
 
 
-def _title(found: Comparison, number: int, block: int) -> str:
+def _title(found: Comparison, number: int, *, block: int) -> str:
     row = found.per_frame.iloc[number]
     small = "" if block == 1 else f"; pictures at 1/{block} of full size"
     return f"Frame {number}: {_apart(row)}{small}"

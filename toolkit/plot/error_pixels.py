@@ -100,7 +100,7 @@ class ErrorScale:
         return ticks, labels
 
 
-def frame_error(comparison: Comparison, frame: int, signed: bool) -> Tensor:
+def frame_error(comparison: Comparison, frame: int, *, signed: bool) -> Tensor:
     """The error of one frame, ``h w``: the largest over channels, with its sign if ``signed``."""
     error = frames(comparison.error)[frame]
     if not signed:
@@ -121,7 +121,7 @@ def pool(error: Tensor, block: int) -> Tensor:
     return where(high >= -low, high, low)
 
 
-def encode(errors: Sequence[Tensor], scale: ErrorScale, budget: int = MAX_PNG_BYTES) -> tuple[list[bytes], int]:
+def encode(errors: Sequence[Tensor], scale: ErrorScale, *, budget: int = MAX_PNG_BYTES) -> tuple[list[bytes], int]:
     """The errors as PNGs of at most ``budget`` bytes together, and the block size that each pixel stands for."""
     block = 1
     while True:
@@ -131,7 +131,7 @@ def encode(errors: Sequence[Tensor], scale: ErrorScale, budget: int = MAX_PNG_BY
         block += 1
 
 
-def image(picture: bytes, block: float, kind: str = "png") -> dict[str, Any]:
+def image(picture: bytes, block: float, *, kind: str = "png") -> dict[str, Any]:
     """An image trace whose pixels are ``block`` wide and high."""
     return {
         "type": "image",
@@ -144,7 +144,7 @@ def image(picture: bytes, block: float, kind: str = "png") -> dict[str, Any]:
     }
 
 
-def hover_cells(error: Tensor, cells: int, signed: bool) -> dict[str, Any]:
+def hover_cells(error: Tensor, cells: int, *, signed: bool) -> dict[str, Any]:
     """A transparent heatmap of the largest error per block, so that hovering does not need the value of every pixel."""
     block = hover_block(error, cells)
     what = "largest error" if signed else "at most"
@@ -166,7 +166,7 @@ def hover_block(error: Tensor, cells: int) -> int:
     return -(-max(error.shape) // cells)
 
 
-def error_table(errors: Sequence[Tensor], numbers: Sequence[int], cells: int, name: str) -> pd.DataFrame:
+def error_table(errors: Sequence[Tensor], numbers: Sequence[int], *, cells: int, name: str) -> pd.DataFrame:
     """The numbers that hovering shows: one row per block of each frame."""
     parts = []
     for error, frame in zip(errors, numbers, strict=True):

@@ -8,9 +8,9 @@ from json import loads
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from toolkit.errors import ToolkitError
+from toolkit.plot.plotly_compat import BundledFigure
 from toolkit.plot.static import png
 from toolkit.plot.theme import ThemeName, template
 
@@ -20,7 +20,7 @@ ABOVE = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bo
 """A legend above the data, for figures that need their full width."""
 
 
-class Figure(go.Figure):  # type: ignore[misc]
+class Figure(BundledFigure):
     """A plotly figure that carries its own picture, a sentence that describes it, and the table it was drawn from.
 
     In a kernel, plotly shows a figure as plotly's JSON only, so pages made by nbconvert, notebook viewers of
@@ -28,14 +28,9 @@ class Figure(go.Figure):  # type: ignore[misc]
     text. Change it as any plotly figure: ``update_layout``, ``add_trace``, ``write_html``.
     """
 
-    # Plotly defines both. The first would be called instead of _repr_mimebundle_; the second would add HTML that
-    # fetches plotly from the network, which nbconvert prefers to the PNG.
-    _ipython_display_ = None
-    _repr_html_ = None
-
-    def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, data: Any = None, *args: Any, table: pd.DataFrame | None = None, **kwargs: Any) -> None:
         super().__init__(data, *args, **kwargs)
-        self._table: pd.DataFrame | None = data._table if isinstance(data, Figure) else None
+        self._table: pd.DataFrame | None = data._table if isinstance(data, Figure) else table
 
     def __reduce__(self) -> tuple[Any, ...]:
         made, arguments, *_ = super().__reduce__()
@@ -72,7 +67,7 @@ class Figure(go.Figure):  # type: ignore[misc]
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        bundle: dict[str, Any] = dict(super()._repr_mimebundle_(include, exclude, **kwargs) or {})
+        bundle = self.plotly_bundle(include, exclude, **kwargs)
         bundle["text/plain"] = self.describe()
         # Some renderers, such as Colab's, make plotly send HTML; a picture beside it would be a second copy.
         if "text/html" not in bundle:
@@ -119,9 +114,7 @@ def make(
         "meta": {"description": description},
         "hovermode": "closest",
     }
-    figure = Figure(data=list(traces), layout={**common, **layout})
-    figure._table = table.reset_index(drop=True)
-    return figure
+    return Figure(data=list(traces), layout={**common, **layout}, table=table.reset_index(drop=True))
 
 
 def nothing(text: str) -> dict[str, Any]:

@@ -34,7 +34,9 @@ def at_first(traces: Sequence[Sequence[Mapping[str, Any]]], first: int) -> list[
     return [{**trace, "visible": place == first} for place, each in enumerate(traces) for trace in each]
 
 
-def frame_slider(numbers: Sequence[int], first: int, each: int, others: int, titles: Sequence[str]) -> dict[str, Any]:
+def frame_slider(
+    numbers: Sequence[int], first: int, *, each: int, others: int, titles: Sequence[str]
+) -> dict[str, Any]:
     """A slider in plotly's format, for ``layout.sliders``.
 
     Args:
@@ -48,10 +50,10 @@ def frame_slider(numbers: Sequence[int], first: int, each: int, others: int, tit
     for place, (number, title) in enumerate(zip(numbers, titles, strict=True)):
         visible = [place == frame for frame in range(len(numbers)) for _ in range(each)] + [True] * others
         steps.append({"label": str(number), "method": "update", "args": [{"visible": visible}, {"title.text": title}]})
-    return slider(steps, first, "frame ")
+    return slider(steps, first, prefix="frame ")
 
 
-def slider(steps: Sequence[Mapping[str, Any]], active: int, prefix: str) -> dict[str, Any]:
+def slider(steps: Sequence[Mapping[str, Any]], active: int, *, prefix: str) -> dict[str, Any]:
     """A slider below the axes, in colours that are readable on any page."""
     return {
         "active": active,

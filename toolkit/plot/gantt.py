@@ -71,17 +71,17 @@ def timeline(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure
     if not names:
         layout["annotations"] = [nothing("the trace holds no events")]
     return make(
-        [_bars(group, kind, unit) for kind, group in _by_kind(drawn)],
+        [_bars(group, kind, unit=unit) for kind, group in _by_kind(drawn)],
         layout,
         title=f"What each rank did: {total * unit.scale:.4g} {unit.name} in all{joined}",
-        description=_describe(trace, names, total, unit),
+        description=_describe(trace, names, total=total, unit=unit),
         height=min(max(len(names) * (14 if len(names) > 16 else 36), 130), 900) + 110,
         theme=theme,
         table=_table(drawn),
     )
 
 
-def _describe(trace: pd.DataFrame, names: list[int], total: float, unit: Unit) -> str:
+def _describe(trace: pd.DataFrame, names: list[int], *, total: float, unit: Unit) -> str:
     if not names:
         return "A timeline without events."
     spent = (trace["end"] - trace["start"]).groupby(trace["kind"]).sum() * unit.scale
@@ -96,11 +96,11 @@ def _by_kind(trace: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(kind, trace[trace["kind"] == kind]) for kind in kinds]
 
 
-def _bars(table: pd.DataFrame, kind: str, unit: Unit) -> dict[str, Any]:
+def _bars(table: pd.DataFrame, kind: str, *, unit: Unit) -> dict[str, Any]:
     colour, pattern = STYLES.get(kind, (BROWN, "-"))
     ink = "#8A8A8A" if kind == "wait" else "#FFFFFF"
-    return event_bars(table, kind, unit, 0.36 if kind in MOVES else 0.72) | {
-        "marker": filled(colour, pattern, ink),
+    return event_bars(table, kind, unit=unit, width=0.36 if kind in MOVES else 0.72) | {
+        "marker": filled(colour, pattern, ink=ink),
         "hovertext": [_hover(*event) for event in zip(table["label"], table["bytes"], strict=True)],
         "hovertemplate": f"<b>{kind}</b> %{{hovertext}}<br>%{{y}}<br>from %{{base:.4~g}} {unit.name}, "
         f"for %{{customdata:.4~g}} {unit.name}<extra></extra>",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +10,12 @@ import pandas as pd
 from toolkit.errors import ToolkitError
 from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.palette import RANK_COLOURS
-from toolkit.geometry.shard_plan import ShardPlan
+from toolkit.geometry.plan import PlanKind
 from toolkit.plot.bars import filled, lying_bars
 from toolkit.plot.figure import ABOVE, Figure, make
 from toolkit.plot.theme import ThemeName, byte_unit
 from toolkit.runs.run import Run
+from toolkit.runs.trace import Kind
 
 BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
 STYLES = {
@@ -32,7 +32,10 @@ STYLES = {
 MOST_ROWS = 60
 """Most bars in one figure; if more modules send, they are grouped by the blocks that contain them."""
 
-MOVING = ["send", "receive"]
+MOVING = [Kind.SEND.value, Kind.RECEIVE.value]
+KEYS = ["purpose", "module"]
+KINDS = {"shard": "result"}
+"""Purposes of messages that the figure names differently."""
 
 
 def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
@@ -52,8 +55,8 @@ def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
 
     Example:
         >>> trace = pd.DataFrame(
-        ...     {"rank": [0, 1, 1], "kind": "send", "label": ["halo h of conv", "halo h of conv", "shard 1"],
-        ...      "start": [0.0, 0.0, 0.5], "end": [0.1, 0.1, 0.6], "bytes": [4000, 4000, 24000]}
+        ...     {"rank": [0, 1, 1], "kind": "send", "start": [0.0, 0.0, 0.5], "end": [0.1, 0.1, 0.6],
+        ...      "bytes": [4000, 4000, 24000], "purpose": ["halo h", "halo h", "shard"], "module": ["conv", "conv", ""]}
         ... )
         >>> halos(trace).describe()
         '32 kB in 3 messages from 2 ranks: result 24 kB (75 %), halo h 8 kB (25 %).'
@@ -86,7 +89,7 @@ def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
         "margin": {"l": 44 + round(6.2 * max(map(len, labels))), "r": 24, "t": 88, "b": 52},
     }
     return make(
-        _bars(messages, rows, unit.scale),
+        _bars(messages, rows, scale=unit.scale),
         layout,
         title=f"{title}, {len(modules)} modules by block" if grouped else title,
         description=_describe(messages),
@@ -99,38 +102,27 @@ def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
 def _messages(run: Run | pd.DataFrame) -> pd.DataFrame:
     """One row per kind and module, in the order of first sends: messages, bytes, seconds spent moving and waiting."""
     trace = (run.trace if isinstance(run, Run) else run).sort_values("start", kind="stable")
+    if not set(KEYS) <= set(trace.columns):
+        raise ToolkitError(
+            "the trace does not say what messages are for (columns purpose and module), so an older version recorded "
+            "it: run it again."
+        )
     trace = trace.assign(seconds=trace["end"] - trace["start"])
-    sends = trace[trace["kind"] == "send"]
-    table = pd.DataFrame(sends.groupby("label", sort=False)["bytes"].agg(count="size", bytes="sum"))
-    what = [_parse(str(label)) for label in table.index]
-    if not any(kind in STYLES for kind, _ in what) or (isinstance(run, Run) and not isinstance(run.plan, ShardPlan)):
+    sends = trace[trace["kind"] == Kind.SEND.value]
+    table = pd.DataFrame(sends.groupby(KEYS, sort=False)["bytes"].agg(count="size", bytes="sum"))
+    purposes = {KINDS.get(purpose, purpose) for purpose in table.index.get_level_values("purpose")}
+    if not purposes & set(STYLES) or (isinstance(run, Run) and run.way.kind is not PlanKind.SHARDS):
         raise ToolkitError(_refusal(run))
-    for column, kinds in (("moving", MOVING), ("waiting", ["wait"])):
-        spent = trace[trace["kind"].isin(kinds)].groupby("label")["seconds"].sum()
+    for column, kinds in (("moving", MOVING), ("waiting", [Kind.WAIT.value])):
+        spent = trace[trace["kind"].isin(kinds)].groupby(KEYS)["seconds"].sum()
         table[column] = spent.reindex(table.index, fill_value=0.0)
-    table["what"] = [kind for kind, _ in what]
-    table["module"] = [module for _, module in what]
     table.attrs["ranks"] = trace["rank"].nunique()
-    return table.reset_index(drop=True)
-
-
-def _parse(label: str) -> tuple[str, str]:
-    """Kind and module of a message; the result is of no module.
-
-    Example:
-        >>> _parse("halo h of decoder.conv_in"), _parse("shard 1")
-        (('halo h', 'decoder.conv_in'), ('result', ''))
-    """
-    if re.fullmatch(r"shard \d+", label):
-        return "result", ""
-    what, _, module = label.partition(" of ")
-    return what, module
+    table = table.reset_index()
+    return table.assign(what=table["purpose"].replace(KINDS))
 
 
 def _refusal(run: Run | pd.DataFrame) -> str:
-    how = "the trace"
-    if isinstance(run, Run):
-        how = f"the run with plan {run.plan.summary}" if run.plan else "the run of the model's own call"
+    how = f"the run of {run.way.summary}" if isinstance(run, Run) else "the trace"
     return (
         f"{how} contains no messages between shards: give a run with a ShardPlan for two ranks or more, or draw "
         "messages between tiles with tk.plot.timeline."
@@ -173,7 +165,7 @@ def _axis_name(shared: str, depth: int | None) -> str:
     return f"{what} of {shared}, in order of first message" if shared else f"{what}, in order of first message"
 
 
-def _bars(messages: pd.DataFrame, rows: list[str], scale: float) -> Iterator[dict[str, Any]]:
+def _bars(messages: pd.DataFrame, rows: list[str], *, scale: float) -> Iterator[dict[str, Any]]:
     """One trace per kind; each bar begins where the row's previous kind ended."""
     filled_to = dict.fromkeys(rows, 0.0)
     kinds = [*STYLES, *sorted(set(messages["what"]) - set(STYLES))]
@@ -185,16 +177,16 @@ def _bars(messages: pd.DataFrame, rows: list[str], scale: float) -> Iterator[dic
         lengths = [float(group["bytes"].sum()) * scale for *_, group in groups]
         colour, pattern = STYLES.get(kind, (BROWN, "+"))
         places, starts = [place for place, *_ in groups], [filled_to[row] for _, row, _ in groups]
-        yield lying_bars(kind, places, starts, lengths, 0.76) | {
+        yield lying_bars(kind, places, starts=starts, lengths=lengths, width=0.76) | {
             "marker": filled(colour, pattern),
-            "hovertext": [_hover(row, kind, group) for _, row, group in groups],
+            "hovertext": [_hover(row, kind, group=group) for _, row, group in groups],
             "hovertemplate": "%{hovertext}<extra></extra>",
         }
         for (_, row, _), length in zip(groups, lengths, strict=True):
             filled_to[row] += length
 
 
-def _hover(row: str, kind: str, group: pd.DataFrame) -> str:
+def _hover(row: str, kind: str, *, group: pd.DataFrame) -> str:
     inside = "" if len(group) == 1 or not row else f" ({len(group)} modules)"
     return (
         f"<b>{row or 'the result'}</b>{inside}<br>{kind}: {_size(group['bytes'].sum())} in {_sent(group)}"

@@ -54,13 +54,13 @@ def memory(
             "them each rank holds. Pass weights=, or leave limit out."
         )
     if rank is not None:
-        return memory_parts(run, rank, limit, weights, theme)
+        return memory_parts(run, rank, limit=limit, weights=weights, theme=theme)
     base = 0 if limit is None else int((weights_of(run) if weights is None else weights) or 0)
     curves = {
         rank: run.memory[run.memory["rank"] == rank].assign(bytes=lambda curve: curve["bytes"] + base)
         for rank in _ranks(run.memory)
     }
-    peaks = {rank: peak_of(run.peaks + base, rank, curve) for rank, curve in curves.items()}
+    peaks = {rank: peak_of(run.peaks + base, rank, curve=curve) for rank, curve in curves.items()}
     highest = sorted(peaks, key=lambda rank: -peaks[rank])
     end = float(run.memory["time"].max()) if curves else 0.0
     time, size = time_unit(end), byte_unit(max([*peaks.values(), limit or 0], default=0.0))
@@ -68,10 +68,10 @@ def memory(
     traces = [
         trace
         for rank, curve in sorted(drawn.items(), key=lambda item: item[0] in highest[:LISTED])
-        for trace in _traces(rank, curve, peaks[rank], (time, size), rank in highest[:LISTED])
+        for trace in _traces(rank, curve, peak=peaks[rank], units=(time, size), listed=rank in highest[:LISTED])
     ]
     if limit is not None:
-        traces.append(limit_line(limit, end * time.scale, size))
+        traces.append(limit_line(limit, end * time.scale, size=size))
     layout: dict[str, Any] = {
         "xaxis": {"title": {"text": f"time since the run began ({time.name})"}},
         "yaxis": {"title": {"text": f"allocated ({size.name})"}, "rangemode": "tozero"},
@@ -84,7 +84,7 @@ def memory(
         traces,
         layout,
         title=f"Memory of each rank, {above}; triangles mark peaks",
-        description=_describe(peaks, highest, size),
+        description=_describe(peaks, highest, size=size),
         height=420,
         theme=theme,
         table=_table(run, drawn),
@@ -97,7 +97,7 @@ def _table(run: Run, drawn: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _traces(
-    rank: int, curve: pd.DataFrame, peak: float, units: tuple[Unit, Unit], listed: bool
+    rank: int, curve: pd.DataFrame, *, peak: float, units: tuple[Unit, Unit], listed: bool
 ) -> Iterator[dict[str, Any]]:
     time, size = units
     top = float(curve["time"].iloc[int(curve["bytes"].argmax())])
@@ -127,7 +127,7 @@ def _ranks(memory: pd.DataFrame) -> list[int]:
     return [int(rank) for rank in sorted(memory["rank"].unique())]
 
 
-def _describe(peaks: dict[int, float], highest: list[int], size: Unit) -> str:
+def _describe(peaks: dict[int, float], highest: list[int], *, size: Unit) -> str:
     if not peaks:
         return "A memory chart without curves: memory was not measured."
     most, least = highest[0], highest[-1]

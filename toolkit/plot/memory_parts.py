@@ -10,11 +10,11 @@ import torch
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.drawing.palette import RANK_COLOURS, rank_colour
-from toolkit.geometry.shard_plan import ShardPlan
-from toolkit.geometry.stage_plan import StagePlan
+from toolkit.geometry.plan import PlanKind
 from toolkit.plot.figure import ABOVE, Figure, make
 from toolkit.plot.theme import ThemeName, Unit, byte_unit, time_unit
 from toolkit.runs.run import Run
+from toolkit.runs.trace import COMPUTING
 
 BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
 STYLES = {
@@ -25,12 +25,14 @@ STYLES = {
 """Colour and pattern of each part, the lowest first."""
 
 HATCH = "rgba(0,0,0,0.35)"
-COMPUTING = ("whole", "decode", "norms", "shard", "stage", "blend", "finish")
+KINDS = [kind.value for kind in COMPUTING]
+"""The kinds of event that are computations."""
+
 MAX_POINTS = 600
 """Most points in a curve; one per pixel is enough."""
 
 
-def memory_parts(run: Run, rank: int, limit: int | None, weights: int | None, theme: ThemeName) -> Figure:
+def memory_parts(run: Run, rank: int, *, limit: int | None, weights: int | None, theme: ThemeName) -> Figure:
     """The picture of one rank in :func:`toolkit.plot.memory`.
 
     ``held`` is the memory that was allocated throughout a computation (its lowest level during it), and everything that
@@ -40,17 +42,17 @@ def memory_parts(run: Run, rank: int, limit: int | None, weights: int | None, th
     """
     curve = _curve_of(run, rank).sort_values("time", kind="stable", ignore_index=True)
     base = weights_of(run) if weights is None else weights
-    peak = (base or 0) + peak_of(run.peaks, rank, curve)
+    peak = (base or 0) + peak_of(run.peaks, rank, curve=curve)
     time, size = time_unit(float(curve["time"].max())), byte_unit(max(peak, limit or 0))
-    table = thin(_parts(curve, run, rank).assign(weights=base or 0), MAX_POINTS)
+    table = thin(_parts(curve, run, rank=rank).assign(weights=base or 0), MAX_POINTS)
     known = "" if base is None else ", weights included"
     described = (
         f"Memory of rank {rank} over time{known}: peak {peak * size.scale:.3g} {size.name}, of which at most "
         f"{table['working'].max() * size.scale:.3g} {size.name} while computing."
     )
-    traces = [*_areas(table, (time, size)), _outline(table, rank, peak, (time, size))]
+    traces = [*_areas(table, (time, size)), _outline(table, rank, peak=peak, units=(time, size))]
     if limit is not None:
-        traces.append(limit_line(limit, float(curve["time"].max()) * time.scale, size))
+        traces.append(limit_line(limit, float(curve["time"].max()) * time.scale, size=size))
     layout = {
         "xaxis": {"title": {"text": f"time since the run began ({time.name})"}},
         "yaxis": {"title": {"text": f"allocated ({size.name})"}, "rangemode": "tozero"},
@@ -72,12 +74,12 @@ def memory_parts(run: Run, rank: int, limit: int | None, weights: int | None, th
 def weights_of(run: Run) -> int | None:
     """Bytes of the model's weights by the run's record; None if the size is unknown or ranks hold only parts."""
     model = run.record.model
-    if isinstance(run.plan, StagePlan) or not {"parameters", "dtype"} <= set(model):
+    if run.way.divides_weights or not {"parameters", "dtype"} <= set(model):
         return None
     return int(model["parameters"]) * int(getattr(torch, str(model["dtype"]).removeprefix("torch.")).itemsize)
 
 
-def limit_line(limit: int, end: float, size: Unit) -> dict[str, Any]:
+def limit_line(limit: int, end: float, *, size: Unit) -> dict[str, Any]:
     """The most memory that a rank may use, as a line across the whole run."""
     label = f"limit {limit * size.scale:.3g} {size.name}"
     return {
@@ -91,7 +93,7 @@ def limit_line(limit: int, end: float, size: Unit) -> dict[str, Any]:
     }
 
 
-def peak_of(peaks: pd.Series, rank: int, curve: pd.DataFrame) -> float:
+def peak_of(peaks: pd.Series, rank: int, *, curve: pd.DataFrame) -> float:
     """The exact peak, which may fall between points of the curve; the curve's highest point if it was not measured."""
     return float(peaks[rank]) if rank in peaks.index else float(curve["bytes"].max())
 
@@ -116,7 +118,7 @@ def _curve_of(run: Run, rank: int) -> pd.DataFrame:
     return pd.concat([begin, curve]) if curve["time"].min() > 0 else curve
 
 
-def _parts(curve: pd.DataFrame, run: Run, rank: int) -> pd.DataFrame:
+def _parts(curve: pd.DataFrame, run: Run, *, rank: int) -> pd.DataFrame:
     """The columns ``time``, ``bytes``, and its two parts ``held`` and ``working``."""
     time, level = curve["time"].to_numpy(np.float64), curve["bytes"].to_numpy(np.float64).clip(min=0)
     held = level.copy()
@@ -129,8 +131,8 @@ def _parts(curve: pd.DataFrame, run: Run, rank: int) -> pd.DataFrame:
 
 def _computations(run: Run, rank: int) -> list[tuple[float, float]]:
     trace = run.trace
-    found = trace[(trace["rank"] == rank) & trace["kind"].isin(COMPUTING)]
-    if isinstance(run.plan, ShardPlan) and len(found):
+    found = trace[(trace["rank"] == rank) & trace["kind"].isin(KINDS)]
+    if run.way.kind is PlanKind.SHARDS and len(found):
         return [(float(found["start"].min()), float(found["end"].max()))]
     return list(zip(found["start"], found["end"], strict=True))
 
@@ -166,7 +168,7 @@ def _stepped(values: np.ndarray) -> np.ndarray:
     return np.repeat(values, 2)
 
 
-def _outline(table: pd.DataFrame, rank: int, peak: float, units: tuple[Unit, Unit]) -> dict[str, Any]:
+def _outline(table: pd.DataFrame, rank: int, *, peak: float, units: tuple[Unit, Unit]) -> dict[str, Any]:
     """The measured curve; hovering over a point shows all numbers."""
     time, size = units
     parts = table[["held", "working"]].to_numpy() * size.scale

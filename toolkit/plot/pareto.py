@@ -56,13 +56,13 @@ def pareto(
     """
     colour = colour or next((name for name in ("psnr", "max_abs") if name in table.columns), None)
     drawn = [x, y] + ([colour] if colour else [])
-    read = SweepTable.read(table, parameters, drawn)
+    read = SweepTable.read(table, parameters, measures=drawn)
     values = np.column_stack([np.where(read.done, numbers(table, name), np.nan) for name in drawn])
     costs = values * [-1 if name in maximise else 1 for name in drawn]
     units = [quantity(name, values[:, i]) for i, name in enumerate(drawn)]
     scaled = values * [unit.scale for unit in units]
     front = unbeaten(costs)
-    marks = Marks(read, scaled, front, _groups(table, shape))
+    marks = Marks(read, scaled, front=front, groups=_groups(table, shape))
     traces = [*_line(scaled, costs), *marks.traces(units[2].title if colour else None), *marks.failed()]
     best = np.flatnonzero(front)
     layout = {
@@ -79,7 +79,7 @@ def pareto(
         layout,
         title=f"{counted(len(best), 'configuration')} of {len(table)} that no other beats in "
         f"{', '.join(unit.title.partition(' (')[0] for unit in units)}",
-        description=_describe(read, drawn, values, best),
+        description=_describe(read, drawn, values=values, best=best),
         height=460,
         theme=theme,
         table=table[[*read.parameters, *drawn]].assign(unbeaten=front, status=read.status),
@@ -131,7 +131,7 @@ def _line(scaled: np.ndarray, costs: np.ndarray) -> Iterator[dict[str, Any]]:
         }
 
 
-def _describe(read: SweepTable, drawn: Sequence[str], values: np.ndarray, best: np.ndarray) -> str:
+def _describe(read: SweepTable, drawn: Sequence[str], *, values: np.ndarray, best: np.ndarray) -> str:
     names = " and ".join(quantity(name).title.partition(" (")[0] for name in drawn)
     start = f"{counted(len(read.rows), 'configuration')} by {names}: {read.outcome}; {len(best)} unbeaten"
     rows = sorted(best, key=lambda row: tuple(values[row]))[:LISTED]

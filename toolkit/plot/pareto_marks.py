@@ -22,7 +22,7 @@ WIDE = 20.0
 class Marks:
     """Rows as marks: two traces per shape, one faint and one strong."""
 
-    def __init__(self, read: SweepTable, scaled: np.ndarray, front: np.ndarray, groups: pd.Series | None) -> None:
+    def __init__(self, read: SweepTable, scaled: np.ndarray, *, front: np.ndarray, groups: pd.Series | None) -> None:
         self.read, self.scaled, self.front = read, scaled, front
         self.groups = pd.Series("", index=read.rows.index) if groups is None else groups
         self.names = list(dict.fromkeys(self.groups))
@@ -37,7 +37,7 @@ class Marks:
                 chosen = np.flatnonzero(self.known & (self.front == strong) & np.asarray(self.groups == name))
                 if len(chosen):
                     shown = {"name": str(name), "showlegend": bool(name) and self._first(name, strong)}
-                    yield self._marks(chosen, symbol, strong, colour) | shown
+                    yield self._marks(chosen, symbol, strong=strong, colour=colour) | shown
         if colour:
             nowhere = {"x": [None], "y": [None], "hoverinfo": "skip", "showlegend": False}
             bar = {"color": [colour.low], **colour.marker, "showscale": True}
@@ -64,7 +64,7 @@ class Marks:
         """Whether this is the first trace of a shape, so that the legend lists each shape once."""
         return not strong or not (self.known & ~self.front & np.asarray(self.groups == name)).any()
 
-    def _marks(self, rows: np.ndarray, symbol: str, strong: bool, colour: _Scale | None) -> dict[str, Any]:
+    def _marks(self, rows: np.ndarray, symbol: str, *, strong: bool, colour: _Scale | None) -> dict[str, Any]:
         marker: dict[str, Any] = {"symbol": symbol, "size": 12 if strong else 7, "color": GREY}
         if colour:
             marker |= {**colour.marker, "color": colour.clip(self.scaled[rows, 2]), "showscale": False}

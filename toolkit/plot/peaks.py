@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
+from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.palette import RANK_COLOURS, rank_colour
-from toolkit.geometry.stage_plan import StagePlan
-from toolkit.geometry.tile_plan import TilePlan
+from toolkit.geometry.plan import PlanKind
 from toolkit.planning.cost import CallCost
 from toolkit.planning.predict import latent_extent, rank_peaks
 from toolkit.plot.bars import filled
@@ -57,10 +57,10 @@ def peak_memory(runs: Run | Sequence[Run], cost: CallCost | None = None, *, them
     drawn = table.loc[table.groupby("run")["measured"].idxmax()] if several else table
     unit = byte_unit(float(np.nanmax(drawn[["measured", "predicted"]].to_numpy())))
     highest = drawn.nlargest(1, "measured").iloc[0]
-    head = _head(highest, unit, len(every) if several else 0)
+    head = _head(highest, unit, several=len(every) if several else 0)
     return make(
-        [_bars(drawn, unit, several), *_marks(drawn, unit)],
-        _layout(drawn, unit, several),
+        [_bars(drawn, unit, several=several), *_marks(drawn, unit)],
+        _layout(drawn, unit, several=several),
         title=head,
         description=f"{head}.",
         height=420,
@@ -71,30 +71,30 @@ def peak_memory(runs: Run | Sequence[Run], cost: CallCost | None = None, *, them
 
 def _peaks(run: Run, cost: CallCost | None) -> pd.DataFrame:
     """One row per measured rank, with NaN where nothing is predicted."""
-    extent = None if cost is None or isinstance(run.plan, StagePlan) else latent_extent(run)
-    bounds: tuple[int, ...] = ()
-    if cost is not None and extent is not None and not isinstance(run.plan, StagePlan):
-        bounds = rank_peaks(run.way, extent, cost)
+    extent = latent_extent(run)  # None for a pipeline, whose memory cannot be predicted
+    bounds = () if cost is None or extent is None else rank_peaks(run.way, extent, cost)
     ranks = [int(rank) for rank in run.peaks.index]
     predicted = [float(bounds[rank]) if bounds else np.nan for rank in ranks]
     return pd.DataFrame({"rank": ranks, "measured": run.peaks.to_numpy(float), "predicted": predicted})
 
 
 def _label(run: Run) -> str:
-    if not isinstance(run.plan, TilePlan):
-        return run.plan.summary if run.plan else "whole"
-    sizes = " x ".join(str(max(map(len, row))) for row in run.plan.grid.rows)
-    return f"tile {sizes}<br>{run.plan.ranks} rank{'s' * (run.plan.ranks != 1)}"
+    if run.way.kind is PlanKind.WHOLE:
+        return str(run.way.kind)
+    if run.way.seam_grid is None:
+        return run.way.summary
+    sizes = " x ".join(str(max(map(len, row))) for row in run.way.seam_grid.rows)
+    return f"tile {sizes}<br>{counted(run.way.ranks, 'rank')}"
 
 
-def _head(highest: pd.Series, unit: Unit, several: int) -> str:
+def _head(highest: pd.Series, unit: Unit, *, several: int) -> str:
     where = f"{several} runs" if several else "each rank"
     who = f"rank {highest['rank']}" + (f" of {highest['label'].replace('<br>', ', ')}" if several else "")
     bound = f", predicted {highest['predicted'] * unit.scale:.3g} {unit.name}" if pd.notna(highest["predicted"]) else ""
     return f"Peak memory of {where}: highest {highest['measured'] * unit.scale:.3g} {unit.name}{bound}, on {who}"
 
 
-def _bars(drawn: pd.DataFrame, unit: Unit, several: bool) -> dict[str, Any]:
+def _bars(drawn: pd.DataFrame, unit: Unit, *, several: bool) -> dict[str, Any]:
     heights = (drawn["measured"] * unit.scale).to_numpy(np.float32)
     colours = [BLUE if several else rank_colour(rank) for rank in drawn["rank"]]
     return {
@@ -139,7 +139,7 @@ def _marks(drawn: pd.DataFrame, unit: Unit) -> list[dict[str, Any]]:
     ]
 
 
-def _layout(drawn: pd.DataFrame, unit: Unit, several: bool) -> dict[str, Any]:
+def _layout(drawn: pd.DataFrame, unit: Unit, *, several: bool) -> dict[str, Any]:
     step = max(1, -(-len(drawn) // MOST_LABELS))
     names = drawn["label"] if several else [f"{rank}" for rank in drawn["rank"]]
     return {

@@ -10,17 +10,18 @@ from toolkit.errors import ToolkitError
 from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
 from toolkit.geometry.counting import counted
-from toolkit.geometry.shard_plan import ShardPlan
+from toolkit.geometry.plan import Plan
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.planning.predict import latent_extent
 from toolkit.plot.figure import Figure, make
 from toolkit.plot.rank_panels import RankPanels
 from toolkit.plot.theme import ThemeName
 from toolkit.plot.tile_values import Shown, TileValues, check_shown, tile_values
+from toolkit.plot.wanted import kind_of
 from toolkit.runs.run import Run
 
 
-def ranks(plan: TilePlan | ShardPlan | Run, show: Shown = "owner", *, theme: ThemeName = "neutral") -> Figure:
+def ranks(plan: Plan | Run, show: Shown = "owner", *, theme: ThemeName = "neutral") -> Figure:
     """Draw which rank computes which tile, or what each tile costs, took or sent.
 
     A grid over ``t`` as well gets one panel per position along ``t``. Owners and costs need only a plan of tiles.
@@ -48,7 +49,7 @@ def ranks(plan: TilePlan | ShardPlan | Run, show: Shown = "owner", *, theme: The
     """
     check_shown(show)
     tiles, noun = _drawable(plan)
-    values = None if show == "owner" else tile_values(show, plan, tiles)
+    values = None if show == "owner" else tile_values(show, plan, plan=tiles)
     grid, what = tiles.grid, f"{counted(len(tiles.grid), noun)} on {counted(tiles.ranks, 'rank')}"
     picture = RankPanels(grid, noun)
     panels = list(picture.panels(tiles, values))
@@ -67,7 +68,7 @@ def ranks(plan: TilePlan | ShardPlan | Run, show: Shown = "owner", *, theme: The
         description=f"{what}: {_spread(values)}." if values else f"{what}, {each} per rank; {work}.",
         height=picture.height,
         theme=theme,
-        table=_table(tiles, noun, values),
+        table=_table(tiles, noun, values=values),
     )
 
 
@@ -76,7 +77,7 @@ def _spread(values: TileValues) -> str:
     return f"{values.name} {low} to {high}{' ' * bool(values.unit)}{values.unit}, mean {mean}"
 
 
-def _table(plan: TilePlan, noun: str, values: TileValues | None) -> pd.DataFrame:
+def _table(plan: TilePlan, noun: str, *, values: TileValues | None) -> pd.DataFrame:
     tiles = plan.grid.tiles
     columns: dict[str, Any] = {noun: range(len(tiles)), "rank": plan.assignment.owners}
     for place, axis in enumerate(plan.grid.axes):
@@ -86,24 +87,27 @@ def _table(plan: TilePlan, noun: str, values: TileValues | None) -> pd.DataFrame
     return pd.DataFrame(columns | ({values.column: values.numbers} if values else {}))
 
 
-def _drawable(plan: TilePlan | ShardPlan | Run) -> tuple[TilePlan, str]:
+def _drawable(plan: Plan | Run) -> tuple[TilePlan, str]:
     """The tiles to draw and the noun for them. Shards are drawn as tiles without overlap, one per rank."""
-    found = plan.plan if isinstance(plan, Run) else plan
-    if isinstance(found, TilePlan):
-        return found, "tile"
-    if not isinstance(found, ShardPlan):
+    way = plan.way if isinstance(plan, Run) else plan
+    if not isinstance(way, Plan):
+        raise ToolkitError(f"this figure draws a plan or a run, not {kind_of(way)}: pass a TilePlan, or a run.")
+    if not way.part_owners:
         raise ToolkitError(
-            "there is no plan to draw, because the run was the model's own call: give a TilePlan, or a run in tiles or "
-            "shards."
+            f"there are no parts to draw, because {way.summary} does not divide the latent: give a TilePlan, or a run "
+            "in tiles or shards."
         )
-    extent = latent_extent(plan) if isinstance(plan, Run) else None
-    if extent is None:
+    grid = way.seam_grid
+    if grid is None:
+        extent = latent_extent(plan) if isinstance(plan, Run) else None
+        grid = None if extent is None else way.part_grid(extent)
+    if grid is None:
         raise ToolkitError(
-            f"{found!r} does not say how large the map is: give a cluster's run in these shards, or draw the shards of "
+            f"{way!r} does not say how large the map is: give a cluster's run in these shards, or draw the shards of "
             "a given extent with plan.as_grid({'h': 60, 'w': 104})."
         )
-    grid = found.as_grid(extent)
-    return TilePlan(grid, Blend.crop(), Assignment(tuple(range(found.ranks)), found.ranks), found.root), "shard"
+    tiles = TilePlan(grid, Blend.crop(), Assignment(way.part_owners, way.ranks), way.output_rank)
+    return tiles, way.part_noun.removesuffix("s")
 
 
 def _short(values: tuple[int, ...], limit: int = 12) -> str:

@@ -74,20 +74,22 @@ class RankPanels:
                 "type": "heatmap",
                 "x": _edges(self.columns, dx),
                 "y": _edges(self.lines, dy),
-                **(_owned(owners, shape) if values is None else _coloured(values, cells, shape, bar=time == 0)),
+                **(_owned(owners, shape) if values is None else _coloured(values, cells, shape=shape, bar=time == 0)),
                 "xgap": 0 if self.dense else 1,
                 "ygap": 0 if self.dense else 1,
                 "text": [self._numbers(row) for row in owners.reshape(shape).tolist()],
                 "texttemplate": "%{text}",
                 "textfont": {"size": self._font},
-                "hovertext": self._hovers(cells, owners, values).reshape(shape).tolist(),
+                "hovertext": self._hovers(cells, owners, values=values).reshape(shape).tolist(),
                 "hovertemplate": "%{hovertext}<extra></extra>",
             }
 
-    def _hovers(self, cells: list[Tile], owners: np.ndarray, values: TileValues | None) -> np.ndarray:
+    def _hovers(self, cells: list[Tile], owners: np.ndarray, *, values: TileValues | None) -> np.ndarray:
         each = zip(cells, owners, strict=True)
         said = [[values.say(tile.index)] if values else [] for tile in cells]
-        return np.array([_hover(tile, rank, self.noun, more) for (tile, rank), more in zip(each, said, strict=True)])
+        return np.array(
+            [_hover(tile, rank, noun=self.noun, more=more) for (tile, rank), more in zip(each, said, strict=True)]
+        )
 
     @property
     def _font(self) -> int:
@@ -115,7 +117,7 @@ class RankPanels:
                 for dx, dy in self.offsets
                 for band in bands
                 if len(band)
-                for x, y in _outline(band, length, across)
+                for x, y in _outline(band, length, across=across)
             ]
             if corners:
                 yield {
@@ -166,7 +168,7 @@ def _owned(owners: np.ndarray, shape: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def _coloured(values: TileValues, cells: list[Tile], shape: tuple[int, int], bar: bool) -> dict[str, Any]:
+def _coloured(values: TileValues, cells: list[Tile], *, shape: tuple[int, int], bar: bool) -> dict[str, Any]:
     """The colour of each cell's value, on a scale from 0 that all panels share."""
     return {
         "z": values.numbers[[tile.index for tile in cells]].astype(np.float32).reshape(shape),
@@ -183,7 +185,7 @@ def _edges(row: tuple[Span, ...], offset: int) -> list[int]:
     return [*(core.start + offset for core in bounds), bounds[-1].stop + offset]
 
 
-def _outline(band: Span, length: int, across: bool) -> list[tuple[float, float]]:
+def _outline(band: Span, length: int, *, across: bool) -> list[tuple[float, float]]:
     """A closed rectangle as points followed by a gap, so that many rectangles make one trace."""
     corners = [(band.start, 0), (band.stop, 0), (band.stop, length), (band.start, length), (band.start, 0)]
     return [*(c if across else c[::-1] for c in corners), (nan, nan)]
@@ -201,7 +203,7 @@ def _ticks(offsets: list[int], extent: int) -> dict[str, Any]:
     }
 
 
-def _hover(tile: Tile, rank: int, noun: str, more: list[str]) -> str:
+def _hover(tile: Tile, rank: int, *, noun: str, more: list[str]) -> str:
     spans = zip(tile.axes, tile.box, tile.core_box, strict=True)
     lines = (f"{axis} {span}" + (f", core {core}" if noun == "tile" else "") for axis, span, core in spans)
     return "<br>".join((f"<b>{noun} {tile.index}, rank {rank}</b>", *lines, f"{tile.cells} cells", *more))

@@ -51,7 +51,7 @@ def scaling(runs: Sequence[Run], base: Run | None = None, *, theme: ThemeName = 
     lost = ", ".join(f"{cause} {100 * widest[cause]:.0f} %" for cause in CAUSES if abs(widest[cause]) >= 0.005)
     took = f"{widest['seconds'] * unit.scale:.3g} {unit.name}, efficiency {100 * widest['efficiency']:.0f} %"
     return make(
-        [*_curves(table, unit.scale, unit.name), *_bars(table)],
+        [*_curves(table, unit.scale, unit=unit.name), *_bars(table)],
         _layout(table),
         title=f"Speed-up {head}: {took}; below, the lost time",
         description=f"Speed-up {head}: {took}; lost to {lost or 'nothing'}.",
@@ -61,7 +61,7 @@ def scaling(runs: Sequence[Run], base: Run | None = None, *, theme: ThemeName = 
     )
 
 
-def _curves(table: pd.DataFrame, scale: float, unit: str) -> Iterator[dict[str, Any]]:
+def _curves(table: pd.DataFrame, scale: float, *, unit: str) -> Iterator[dict[str, Any]]:
     """Speed-up curves with both axes in doublings, so that the ideal is a straight line."""
     x, ideal = np.log2(table["ranks"].to_numpy(float)), [0.0, float(np.log2(table["ranks"].max()))]
     common = {"type": "scatter", "showlegend": False, "xaxis": "x2", "yaxis": "y2"}
@@ -102,7 +102,7 @@ def _bars(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "customdata": share.astype(np.float32),
             "hovertext": [f"{count:.0f} ranks" for count in table["ranks"]],
             "width": wide,
-            "marker": filled(*STYLES[cause], "#8A8A8A" if cause == "other" else "#FFFFFF"),
+            "marker": filled(*STYLES[cause], ink="#8A8A8A" if cause == "other" else "#FFFFFF"),
             "hovertemplate": f"<b>{cause}</b>, %{{hovertext}}<br>%{{customdata:.3~g}} % of all ranks' time"
             "<extra></extra>",
         }

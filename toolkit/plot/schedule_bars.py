@@ -28,7 +28,7 @@ TALL, OUTLINE = 0.56, 0.86
 
 
 def action_bars(
-    table: pd.DataFrame, order: Schedule, unit: Unit, branches: int | None = None
+    table: pd.DataFrame, order: Schedule, *, unit: Unit, branches: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """One trace for each branch in each of a rank's chunks."""
     branches = branches or order.branches
@@ -39,7 +39,7 @@ def action_bars(
         ink = text_on(colour)
         one = table["branch"].max() < branches
         name = f"branch {branch}" if one else f"request {request}, branch {branch}"
-        yield event_bars(rows, name, unit, TALL) | {
+        yield event_bars(rows, name, unit=unit, width=TALL) | {
             "legendgroup": str(branch),
             "showlegend": bool(lap == 0),
             "text": [f"{chunk}F{branch}" for chunk in rows["chunk"]],
@@ -48,8 +48,11 @@ def action_bars(
             "textangle": 0,
             "textfont": {"color": ink, "size": 11},
             "constraintext": "inside",
-            "marker": filled(colour, PATTERNS[lap % len(PATTERNS)], FAINT[ink], outline="#FFFFFF", solidity=0.15),
-            "hovertext": [_hover(*row, "" if one else f", request {request}") for row in _named(rows)],
+            "marker": filled(colour, PATTERNS[lap % len(PATTERNS)], ink=FAINT[ink], outline="#FFFFFF", solidity=0.15),
+            "hovertext": [
+                _hover(action, step, expert=expert, request="" if one else f", request {request}")
+                for action, step, expert in _named(rows)
+            ],
             "hovertemplate": f"%{{hovertext}}{_TIMES.format(unit.name)}",
         }
 
@@ -60,7 +63,7 @@ def _named(rows: pd.DataFrame) -> Iterator[tuple[str, int, str]]:
     return zip(actions, rows["step"], experts, strict=True)
 
 
-def _hover(action: str, step: int, expert: str, request: str) -> str:
+def _hover(action: str, step: int, *, expert: str, request: str) -> str:
     return f"<b>{action}</b> step {step}{request}" + (f", {expert}" if expert else "")
 
 
@@ -73,27 +76,29 @@ def idle_bars(table: pd.DataFrame, unit: Unit) -> Iterator[dict[str, Any]]:
         busy = np.concatenate([bars["start"].to_numpy(), [ends]])
         rows += [(rank, start, stop) for start, stop in zip(free, busy, strict=True) if stop - start > 1e-9 * ends]
     if rows:
-        yield _grey(pd.DataFrame(rows, columns=["rank", "start", "end"]), "idle", WAITS["wait for results"], unit)
+        yield _grey(
+            pd.DataFrame(rows, columns=["rank", "start", "end"]), "idle", colour=WAITS["wait for results"], unit=unit
+        )
 
 
 def wait_bars(waits: pd.DataFrame, unit: Unit) -> Iterator[dict[str, Any]]:
     """One grey trace for each kind of waiting."""
     for name, rows in waits.groupby("what"):
-        yield _grey(rows, str(name), WAITS[str(name)], unit)
+        yield _grey(rows, str(name), colour=WAITS[str(name)], unit=unit)
 
 
-def _grey(rows: pd.DataFrame, name: str, colour: str, unit: Unit) -> dict[str, Any]:
-    return event_bars(rows, name, unit, TALL) | {
+def _grey(rows: pd.DataFrame, name: str, *, colour: str, unit: Unit) -> dict[str, Any]:
+    return event_bars(rows, name, unit=unit, width=TALL) | {
         "marker": {"color": colour, "pattern": {"fgcolor": "#8A8A8A"}, "line": {"width": 0}},
         "hovertemplate": f"{name}{_TIMES.format(unit.name)}",
     }
 
 
-def predicted_bars(table: pd.DataFrame, unit: Unit, ink: str) -> Iterator[dict[str, Any]]:
+def predicted_bars(table: pd.DataFrame, unit: Unit, *, ink: str) -> Iterator[dict[str, Any]]:
     """The predicted boxes, taller than the bars drawn over them."""
     if not len(table):
         return
-    yield event_bars(table, "predicted", unit, OUTLINE) | {
+    yield event_bars(table, "predicted", unit=unit, width=OUTLINE) | {
         "marker": {"color": "rgba(0,0,0,0)", "pattern": {"fgcolor": ink}, "line": {"width": 1.2, "color": ink}},
         "hoverinfo": "skip",
     }

@@ -61,28 +61,29 @@ def schedule(
             raise ToolkitError(
                 "costs and hop cannot be given for a run, which is drawn with its own: draw run.plan to try others."
             )
-        return _measured(what if isinstance(what, StageTimes) else stage_times(what), steps, theme)
-    return _predicted(what, costs, hop, steps, theme)
+        return _measured(what if isinstance(what, StageTimes) else stage_times(what), steps, theme=theme)
+    return _predicted(what, costs, hop=hop, steps=steps, theme=theme)
 
 
 def _predicted(
-    what: Schedule | StagePlan, costs: Sequence[Number] | None, hop: Number, steps: int, theme: ThemeName
+    what: Schedule | StagePlan, costs: Sequence[Number] | None, *, hop: Number, steps: int, theme: ThemeName
 ) -> Figure:
-    order = what.schedule if isinstance(what, StagePlan) else what
-    if isinstance(what, StagePlan):
-        chunks: Sequence[Number] = what.split.shares if costs is None else what.split.costs(costs)
+    if isinstance(what, Schedule):
+        order = what
+        chunks: Sequence[Number] = [1 / order.depth] * order.depth if costs is None else costs
     else:
-        chunks = [1 / order.depth] * order.depth if costs is None else costs
-    bars = _timeline(order, chunks, hop, steps)
+        order = what.schedule
+        chunks = what.split.shares if costs is None else what.split.costs(costs)
+    bars = _timeline(order, chunks, hop=hop, steps=steps)
     step, alone = float(order.step_time(chunks, hop)), order.branches * order.in_flight * float(sum(chunks))
     unit = Unit(1.0, "passes of one branch through the model") if costs is None else time_unit(step * steps)
     end = float(bars["end"].max())
-    takes, on_one = (_said(time, unit, costs is None) for time in (step, alone))
+    takes, on_one = (_said(time, unit, bare=costs is None) for time in (step, alone))
     busy = alone / (order.ranks * step)
     head = f"{order.kind.capitalize()}, {counted(order.ranks, 'rank')}, predicted: a step takes {takes}"
     return make(
-        [*action_bars(bars, order, unit), *idle_bars(bars, unit)],
-        _layout(range(order.ranks), unit, end),
+        [*action_bars(bars, order, unit=unit), *idle_bars(bars, unit)],
+        _layout(range(order.ranks), unit, end=end),
         title=f"{head}, on one rank {on_one}",
         description=f"{head}, on one rank {on_one}; ranks compute {100 * busy:.0f} % of the time.",
         height=_height(order.ranks),
@@ -91,7 +92,7 @@ def _predicted(
     )
 
 
-def _measured(times: StageTimes, steps: int, theme: ThemeName) -> Figure:
+def _measured(times: StageTimes, steps: int, *, theme: ThemeName) -> Figure:
     plan, unit = times.plan, time_unit(times.loop)
     table, waits = (_since(rows, times.begin) for rows in (times.actions, times.waits))
     outline, cut = _outline(times), ""
@@ -107,11 +108,11 @@ def _measured(times: StageTimes, steps: int, theme: ThemeName) -> Figure:
     ink = THEMES[theme].text if theme in THEMES else ""
     return make(
         [
-            *predicted_bars(outline, unit, ink),
-            *action_bars(table, plan.schedule, unit, plan.branches),
+            *predicted_bars(outline, unit, ink=ink),
+            *action_bars(table, plan.schedule, unit=unit, branches=plan.branches),
             *wait_bars(waits, unit),
         ],
-        _layout(range(plan.ranks), unit, end),
+        _layout(range(plan.ranks), unit, end=end),
         title=f"{head}{cut}",
         description=f"{head}; ranks computed {100 * times.utilisation:.0f} % of the time; one rank would take "
         f"{times.one_rank * unit.scale:.3g} {unit.name}.",
@@ -134,7 +135,7 @@ def _table(parts: Mapping[str, pd.DataFrame], unit: str) -> pd.DataFrame:
     return whole.rename(columns={"start": f"start ({unit})", "end": f"end ({unit})"})
 
 
-def _timeline(order: Schedule, chunks: Sequence[Number], hop: Number, steps: int) -> pd.DataFrame:
+def _timeline(order: Schedule, chunks: Sequence[Number], *, hop: Number, steps: int) -> pd.DataFrame:
     rows = [
         (event.rank, event.action.chunk, event.action.branch, event.step, float(event.start), float(event.stop))
         for event in order.timeline(chunks, hop, steps)
@@ -148,10 +149,10 @@ def _outline(times: StageTimes) -> pd.DataFrame:
     if len(times.costs) > 1 or len(waves(plan.schedule, times.requests)) > 1 or plan.cfg * plan.sp * plan.tp > 1:
         return pd.DataFrame(columns=COLUMNS)
     ((name, costs),) = times.costs.items()
-    return _timeline(replace(plan.schedule, in_flight=times.requests), costs, times.hop, times.steps[name])
+    return _timeline(replace(plan.schedule, in_flight=times.requests), costs, hop=times.hop, steps=times.steps[name])
 
 
-def _layout(ranks: range, unit: Unit, end: float) -> dict[str, Any]:
+def _layout(ranks: range, unit: Unit, *, end: float) -> dict[str, Any]:
     return {
         "barmode": "overlay",
         "bargap": 0,
@@ -168,5 +169,5 @@ def _height(ranks: int) -> int:
     return min(max(ranks * 40, 90), 900) + 140
 
 
-def _said(time: float, unit: Unit, bare: bool) -> str:
+def _said(time: float, unit: Unit, *, bare: bool) -> str:
     return f"{time * unit.scale:.3g}" + ("" if bare else f" {unit.name}")

@@ -65,14 +65,14 @@ def seam_profile(
         layout["annotations"] = [nothing("no error at any distance")]
     parts = (f"{name} {_rise(values, floor)}" for name, (values, floor) in zip(names, drawn, strict=True))
     return make(
-        [trace for i, profile in enumerate(profiles) for trace in _traces(profile, drawn[i], names[i], i)],
+        [trace for i, profile in enumerate(profiles) for trace in _traces(profile, drawn[i], name=names[i], place=i)],
         layout,
         title=f"{NAMES[statistic].capitalize()} near the seams, against {against}; dashed: interior",
         description=f"{NAMES[statistic].capitalize()} by distance to the nearest seam along {axis}, against "
         f"{against}: {'; '.join(parts)}.",
         height=420,
         theme=theme,
-        table=_table(every, profiles, drawn, NAMES[statistic]),
+        table=_table(every, profiles, drawn=drawn, name=NAMES[statistic]),
     )
 
 
@@ -114,7 +114,7 @@ def _rise(values: np.ndarray, floor: float) -> str:
     return f"at most {values.max():.3g}, {floor:.3g} in the interior"
 
 
-def _traces(profile: SeamProfile, drawn: tuple[np.ndarray, float], name: str, place: int) -> list[dict[str, Any]]:
+def _traces(profile: SeamProfile, drawn: tuple[np.ndarray, float], *, name: str, place: int) -> list[dict[str, Any]]:
     (values, floor), colour = drawn, rank_colour(place)
     distance = np.array(profile.distance, np.float32)
     hover = f"%{{y:.3g}} at %{{x}} px<extra>{name}</extra>"
@@ -142,7 +142,7 @@ def _traces(profile: SeamProfile, drawn: tuple[np.ndarray, float], name: str, pl
 
 
 def _table(
-    every: tuple[Comparison, ...], profiles: list[SeamProfile], drawn: list[tuple[np.ndarray, float]], name: str
+    every: tuple[Comparison, ...], profiles: list[SeamProfile], *, drawn: list[tuple[np.ndarray, float]], name: str
 ) -> pd.DataFrame:
     curves = zip(every, profiles, drawn, strict=True)
     parts = []

@@ -72,17 +72,19 @@ def seams(
     scale = ErrorScale(limits, signed)
     numbers = check_frames([frame] if frames is None else frames, len(comparison.per_frame))
     first = numbers.index(frame) if frame in numbers else 0
-    errors = [frame_error(comparison, number, signed) for number in numbers]
+    errors = [frame_error(comparison, number, signed=signed) for number in numbers]
     pictures, block = encode(errors, scale)
     cells = HOVER_CELLS if len(numbers) == 1 else HOVER_CELLS_OF_MANY
-    each = [[image(data, block), hover_cells(e, cells, signed)] for data, e in zip(pictures, errors, strict=True)]
+    each = [
+        [image(data, block), hover_cells(e, cells, signed=signed)] for data, e in zip(pictures, errors, strict=True)
+    ]
     note = "" if block == 1 else f" (largest of {block} x {block} px)"
     against = f"{comparison.name} against {comparison.reference}"
     titles = [f"{scale.name} of {against}, frame {number}{note}" for number in numbers]
     height, width = errors[0].shape
-    layout = _layout(comparison, (height, width), signed)
+    layout = _layout(comparison, (height, width), signed=signed)
     if frames is not None:
-        layout["sliders"] = [frame_slider(numbers, first, 2, 1, titles)]
+        layout["sliders"] = [frame_slider(numbers, first, each=2, others=1, titles=titles)]
         layout["margin"] = {"l": 64, "r": 24, "t": 56, "b": 52 + HEIGHT}
     return make(
         [*(at_first(each, first) if frames is not None else each[0]), scale.bar()],
@@ -91,7 +93,7 @@ def seams(
         description=_describe(errors[first], f"{against}, frame {numbers[first]} of {len(comparison.per_frame)}"),
         height=min(max(round((WIDTH - 190) * height / width), 160), 760) + 120 + HEIGHT * (frames is not None),
         theme=theme,
-        table=error_table(errors, numbers, cells, scale.name),
+        table=error_table(errors, numbers, cells=cells, name=scale.name),
     )
 
 
@@ -104,17 +106,17 @@ def _describe(error: Tensor, what: str) -> str:
     )
 
 
-def _layout(comparison: Comparison, shape: tuple[int, int], signed: bool) -> dict[str, Any]:
+def _layout(comparison: Comparison, shape: tuple[int, int], *, signed: bool) -> dict[str, Any]:
     height, width = shape
     axis = {"showgrid": False, "constrain": "domain"}
     return {
         "xaxis": {**axis, "title": {"text": "w (px)"}, "range": [0, width]},
         "yaxis": {**axis, "title": {"text": "h (px)"}, "range": [height, 0], "scaleanchor": "x"},
-        "shapes": seam_shapes(comparison, shape, INK[signed]),
+        "shapes": seam_shapes(comparison, shape, ink=INK[signed]),
     }
 
 
-def seam_shapes(comparison: Comparison, shape: tuple[int, int], ink: str) -> list[dict[str, Any]]:
+def seam_shapes(comparison: Comparison, shape: tuple[int, int], *, ink: str) -> list[dict[str, Any]]:
     """Faint outlines of the overlaps, and the seam's line in the middle of each."""
     if comparison.grid is None:
         return []

@@ -48,8 +48,8 @@ def png(figure: go.Figure) -> bytes:
     layout = figure.layout
     width, height = layout.width or DEFAULT_SIZE[0], layout.height or DEFAULT_SIZE[1]
     canvas = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=_background(layout))
-    box = _box(figure, width, height)
-    places = places_of(canvas, figure, box)
+    box = _box(figure, width, height=height)
+    places = places_of(canvas, figure, box=box)
     # Limits that the figure gives come first, because text is sized to fit its cells. All limits are set again after
     # the traces are drawn, because drawing moves them.
     for place in places.values():
@@ -60,11 +60,11 @@ def png(figure: go.Figure) -> bytes:
         label(place, layout)
     whole = paper(canvas, box)
     for shape in layout.shapes:
-        _shape(_under(places, shape), shape, whole)
+        _shape(_under(places, shape), shape, whole=whole)
     for note in layout.annotations:
-        _annotation(_under(places, note), note, whole)
-    _title(canvas, places[FIRST], layout, height)
-    _legend(places[FIRST], figure, whole)
+        _annotation(_under(places, note), note, whole=whole)
+    _title(canvas, places[FIRST], layout=layout, height=height)
+    _legend(places[FIRST], figure, whole=whole)
     for trace in filter(has_colour_bar, figure.data):
         draw_colour_bar(places[trace.xaxis or "x", trace.yaxis or "y"], trace)
     if left_out:
@@ -89,7 +89,7 @@ def _encode(canvas: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _box(figure: go.Figure, width: float, height: float) -> Box:
+def _box(figure: go.Figure, width: float, *, height: float) -> Box:
     """The rectangle of all axes within the figure's margins, with room for a legend or a colour bar on the right."""
     layout, margin = figure.layout, figure.layout.margin
     left, top, bottom = (margin[side] if margin[side] is not None else 60 for side in "ltb")
@@ -122,7 +122,7 @@ def _under(places: Places, item: Any) -> Place:
     return places[FIRST]
 
 
-def _shape(place: Place, shape: Any, whole: Transform) -> None:
+def _shape(place: Place, shape: Any, *, whole: Transform) -> None:
     x, y = ((shape.x0, shape.x1), (shape.y0, shape.y1))
     axes, transform = place.axes, place.axes.transData
     if shape.xref == shape.yref == "paper":
@@ -156,7 +156,7 @@ def _shape(place: Place, shape: Any, whole: Transform) -> None:
         )
 
 
-def _annotation(place: Place, note: Any, whole: Transform) -> None:
+def _annotation(place: Place, note: Any, *, whole: Transform) -> None:
     across = {"left": "left", "right": "right"}.get(note.xanchor, "center")
     up = {"top": "top", "bottom": "bottom"}.get(note.yanchor, "center")
     transform = whole if note.xref == "paper" else place.axes.transData
@@ -165,7 +165,7 @@ def _annotation(place: Place, note: Any, whole: Transform) -> None:
     place.axes.text(note.x, note.y, plain(note.text), ha=across, va=up, transform=transform, **look)
 
 
-def _title(canvas: Figure, place: Place, layout: Any, height: float) -> None:
+def _title(canvas: Figure, place: Place, *, layout: Any, height: float) -> None:
     size = (layout.title.font.size or 17) * POINTS_PER_PIXEL
     x = 0.05 if layout.title.x is None else layout.title.x
     canvas.text(x, 1 - 22 / height, plain(layout.title.text), va="center", ha="left", **place.text(size))
@@ -180,7 +180,7 @@ def _listed(figure: go.Figure) -> Iterator[Any]:
     return (trace for trace in figure.data if trace.showlegend is not False and trace.name and trace.type in DRAW)
 
 
-def _legend(place: Place, figure: go.Figure, whole: Transform) -> None:
+def _legend(place: Place, figure: go.Figure, *, whole: Transform) -> None:
     if not _has_legend(figure):
         return
     handles = [handle(trace) for trace in _listed(figure)]
@@ -201,5 +201,5 @@ def _legend(place: Place, figure: go.Figure, whole: Transform) -> None:
 
 
 def _background(layout: Any) -> tuple[float, float, float, float]:
-    colour = rgba(style(layout, "paper_bgcolor", "#FFFFFF"))
+    colour = rgba(style(layout, "paper_bgcolor", default="#FFFFFF"))
     return colour if colour[3] > 0 else (1.0, 1.0, 1.0, 1.0)

@@ -23,11 +23,11 @@ EDGE = 4
 """Pixels that stay free to the left of the leftmost label."""
 
 
-def places_of(canvas: Figure, figure: go.Figure, box: Box) -> Places:
+def places_of(canvas: Figure, figure: go.Figure, *, box: Box) -> Places:
     """One place for each pair of axes that a trace is drawn on, starting with the figure's first pair."""
-    ink = style(figure.layout, "font.color", "#444444")
+    ink = style(figure.layout, "font.color", default="#444444")
     pairs = [("x", "y"), *((trace["xaxis"] or "x", trace["yaxis"] or "y") for trace in figure.data if _flat(trace))]
-    return {pair: _place(canvas, figure.layout, pair, box, ink) for pair in dict.fromkeys(pairs)}
+    return {pair: _place(canvas, figure.layout, pair=pair, box=box, ink=ink) for pair in dict.fromkeys(pairs)}
 
 
 def paper(canvas: Figure, box: Box) -> Transform:
@@ -35,14 +35,14 @@ def paper(canvas: Figure, box: Box) -> Transform:
     return BboxTransformTo(TransformedBbox(Bbox.from_bounds(*box), canvas.transFigure))
 
 
-def span(place: Place, layout: Any, given: bool) -> None:
+def span(place: Place, layout: Any, *, given: bool) -> None:
     """Set the limits that the figure gives; if ``given`` is false, also those that follow from the data."""
     for letter in "xy":
         axis = layout[place.axis(letter)]
         if axis.type == "log":
             (place.axes.set_xscale if letter == "x" else place.axes.set_yscale)("log", nonpositive="mask")
         if axis.range is not None or not given:
-            _range(place.axes, axis, letter)
+            _range(place.axes, axis, letter=letter)
         if axis.scaleanchor:
             place.axes.set_aspect("equal", adjustable="box", anchor="C")
 
@@ -53,7 +53,7 @@ def label(place: Place, layout: Any) -> None:
         axis, target = layout[place.axis(letter)], place.axes.xaxis if letter == "x" else place.axes.yaxis
         _ticks(axis, target)
         if axis.showgrid is not False:
-            grid = axis.gridcolor or style(layout, f"{letter}axis.gridcolor", "#DDDDDD")
+            grid = axis.gridcolor or style(layout, f"{letter}axis.gridcolor", default="#DDDDDD")
             target.grid(True, color=rgba(grid), linewidth=0.8)
         labelled = axis.showticklabels is not False
         place.axes.tick_params(axis=letter, length=0, colors=rgba(place.ink), labelsize=8.5)
@@ -79,7 +79,7 @@ def _flat(trace: Any) -> bool:
     return "xaxis" in trace and "yaxis" in trace
 
 
-def _place(canvas: Figure, layout: Any, pair: tuple[str, str], box: Box, ink: str) -> Place:
+def _place(canvas: Figure, layout: Any, *, pair: tuple[str, str], box: Box, ink: str) -> Place:
     names = (f"xaxis{pair[0][1:]}", f"yaxis{pair[1][1:]}")
     (left, right), (low, high) = (layout[name].domain or (0.0, 1.0) for name in names)
     x, y, width, height = box
@@ -103,7 +103,7 @@ def _ticks(axis: Any, target: Any) -> None:
         target.set_ticklabels([plain(str(one)) for one in labels])
 
 
-def _range(axes: Axes, axis: Any, letter: str) -> None:
+def _range(axes: Axes, axis: Any, *, letter: str) -> None:
     limits, bounds = (axes.set_xlim, axes.get_xlim) if letter == "x" else (axes.set_ylim, axes.get_ylim)
     if axis.range is not None:
         low, high = axis.range

@@ -73,7 +73,7 @@ def array(value: Any) -> np.ndarray:
     return np.asarray([] if value is None else value, dtype=None if isinstance(value, np.ndarray) else float)
 
 
-def style(layout: Any, key: str, default: str) -> str:
+def style(layout: Any, key: str, *, default: str) -> str:
     """A colour from the layout, else from its template."""
     return str(layout[key] or layout.template.layout[key] or default)
 

@@ -17,7 +17,7 @@ from toolkit.plot.static_base import POINTS_PER_PIXEL, Place, rgba
 LARGE_TEXT, SMALL_TEXT = 10.0, 4.0
 
 
-def bar_texts(place: Place, trace: Any, base: np.ndarray, length: np.ndarray, rows: np.ndarray) -> None:
+def bar_texts(place: Place, trace: Any, *, base: np.ndarray, length: np.ndarray, rows: np.ndarray) -> None:
     """Write each text in the middle of its bar, if it fits and lies within the axis limits."""
     size = (trace.textfont.size or 12) * POINTS_PER_PIXEL
     low, high = sorted(place.axes.get_xlim())
@@ -30,7 +30,7 @@ def bar_texts(place: Place, trace: Any, base: np.ndarray, length: np.ndarray, ro
 
 
 def cell_texts(
-    place: Place, texts: Any, bounds: tuple[np.ndarray, np.ndarray], colours: np.ndarray, given: float | None
+    place: Place, texts: Any, *, bounds: tuple[np.ndarray, np.ndarray], colours: np.ndarray, given: float | None
 ) -> None:
     """Write each text in the middle of its cell, in one size for all cells, unless that would be too small to read."""
     place.axes.apply_aspect()

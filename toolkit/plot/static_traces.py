@@ -46,7 +46,7 @@ def draw_bar(place: Place, trace: Any, order: int) -> None:
     place.axes.add_collection(bars)
     place.axes.autoscale_view()
     if lying and trace.text is not None and trace.textposition == "inside":
-        bar_texts(place, trace, base, length, where)
+        bar_texts(place, trace, base=base, length=length, rows=where)
 
 
 def draw_scatter(place: Place, trace: Any, order: int) -> None:
@@ -82,7 +82,10 @@ def draw_heatmap(place: Place, trace: Any, order: int) -> None:
     if trace.opacity == 0:
         return
     z = array(trace.z)
-    x, y = _bounds(trace.x, trace.x0, trace.dx, z.shape[1]), _bounds(trace.y, trace.y0, trace.dy, z.shape[0])
+    x, y = (
+        _bounds(trace.x, trace.x0, step=trace.dx, count=z.shape[1]),
+        _bounds(trace.y, trace.y0, step=trace.dy, count=z.shape[0]),
+    )
     scale, cmap = Normalize(*_limits(trace)), _cmap(trace.colorscale)
     gap = (trace.xgap or 0) * POINTS_PER_PIXEL
     # Empty cells get no border.
@@ -90,7 +93,7 @@ def draw_heatmap(place: Place, trace: Any, order: int) -> None:
     style = {"edgecolors": edges, "linewidth": gap, "zorder": 1}
     place.axes.pcolormesh(x, y, z, cmap=cmap, norm=scale, **style)
     if trace.text is not None and trace.texttemplate:
-        cell_texts(place, trace.text, (x, y), cmap(scale(z)), trace.textfont.size)
+        cell_texts(place, trace.text, bounds=(x, y), colours=cmap(scale(z)), given=trace.textfont.size)
 
 
 def draw_image(place: Place, trace: Any, order: int) -> None:
@@ -177,7 +180,7 @@ def _rectangles(left: np.ndarray, low: np.ndarray, right: np.ndarray, high: np.n
     return list(np.stack([x, y], 2))
 
 
-def _bounds(values: Any, start: float | None, step: float | None, count: int) -> np.ndarray:
+def _bounds(values: Any, start: float | None, *, step: float | None, count: int) -> np.ndarray:
     """The edges of a heatmap's cells, given as edges, as centres, or as a start and a step."""
     if values is None:
         return (start or 0) + (step or 1) * (np.arange(count + 1) - 0.5)

@@ -48,14 +48,14 @@ def sweep(
         >>> sweep(table, parameters=["tile"], measures=["psnr"]).describe()
         '3 configurations over tile: 3 done; psnr 28 dB (tile 8) to psnr 41 dB (tile 32).'
     """
-    read = SweepTable.read(table, parameters, measures)
+    read = SweepTable.read(table, parameters, measures=measures)
     target = objective or first_objective(read)
     values = np.where(read.done, numbers(table, target), np.nan)
     shown = [name for name in read.measures if measures is not None or name == target or varies(table, name)]
     if target not in shown:
         shown.append(target)
     order = pd.Series(values).rank(method="first", pct=True).fillna(0.0).to_numpy()
-    axes = [_ladder(name, table[name], order) for name in read.parameters]
+    axes = [_ladder(name, table[name], order=order) for name in read.parameters]
     drawn = [name for name in shown if numeric(table[name])]
     axes += [Axis.scale(name, table[name].where(read.done)) for name in drawn]
     if len(axes) > MAX_AXES:
@@ -64,12 +64,12 @@ def sweep(
         )
     aimed = axes[len(read.parameters) + drawn.index(target)]
     colours = LineColours(aimed, rising(read, target))
-    across = SweepLines(read, axes, aimed)
+    across = SweepLines(read, axes, target=aimed)
     return make(
         [*across.lines(colours), *across.marks(colours), *across.failed()],
         _layout(axes, read),
         title=f"{counted(len(table), 'configuration')}: {read.outcome}; coloured by {aimed.title}",
-        description=_describe(read, target, values),
+        description=_describe(read, target, values=values),
         height=460,
         theme=theme,
         table=table[[*read.parameters, *shown, *(["status"] if "status" in table.columns else [])]],
@@ -97,16 +97,16 @@ def varies(table: pd.DataFrame, name: str) -> bool:
     return numeric(table[name]) and table[name].nunique() > 1
 
 
-def _ladder(name: str, column: pd.Series, order: np.ndarray) -> Axis:
+def _ladder(name: str, column: pd.Series, *, order: np.ndarray) -> Axis:
     return Axis.ladder(name, column).spread(order)
 
 
 def _layout(axes: Sequence[Axis], read: SweepTable) -> dict[str, Any]:
     upright = {"type": "line", "y0": 0, "y1": 1, "line": {"color": "rgba(127,127,127,0.7)", "width": 1.2}}
     x = positions(axes).tolist()
-    notes = [_label(at - 1.2, place, text) for at, axis in zip(x, axes, strict=True) for place, text in axis.ticks]
+    notes = [_label(at - 1.2, place, text=text) for at, axis in zip(x, axes, strict=True) for place, text in axis.ticks]
     if read.failures:
-        notes.append(_label(x[len(read.parameters)] - 0.9, LANE, "no measures"))
+        notes.append(_label(x[len(read.parameters)] - 0.9, LANE, text="no measures"))
     return {
         "xaxis": {
             "title": {"text": "parameters, then measures, each from its lowest value to its highest (units above)"},
@@ -125,12 +125,12 @@ def _layout(axes: Sequence[Axis], read: SweepTable) -> dict[str, Any]:
     }
 
 
-def _label(x: float, y: float, text: str) -> dict[str, Any]:
+def _label(x: float, y: float, *, text: str) -> dict[str, Any]:
     where = {"x": x, "y": y, "xanchor": "right", "yanchor": "middle", "showarrow": False}
     return {**where, "text": text, "font": {"size": 10}}
 
 
-def _describe(read: SweepTable, target: str, values: np.ndarray) -> str:
+def _describe(read: SweepTable, target: str, *, values: np.ndarray) -> str:
     start = f"{counted(len(read.rows), 'configuration')} over {', '.join(read.parameters)}: {read.outcome}"
     ends = [int(np.nanargmin(values)), int(np.nanargmax(values))]
     low, high = (f"{said(target, float(values[at]))} ({read.configuration(at)})" for at in ends)

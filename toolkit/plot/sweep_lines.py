@@ -43,7 +43,7 @@ class LineColours:
 class SweepLines:
     """Rows as lines across the axes."""
 
-    def __init__(self, read: SweepTable, axes: Sequence[Axis], target: Axis) -> None:
+    def __init__(self, read: SweepTable, axes: Sequence[Axis], *, target: Axis) -> None:
         self.read = read
         self.places = np.stack([axis.places for axis in axes], axis=1)
         self.target = next(i for i, axis in enumerate(axes) if axis is target)
@@ -57,7 +57,7 @@ class SweepLines:
             chosen = np.flatnonzero(fine & (colours.level == level))
             if len(chosen):
                 colour = colours.palette[level] if level >= 0 else GREY
-                yield _trace(*self._strokes(chosen), {"color": colour, "width": 1.6}, opacity=opacity)
+                yield _trace(*self._strokes(chosen), line={"color": colour, "width": 1.6}, opacity=opacity)
 
     def marks(self, colours: LineColours) -> Iterator[dict[str, Any]]:
         """Marks to hover over, and the colour bar."""
@@ -96,7 +96,7 @@ class SweepLines:
             places = np.column_stack([self.places[rows, :first], lane])
             line = {"color": GREY, "width": 1.2, "dash": "dot"}
             opacity = float(np.clip(20 / len(every), 0.2, 0.9))
-            yield _trace(_gaps(np.column_stack([across, x])), _gaps(places), line, name=status, opacity=opacity)
+            yield _trace(_gaps(np.column_stack([across, x])), _gaps(places), line=line, name=status, opacity=opacity)
             yield {
                 "type": "scatter",
                 "mode": "markers",
@@ -114,7 +114,9 @@ def _gaps(rows: np.ndarray) -> np.ndarray:
     return np.column_stack([rows, np.full(len(rows), np.nan)]).ravel().astype(np.float32)
 
 
-def _trace(x: np.ndarray, y: np.ndarray, line: dict[str, Any], name: str = "", opacity: float = 1.0) -> dict[str, Any]:
+def _trace(
+    x: np.ndarray, y: np.ndarray, *, line: dict[str, Any], name: str = "", opacity: float = 1.0
+) -> dict[str, Any]:
     common = {"type": "scatter", "mode": "lines", "x": x, "y": y, "line": line, "hoverinfo": "skip"}
     return common | {"opacity": opacity, "name": name, "showlegend": bool(name)}
 

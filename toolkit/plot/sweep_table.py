@@ -37,7 +37,7 @@ class SweepTable:
 
     @classmethod
     def read(
-        cls, table: pd.DataFrame, parameters: Sequence[str] | None = None, measures: Sequence[str] | None = None
+        cls, table: pd.DataFrame, parameters: Sequence[str] | None = None, *, measures: Sequence[str] | None = None
     ) -> SweepTable:
         """Use the given columns, else those that the sweep named.
 

@@ -10,16 +10,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.shard_plan import ShardPlan
+from toolkit.geometry.plan import Plan, PlanKind
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.plot.theme import byte_unit, time_unit
 from toolkit.runs.run import Run
+from toolkit.runs.trace import Kind
 
 Shown = Literal["owner", "cost", "time", "bytes"]
 NAMES = {"cost": "latent cells computed", "time": "time computing", "bytes": "bytes sent"}
-COMPUTING = ("decode", "norms", "shard")
-TILE = r"^(?:tile|edge) (\d+)"
-"""What an event's label says of its tile; of an edge, the tile that it leaves."""
+COMPUTING = (Kind.DECODE.value, Kind.NORMS.value, Kind.SHARD.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def check_shown(show: str) -> None:
         raise ToolkitError(f"show={show!r}: must be one of {', '.join(get_args(Shown))}.")
 
 
-def tile_values(show: Shown, what: TilePlan | ShardPlan | Run, plan: TilePlan) -> TileValues:
+def tile_values(show: Shown, what: Plan | Run, *, plan: TilePlan) -> TileValues:
     """The numbers of one quantity.
 
     Args:
@@ -71,7 +70,7 @@ def tile_values(show: Shown, what: TilePlan | ShardPlan | Run, plan: TilePlan) -
         >>> from toolkit.geometry import Assignment, Blend, TileGrid
         >>> grid = TileGrid.cover({"w": 40}, tile=24)
         >>> plan = TilePlan(grid, Blend.linear(), Assignment.round_robin(grid, 2))
-        >>> tile_values("cost", plan, plan).numbers
+        >>> tile_values("cost", plan, plan=plan).numbers
         array([20., 20.])
     """
     if show == "cost":
@@ -81,16 +80,20 @@ def tile_values(show: Shown, what: TilePlan | ShardPlan | Run, plan: TilePlan) -
     trace = what.trace
     if show == "time":
         spent = trace[trace["kind"].isin(COMPUTING)].assign(value=lambda t: t["end"] - t["start"])
-        numbers = _by_tile(spent, what, plan)
+        numbers = _by_part(spent, what, plan=plan)
         unit = time_unit(float(numbers.max()))
     else:
-        numbers = _by_tile(trace[trace["kind"] == "send"].assign(value=lambda t: t["bytes"]), what, plan)
+        numbers = _by_part(trace[trace["kind"] == Kind.SEND.value].assign(value=lambda t: t["bytes"]), what, plan=plan)
         unit = byte_unit(float(numbers.max()))
     return TileValues(NAMES[show].removeprefix("bytes "), unit.name, numbers * unit.scale)
 
 
-def _by_tile(events: pd.DataFrame, run: Run, plan: TilePlan) -> npt.NDArray[np.float64]:
-    """The sum over a tile's events; a shard's are all those of its rank."""
-    tile = events["label"].str.extract(TILE)[0].astype(float) if isinstance(run.plan, TilePlan) else events["rank"]
-    total = events["value"].groupby(tile.to_numpy()).sum()
+def _by_part(events: pd.DataFrame, run: Run, *, plan: TilePlan) -> npt.NDArray[np.float64]:
+    """The sum over the events of each part.
+
+    An event names its tile; that of an edge is the tile that sends it. Everything that a rank does is for its own
+    shard.
+    """
+    part = events["rank"] if run.way.kind is PlanKind.SHARDS else events["tile"]
+    total = events["value"].groupby(part.to_numpy()).sum()
     return total.reindex(range(len(plan.grid)), fill_value=0.0).to_numpy(np.float64)

@@ -54,7 +54,7 @@ def utilisation(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Fig
     parts = ", ".join(f"{use} {mean[use]:.0f} %" for use in STYLES if mean[use] >= 0.5)
     took = f"{total * unit.scale:.3g} {unit.name}"
     return make(
-        _bars(table, shares, unit),
+        _bars(table, shares, unit=unit),
         {
             "barmode": "overlay",
             "xaxis": {"title": {"text": f"share of the run's {took} (%)"}, "range": [0, 100]},
@@ -72,15 +72,15 @@ def utilisation(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Fig
     )
 
 
-def _bars(table: pd.DataFrame, shares: pd.DataFrame, unit: Unit) -> Iterator[dict[str, Any]]:
+def _bars(table: pd.DataFrame, shares: pd.DataFrame, *, unit: Unit) -> Iterator[dict[str, Any]]:
     ends = shares[list(STYLES)].cumsum(axis=1)
     for use, (colour, pattern) in STYLES.items():
         if not (shares[use] > 0).any():
             continue
         seconds = table[use] * unit.scale
-        yield lying_bars(use, table.index, ends[use] - shares[use], shares[use], 0.72) | {
+        yield lying_bars(use, table.index, starts=ends[use] - shares[use], lengths=shares[use], width=0.72) | {
             "customdata": np.stack([seconds, shares[use]], axis=1).astype(np.float32),
-            "marker": filled(colour, pattern, "#8A8A8A" if use in ("wait", "other") else "#FFFFFF"),
+            "marker": filled(colour, pattern, ink="#8A8A8A" if use in ("wait", "other") else "#FFFFFF"),
             "hovertemplate": f"<b>{use}</b>, %{{y}}<br>%{{customdata[0]:.4~g}} {unit.name}, %{{customdata[1]:.3~g}} %"
             "<extra></extra>",
         }

@@ -11,11 +11,11 @@ import pandas as pd
 from toolkit.errors import ToolkitError
 from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.palette import SEQUENTIAL
-from toolkit.geometry.tile_plan import TilePlan
+from toolkit.geometry.plan import Plan
 from toolkit.plot.figure import Figure, make
 from toolkit.plot.theme import ThemeName, Unit, byte_unit
 from toolkit.runs.run import Run
-from toolkit.runs.trace import NONE
+from toolkit.runs.trace import NONE, Kind
 
 Matrix = npt.NDArray[np.float64]
 MOST_TEXTS = 16
@@ -25,7 +25,7 @@ CELLS = Unit(1.0, "latent cells")
 
 
 def communication(
-    what: Run | pd.DataFrame | TilePlan, cell_bytes: int | None = None, *, theme: ThemeName = "neutral"
+    what: Run | pd.DataFrame | Plan, cell_bytes: int | None = None, *, theme: ThemeName = "neutral"
 ) -> Figure:
     """Draw how much each rank sends to each other rank: senders down, receivers across.
 
@@ -37,24 +37,26 @@ def communication(
         theme: ``"neutral"`` is readable on light and dark pages.
 
     Raises:
-        ToolkitError: If the trace does not say who receives, or ``cell_bytes`` is given with a run.
+        ToolkitError: If the trace does not say who receives, ``cell_bytes`` is given with a run, or the plan's messages
+            depend on the model.
 
     Example:
-        >>> from toolkit.geometry import Assignment, Blend, TileGrid
+        >>> from toolkit.geometry import Assignment, Blend, TileGrid, TilePlan
         >>> grid = TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8)
         >>> plan = TilePlan(grid, Blend.linear(), Assignment.contiguous(grid, ranks=3))
         >>> communication(plan).describe()
         '3 ranks will send 6776 latent cells in 22 messages: most, 2704 latent cells, from rank 2 to rank 0.'
     """
-    table, unit = _predicted(what, cell_bytes) if isinstance(what, TilePlan) else _measured(what, cell_bytes)
-    size = what.ranks if isinstance(what, TilePlan) else table.attrs["ranks"]
-    amount, messages = (_matrix(table, column, size) for column in ("amount", "messages"))
+    planned = isinstance(what, Plan)
+    table, unit = _predicted(what, cell_bytes) if isinstance(what, Plan) else _measured(what, cell_bytes)
+    size = table.attrs["ranks"]
+    amount, messages = (_matrix(table, column, ranks=size) for column in ("amount", "messages"))
     total, most = float(amount.sum()), np.unravel_index(int(amount.argmax()), amount.shape)
-    verb = "will send" if isinstance(what, TilePlan) else "sent"
+    verb = "will send" if planned else "sent"
     head = f"{counted(size, 'rank')} {verb} {_say(total, unit)} in {counted(int(messages.sum()), 'message')}"
     peak = f": most, {_say(float(amount[most]), unit)}, from rank {most[0]} to rank {most[1]}" if total else ""
     return make(
-        [_heat(amount, messages, unit)],
+        [_heat(amount, messages, unit=unit)],
         _layout(size),
         title=head,
         description=f"{head}{peak}.",
@@ -68,38 +70,35 @@ def _measured(what: Run | pd.DataFrame, cell_bytes: int | None) -> tuple[pd.Data
     if cell_bytes is not None:
         raise ToolkitError(f"cell_bytes={cell_bytes}: the bytes of a run are measured, so leave cell_bytes out.")
     trace = what.trace if isinstance(what, Run) else what
-    sends = trace[trace["kind"] == "send"]
+    sends = trace[trace["kind"] == Kind.SEND.value]
     if "peer" not in trace or (sends["peer"] == NONE).any():
         raise ToolkitError(
             "the trace does not say who receives (column peer), so an older version recorded it: run it again."
         )
     table = sends.groupby(["rank", "peer"], as_index=False).agg(messages=("bytes", "size"), amount=("bytes", "sum"))
     highest = int(max([*trace["rank"], *trace["peer"]], default=0))
-    ranks = what.plan.ranks if isinstance(what, Run) and what.plan else highest + 1
-    table.attrs["ranks"] = ranks
+    table.attrs["ranks"] = max(highest + 1, what.way.ranks if isinstance(what, Run) else 0)
     return table, byte_unit(float(table["amount"].max()) if len(table) else 0.0)
 
 
-def _predicted(plan: TilePlan, cell_bytes: int | None) -> tuple[pd.DataFrame, Unit]:
-    owners, tiles = plan.assignment.owners, plan.grid.tiles
-    rows = [(owners[edge.source], owners[edge.target], 1, edge.cells) for edge in plan.edges]
-    for tile, rank in zip(tiles, owners, strict=True):
-        if rank != plan.root:
-            rows.append((rank, plan.root, 1, tile.share_cells if plan.finish == "shares" else tile.cells))
+def _predicted(plan: Plan, cell_bytes: int | None) -> tuple[pd.DataFrame, Unit]:
+    if plan.planned_messages is None:
+        raise ToolkitError(f"the messages of {plan.summary} depend on the model: draw a run of this plan instead.")
+    rows = [(sender, receiver, 1, cells) for sender, receiver, cells in plan.planned_messages]
     table = pd.DataFrame(rows, columns=["rank", "peer", "messages", "amount"])
-    table = (
-        table.groupby(["rank", "peer"], as_index=False).sum().assign(amount=lambda t: t["amount"] * (cell_bytes or 1))
-    )
+    table = table.groupby(["rank", "peer"], as_index=False).sum()
+    table = table.assign(amount=table["amount"] * (cell_bytes or 1))
+    table.attrs["ranks"] = plan.ranks
     return table, CELLS if cell_bytes is None else byte_unit(float(table["amount"].max()) if len(table) else 0.0)
 
 
-def _matrix(table: pd.DataFrame, column: str, ranks: int) -> Matrix:
+def _matrix(table: pd.DataFrame, column: str, *, ranks: int) -> Matrix:
     matrix = np.zeros((ranks, ranks))
     matrix[table["rank"].to_numpy(int), table["peer"].to_numpy(int)] = table[column]
     return matrix
 
 
-def _heat(amount: Matrix, messages: Matrix, unit: Unit) -> dict[str, Any]:
+def _heat(amount: Matrix, messages: Matrix, *, unit: Unit) -> dict[str, Any]:
     """A cell for each pair of ranks that exchanged something; the others are empty."""
     ranks, scaled = len(amount), amount * unit.scale
     texts = [[_number(cell, unit) if cell else "" for cell in row] for row in amount]

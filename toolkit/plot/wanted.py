@@ -27,7 +27,7 @@ def comparisons_of(given: Any) -> tuple[Comparison, ...]:
     every = tuple(given) if isinstance(given, Iterable) else (given,)
     for one in every:
         if not isinstance(one, Comparison):
-            raise ToolkitError(f"this figure draws comparisons, not {_kind(one)}: pass tk.compare(run, reference).")
+            raise ToolkitError(f"this figure draws comparisons, not {kind_of(one)}: pass tk.compare(run, reference).")
     return every
 
 
@@ -44,9 +44,15 @@ def check_run(given: Any, *, trace: bool = False) -> None:
         toolkit.errors.ToolkitError: this figure draws a run, not a str: pass the run that cluster.decode returns.
     """
     if not isinstance(given, Run) and not (trace and isinstance(given, pd.DataFrame)):
-        raise ToolkitError(f"this figure draws a run, not {_kind(given)}: pass the run that cluster.decode returns.")
+        raise ToolkitError(f"this figure draws a run, not {kind_of(given)}: pass the run that cluster.decode returns.")
 
 
-def _kind(given: Any) -> str:
+def kind_of(given: Any) -> str:
+    """The type of a value with its article.
+
+    Example:
+        >>> kind_of(3), kind_of("run")
+        ('an int', 'a str')
+    """
     name = type(given).__name__
     return f"a{'n' * (name[0].lower() in 'aeio')} {name}"

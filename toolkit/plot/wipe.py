@@ -54,7 +54,7 @@ def wipe_slider(shape: tuple[int, ...]) -> dict[str, Any]:
     for place in range(STEPS + 1):
         share = place / STEPS
         steps.append({"label": f"{100 * share:.0f}", "method": "relayout", "args": [_border(shape, share)]})
-    return slider(steps, STEPS // 2, "border at % of the width: ")
+    return slider(steps, STEPS // 2, prefix="border at % of the width: ")
 
 
 def _heading(name: str, x: float, side: str) -> dict[str, Any]:

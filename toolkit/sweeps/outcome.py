@@ -11,7 +11,7 @@ from torch import Tensor
 
 from toolkit.analysis.compare import Comparison
 from toolkit.errors import RankDied, RankFailed, ToolkitError
-from toolkit.geometry.tile_plan import TilePlan
+from toolkit.geometry.plan import Plan
 from toolkit.runs.run import Run
 from toolkit.sweeps.points import RESERVED
 
@@ -87,20 +87,15 @@ def _measures(part: Any) -> Mapping[str, Any]:
         return _of_run(part)
     if isinstance(part, Comparison):
         return {name: getattr(part, name) for name in COMPARED}
-    if isinstance(part, TilePlan):
-        return _of_plan(part)
+    if isinstance(part, Plan):
+        return part.figures
     return {"value": part}
 
 
 def _of_run(run: Run) -> dict[str, Any]:
     sent = run.trace.loc[run.trace["kind"] == "send", "bytes"].sum()
     peak = {"peak bytes": int(run.peaks.max())} if len(run.peaks) else {}
-    plan = _of_plan(run.plan) if isinstance(run.plan, TilePlan) else {}
-    return {"seconds": run.seconds, **peak, "sent bytes": int(sent), **plan}
-
-
-def _of_plan(plan: TilePlan) -> dict[str, Any]:
-    return {"tiles": len(plan.grid), "redundancy": plan.grid.redundancy, "imbalance": plan.imbalance}
+    return {"seconds": run.seconds, **peak, "sent bytes": int(sent), **run.way.figures}
 
 
 def _plain(name: Any, value: Any) -> Measure:

@@ -37,7 +37,7 @@ class Value:
     identity: str
 
     @classmethod
-    def make(cls, name: str, given: Any, label: str | None = None) -> Value:
+    def make(cls, name: str, given: Any, *, label: str | None = None) -> Value:
         """A value of the parameter ``name``.
 
         Raises:
@@ -121,7 +121,7 @@ def values_of(name: str, values: Any) -> list[Value]:
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise PlanError(f"{name}={values!r}: give a list of values, even for a single one: [{values!r}].")
     if isinstance(values, Mapping):
-        found = [Value.make(name, given, str(label)) for label, given in values.items()]
+        found = [Value.make(name, given, label=str(label)) for label, given in values.items()]
     else:
         found = [Value.make(name, given) for given in values]
     if not found:

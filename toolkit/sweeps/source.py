@@ -113,7 +113,7 @@ def _named(value: Any) -> Source | None:
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if isinstance(value, MethodType) and isinstance(value.__self__, type):
         return _then(_named(value.__self__), f".{value.__name__}")
-    if module is None or name is None or not _holds(sys.modules.get(module), name.split("."), value):
+    if module is None or name is None or not _holds(sys.modules.get(module), name.split("."), value=value):
         return None
     if module.startswith("toolkit.") and name in geometry.__all__:
         return Source(f"tk.{name}", frozenset({"import toolkit as tk"}))
@@ -122,7 +122,7 @@ def _named(value: Any) -> Source | None:
     return Source(name, frozenset({f"from {module} import {name.split('.')[0]}"}))
 
 
-def _holds(place: Any, names: Iterable[str], value: Any) -> bool:
+def _holds(place: Any, names: Iterable[str], *, value: Any) -> bool:
     for name in names:
         place = getattr(place, name, None)
     return place is value

@@ -75,7 +75,7 @@ class Store:
         ToolkitError: If the file is not a store, belongs to another sweep, or is in use.
     """
 
-    def __init__(self, path: Path | None, function: str, names: Sequence[str]) -> None:
+    def __init__(self, path: Path | None, function: str, *, names: Sequence[str]) -> None:
         self.path = path
         with ExitStack() as opened:
             if path is not None:
@@ -85,7 +85,7 @@ class Store:
             self._prepare({"function": function, "parameters": json.dumps(sorted(names))})
             self._opened = opened.pop_all()
 
-    def start(self, point: Point, code: str | None, version: str | None) -> None:
+    def start(self, point: Point, code: str | None, *, version: str | None) -> None:
         """Record that a point is being run, so that the store knows if it takes the process down with it."""
         self._base.execute(
             'INSERT INTO points (key, parameters, code, status, starts, "when", version) '
@@ -99,9 +99,9 @@ class Store:
         self,
         point: Point,
         status: Status,
+        *,
         took: float | None,
         measures: Mapping[str, Measure] | None = None,
-        *,
         error: str | None = None,
         record: str | None = None,
     ) -> Row:

@@ -88,21 +88,23 @@ def sweep(
     source: Space = space if isinstance(space, Search) else Listed(space)
     path = None if store is None else Path(store)
     version = _version(function)
-    with Store(path, qualified(function), source.names) as kept, Watch(source.total, progress) as watch:
+    with Store(path, qualified(function), names=source.names) as kept, Watch(source.total, progress) as watch:
         for point, tell in source.rounds(kept):
-            row = _known(point, kept, retry)
+            row = _known(point, kept, retry=retry)
             found = row is not None
             if row is None:
-                if stop is not None and stop(_table(source.rows(kept), source, qualified(function), path)):
+                if stop is not None and stop(
+                    _table(source.rows(kept), source, function=qualified(function), path=path)
+                ):
                     watch.stop()
                     break
                 watch.begin()
-                row = _run(function, point, kept, version, on_error)
+                row = _run(function, point, kept=kept, version=version, on_error=on_error)
             watch.update(row, found)
             tell(row)
         rows = source.rows(kept)
     _warn_of_other_versions(rows, version)
-    return _table(rows, source, qualified(function), path)
+    return _table(rows, source, function=qualified(function), path=path)
 
 
 def reproduce(table: pd.DataFrame, row: Any) -> str:
@@ -135,7 +137,7 @@ def reproduce(table: pd.DataFrame, row: Any) -> str:
     return code
 
 
-def _known(point: Point, kept: Store, retry: bool) -> Row | None:
+def _known(point: Point, kept: Store, *, retry: bool) -> Row | None:
     """The row of a point that does not need to run again."""
     row = kept.find(point)
     if row is None or (retry and row.status != "done"):
@@ -145,11 +147,11 @@ def _known(point: Point, kept: Store, retry: bool) -> Row | None:
     if row.starts < MAX_STARTS:
         return None
     error = f"was running {row.starts} times when the process ended, and may be the cause; retry=True runs it again"
-    return kept.finish(point, "failed", None, error=error)
+    return kept.finish(point, "failed", took=None, error=error)
 
 
-def _run(function: Callable[..., Any], point: Point, kept: Store, version: str | None, on_error: OnError) -> Row:
-    kept.start(point, program(call(function, point.given)), version)
+def _run(function: Callable[..., Any], point: Point, *, kept: Store, version: str | None, on_error: OnError) -> Row:
+    kept.start(point, program(call(function, point.given)), version=version)
     start = time.perf_counter()
     try:
         measures, record = measures_of(function(**point.given), point.values)
@@ -158,17 +160,17 @@ def _run(function: Callable[..., Any], point: Point, kept: Store, version: str |
         raise
     except Exception as error:
         took = time.perf_counter() - start
-        row = kept.finish(point, status_of(error), took, error=said(error))
+        row = kept.finish(point, status_of(error), took=took, error=said(error))
         if on_error == "raise":
             raise
         return row
     except BaseException:
         kept.forget(point)
         raise
-    return kept.finish(point, "done", time.perf_counter() - start, measures, record=record)
+    return kept.finish(point, "done", took=time.perf_counter() - start, measures=measures, record=record)
 
 
-def _table(rows: Sequence[Row], source: Space, function: str, path: Path | None) -> pd.DataFrame:
+def _table(rows: Sequence[Row], source: Space, *, function: str, path: Path | None) -> pd.DataFrame:
     names = list(dict.fromkeys(name for row in rows for name in row.measures))
     details = ("status", "error", "took", "when", "starts", "version", "record", "code")
     columns = {name: [row.shown[name] for row in rows] for name in source.names}

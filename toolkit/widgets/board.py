@@ -8,9 +8,8 @@ from typing import Any
 from ipywidgets import HTML, HBox, Layout, VBox, Widget
 
 from toolkit.errors import PlanError
+from toolkit.widgets.ipywidgets_compat import WIDGET_MIME, widget_view
 from toolkit.widgets.markup import refusal
-
-WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 
 class Board:
@@ -32,7 +31,7 @@ class Board:
     """
 
     def __init__(
-        self, title: str, controls: Mapping[str, Any], draw: Callable[[], str], below: Sequence[Widget] = ()
+        self, title: str, controls: Mapping[str, Any], *, draw: Callable[[], str], below: Sequence[Widget] = ()
     ) -> None:
         self._title = title
         self._draw = draw
@@ -60,7 +59,7 @@ class Board:
 
 
 def bundle(
-    widget: Widget, sentence: str, html: str, include: Iterable[str] | None, exclude: Iterable[str] | None
+    widget: Widget, sentence: str, *, html: str, include: Iterable[str] | None, exclude: Iterable[str] | None
 ) -> dict[str, Any]:
     """The representations that a notebook may show: the widget, and static ones for pages without a kernel.
 
@@ -71,7 +70,6 @@ def bundle(
         include: MIME types to include; None means all.
         exclude: MIME types to leave out.
     """
-    live = widget._repr_mimebundle_()[WIDGET_MIME]
-    everything = {"text/plain": sentence, "text/html": html, WIDGET_MIME: live}
+    everything = {"text/plain": sentence, "text/html": html, WIDGET_MIME: widget_view(widget)}
     kept = set(everything if include is None else include) - set(exclude or ())
     return {mime: data for mime, data in everything.items() if mime in kept}

@@ -68,14 +68,14 @@ class GridExplorer:
     forecast: Forecast
 
     def __init__(
-        self, vae: Any, latent: Tensor, cost: CallCost, cluster: Cluster | None, start: Mapping[str, Any]
+        self, vae: Any, latent: Tensor, *, cost: CallCost, cluster: Cluster | None, start: Mapping[str, Any]
     ) -> None:
         self._extent = {"h": latent.shape[-2], "w": latent.shape[-1]}
         self._cost = cost
         blends = [name for name in BLENDS if name != "diffusers" or not recipe_of(vae).other_blend]
         self.controls = _controls(self._extent, blends, **start)
-        self.trial = Trial(vae, latent, cluster, lambda: (self.plan, self.forecast))
-        self._board = Board("Tiles", self.controls, self._draw, below=[self.trial.widget])
+        self.trial = Trial(vae, latent, cluster=cluster, present=lambda: (self.plan, self.forecast))
+        self._board = Board("Tiles", self.controls, draw=self._draw, below=[self.trial.widget])
         for control in self.controls.values():
             control.observe(lambda change: self.trial.check(self.error), names="value")
 
@@ -129,7 +129,7 @@ class GridExplorer:
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, Any]:
-        return bundle(self.widget, repr(self), self.html, include, exclude)
+        return bundle(self.widget, repr(self), html=self.html, include=include, exclude=exclude)
 
 
 def explore(
@@ -190,10 +190,10 @@ def explore(
         "policy": policy,
         "blend": blend,
     }
-    return GridExplorer(vae, latent, cost or _measured(vae, latent, cluster), cluster, start)
+    return GridExplorer(vae, latent, cost=cost or _measured(vae, latent, cluster=cluster), cluster=cluster, start=start)
 
 
-def _measured(vae: Any, latent: Tensor, cluster: Cluster | None) -> CallCost:
+def _measured(vae: Any, latent: Tensor, *, cluster: Cluster | None) -> CallCost:
     """The cost per cell where the plan will run: the slowest of ranks that run at the same time."""
     shape = tuple(latent.shape)
     if cluster is None:
@@ -223,10 +223,12 @@ def _controls(
     cells = partial(count, hint="In latent cells. An axis no longer than its tile stays whole.")
     most = max(max(extent.values()) // 2, 1)
     return {
-        "tile_h": cells("tile h", tile_h, extent["h"]),
-        "tile_w": cells("tile w", tile_w, extent["w"]),
-        "overlap": count("overlap", overlap, most, "Smallest overlap between neighbours, in latent cells.", least=0),
-        "ranks": count("ranks", ranks, max(MOST_RANKS, ranks), "Number of ranks."),
-        "policy": choice("policy", list(POLICIES), policy, "How tiles are assigned to ranks."),
-        "blend": choice("blend", blends, blend, "How overlapping tiles are merged into one sample."),
+        "tile_h": cells("tile h", tile_h, most=extent["h"]),
+        "tile_w": cells("tile w", tile_w, most=extent["w"]),
+        "overlap": count(
+            "overlap", overlap, most=most, hint="Smallest overlap between neighbours, in latent cells.", least=0
+        ),
+        "ranks": count("ranks", ranks, most=max(MOST_RANKS, ranks), hint="Number of ranks."),
+        "policy": choice("policy", list(POLICIES), value=policy, hint="How tiles are assigned to ranks."),
+        "blend": choice("blend", blends, value=blend, hint="How overlapping tiles are merged into one sample."),
     }

@@ -28,7 +28,7 @@ class LiveRun:
         refused: Why the run could not be started; empty if it could.
     """
 
-    def __init__(self, start: Callable[[], Job[Any]], title: str, button: bool) -> None:
+    def __init__(self, start: Callable[[], Job[Any]], title: str, *, button: bool) -> None:
         self.job: Job[Any] | None = None
         self.refused = ""
         self._start, self._title, self._restarts = start, title, button
@@ -127,7 +127,7 @@ class LiveRun:
         self._cancel.disabled, self._run.disabled = not running, running
         error = PlanError(self.refused) if self.refused else self.job.error if self.job else None
         table = rows(self.ranks) if self.job is not None else ""
-        drawing = page(self._title, self._sentence(), table + faults(error))
+        drawing = page(self._title, self._sentence(), body=table + faults(error))
         if drawing != self._table.value:
             self._table.value = drawing
 
@@ -165,7 +165,7 @@ class LiveRun:
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, Any]:
-        return bundle(self.widget, repr(self), self.html, include, exclude)
+        return bundle(self.widget, repr(self), html=self.html, include=include, exclude=exclude)
 
 
 def live(run: Job[Any] | Callable[[], Job[Any]], title: str = "Run") -> LiveRun:

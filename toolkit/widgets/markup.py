@@ -9,7 +9,7 @@ from toolkit.geometry.drawing.html import STYLE
 _PRE = "margin:0;background:none;color:inherit;font:12px/1.5 monospace"
 
 
-def page(title: str, facts: str, body: str) -> str:
+def page(title: str, facts: str, *, body: str) -> str:
     """HTML under a heading.
 
     Args:
@@ -23,7 +23,7 @@ def page(title: str, facts: str, body: str) -> str:
 
 def refusal(title: str, message: str) -> str:
     """The page that replaces a drawing that cannot be made; screen readers read it out at once."""
-    return page(title, "not possible", f'<p role="alert">{escape(message)}</p>')
+    return page(title, "not possible", body=f'<p role="alert">{escape(message)}</p>')
 
 
 def code(snippet: str) -> str:
@@ -31,7 +31,7 @@ def code(snippet: str) -> str:
     return f'<div class="tk-view"><pre style="{_PRE}">{escape(snippet)}</pre></div>'
 
 
-def picture(data: str, description: str, width: int) -> str:
+def picture(data: str, description: str, *, width: int) -> str:
     """An ``img`` element that contains a PNG.
 
     Args:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from html import escape
 from math import floor, isfinite, log2
 from typing import Any
 
 import pandas as pd
-from ipywidgets import Dropdown, FloatLogSlider, Layout, Widget
+from ipywidgets import Widget
 
 from toolkit.analysis.compare import Comparison
 from toolkit.errors import PlanError
-from toolkit.geometry.drawing.html import cell, table, word
 from toolkit.numerics.metrics import frames
 from toolkit.widgets.board import Board, bundle
-from toolkit.widgets.markup import page, picture
-from toolkit.widgets.microscope_seams import Seams, in_words, worst_cell
-from toolkit.widgets.microscope_view import Region, colours, error_colours, png
-from toolkit.widgets.settings import Setting, choice, count
-
-NO_SEAM = -1
-MOST_ZOOM, MOST_DOUBLINGS, MOST_SEAMS, MOST_CHANNELS, LETTERS = 32, 16, 60, 16, 36
+from toolkit.widgets.microscope_controls import MOST_DOUBLINGS, MOST_SEAMS, NO_SEAM, microscope_controls
+from toolkit.widgets.microscope_page import MicroscopeView
+from toolkit.widgets.microscope_seams import Seams, worst_cell
+from toolkit.widgets.microscope_view import Region
+from toolkit.widgets.settings import Setting
 
 
 class Microscope:
@@ -43,17 +39,24 @@ class Microscope:
     zoom = Setting[int]()
     shown = Setting[str]()
 
-    def __init__(self, comparison: Comparison, zoom: int, amplification: float | None) -> None:
+    def __init__(self, comparison: Comparison, zoom: int, *, amplification: float | None) -> None:
         self._of = comparison
         output, reference = comparison.samples
         self._frames = {"reference": frames(reference), "output": frames(output), "error": frames(comparison.error)}
         self._seams = Seams.of(comparison)
         self._held = False
-        start = worst_cell(comparison, self._seams, 0 if len(self.seams) else None)
-        self.controls = self._controls(start, zoom, _doublings(comparison) if amplification is None else 0)
+        start = worst_cell(comparison, self._seams, place=0 if len(self.seams) else None)
+        self.controls = microscope_controls(
+            self.seams,
+            start,
+            shape=self._shape,
+            frames=len(self._frames["error"]),
+            zoom=zoom,
+            doublings=_doublings(comparison) if amplification is None else 0,
+        )
         if amplification is not None:
             self.amplification = amplification
-        self._board = Board("Microscope", self.controls, self._draw)
+        self._board = Board("Microscope", self.controls, draw=self._draw)
         for name in ("frame", "centre_h", "centre_w"):
             if name in self.controls:
                 self.controls[name].observe(lambda change: self._left(), names="value")
@@ -107,7 +110,7 @@ class Microscope:
     @property
     def region(self) -> Region:
         """The visible cells."""
-        return Region.around(self.centre, self.zoom, self._shape)
+        return Region.around(self.centre, self.zoom, shape=self._shape)
 
     @property
     def values(self) -> pd.DataFrame:
@@ -137,7 +140,7 @@ class Microscope:
         """
         if seam not in range(len(self.seams)):
             raise PlanError(f"seam={seam!r}: there are {len(self.seams)} seams, numbered from 0, the worst.")
-        frame, *centre = worst_cell(self._of, self._seams, seam)
+        frame, *centre = worst_cell(self._of, self._seams, place=seam)
         with self._together():
             self.frame, (self.centre_h, self.centre_w) = frame, centre
             self.controls["seam"].value = seam if seam < MOST_SEAMS else NO_SEAM
@@ -168,75 +171,12 @@ class Microscope:
             self.controls["seam"].value = NO_SEAM
             self._held = False
 
-    def _controls(self, start: tuple[int, int, int], zoom: int, doublings: int) -> dict[str, Any]:
-        frame, h, w = start
-        height, width = self._shape
-        look: dict[str, Any] = {"style": {"description_width": "6.5em"}, "tabbable": True}
-        look["layout"] = Layout(width="23em")
-        seams = [("-", NO_SEAM)]
-        for place, (_, row) in enumerate(self.seams.head(MOST_SEAMS).iterrows()):
-            seams.append((in_words(place, row), place))
-        amplified = "Factor on errors before they are drawn; every step doubles it."
-        controls: dict[str, Any] = {
-            "seam": Dropdown(
-                options=seams,
-                value=0 if len(seams) > 1 else NO_SEAM,
-                description="go to seam",
-                tooltip="Worst first, by the ratio of the error there to the interior's.",
-                disabled=len(seams) == 1,
-                **look,
-            ),
-            "centre_h": count("centre h", h, height - 1, "Row of the cell in the middle, in pixels.", least=0),
-            "centre_w": count("centre w", w, width - 1, "Column of the cell in the middle, in pixels.", least=0),
-            "zoom": count("zoom", zoom, MOST_ZOOM, "Screen pixels along a side of each pixel of the frame."),
-            "amplification": FloatLogSlider(
-                2.0**doublings, base=2, min=0, max=MOST_DOUBLINGS, step=1, readout_format="d",
-                description="amplification", tooltip=amplified, **look,
-            ),
-            "shown": choice("error", ["absolute", "signed"], "absolute", "Whether colours show the error's sign."),
-        }  # fmt: skip
-        if len(self._frames["error"]) > 1:
-            last = len(self._frames["error"]) - 1
-            controls["frame"] = count("frame", frame, last, "Frame, numbered in the order (b t).", least=0)
-        return controls
-
     def _draw(self) -> str:
         if self._held:
             return self._board.html
-        region, frame, signed = self.region, self.frame, self.shown == "signed"
-        cells = {name: region.cut(found[frame]) for name, found in self._frames.items()}
-        pictures = {
-            f"reference: {_short(self._of.reference)}": colours(cells["reference"]),
-            f"output: {_short(self._of.name)}": colours(cells["output"]),
-            self._legend(signed): error_colours(cells["error"], self.amplification, signed),
-        }
-        where = f"frame {frame}, h {region.h}, w {region.w} px"
-        views = [
-            f'<div><div class="tk-soft">{escape(name)}</div>'
-            f"{picture(png(pixels, region, self._seams, self.centre), f'{name}; {where}', pixels.shape[1] * self.zoom)}"
-            "</div>"
-            for name, pixels in pictures.items()
-        ]
-        facts = f"{where}, enlarged {self.zoom} times; seams dashed, edges of overlaps dotted"
-        return page("Microscope", facts, f'<div class="tk-row">{"".join(views)}</div>{self._table()}')
-
-    def _legend(self, signed: bool) -> str:
-        end = f"{1 / self.amplification:.3g}"
-        if signed:
-            return f"error: blue -{end}, white 0, red +{end}"
-        return f"|error|: dark 0, yellow {end} or more"
-
-    def _table(self) -> str:
-        h, w = self.centre
-        values = self.values
-        rows = [
-            [cell(channel), *(cell(f"{value:.7g}") for value in row)]
-            for channel, *row in values.head(MOST_CHANNELS).itertuples()
-        ]
-        if len(values) > MOST_CHANNELS:
-            rows.append([word(f"{len(values) - MOST_CHANNELS} more"), *[cell("")] * 3])
-        head = table(["channel", *values.columns], rows)
-        return f"<p>Raw values in the box, at h {h}, w {w}:</p>{head}"
+        view = MicroscopeView(self.region, self.frame, self.centre, self.amplification, self.shown == "signed")
+        cells = {name: self.region.cut(found[self.frame]) for name, found in self._frames.items()}
+        return view.html(cells, self._seams, names=(self._of.reference, self._of.name), values=self.values)
 
     def __repr__(self) -> str:
         largest = float(self._frames["error"][self.frame][:, self.centre_h, self.centre_w].abs().max())
@@ -248,7 +188,7 @@ class Microscope:
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, Any]:
-        return bundle(self.widget, repr(self), self.html, include, exclude)
+        return bundle(self.widget, repr(self), html=self.html, include=include, exclude=exclude)
 
 
 def microscope(comparison: Comparison, zoom: int = 8, amplification: float | None = None) -> Microscope:
@@ -279,7 +219,7 @@ def microscope(comparison: Comparison, zoom: int = 8, amplification: float | Non
         >>> view.values["error"].tolist()
         [0.0, 0.0, 0.0]
     """
-    return Microscope(comparison, zoom, amplification)
+    return Microscope(comparison, zoom, amplification=amplification)
 
 
 def _doublings(comparison: Comparison) -> int:
@@ -288,7 +228,3 @@ def _doublings(comparison: Comparison) -> int:
     if not (isfinite(largest) and largest > 0):
         return 0
     return min(max(floor(-log2(largest)), 0), MOST_DOUBLINGS)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LETTERS else f"{name[: LETTERS - 3]}..."

@@ -79,7 +79,7 @@ def in_words(place: int, seam: pd.Series) -> str:
     return f"{place + 1}: {seam['axis']} {seam['position']}, tiles {one} and {other}, {size}"
 
 
-def worst_cell(comparison: Comparison, seams: Seams, place: int | None) -> tuple[int, int, int]:
+def worst_cell(comparison: Comparison, seams: Seams, *, place: int | None) -> tuple[int, int, int]:
     """Frame, row and column of the largest error of all, or of the largest error along one seam of the table.
 
     Example:
@@ -88,7 +88,7 @@ def worst_cell(comparison: Comparison, seams: Seams, place: int | None) -> tuple
         >>> off = sample.clone()
         >>> off[0, 0, 2, 5, 9] = 1.0
         >>> comparison = compare(off, sample)
-        >>> worst_cell(comparison, Seams.of(comparison), None)
+        >>> worst_cell(comparison, Seams.of(comparison), place=None)
         (2, 5, 9)
     """
     spans = {} if place is None else seams.box(place)

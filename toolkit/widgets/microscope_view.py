@@ -42,11 +42,11 @@ class Region:
     zoom: int
 
     @classmethod
-    def around(cls, centre: tuple[int, int], zoom: int, shape: tuple[int, int]) -> Self:
+    def around(cls, centre: tuple[int, int], zoom: int, *, shape: tuple[int, int]) -> Self:
         """As many cells as fit, with the centre in the middle unless the frame's border is near.
 
         Example:
-            >>> Region.around((50, 2), 24, (100, 100))
+            >>> Region.around((50, 2), 24, shape=(100, 100))
             Region(h=45:56, w=0:11, zoom=24)
         """
         room = SIDE // zoom
@@ -71,7 +71,7 @@ def colours(cells: npt.NDArray[np.float64]) -> Pixels:
     return np.rint(scaled).astype(np.uint8).transpose(1, 2, 0)
 
 
-def error_colours(cells: npt.NDArray[np.float64], amplification: float, signed: bool) -> Pixels:
+def error_colours(cells: npt.NDArray[np.float64], amplification: float, *, signed: bool) -> Pixels:
     """Errors as colours, largest over channels; errors from ``1 / amplification`` up get the last colour of the scale.
 
     NaN counts as the largest possible error.
@@ -82,15 +82,15 @@ def error_colours(cells: npt.NDArray[np.float64], amplification: float, signed: 
     return _palette(signed)[np.rint((size + 1) * 127.5 if signed else size * 255).astype(np.uint8)]
 
 
-def png(cells: Pixels, region: Region, seams: Seams, centre: tuple[int, int]) -> str:
+def png(cells: Pixels, region: Region, *, seams: Seams, centre: tuple[int, int]) -> str:
     """The cells enlarged to squares, with seams and a box around the centre, as a PNG in base 64."""
     canvas = cells.repeat(region.zoom, axis=0).repeat(region.zoom, axis=1)
     for axis, across in (("h", canvas), ("w", canvas.transpose(1, 0, 2))):
         span: Span = getattr(region, axis)
         for places, dash, gap in ((seams.edges, 1, 4), (seams.lines, 5, 0)):
             for place in _inside(places.get(axis, ()), span):
-                _dashes(across[(place - span.start) * region.zoom], dash, gap)
-    _box(canvas, region, centre)
+                _dashes(across[(place - span.start) * region.zoom], dash, gap=gap)
+    _box(canvas, region, centre=centre)
     buffer = BytesIO()
     Image.fromarray(canvas).save(buffer, "PNG", compress_level=1)
     return b64encode(buffer.getvalue()).decode()
@@ -100,7 +100,7 @@ def _inside(places: Iterable[int], span: Span) -> Iterable[int]:
     return (place for place in places if span.start < place < span.stop)
 
 
-def _dashes(line: npt.NDArray[Any], dash: int, gap: int) -> None:
+def _dashes(line: npt.NDArray[Any], dash: int, *, gap: int) -> None:
     """Draw black and white dashes in turns along a row of pixels, with gaps through which the picture shows."""
     at = np.arange(len(line))
     period = dash + gap
@@ -108,7 +108,7 @@ def _dashes(line: npt.NDArray[Any], dash: int, gap: int) -> None:
         line[((at // period) % 2 == turn) & (at % period < dash)] = ink
 
 
-def _box(canvas: Pixels, region: Region, centre: tuple[int, int]) -> None:
+def _box(canvas: Pixels, region: Region, *, centre: tuple[int, int]) -> None:
     """Draw a white outline around the cell at the centre, and a black one around that; the cell stays uncovered."""
     starts = [(c - span.start) * region.zoom for c, span in zip(centre, (region.h, region.w), strict=True)]
     for away, ink in zip((1, 2), reversed(INKS), strict=True):

@@ -64,13 +64,13 @@ class ScheduleExplorer:
     step_time: float
 
     def __init__(
-        self, layers: int, seconds: float | None, measured: Sequence[StageTimes], start: dict[str, Any]
+        self, layers: int, seconds: float | None, *, measured: Sequence[StageTimes], start: dict[str, Any]
     ) -> None:
         self.layers = layers
         self._seconds = seconds
         self._measured = measured
         self.controls = _controls(**start)
-        self._board = Board("Schedule", self.controls, self._draw)
+        self._board = Board("Schedule", self.controls, draw=self._draw)
 
     @property
     def widget(self) -> Widget:
@@ -147,7 +147,7 @@ class ScheduleExplorer:
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, Any]:
-        return bundle(self.widget, repr(self), self.html, include, exclude)
+        return bundle(self.widget, repr(self), html=self.html, include=include, exclude=exclude)
 
 
 def schedule(
@@ -193,15 +193,19 @@ def schedule(
     if seconds is not None and not seconds > 0:
         raise PlanError(f"seconds={seconds}: must be above 0, or None if it is unknown.")
     start = {"kind": kind, "stages": stages, "branches": branches, "chunks": chunks, "requests": requests, "hop": hop}
-    return ScheduleExplorer(layers, seconds, tuple(measured), start)
+    return ScheduleExplorer(layers, seconds, measured=tuple(measured), start=start)
 
 
 def _controls(*, kind: str, stages: int, branches: int, chunks: int, requests: int, hop: float) -> dict[str, Any]:
     return {
-        "kind": choice("kind", get_args(Kind), kind, "The order in which ranks compute the branches."),
-        "stages": count("stages", stages, MOST_STAGES, "Ranks that the model is split over."),
-        "branches": count("branches", branches, MOST_BRANCHES, "Calls of the transformer per step."),
-        "chunks": count("chunks", chunks, MOST_CHUNKS, "Chunks on each rank; for 'looped' and 'requests' only."),
-        "requests": count("requests", requests, MOST_REQUESTS, "Requests in flight; for 'requests' only."),
-        "hop": quantity("hop", hop, MOST_HOP, 0.01, "Time on a link, where a branch on one rank takes 1."),
+        "kind": choice("kind", get_args(Kind), value=kind, hint="The order in which ranks compute the branches."),
+        "stages": count("stages", stages, most=MOST_STAGES, hint="Ranks that the model is split over."),
+        "branches": count("branches", branches, most=MOST_BRANCHES, hint="Calls of the transformer per step."),
+        "chunks": count(
+            "chunks", chunks, most=MOST_CHUNKS, hint="Chunks on each rank; for 'looped' and 'requests' only."
+        ),
+        "requests": count("requests", requests, most=MOST_REQUESTS, hint="Requests in flight; for 'requests' only."),
+        "hop": quantity(
+            "hop", hop, most=MOST_HOP, step=0.01, hint="Time on a link, where a branch on one rank takes 1."
+        ),
     }

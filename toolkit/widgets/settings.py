@@ -50,11 +50,11 @@ class Setting(Generic[T]):
         control = owner.controls[self._name]
         if control.disabled:
             raise PlanError(f"{self._name}={value!r} would have no effect now. {control.tooltip}")
-        _check(self._name, control, value)
+        _check(self._name, control, value=value)
         control.value = value
 
 
-def count(name: str, value: int, most: int, hint: str, least: int = 1) -> IntSlider:
+def count(name: str, value: int, *, most: int, hint: str, least: int = 1) -> IntSlider:
     """A slider over whole numbers.
 
     Args:
@@ -70,30 +70,30 @@ def count(name: str, value: int, most: int, hint: str, least: int = 1) -> IntSli
     if least:
         check_counts(**{name: value})
     slider = IntSlider(least, least, most, description=name, tooltip=hint, layout=Layout(width=_WIDTH), **_LOOK)
-    _check(name, slider, value)
+    _check(name, slider, value=value)
     slider.value = value
     return slider
 
 
-def quantity(name: str, value: float, most: float, step: float, hint: str) -> FloatSlider:
+def quantity(name: str, value: float, *, most: float, step: float, hint: str) -> FloatSlider:
     """A slider over numbers from 0 up."""
     slider = FloatSlider(
         0, min=0, max=most, step=step, description=name, tooltip=hint, layout=Layout(width=_WIDTH), **_LOOK
     )
-    _check(name, slider, value)
+    _check(name, slider, value=value)
     slider.value = value
     return slider
 
 
-def choice(name: str, options: Sequence[str], value: str, hint: str) -> Dropdown:
+def choice(name: str, options: Sequence[str], *, value: str, hint: str) -> Dropdown:
     """A list to choose from."""
     dropdown = Dropdown(options=list(options), description=name, tooltip=hint, layout=Layout(width=_WIDTH), **_LOOK)
-    _check(name, dropdown, value)
+    _check(name, dropdown, value=value)
     dropdown.value = value
     return dropdown
 
 
-def _check(name: str, control: Dropdown | IntSlider | FloatSlider, value: object) -> None:
+def _check(name: str, control: Dropdown | IntSlider | FloatSlider, *, value: object) -> None:
     """Refuse values that the control would change silently: sliders clamp values beyond their ends."""
     if isinstance(control, Dropdown):
         if value not in control.options:

@@ -34,7 +34,7 @@ class Pick:
         control: The check boxes or the slider.
     """
 
-    def __init__(self, name: str, shown: Sequence[Any], ordered: bool) -> None:
+    def __init__(self, name: str, shown: Sequence[Any], *, ordered: bool) -> None:
         self.name = name
         self._known = tuple(map(comparable, shown))
         options = list(zip(distinct([brief(value) for value in shown]), range(len(shown)), strict=True))
@@ -48,7 +48,9 @@ class Pick:
                 **_LOOK,
             )
         else:
-            self.control = Checks([text for text, _ in options], name, "Values that are not ticked are not run.")
+            self.control = Checks(
+                [text for text, _ in options], name, tooltip="Values that are not ticked are not run."
+            )
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -86,7 +88,7 @@ class Brush:
         control: The slider.
     """
 
-    def __init__(self, name: str, column: pd.Series, changed: Callable[[], None]) -> None:
+    def __init__(self, name: str, column: pd.Series, *, changed: Callable[[], None]) -> None:
         self.name = name
         self._low, self._high = -inf, inf
         self._stops: tuple[float, ...] = ()
@@ -189,12 +191,12 @@ def distinct(texts: Sequence[str]) -> list[str]:
     return found
 
 
-def pick_of(name: str, values: Any, given: bool) -> Pick:
+def pick_of(name: str, values: Any, *, given: bool) -> Pick:
     """A slider for a range or for many ordered numbers, else check boxes."""
     shown: list[Any] = [value.shown for value in values_of(name, values)] if given else list(values)
     plain = all(isinstance(value, int | float) and not isinstance(value, bool) for value in shown)
     many = len(shown) > MOST_PICKS and plain and shown == sorted(shown)
-    return Pick(name, shown, isinstance(values, range) or many)
+    return Pick(name, shown, ordered=isinstance(values, range) or many)
 
 
 def part_of(values: Any, places: Sequence[int]) -> Any:

@@ -33,13 +33,13 @@ class SweepExplorer:
         selection: The picked values and the brushed ranges.
     """
 
-    def __init__(self, table: pd.DataFrame | None, space: Mapping[str, Any], objective: str | None) -> None:
+    def __init__(self, table: pd.DataFrame | None, space: Mapping[str, Any], *, objective: str | None) -> None:
         self._table, self._objective = table, objective
         self._lock, self._shown_by = threading.Lock(), 0
         self._point: Any = None
         self._chosen = False  # whether the user chose the point; until then it is the best row so far
         self.run: SweepRun | None = None
-        self.selection = Selection(space, table is None, self.refresh)
+        self.selection = Selection(space, table is None, changed=self.refresh)
         self._drawing, self._note = HTML(), Label()
         self._start = Button(description="Run", tooltip="Run the picked points.", tabbable=True)
         self._cancel = Button(description="Cancel", tooltip="End the sweep; finished rows stay.", tabbable=True)
@@ -181,13 +181,13 @@ class SweepExplorer:
             target = None
         self._chosen = self._chosen and self._point in found.index[kept]
         if not self._chosen:
-            self._point = best(found[kept], target, read)
-        self._points.show(found, kept, self._point, list(self.selection.picks), target)
+            self._point = best(found[kept], target, read=read)
+        self._points.show(found, kept, chosen=self._point, parameters=list(self.selection.picks), target=target)
         if read is None or target is None:
             self._drawing.value = self._nothing(read)
         else:
             place = None if self._point is None else list(found.index).index(self._point)
-            self._drawing.value = drawing(read, target, kept, place)
+            self._drawing.value = drawing(read, target, kept=kept, chosen=place)
         self._settle()
 
     def _brush_what_varies(self, read: SweepTable) -> None:
@@ -235,7 +235,7 @@ class SweepExplorer:
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, Any]:
-        return bundle(self.widget, repr(self), self.html, include, exclude)
+        return bundle(self.widget, repr(self), html=self.html, include=include, exclude=exclude)
 
 
 def sweep(
@@ -279,19 +279,19 @@ def sweep(
         SweepExplorer(done, 3 rows, 2 selected, point 1)
     """
     if isinstance(function, pd.DataFrame):
-        read = SweepTable.read(function, parameters, measures)
+        read = SweepTable.read(function, parameters, measures=measures)
         if not function.index.is_unique:
             raise ToolkitError("two rows of the table have the same label: pass table.reset_index(drop=True).")
         numbers(function, objective or first_objective(read))  # raises if the objective cannot colour a line
         found = function.copy()
         about = {"parameters": list(read.parameters), "measures": list(read.measures)}
         found.attrs["sweep"] = found.attrs.get("sweep", {}) | about
-        explorer = SweepExplorer(found, {name: values_in(found[name]) for name in read.parameters}, objective)
+        explorer = SweepExplorer(found, {name: values_in(found[name]) for name in read.parameters}, objective=objective)
     else:
         if not isinstance(space, Mapping):
             raise PlanError("space must map parameters to values: for a list of points or a search, use tk.sweep.")
         points_of(space)
-        explorer = SweepExplorer(None, dict(space), objective)
-        explorer.run = SweepRun(function, space, store, cluster, explorer.refresh)
+        explorer = SweepExplorer(None, dict(space), objective=objective)
+        explorer.run = SweepRun(function, space, store=store, cluster=cluster, changed=explorer.refresh)
     explorer.refresh()
     return explorer

@@ -39,13 +39,13 @@ class Points:
         )
 
     def show(
-        self, found: pd.DataFrame, kept: np.ndarray, chosen: Any, parameters: Sequence[str], target: str | None
+        self, found: pd.DataFrame, kept: np.ndarray, *, chosen: Any, parameters: Sequence[str], target: str | None
     ) -> None:
         """List the kept rows, each with its parameters and the target's value, and show the details of one row."""
         labels = list(found.index[kept][:MOST_LISTED])
         if chosen is not None and chosen not in labels:
             labels.append(chosen)
-        texts = distinct([_line(label, found.loc[label], parameters, target) for label in labels])
+        texts = distinct([_line(label, found.loc[label], parameters=parameters, target=target) for label in labels])
         with self.control.hold_sync():
             self.control.options = list(zip(texts, labels, strict=True))
             self.control.index = None if chosen is None else labels.index(chosen)
@@ -55,10 +55,12 @@ class Points:
         row = found.loc[chosen]
         program = row.get("code")
         measures = found.attrs.get("sweep", {}).get("measures", ())
-        self.about.value = details(row, parameters, measures) + (code(program) if isinstance(program, str) else "")
+        self.about.value = details(row, parameters, measures=measures) + (
+            code(program) if isinstance(program, str) else ""
+        )
 
 
-def _line(label: Any, row: pd.Series, parameters: Sequence[str], target: str | None) -> str:
+def _line(label: Any, row: pd.Series, *, parameters: Sequence[str], target: str | None) -> str:
     about = f"{label}: " + ", ".join(f"{name} {short(row[name])}" for name in parameters)
     known = target is not None and not missing(row[target])
     return f"{about}; {said(target, row[target]) if target and known else row.get('status', 'no measure')}"
@@ -75,10 +77,10 @@ def readable(found: pd.DataFrame, parameters: Sequence[str]) -> SweepTable | Non
     measures = [name for name in found.attrs.get("sweep", {}).get("measures", ()) if name in found.columns]
     if not any(numeric(found[name]) and found[name].notna().any() for name in measures):
         return None
-    return SweepTable.read(found, parameters, measures)
+    return SweepTable.read(found, parameters, measures=measures)
 
 
-def best(rows: pd.DataFrame, target: str | None, read: SweepTable | None) -> Any:
+def best(rows: pd.DataFrame, target: str | None, *, read: SweepTable | None) -> Any:
     """The label of the best row; of the first row if none has a measure, None if there are no rows."""
     if rows.empty:
         return None

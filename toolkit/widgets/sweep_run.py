@@ -43,6 +43,7 @@ class SweepRun:
         self,
         function: Callable[..., Any],
         space: Mapping[str, Any],
+        *,
         store: str | Path | None,
         cluster: Cluster | None,
         changed: Callable[[], None],

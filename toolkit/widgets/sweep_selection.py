@@ -28,9 +28,9 @@ class Selection:
         brushes: The brush of each measure that has at least two different values.
     """
 
-    def __init__(self, space: Mapping[str, Any], given: bool, changed: Callable[[], None]) -> None:
+    def __init__(self, space: Mapping[str, Any], given: bool, *, changed: Callable[[], None]) -> None:
         self._space, self._changed = space, changed
-        self.picks = {name: pick_of(name, values, given) for name, values in space.items()}
+        self.picks = {name: pick_of(name, values, given=given) for name, values in space.items()}
         self.brushes: dict[str, Brush] = {}
         for pick in self.picks.values():
             pick.control.observe(lambda change: changed(), names="index")
@@ -97,7 +97,7 @@ class Selection:
                 if name in self.brushes:
                     self.brushes[name].update(column)
                 else:
-                    self.brushes[name] = Brush(name, column, self._changed)
+                    self.brushes[name] = Brush(name, column, changed=self._changed)
 
 
 def _all(moved: Mapping[str, Pick | Brush], found: pd.DataFrame) -> np.ndarray:

@@ -25,7 +25,7 @@ COLOURS = tuple(f"rgb{colour}" for colour in sampled(SEQUENTIAL, np.linspace(0.1
 _LEFT, _TOP, _HIGH, _PITCH, _LANE, _RIGHT = 70, 34, 200, 112, 24, 40
 
 
-def drawing(read: SweepTable, target: str, kept: np.ndarray, chosen: int | None) -> str:
+def drawing(read: SweepTable, target: str, *, kept: np.ndarray, chosen: int | None) -> str:
     """Parallel coordinates: kept rows in the colour of the target, others faint, the chosen row on top.
 
     Args:
@@ -44,15 +44,15 @@ def drawing(read: SweepTable, target: str, kept: np.ndarray, chosen: int | None)
     parts += lines.labels()
     width, height = _LEFT + _PITCH * (len(lines.axes) - 1) + _RIGHT, _TOP + _HIGH + _LANE + 8
     summary = f"Parallel coordinates of {facts}"
-    return page("Sweep", facts, f'<div class="tk-figure">{svg(width, height, summary, parts)}{notes}</div>')
+    return page("Sweep", facts, body=f'<div class="tk-figure">{svg(width, height, summary, parts)}{notes}</div>')
 
 
 def waiting(facts: str) -> str:
     """The page shown when there is nothing to draw."""
-    return page("Sweep", facts, "")
+    return page("Sweep", facts, body="")
 
 
-def details(row: pd.Series, parameters: Sequence[str], measures: Sequence[str]) -> str:
+def details(row: pd.Series, parameters: Sequence[str], *, measures: Sequence[str]) -> str:
     """Everything about one row: its configuration and outcome."""
     lines = [[word(name), word(short(row[name]))] for name in parameters]
     for name in measures:

@@ -24,7 +24,7 @@ class Checks(HBox):  # type: ignore[misc]
 
     index = Tuple()
 
-    def __init__(self, options: Sequence[str], description: str, tooltip: str) -> None:
+    def __init__(self, options: Sequence[str], description: str, *, tooltip: str) -> None:
         self.options, self.description = tuple(options), description
         self.boxes = [
             Checkbox(True, description=text, indent=False, tooltip=tooltip, tabbable=True, layout=Layout(width="auto"))

@@ -46,7 +46,7 @@ class Trial:
     """
 
     def __init__(
-        self, vae: Any, latent: Tensor, cluster: Cluster | None, present: Callable[[], tuple[TilePlan, Forecast]]
+        self, vae: Any, latent: Tensor, *, cluster: Cluster | None, present: Callable[[], tuple[TilePlan, Forecast]]
     ) -> None:
         self._vae, self._latent, self._cluster, self._present = vae, latent, cluster, present
         self.run: Run | None = None
@@ -117,7 +117,7 @@ class Trial:
                 self.reference = self._watch(None, REFERENCE)
             self.run = self._watch(plan, plan.summary)
             self.comparison = compare(self.run, self.reference, reference_name=REFERENCE)
-            self._result.value = _outcome(self.run, forecast, self.comparison)
+            self._result.value = _outcome(self.run, forecast, comparison=self.comparison)
         except RunCancelled:
             pass  # the view of the run says so
         except ToolkitError as error:
@@ -134,7 +134,7 @@ class Trial:
         return run
 
 
-def _outcome(run: Run, forecast: Forecast, comparison: Comparison) -> str:
+def _outcome(run: Run, forecast: Forecast, *, comparison: Comparison) -> str:
     """Measured numbers beside predicted ones, and the seams."""
     lines = [
         ["busiest rank computes", f"{forecast.slowest:.3g} s", f"{run.busy.max():.3g} s"],
@@ -147,9 +147,9 @@ def _outcome(run: Run, forecast: Forecast, comparison: Comparison) -> str:
         lines.append(["worst seam, relative to the interior", "", f"{comparison.worst_seam:.2f}x"])
     rows = [[word(name), cell(predicted), cell(measured)] for name, predicted, measured in lines]
     figure = seams(comparison)
-    drawn = picture(b64encode(figure.to_png()).decode(), figure.describe(), int(figure.layout.width))
+    drawn = picture(b64encode(figure.to_png()).decode(), figure.describe(), width=int(figure.layout.width))
     body = f'<div class="tk-row"><div>{table(["", "predicted", "measured"], rows)}</div><div>{drawn}</div></div>'
-    return page("Measured", f"against {comparison.reference}", body)
+    return page("Measured", f"against {comparison.reference}", body=body)
 
 
 def _peak(peaks: pd.Series) -> str:
