@@ -118,7 +118,7 @@ def test_refused_before_a_worker_starts():
 
 def test_spawn_and_forkserver_give_the_same_bits(cluster):
     vae, latent, plan = small_plan()
-    with tk.Cluster(ranks=2, device="cpu") as spawned:
+    with tk.Cluster(ranks=2, device="cpu", start="spawn") as spawned:
         assert repr(spawned).endswith("not started)")
         run = spawned.decode(vae, latent, plan, progress=False)
         pids = spawned.pids

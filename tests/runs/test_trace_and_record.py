@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from subprocess import run as run_git
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from support import tiny
 
 import toolkit as tk
 from toolkit.runs.export import read_parquet
-from toolkit.runs.record import Record, tensor_hash
+from toolkit.runs.record import Record
 from toolkit.runs.run_tables import trace_table
+from toolkit.runs.surroundings import Surroundings, tensor_hash
 from toolkit.runs.trace import Event, Kind, Label, Recorder
 
 
@@ -78,8 +80,8 @@ def test_a_record_names_what_matters_and_no_host(run):
 
 def test_two_records_differ_where_they_differ():
     vae, latent = tiny.kl(), tiny.latent("kl", 9, 9)
-    one = Record.make(vae, latent, None, {"ranks": 1})
-    two = Record.make(vae, latent + 1, None, {"ranks": 2})
+    one = Record.make(vae, latent, plan=None, what={"ranks": 1})
+    two = Record.make(vae, latent + 1, plan=None, what={"ranks": 2})
     assert set(one.diff(two)) - {"when"} == {"input.sha256", "what.ranks"}
     assert one.diff(two)["what.ranks"] == (1, 2)
     assert one.diff(one) == {}
@@ -122,3 +124,39 @@ def test_the_fields_of_a_label_are_columns():
     assert row[["tile", "chunk", "branch", "step"]].tolist() == [-1, 2, 1, 3]
     assert row[["expert", "purpose", "module"]].tolist() == ["transformer", "result", "proj"]
     assert type(row["kind"]) is str
+
+
+def test_a_hash_is_paid_once_and_again_after_any_write(monkeypatch):
+    """Wall 17: every run hashed its whole input, and asked git twice."""
+    hashed, asked = [], []
+    monkeypatch.setattr("toolkit.runs.surroundings.tensor_hash", lambda x: hashed.append(x) or tensor_hash(x))
+    monkeypatch.setattr("toolkit.runs.surroundings.subprocess.run", lambda *a, **k: asked.append(a) or run_git(*a, **k))
+    where, x, vae = Surroundings(), torch.arange(10.0), tiny.kl()
+    first = Record.make(vae, x, plan=None, what={}, where=where)
+    again = Record.make(vae, x, plan=None, what={}, where=where)
+    assert first.diff(again).keys() <= {"when"}
+    assert (len(hashed), len(asked)) == (1, 1)
+    x.add_(1)
+    assert Record.make(vae, x, plan=None, what={}, where=where).input["sha256"] == tensor_hash(x)
+    x.data[3] = 7  # the version counter does not see this
+    assert Record.make(vae, x, plan=None, what={}, where=where).input["sha256"] == tensor_hash(x)
+    assert len(hashed) == 3
+
+
+def test_the_hash_of_an_odd_number_of_bytes_follows_its_last_byte():
+    where, x = Surroundings(), torch.zeros(11, dtype=torch.uint8)
+    before = where.hash_of(x)
+    x.data[10] = 1
+    assert where.hash_of(x) == tensor_hash(x) != before
+
+
+def test_the_state_of_git(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Surroundings().git == {}
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        run_git(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True)
+    clean = Surroundings().git
+    assert len(clean["commit"]) == 40
+    assert not clean["dirty"]
+    (tmp_path / "file").write_text("x")
+    assert Surroundings().git == {"commit": clean["commit"], "dirty": True}

@@ -15,6 +15,7 @@ from toolkit.cluster.engines.parcel import Parcel, pack, unpack
 from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.engines.shelf import Shelf
 from toolkit.errors import RunCancelled, RunError
+from toolkit.runs.surroundings import Surroundings
 
 REGROUP_LIMIT = 5.0
 """Seconds that workers have to form a new group after a fault, before they are replaced."""
@@ -26,12 +27,17 @@ class Calls:
     Args:
         setup: The set-up of every worker.
         start: How processes are started.
+
+    Attributes:
+        pool: The workers.
+        where: What the records of all calls share.
     """
 
     def __init__(self, setup: Setup, start: Start) -> None:
         self._everyone = range(setup.size)
         self._shelf = Shelf()
         self.pool = Pool(setup, start)
+        self.where = Surroundings()
 
     def prepare(self, args: tuple[Any, ...], listener: Listener) -> tuple[Any, ...]:
         """Start the workers if there are none, send them the models that they lack, and refer to models by name.

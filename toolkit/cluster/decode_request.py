@@ -80,7 +80,13 @@ class DecodeRequest:
             "norm passes": self.call.options.norm_passes,
             "streamed": streamed,
         }
-        record = Record.make(self.vae, self.x, plan, {**setting, "call": self.call.direction.value, **parts})
+        record = Record.make(
+            self.vae,
+            self.x,
+            plan=or_none(plan),
+            what={**setting, "call": self.call.direction.value, **parts},
+            where=calls.where,
+        )
         with consumer(self.sink) as take:
             vae, x, *_ = calls.prepare((self.vae, self.x), listener)
             origin = clock()

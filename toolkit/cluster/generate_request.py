@@ -90,7 +90,7 @@ class GenerateRequest:
         source, modules = self._sent()
         what = {**setting, "call": "generate", "requests": len(self.requests or [{}])}
         given = {"pipeline": fspath(self.pipe) if self.in_folder else type(self.pipe).__name__, **self.call}
-        record = Record.make(self._model(), given, self.plan or way, what)
+        record = Record.make(self._model(), given, plan=self.plan, what=what, where=calls.where)
         modules = dict(zip(modules, calls.prepare(tuple(modules.values()), listener), strict=True))
         origin = clock()
         told = RankCall(

@@ -1,23 +1,18 @@
-"""Records: what somebody else needs to know to believe, or to repeat, a run."""
+"""Records: what somebody else needs to know to trust a run, or to repeat it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-PACKAGES = ("toolkit", "torch", "diffusers", "einops", "numpy", "pandas")
+from toolkit.runs.surroundings import Surroundings
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +20,15 @@ class Record:
     """Where a run's numbers come from.
 
     Attributes:
-        when: start, UTC, ISO 8601.
-        what: the call: function, ranks, device, backend, threads a rank, the workers' kernel choices.
-        model: class, number of parameters, dtype, hash of the configuration.
-        plan: the plan's one-line form.
-        input: shape, dtype and SHA-256 of the latent's bytes; of a pipeline's call, its arguments.
-        seed: torch's initial seed in the kernel.
-        versions: Python and packages.
-        machine: processor, cores, memory, accelerator. No names of hosts or users.
-        git: commit and whether the tree was dirty, of the current folder; empty outside a repository.
+        when: Start of the run, UTC, ISO 8601.
+        what: The call: function, ranks, device, backend, threads per rank, the workers' kernel choices.
+        model: Class, number of parameters, dtype, hash of the configuration.
+        plan: The plan in one line.
+        input: Shape, dtype and SHA-256 of the input's bytes; for a pipeline's call, its arguments.
+        seed: The initial seed of torch in the kernel.
+        versions: Versions of Python and packages.
+        machine: Processor, cores, memory, accelerator. No names of hosts or users.
+        git: The commit of the folder of the first run, and whether its tree was dirty; empty outside a repository.
     """
 
     when: str
@@ -47,20 +42,37 @@ class Record:
     git: Mapping[str, Any]
 
     @classmethod
-    def make(cls, vae: Any, latent: Tensor | Mapping[str, Any], plan: object, what: Mapping[str, Any]) -> Record:
-        """Take down the present state."""
+    def make(
+        cls,
+        vae: Any,
+        latent: Tensor | Mapping[str, Any],
+        *,
+        plan: object,
+        what: Mapping[str, Any],
+        where: Surroundings | None = None,
+    ) -> Record:
+        """Make the record of a run that begins now.
+
+        Args:
+            vae: The model.
+            latent: The input of its call; for a pipeline, the arguments of its call.
+            plan: The plan.
+            what: The call and the cluster's settings.
+            where: What is known of this process already; None: look everything up.
+        """
+        where = where or Surroundings()
         return cls(
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             what=dict(what),
             model=_model(vae),
             plan=repr(plan),
-            input=_facts(latent)
+            input=_facts(latent, where)
             if isinstance(latent, Tensor)
-            else {name: _said(value) for name, value in latent.items()},
+            else {name: _said(value, where) for name, value in latent.items()},
             seed=torch.initial_seed(),
-            versions={"python": platform.python_version(), **_versions()},
-            machine=_machine(),
-            git=_git(),
+            versions=where.versions,
+            machine=where.machine,
+            git=where.git,
         )
 
     def to_json(self) -> str:
@@ -74,25 +86,14 @@ class Record:
         return {key: (mine.get(key), theirs.get(key)) for key in keys if mine.get(key) != theirs.get(key)}
 
 
-def tensor_hash(tensor: Tensor) -> str:
-    """SHA-256 of a tensor's bytes in row-major order.
-
-    Example:
-        >>> tensor_hash(torch.zeros(2))[:8]
-        'af5570f5'
-    """
-    flat = tensor.detach().to("cpu").contiguous().view(-1).view(torch.uint8)
-    return hashlib.sha256(flat.numpy().tobytes()).hexdigest()
+def _facts(tensor: Tensor, where: Surroundings) -> dict[str, Any]:
+    return {"shape": list(tensor.shape), "dtype": str(tensor.dtype), "sha256": where.hash_of(tensor)}
 
 
-def _facts(tensor: Tensor) -> dict[str, Any]:
-    return {"shape": list(tensor.shape), "dtype": str(tensor.dtype), "sha256": tensor_hash(tensor)}
-
-
-def _said(value: Any) -> Any:
+def _said(value: Any, where: Surroundings) -> Any:
     """An argument in a form that JSON has."""
     if isinstance(value, Tensor):
-        return _facts(value)
+        return _facts(value, where)
     if isinstance(value, torch.Generator):
         return f"generator, seed {value.initial_seed()}"
     plain = isinstance(value, str | int | float | bool | type(None))
@@ -100,7 +101,7 @@ def _said(value: Any) -> Any:
 
 
 def _model(vae: Any) -> dict[str, Any]:
-    # A module that is no diffusers class may keep its configuration in any object, or none.
+    # A module that is not a diffusers class may keep its configuration in any object, or nowhere.
     stated = getattr(vae, "config", None)
     config = json.dumps(dict(stated) if isinstance(stated, Mapping) else repr(stated), sort_keys=True, default=str)
     weights = list(vae.parameters())
@@ -110,45 +111,6 @@ def _model(vae: Any) -> dict[str, Any]:
         "dtype": str(weights[0].dtype),
         "config_sha256": hashlib.sha256(config.encode()).hexdigest(),
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def _machine() -> dict[str, Any]:
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "accelerator": str(accelerator) if accelerator else None,
-    }
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
-
-
-def _git() -> dict[str, Any]:
-    def ask(*words: str) -> str:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=True)
-        return done.stdout.strip()
-
-    try:
-        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return {}
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -27,7 +27,7 @@ def trace_table(events: Iterable[Event]) -> pd.DataFrame:
         ['rank', 'kind', 'label', 'start', 'end', 'bytes', 'peer',
          'tile', 'chunk', 'branch', 'step', 'expert', 'purpose', 'module']
         >>> table[["kind", "label"]].values.tolist()
-        [["decode", "tile 3"]]
+        [['decode', 'tile 3']]
     """
     rows = [
         (

@@ -8,8 +8,8 @@ from support import tiny
 from support.pipelines import PIPELINES
 from torch import nn
 
-from toolkit.cluster.engines.shelf import Shelf
 from toolkit.cluster.engines.parcel import pack, take_apart, unpack
+from toolkit.cluster.engines.shelf import Shelf
 from toolkit.errors import ToolkitError
 
 FACTOR = 3

@@ -72,7 +72,8 @@ class Launch:
         self.processes: list[BaseProcess] = []
         self.pipes: list[Connection] = []
         self.error: BaseException | None = None
-        self._abandoned = False
+        self._abandoned = self._ended = False
+        self._ending = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="toolkit-launch", daemon=True)
         self._thread.start()
 
@@ -82,24 +83,40 @@ class Launch:
         return not self._thread.is_alive()
 
     def abandon(self) -> None:
-        """Start no more processes."""
-        self._abandoned = True
+        """Start no more processes, and end those that have been started, now or as soon as the thread gets there."""
+        with self._ending:
+            self._abandoned = True
+            if self._ended:
+                self._end()
 
     def _run(self) -> None:
         try:
             for setup in self._setups:
                 if self._abandoned:
-                    return
-                mine, theirs = self._context.Pipe()
-                process = self._context.Process(
-                    target=main, args=(theirs, setup), name=f"rank {setup.rank}", daemon=True
-                )
-                process.start()
-                theirs.close()
-                self.processes.append(process)
-                self.pipes.append(mine)
+                    break
+                self._start(setup)
         except BaseException as error:
             self.error = error
+        with self._ending:
+            self._ended = True
+            if self._abandoned:
+                self._end()
+
+    def _start(self, setup: Setup) -> None:
+        mine, theirs = self._context.Pipe()
+        process = self._context.Process(target=main, args=(theirs, setup), name=f"rank {setup.rank}", daemon=True)
+        process.start()
+        theirs.close()
+        self.processes.append(process)
+        self.pipes.append(mine)
+
+    def _end(self) -> None:
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            process.join()
+        for pipe in self.pipes:
+            pipe.close()
 
 
 def environment() -> dict[str, str]:

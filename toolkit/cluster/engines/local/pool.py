@@ -150,8 +150,6 @@ class Pool:
         """End all workers now, whatever they are doing."""
         if self._launch is not None:
             self._launch.abandon()
-            self._launch.wait(START_LIMIT)
-            self._processes, self._pipes = self._launch.processes, self._launch.pipes
             self._launch = None
         for process in self._processes:
             process.terminate()

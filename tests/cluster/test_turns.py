@@ -1,0 +1,103 @@
+"""Turns: who has the workers, and what closing does to a run, in front or in the background."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+import toolkit as tk
+from toolkit.cluster.turns import Turns
+
+
+class Shown:
+    """A progress that shows nothing."""
+
+    totals, done, noun = (1,), {0: 0}, "tiles"
+
+    def update(self, event):
+        pass
+
+    def close(self, outcome):
+        pass
+
+
+def turns_with(ended: list) -> Turns:
+    return Turns(lambda: [], lambda: ended.append(time.monotonic()))
+
+
+def until(condition, seconds: float = 5.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return condition()
+
+
+def test_a_job_has_its_turn_before_it_is_returned():
+    """Wall 1: a job that took its turn on its own thread could lose it to the next call, or to close()."""
+    for _ in range(50):
+        turns, started = turns_with([]), threading.Event()
+
+        def run(listener, events, started=started):
+            started.set()
+            while not listener.stopped:
+                time.sleep(0.001)
+            raise tk.RunCancelled("given up")
+
+        job = turns.start(run, Shown(), block=False, timeout=None)
+        with pytest.raises(tk.ToolkitError, match="running a job"):
+            turns.start(run, Shown(), block=True, timeout=None)
+        turns.close()
+        assert job.wait(5)
+        assert isinstance(job.error, tk.RunCancelled)
+
+
+def test_closing_at_once_ends_the_job_and_then_the_workers():
+    ended = []
+    turns = turns_with(ended)
+    finished = []
+
+    def run(listener, events):
+        while not listener.stopped:
+            time.sleep(0.001)
+        finished.append(time.monotonic())
+        raise tk.RunCancelled("given up")
+
+    job = turns.start(run, Shown(), block=False, timeout=None)
+    turns.close()
+    assert job.wait(5)
+    assert finished[0] <= ended[0]
+    assert not turns.closing
+
+
+def test_closing_from_within_a_run_ends_it_without_a_deadlock():
+    """Wall 12: close() inside a stream= function waited for the run that waited for the function."""
+    ended = []
+    turns = turns_with(ended)
+
+    def run(listener, events):
+        turns.close()
+        assert listener.stopped
+        raise tk.RunCancelled("given up")
+
+    with pytest.raises(tk.RunCancelled):
+        turns.start(run, Shown(), block=True, timeout=None)
+    assert len(ended) == 1
+    with turns.exclusive():
+        assert not turns.closing
+
+
+def test_a_turn_is_given_back_after_an_error():
+    turns = turns_with([])
+
+    def fail(listener, events):
+        raise tk.RunError("no")
+
+    with pytest.raises(tk.RunError) as caught:
+        turns.start(fail, Shown(), block=True, timeout=None)
+    assert len(caught.value.trace) == 0
+    with turns.exclusive(), pytest.raises(tk.ToolkitError, match="running a job"), turns.exclusive():
+        pass
+    with turns.exclusive():
+        pass

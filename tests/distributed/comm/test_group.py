@@ -1,0 +1,83 @@
+"""Members of groups, and process groups that end with the call that made them."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+import torch.distributed as dist
+from support.pipelines import PIPELINES
+from support.staged import QUIET, plans
+
+import toolkit as tk
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.failure import FailureFlag
+from toolkit.distributed.comm.group import Member
+from toolkit.distributed.comm.process_group_compat import AsyncCollectiveTensor, store_of
+from toolkit.runs.trace import Recorder
+
+
+def test_one_process_on_an_accelerator_needs_no_group():
+    """Wall 4: an exchange asked the group that was not there for its backend."""
+    alone = Member.of(None)
+    device = torch.device("cuda")
+    assert not alone.staged(device)
+    exchange = Exchange(alone, FailureFlag(None, 0), Recorder(), device)
+    exchange.flush()
+    exchange.close()
+
+
+def test_the_default_kernels_under_torchrun_are_those_of_a_cluster():
+    """Wall 8: distributed.generate had others, and so gave other bits for a tiled VAE plan on the CPU."""
+
+    def default(function) -> str:
+        return inspect.signature(function).parameters["convolutions"].default
+
+    assert {default(tk.distributed.generate), default(tk.distributed.decode), default(tk.distributed.encode)} == {
+        default(tk.Cluster.__init__)
+    }
+
+
+def groups_of_this_process() -> int:
+    return len(dist.distributed_c10d._world.pg_map)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_groups_end_with_the_call_that_made_them(fails):
+    """Wall 13: they stayed on ranks beyond the plan, and everywhere after a failure."""
+    pipe = PIPELINES["wan"].build()
+    plan = plans(pipe, tk.Schedule.interleaved(2, branches=2))
+    call = {**QUIET, **PIPELINES["wan"].call(1)}
+    if fails:
+        call["callback_on_step_end"] = _raise
+
+    def generate() -> tuple[int, int]:
+        before = groups_of_this_process()
+        arguments = {name: value for name, value in call.items() if name not in ("progress", "memory")}
+        try:
+            tk.distributed.generate(pipe, plan, **arguments)
+        except (RuntimeError, tk.RunError):
+            assert fails
+        return before, groups_of_this_process()
+
+    with tk.Cluster(ranks=3, device="cpu") as cluster:
+        counts = cluster.run(generate)
+    assert all(before == after for before, after in counts), counts
+
+
+def _raise(*args, **kwargs):
+    raise RuntimeError("a callback that fails")
+
+
+def test_private_names_of_torch_distributed():
+    """If this fails, a new torch has moved what process_group_compat.py stands for."""
+    assert issubclass(AsyncCollectiveTensor, torch.Tensor)
+    store = dist.HashStore()
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        store_of(None).set("key", "value")
+        assert store_of(None).get("key") == b"value"
+        assert store_of(dist.new_group([0])).check(["key"]) in (True, False)
+    finally:
+        dist.destroy_process_group()
