@@ -29,7 +29,11 @@ def lazy(
 
     def load(name: str) -> Any:
         if name in names:
-            value = getattr(import_module(names[name]), name)
+            try:
+                value = getattr(import_module(names[name]), name)
+            except AttributeError:
+                # A submodule such as toolkit.models.demo is an attribute of its package only once it is imported.
+                value = import_module(f"{names[name]}.{name}")
             setattr(sys.modules[package], name, value)
             return value
         if name in below:

@@ -30,7 +30,7 @@ def loop_events(trace: pd.DataFrame) -> pd.DataFrame:
     """
     if not set(KEYS) <= set(trace.columns):
         raise ToolkitError(
-            "the trace does not say which branch events belong to: an older version recorded it; run again."
+            "the trace does not say which branch its events belong to, so it is from an older version: run again."
         )
     events = trace[trace["branch"] != NONE]
     if not (events["kind"] == Kind.STAGE.value).any():
