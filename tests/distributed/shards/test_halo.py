@@ -9,7 +9,7 @@ import torch
 
 from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.halo import extend, padded
-from toolkit.distributed.shards.strip import Strip, lay, layout_of
+from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
 from toolkit.errors import NotExact
 from toolkit.geometry.shard_plan import ShardPlan
 
@@ -37,7 +37,7 @@ def shard_of(whole: torch.Tensor, strip: Strip, rank: int, **plan) -> tuple[Shar
     wire = Wire(whole, strip, rank)
     shard = Shard(ShardPlan(h=len(strip.extents), **plan), wire, "aten", {}, False)
     held = strip.held(rank)
-    return shard, lay(whole.narrow(strip.dim, held.start, len(held)).clone(), (strip,))
+    return shard, with_layout(whole.narrow(strip.dim, held.start, len(held)).clone(), (strip,))
 
 
 @pytest.mark.parametrize("mode", ["constant", "replicate", "reflect"])
@@ -83,7 +83,7 @@ def test_without_messages_the_margin_is_consumed():
         assert not shard.exchange.sent
     spent = strip._replace(margin=0)
     shard, part = shard_of(whole, spent, 1, borders="recompute")
-    with pytest.raises(NotExact, match="0 rows beyond the shard are left where 1 are read"):
+    with pytest.raises(NotExact, match="it reads 1 rows beyond the shard, of which 0 are left"):
         extend(shard, "pad", part, spent, 1, 1)
 
 

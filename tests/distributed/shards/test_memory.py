@@ -12,7 +12,7 @@ from support.sharded import inputs
 import toolkit as tk
 from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.mode import ShardMode
-from toolkit.distributed.shards.strip import Strip, lay, layout_of
+from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
 from toolkit.errors import NotExact
 from toolkit.geometry.shard_plan import ShardPlan
 
@@ -26,7 +26,7 @@ def alone() -> ShardMode:
 def test_the_same_shapes_with_other_strips():
     for dim, after in ((2, 3), (3, 2), (1, 1)):
         strip = Strip("h", dim, 1, (6,))
-        x = lay(torch.randn(1, 6, 6, 6), (strip,))
+        x = with_layout(torch.randn(1, 6, 6, 6), (strip,))
         with alone():
             assert layout_of(x.permute(0, 1, 3, 2)) == (strip._replace(dim=after),)
             assert layout_of(x.reshape(6, 6, 6)) == (strip._replace(dim=dim - 1),)
@@ -34,7 +34,7 @@ def test_the_same_shapes_with_other_strips():
 
 
 def test_indices_that_are_equal_but_do_something_else():
-    x = lay(torch.randn(3, 3, 2, 6), (Strip("h", 3, 1, (6,)),))
+    x = with_layout(torch.randn(3, 3, 2, 6), (Strip("h", 3, 1, (6,)),))
     with alone():
         x[0, 2, 1] = 0.0
         x[1] = 0.0
@@ -49,7 +49,7 @@ def test_indices_that_are_equal_but_do_something_else():
 
 
 def test_a_tensor_among_the_arguments_is_looked_at_every_time():
-    x, like = lay(torch.randn(1, 6, 1), (Strip("h", 1, 1, (6,)),)), torch.empty(1, 6, 4)
+    x, like = with_layout(torch.randn(1, 6, 1), (Strip("h", 1, 1, (6,)),)), torch.empty(1, 6, 4)
     with alone():
         assert layout_of(x.expand_as(like))[0].dim == 1
         like.resize_(2, 1, 6, 4)
@@ -59,7 +59,7 @@ def test_a_tensor_among_the_arguments_is_looked_at_every_time():
 @pytest.mark.parametrize("padding", [1, (1, 1), [1, 1], (0, 1), "same", (2, 0)])
 def test_convolutions_and_paddings_of_a_lone_rank_are_the_models_own(padding):
     strip = Strip("h", 2, 1, (6,))
-    x, weight = lay(torch.randn(2, 3, 6, 5), (strip,)), torch.randn(4, 3, 3, 3)
+    x, weight = with_layout(torch.randn(2, 3, 6, 5), (strip,)), torch.randn(4, 3, 3, 3)
     for _ in range(2):
         with alone():
             out = F.conv2d(x, weight, padding=padding)
@@ -75,7 +75,7 @@ def test_convolutions_and_paddings_of_a_lone_rank_are_the_models_own(padding):
 
 
 def test_refusals_are_not_remembered_as_permissions():
-    weight, x = torch.randn(1, 1, 2, 1), lay(torch.randn(1, 1, 5, 3), (Strip("h", 2, 1, (5, 4)),))
+    weight, x = torch.randn(1, 1, 2, 1), with_layout(torch.randn(1, 1, 5, 3), (Strip("h", 2, 1, (5, 4)),))
     for _ in range(2):
         with alone(), pytest.raises(NotExact, match="multiples of its stride 2"):
             F.conv2d(x, weight, stride=(2, 1))

@@ -12,8 +12,9 @@ import toolkit as tk
 from toolkit.geometry import Schedule, StageSplit
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.models.transformers.layers import layers_of
-from toolkit.models.transformers.sequence_parallel import SEQUENCES, SharedSequence, check_sequence
+from toolkit.models.transformers.sequence_parallel import SharedSequence, check_sequence
 from toolkit.models.transformers.transformer_census import transformer
+from toolkit.models.transformers.transformer_table import entry_of
 from toolkit.runs.trace import Recorder
 
 EXACT = 0.0
@@ -79,7 +80,7 @@ def differences(cluster, name: str, plan: StagePlan, calls: list, **more) -> lis
     [("Wan", EXACT), ("Wan_2.2_5B", EXACT), ("Flux", ROUNDED), ("Flux2", ROUNDED), ("QwenImage", ROUNDED)],
 )
 def test_a_shared_sequence(cluster, name, bound):
-    assert type(transformer(name).build()).__name__ in SEQUENCES
+    assert entry_of(type(transformer(name).build())).sequence is not None
     calls = [inputs_of(name), inputs_of(name), inputs_of(name, scale=2)]
     assert max(differences(cluster, name, plan_for(name, sp=2), calls)) <= bound
 

@@ -27,7 +27,7 @@ _FIXED = frozenset([int, str, float, bool, type(None)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Owed:
+class PendingHalo:
     """A padded map in which rows of other ranks are still missing.
 
     Attributes:
@@ -53,7 +53,7 @@ class Shard:
         convolutions: the kernels of small fp32 CPU convolutions.
         model: whose call it is; its modules' names are for messages and refusals.
         index: which part of each axis this rank has; from the plan where it is not given.
-        owed: padded maps whose rows are still under way; none outlives the next operation.
+        pending: padded maps whose rows are still under way; none outlives the next operation.
         whole: whether the layers that run now compute the whole map on purpose.
         seeded: whether the model's random numbers come from a seed that all ranks have.
         seen: number of dims and strips of the maps computed so far, by the sizes of their last two dims.
@@ -65,7 +65,7 @@ class Shard:
     model: nn.Module
     seeded: bool
     index: dict[str, int] = field(default_factory=dict)
-    owed: list[Owed] = field(default_factory=list)
+    pending: list[PendingHalo] = field(default_factory=list)
     whole: bool = False
     seen: dict[tuple[int, ...], tuple[int, Iterable[Strip]]] = field(default_factory=dict)
     _known: dict[Any, Any] = field(init=False)

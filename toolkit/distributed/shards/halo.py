@@ -1,7 +1,22 @@
-"""Padding a sharded axis: inside the map the neighbours' rows, at its edges the padding that the model asked for.
+"""Padding a sharded axis: neighbours' rows inside the map, the model's own padding at the map's edges.
 
-This one rule is the whole halo exchange. A padded convolution is this padding followed by an unpadded one; h is padded
-before w, on the map already extended, which brings the corners of a 2-D lattice.
+This one rule is the whole halo exchange. Padding a map and then convolving it without padding is the same as a padded
+convolution. So wherever a model pads an axis that is divided over ranks, the padding rows are taken from the ranks that
+own them. Three ranks with four rows each (``a``, ``b``, ``c``), before a convolution that reads one row on either side:
+
+    whole map        0 | a a a a  b b b b  c c c c | 0          0: the model's padding, at the edges of the map only
+
+    rank 0           0 | a a a a  b                             its last row is the halo that rank 1 sent
+    rank 1                   a  b b b b  c
+    rank 2                            b  c c c c | 0
+
+The axis h is padded before w, and w on the map that is already padded along h. So the rows that travel along w contain
+the corners, and no rank exchanges anything with its diagonal neighbours.
+
+Why this cannot deadlock: what every rank sends and receives follows from the plan and the strip alone (`_rows_of`), so
+for every send there is exactly one receive on the other side. All sends and receives of one padding are started before
+any of them is waited for. Between two ranks, messages match in the order in which they were started; every rank runs
+the same model and therefore starts its paddings in the same order.
 """
 
 from __future__ import annotations
@@ -15,13 +30,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from toolkit.distributed.comm.exchange import Message
-from toolkit.distributed.shards.context import Owed, Shard
-from toolkit.distributed.shards.strip import Strip, lay, layout_of
+from toolkit.distributed.shards.context import PendingHalo, Shard
+from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
 from toolkit.geometry.span import Span
 from toolkit.runs.trace import Label
 
 Around = Sequence[tuple[int, int, int]]
-"""Dims that are padded too, each with cells before and after."""
+"""Dims that are padded in the same step, each with the number of cells before and after."""
 
 
 def extend(
@@ -37,58 +52,68 @@ def extend(
     around: Around = (),
     later: bool = False,
 ) -> Tensor:
-    """``x`` with ``lo`` rows before and ``hi`` rows after its strip, which must be a dim of its own.
+    """Pad a sharded map with ``lo`` rows before and ``hi`` rows after this rank's own.
 
     Args:
-        shard: this rank's shard.
-        func: the operation that asks, for refusals.
-        x: the map; strips of other axes stay where they are.
-        strip: the strip that is padded.
-        lo: rows before.
-        hi: rows after.
-        mode: as :func:`torch.nn.functional.pad` takes it.
-        value: what ``"constant"`` pads with.
-        around: with ``"constant"``: other dims that are padded in the same breath, with cells before and after.
-        later: with ``"constant"``: leave that value where rows of other ranks belong, and let them be filled in when
-            they are looked at.
+        shard: This rank's shard.
+        func: The operation that needs the rows; for refusals.
+        x: The map. Strips of other axes stay as they are.
+        strip: The strip to pad. It must be a dim of its own.
+        lo: Number of rows before.
+        hi: Number of rows after.
+        mode: The padding at the edges of the map, as :func:`torch.nn.functional.pad` takes it.
+        value: The value of ``"constant"`` padding.
+        around: With ``"constant"``: other dims to pad in the same step, which saves a copy of the map.
+        later: With ``"constant"``: return before the rows of other ranks have arrived. Their places hold ``value``
+            until they are filled in, before the next operation that looks at the map: see ``Shard.pending``.
 
     Returns:
-        A new tensor, not yet laid.
+        A new tensor, without a layout yet: :func:`padded` gives the strip that it holds.
+
+    Raises:
+        NotExact: If the padding cannot be computed from the neighbours' rows.
     """
     _require_possible(shard, func, x, strip, lo, hi, mode)
-    edges = mode == "constant"
-    rows = _rows_of(strip, shard.index[strip.axis], lo, hi, edges, shard.plan.borders == "exchange")
+    constant = mode == "constant"
+    rows = _rows_of(strip, shard.index[strip.axis], lo, hi, constant, shard.plan.borders == "exchange")
     out, body = _room(x, strip.dim, rows.total, around)
     messages = _post(shard, x, strip, rows)
+    # While the messages travel, copy this rank's own rows to their place.
     at, start, count = rows.own
     body.narrow(strip.dim, at, count).copy_(x.narrow(strip.dim, start, count))
-    owed = Owed(out, body, strip.dim, messages)
-    if not edges:
-        settle(shard, [owed])
+    pending = PendingHalo(out, body, strip.dim, messages)
+    if not constant:
+        # Reflected and replicated rows are copies of rows that may still be under way, so wait for those first.
+        settle(shard, [pending])
         return _edge(out, strip.dim, rows.before, rows.after, mode) if rows.before or rows.after else out
     _fill_rims(out, [*around, (strip.dim, rows.before, rows.after)], value)
     if later and messages:
+        # A convolution may read these places before the rows are there: let them hold finite numbers.
         for place, message in messages:
             body.narrow(strip.dim, place, message.buffer.shape[strip.dim]).fill_(value)
-        shard.owed.append(owed)
+        shard.pending.append(pending)
     else:
-        settle(shard, [owed])
+        settle(shard, [pending])
     return out
 
 
 def _require_possible(shard: Shard, func: Any, x: Tensor, strip: Strip, lo: int, hi: int, mode: str) -> None:
+    """Refuse paddings that the neighbours' rows cannot give."""
     if lo < 0 or hi < 0:
         raise shard.refuse(func, f"it crops {strip.axis}", x)
     if mode == "circular":
         raise shard.refuse(func, f"circular padding of {strip.axis} joins the first rank to the last", x)
     if mode == "reflect" and min(strip.extents[0], strip.extents[-1]) <= max(lo, hi):
-        raise shard.refuse(func, f"reflecting {max(lo, hi)} rows needs shards of more rows than that", x)
+        raise shard.refuse(func, f"reflecting {max(lo, hi)} rows needs shards with more rows than that", x)
     if shard.plan.borders == "recompute" and strip.margin < max(lo, hi):
-        raise shard.refuse(func, f"{strip.margin} rows beyond the shard are left where {max(lo, hi)} are read", x)
+        raise shard.refuse(func, f"it reads {max(lo, hi)} rows beyond the shard, of which {strip.margin} are left", x)
 
 
 def _room(x: Tensor, dim: int, rows: int, around: Around) -> tuple[Tensor, Tensor]:
-    """Memory for a padded map, and the view of it that holds the map along every dim but ``dim``."""
+    """Memory for a padded map, and the view of it that excludes the padding of the dims ``around``.
+
+    Along ``dim`` the view has all ``rows``: rows that arrive are copied into it as they are.
+    """
     shape = list(x.shape)
     shape[dim] = rows
     for other, lo, hi in around:
@@ -101,6 +126,7 @@ def _room(x: Tensor, dim: int, rows: int, around: Around) -> tuple[Tensor, Tenso
 
 
 def _fill_rims(out: Tensor, rims: Around, value: float) -> None:
+    """Write constant padding: the first and last cells along each dim."""
     for dim, lo, hi in rims:
         if lo:
             out.narrow(dim, 0, lo).fill_(value)
@@ -108,9 +134,9 @@ def _fill_rims(out: Tensor, rims: Around, value: float) -> None:
             out.narrow(dim, out.shape[dim] - hi, hi).fill_(value)
 
 
-def settle(shard: Shard, owed: Sequence[Owed]) -> None:
-    """Wait for rows that maps still lack, and fill them in."""
-    for one in owed:
+def settle(shard: Shard, pending: Sequence[PendingHalo]) -> None:
+    """Wait for the rows that maps still lack, and fill them in."""
+    for one in pending:
         for place, message in one.rows:
             rows = shard.exchange.take(message)
             one.body.narrow(one.dim, place, rows.shape[one.dim]).copy_(rows)
@@ -120,12 +146,13 @@ class _Rows(NamedTuple):
     """Where the rows of one rank's padded map come from.
 
     Attributes:
-        total: how many there are.
-        own: where its own begin in the padded map and in the map, and how many they are.
-        before: rows beyond the map's own edge.
-        after: the same, at its end.
-        crossing: what passes between it and other parts of the axis, in their order: the part, whether the rows leave,
-            where they begin in the map that they leave or in the padded map that they enter, and how many they are.
+        total: Number of rows of the padded map.
+        own: This rank's own rows: where they begin in the padded map, where they begin in the map, how many they are.
+        before: Rows before the first row of the whole map; the model's padding fills them.
+        after: Rows after its last row.
+        crossing: The messages to and from other parts of the axis, in the order of the parts. For each: the part;
+            whether the rows leave this rank; where they begin, in the map if they leave, in the padded map if they
+            arrive; and how many they are.
     """
 
     total: int
@@ -137,16 +164,29 @@ class _Rows(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _rows_of(strip: Strip, index: int, lo: int, hi: int, edges: bool, exchanges: bool) -> _Rows:
-    """The rows of a padded map; with ``edges`` those beyond the whole map's edges are among them."""
+    """Work out where each row of a padded map comes from, in the coordinates of the whole map.
+
+    Args:
+        strip: The strip to pad.
+        index: This rank's place along the axis.
+        lo: Number of rows before.
+        hi: Number of rows after.
+        edges: Whether rows beyond the edges of the whole map are part of the padded map.
+        exchanges: Whether ranks exchange rows; if not, the rows are in the strip's margin already.
+    """
+    # The rows that this rank holds now, and those that it will be responsible for once the margin has been consumed.
     held = strip.held(index)
     margin = strip.margin - max(lo, hi) if strip.margin else 0
     kept = strip._replace(margin=max(0, margin)).held(index)
+    # The padded map reaches from `first` to `stop`, which may lie outside the map at its two ends.
     first, stop = kept.start - lo, kept.stop + hi
     inside = Span(max(0, first), min(strip.total, stop))
     before, after = inside.start - first, stop - inside.stop
     if not edges:
         first, stop = inside.start, inside.stop
     both = held & inside
+    # Each part needs the rows around its own; whoever owns some of them sends them. A thin neighbour may own too few,
+    # so more than one part on a side can be involved.
     owned = [strip.own(part) for part in range(len(strip.extents))]
     needs = [Span(max(0, own.start - lo), min(strip.total, own.stop + hi)) for own in owned]
     crossing = []
@@ -160,25 +200,32 @@ def _rows_of(strip: Strip, index: int, lo: int, hi: int, edges: bool, exchanges:
 
 
 def _post(shard: Shard, x: Tensor, strip: Strip, rows: _Rows) -> list[tuple[int, Message]]:
-    """Start sending the rows that others need of this rank's, and receiving those that it needs of theirs."""
+    """Start to send the rows that others need, and to receive those that this rank needs.
+
+    Returns:
+        The receives, each with the row of the padded map where its rows go.
+    """
     if not rows.crossing:
         return []
-    name = Label(purpose=f"halo {strip.axis}", module=shard.module())
+    label = Label(purpose=f"halo {strip.axis}", module=shard.module())
     dim, incoming = strip.dim, []
     for part, leaves, start, count in rows.crossing:
         rank = shard.rank_at(strip.axis, part)
         if leaves:
-            # In memory of its own: the model may write to the map while the rows are still leaving.
+            # A copy, because the model may write to the map while the rows are still leaving.
             leaving = x.narrow(dim, start, count).clone(memory_format=torch.contiguous_format)
-            shard.exchange.send(leaving, rank, name)
+            shard.exchange.send(leaving, rank, label)
         else:
             shape = (*x.shape[:dim], count, *x.shape[dim + 1 :])
-            incoming.append((start, shard.exchange.receive(shape, x.dtype, rank, name)))
+            incoming.append((start, shard.exchange.receive(shape, x.dtype, rank, label)))
     return incoming
 
 
 def _edge(x: Tensor, dim: int, before: int, after: int, mode: str) -> Tensor:
-    """Pad the map's own edges along one dim; ``reflect`` and ``replicate`` take the last dims only."""
+    """Pad the edges of the whole map along one dim, by ``reflect`` or ``replicate``.
+
+    ``F.pad`` does so along the last dims only, and wants a batch and a channel dim before them: hence the reshapes.
+    """
     moved = x.movedim(dim, -1)
     flat = moved.reshape(-1, 1, moved.shape[-1])
     padded = F.pad(flat, (before, after), mode)
@@ -192,7 +239,7 @@ def padded(strip: Strip, lo: int, hi: int) -> Strip:
 
 
 def crop_to(shard: Shard, x: Any, margins: Mapping[str, int]) -> Any:
-    """``x`` with no more rows beyond the rank's own than ``margins`` says for each axis; anything else as it is."""
+    """Drop rows around this rank's own until ``margins`` of each axis are left; other values stay as they are."""
     strips = []
     for strip in layout_of(x):
         smaller = strip._replace(margin=min(strip.margin, margins[strip.axis]))
@@ -200,4 +247,4 @@ def crop_to(shard: Shard, x: Any, margins: Mapping[str, int]) -> Any:
         held, kept = strip.held(index), smaller.held(index)
         x = x.narrow(strip.dim, kept.start - held.start, len(kept) + strip.lo + strip.hi)
         strips.append(smaller)
-    return lay(x, tuple(strips)) if strips else x
+    return with_layout(x, tuple(strips)) if strips else x

@@ -41,9 +41,9 @@ class ShardMode(TorchFunctionMode):
         if rule is plain:
             return func(*args, **kwargs) if kwargs else func(*args)
         shard, kwargs = self.shard, kwargs or {}
-        if shard.owed and not early:
-            settle(shard, shard.owed)
-            shard.owed.clear()
+        if shard.pending and not early:
+            settle(shard, shard.pending)
+            shard.pending.clear()
         if (args and getattr(args[0], ATTRIBUTE, None)) or _sharded(args) or (kwargs and _sharded(kwargs.values())):
             return rule(shard, func, args, kwargs)
         return func(*args, **kwargs) if without is None else without(shard, func, args, kwargs)

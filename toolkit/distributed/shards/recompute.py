@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.halo import crop_to
 from toolkit.distributed.shards.mode import ShardMode
-from toolkit.distributed.shards.strip import Strip, lay, layout_of
+from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
 from toolkit.geometry.shard_plan import AXES
 from toolkit.models.autoencoders.model_call import ModelCall
 
@@ -88,7 +88,7 @@ def _enter(shard: Shard, x: Tensor, parts: dict[str, tuple[int, ...]], margins: 
         x = x.narrow(strip.dim, held.start, len(held))
         strips.append(strip)
     shard.note(x, strips)
-    return lay(x.clone(memory_format=torch.contiguous_format), tuple(strips))
+    return with_layout(x.clone(memory_format=torch.contiguous_format), tuple(strips))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.mode import ShardMode
 from toolkit.distributed.shards.recompute import compute_alone
-from toolkit.distributed.shards.strip import Layout, Strip, lay, layout_of
+from toolkit.distributed.shards.strip import Layout, Strip, layout_of, with_layout
 from toolkit.geometry.shard_plan import AXES, ShardPlan
 from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.model_call import ModelCall
@@ -83,7 +83,7 @@ def compute(
             return compute_alone(vae, x.to(device), call, shard, parts, sharding.border_module)
     local = cut(shard, x, parts).to(device)
     with sharding.prepared(vae), ShardMode(shard, call.options.rules):
-        output = call(vae, lay(local, _layout(shard, local, parts)))
+        output = call(vae, with_layout(local, _layout(shard, local, parts)))
     if not layout_of(output):
         raise shard.refuse(type(vae).__name__, "its output has lost its strips", output)
     return output

@@ -84,7 +84,7 @@ def layout_of(value: Any) -> Layout:
     return getattr(value, ATTRIBUTE, ())
 
 
-def lay(tensor: Tensor, layout: Layout) -> Tensor:
+def with_layout(tensor: Tensor, layout: Layout) -> Tensor:
     """Note the strips of a tensor on it, and return it."""
     setattr(tensor, ATTRIBUTE, layout)
     return tensor

@@ -1,9 +1,21 @@
-"""Links: what a stage hands to the next one, or a result to all, between two ranks.
+"""Links: one direction between two ranks, along which a stage's output or a result travels.
 
-A message is any object with tensors in it. Before its tensors go two numbers: a digest of what the call was given, and
-the length of the message's form (everything but the tensors' values) where it is not that of the last message under the
-same key. So a receiver that knows a form asks for numbers and tensors at one go. Where the form has changed, tensors of
-the old one are sent for nothing, before form and tensors of the new one: what was asked for must come.
+A message is any object with tensors in it. It travels as
+
+    header    two int64 numbers: a digest of the call's inputs, and the length of the form (0: the same form as before)
+    form      everything but the values of the tensors: the pickled object, and shape, strides and dtype of each tensor
+    tensors   the values, one tensor after the other
+
+In a denoising loop the form rarely changes from step to step. Both ends remember the last form under each key, so the
+receiver can post the receives of the header and of all tensors at once, before it knows what comes. Only when the form
+has changed does the order below cost anything: tensors of the *old* form are sent too, as zeros, because the receiver
+has already posted receives for them, and every posted receive must get its message.
+
+    sender    header, [zeros of the old form, new form,] tensors
+    receiver  header, receives of the old form, [new form, receives of the new form]
+
+Why this cannot deadlock: the sender waits for nothing, and the receiver's order of receives is the sender's order of
+sends. It depends only on the last form and the header, which both ends have.
 """
 
 from __future__ import annotations
@@ -23,11 +35,17 @@ from toolkit.runs.trace import Label
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Shape, strides and dtype of a tensor under way. Strides travel too: kernels may round by them."""
+    """The shape, strides and dtype of a tensor under way.
+
+    Strides travel too: a kernel may add in another order for other strides, which changes the last bits.
+    """
 
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     dtype: torch.dtype
+
+
+_HEADER = Form((2,), (1,), torch.int64)
 
 
 @dataclass(slots=True, eq=False)
@@ -35,9 +53,9 @@ class Link:
     """One direction between this rank and another.
 
     Attributes:
-        exchange: this rank's messages in that direction.
-        peer: the other rank.
-        forms: of the last message under each key, as both ends know it.
+        exchange: This rank's messages in that direction.
+        peer: The other rank.
+        forms: The form of the last message under each key, the same on both ends.
     """
 
     exchange: Exchange
@@ -45,13 +63,13 @@ class Link:
     forms: dict[str, bytes] = field(default_factory=dict)
 
     def send(self, value: Any, key: str, digest: int, label: Label) -> None:
-        """Start to send an object; its tensors must stay as they are.
+        """Start to send an object. Its tensors must not be written to until they have left.
 
         Args:
-            value: what can be pickled, with tensors.
-            key: messages under the same key have the same form, as a rule.
-            digest: tells what the call that it belongs to was given.
-            label: for the trace.
+            value: An object that can be pickled, with tensors in it.
+            key: Messages under the same key usually have the same form.
+            digest: Identifies the inputs of the call that the message belongs to.
+            label: For the trace.
         """
         stream = io.BytesIO()
         pickler = _Pickler(stream)
@@ -61,6 +79,7 @@ class Link:
         changed = text != before
         self.exchange.send(torch.tensor([digest, len(text) if changed else 0]), self.peer, label)
         if changed:
+            # The receiver has posted receives for tensors of the old form: fill them.
             for form in _forms(before):
                 self.exchange.send(torch.zeros(form.shape, dtype=form.dtype), self.peer, label)
             self.exchange.send(torch.frombuffer(bytearray(text), dtype=torch.uint8), self.peer, label)
@@ -68,53 +87,57 @@ class Link:
             self.exchange.send(tensor.detach(), self.peer, label)
 
     def receive(self, key: str, digest: int, label: Label) -> Any:
-        """Wait for an object.
+        """Wait for an object and return it.
 
         Raises:
-            RunError: where the other rank's call was given something else than this rank's.
-            RankFailed: where another rank failed meanwhile.
+            RunError: If the other rank's call had other inputs than this rank's.
+            RankFailed: If another rank failed meanwhile.
         """
-        numbers = self._ask(Form((2,), (1,), torch.int64), label)
-        asked = [self._ask(form, label) for form in _forms(self.forms.get(key))]
-        theirs, length = self.exchange.take(numbers).tolist()
+        header = self._post(_HEADER, label)
+        posted = [self._post(form, label) for form in _forms(self.forms.get(key))]
+        theirs, length = self.exchange.take(header).tolist()
         if theirs != digest:
             raise RunError(
                 f"rank {self.exchange.member.rank} and rank {self.peer} gave a model different inputs ({label}): every "
-                "rank must have the same noise, prompts and timesteps; give the same seed or generator on all."
+                "rank needs the same noise, prompts and timesteps. Give all ranks the same seed or generator."
             )
         if length:
-            for message in asked:
+            # The form has changed: drop the zeros that came in the old form, and post receives of the new one.
+            for message in posted:
                 self.exchange.wait(message)
-            text = self.exchange.take(self._ask(Form((length,), (1,), torch.uint8), label))
+            text = self.exchange.take(self._post(Form((length,), (1,), torch.uint8), label))
             self.forms[key] = text.cpu().numpy().tobytes()
-            asked = [self._ask(form, label) for form in _forms(self.forms[key])]
+            posted = [self._post(form, label) for form in _forms(self.forms[key])]
         body, forms = pickle.loads(self.forms[key])
-        tensors = [_strided(self.exchange.take(message), form) for message, form in zip(asked, forms, strict=True)]
+        tensors = [_strided(self.exchange.take(message), form) for message, form in zip(posted, forms, strict=True)]
         return _Unpickler(io.BytesIO(body), tensors).load()
 
-    def _ask(self, form: Form, label: Label) -> Message:
+    def _post(self, form: Form, label: Label) -> Message:
+        """Post the receive of one tensor."""
         return self.exchange.receive(form.shape, form.dtype, self.peer, label)
 
 
 def _forms(text: bytes | None) -> list[Form]:
-    """The forms of a message's tensors."""
+    """The forms of a message's tensors; none before the first message."""
     found: list[Form] = [] if text is None else pickle.loads(text)[1]
     return found
 
 
-def _strided(came: Tensor, form: Form) -> Tensor:
-    if came.stride() == form.stride or 0 in form.shape:
-        return came
-    return torch.empty_strided(form.shape, form.stride, dtype=form.dtype, device=came.device).copy_(came)
+def _strided(received: Tensor, form: Form) -> Tensor:
+    """A received tensor, which is contiguous, with the strides that it had on the other rank."""
+    if received.stride() == form.stride or 0 in form.shape:
+        return received
+    return torch.empty_strided(form.shape, form.stride, dtype=form.dtype, device=received.device).copy_(received)
 
 
 def _form(tensor: Tensor) -> Form:
+    # An expanded tensor (stride 0) has fewer numbers in memory than its shape says, and cannot be received as such.
     expanded = any(step == 0 and size > 1 for size, step in zip(tensor.shape, tensor.stride(), strict=True))
     return Form(tuple(tensor.shape), (tensor.contiguous() if expanded else tensor).stride(), tensor.dtype)
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles all but tensors."""
+    """Pickles an object without its tensors, which it collects in the order in which it meets them."""
 
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream)
@@ -128,6 +151,8 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
+    """Puts the tensors back in their places."""
+
     def __init__(self, stream: io.BytesIO, tensors: list[Tensor]) -> None:
         super().__init__(stream)
         self._tensors = tensors

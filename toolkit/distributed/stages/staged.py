@@ -24,7 +24,8 @@ from toolkit.distributed.stages.places import Places
 from toolkit.errors import PlanError
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.models.transformers.ghost import stand_in
-from toolkit.models.transformers.split_check import Proof, check_class
+from toolkit.models.transformers.proof import Proof
+from toolkit.models.transformers.split_check import check_class
 from toolkit.models.transformers.splittable import check_fits, check_splittable
 from toolkit.runs.trace import Recorder
 

@@ -12,7 +12,7 @@ from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.gather import around, collect, partners
 from toolkit.distributed.shards.rules.masks import frames_of
 from toolkit.distributed.shards.rules.norms import require_settled
-from toolkit.distributed.shards.strip import Layout, lay, layout_of
+from toolkit.distributed.shards.strip import Layout, layout_of, with_layout
 from toolkit.numerics.frame_masks import FrameMask
 from toolkit.numerics.running_attention import RunningAttention
 
@@ -34,7 +34,7 @@ def attention(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwa
         raise shard.refuse(func, "queries, keys and values are sharded differently", q, k, v)
     places = {strip.dim - q.ndim for strip in layout}
     if max(places) < -2:
-        return lay(func(*args, **kwargs), layout)
+        return with_layout(func(*args, **kwargs), layout)
     if places != {-2} or given.get("is_causal") or given.get("dropout_p") or given.get("enable_gqa"):
         raise shard.refuse(func, "only plain attention with cells as tokens is known", q, k, v)
     require_settled(shard, func, q, layout)
@@ -44,7 +44,7 @@ def attention(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwa
         out = _ring(shard, q, k, v, layout, visible, scale)
     else:
         out = _gathered(shard, func, q, k, v, layout, visible, scale)
-    return lay(out, layout)
+    return with_layout(out, layout)
 
 
 def _gathered(

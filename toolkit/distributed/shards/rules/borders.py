@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from toolkit.distributed.comm.exchange import Message
-from toolkit.distributed.shards.context import Owed, Shard
+from toolkit.distributed.shards.context import PendingHalo, Shard
 from toolkit.distributed.shards.halo import settle
 from toolkit.distributed.shards.strip import Strip
 from toolkit.numerics.convolution import convolve
@@ -81,25 +81,25 @@ def convolved_early(
     return out
 
 
-def owed_to(shard: Shard, x: Tensor) -> Owed | None:
+def pending_of(shard: Shard, x: Tensor) -> PendingHalo | None:
     """What ``x`` still lacks, if it alone lacks anything; what other maps lack is filled in."""
-    if not shard.owed:
+    if not shard.pending:
         return None
-    mine = shard.owed[-1] if len(shard.owed) == 1 and shard.owed[-1].map is x else None
+    mine = shard.pending[-1] if len(shard.pending) == 1 and shard.pending[-1].map is x else None
     if mine is None:
-        settle(shard, shard.owed)
-    shard.owed.clear()
+        settle(shard, shard.pending)
+    shard.pending.clear()
     return mine
 
 
-def convolved_owed(shard: Shard, window: Window, owed: Owed, padding: tuple[int, ...]) -> Tensor:
+def convolve_pending(shard: Shard, window: Window, pending: PendingHalo, padding: tuple[int, ...]) -> Tensor:
     """A padded map convolved while rows of it are under way; what they reach is computed once they are there."""
-    x, dim = owed.map, owed.dim
+    x, dim = pending.map, pending.dim
     place = dim - (x.ndim - len(padding))
     reach, stride = window.reach(place), window.stride[place]
     out = window(shard, x, padding)
-    settle(shard, [owed])
-    for start, message in owed.rows:
+    settle(shard, [pending])
+    for start, message in pending.rows:
         stop = start + message.buffer.shape[dim]
         first = max(0, -(-(start - reach + 1) // stride))
         last = min((stop - 1) // stride, out.shape[dim] - 1)

@@ -12,13 +12,13 @@ from toolkit.distributed.shards.halo import extend, padded, settle
 from toolkit.distributed.shards.rules.borders import (
     Window,
     begins_early,
+    convolve_pending,
     convolved,
     convolved_early,
-    convolved_owed,
-    owed_to,
+    pending_of,
 )
 from toolkit.distributed.shards.rules.windows import after_window, alone, per_dim, require_rows, unpadded
-from toolkit.distributed.shards.strip import Layout, Strip, lay, layout_of
+from toolkit.distributed.shards.strip import Layout, Strip, layout_of, with_layout
 
 
 class Course(NamedTuple):
@@ -61,16 +61,16 @@ def _convolve(
     key = "convolution", x.shape, weight.shape, stride, padding, dilation, layout_of(x)
     known = shard.recall(key)
     course: Course = known or _course(shard, func, x, weight, stride, padding, dilation)
-    owed = owed_to(shard, x) if shard.owed else None
-    if owed is not None and (course.early or course.grown):
-        settle(shard, [owed])  # the rows go on to other ranks with the columns
-        owed = None
+    pending = pending_of(shard, x) if shard.pending else None
+    if pending is not None and (course.early or course.grown):
+        settle(shard, [pending])  # the rows go on to other ranks with the columns
+        pending = None
     for strip, lo, hi, ready in course.grown:
-        x = lay(extend(shard, func, x, strip, lo, hi), ready)
-    if course.early or owed is not None:
+        x = with_layout(extend(shard, func, x, strip, lo, hi), ready)
+    if course.early or pending is not None:
         window = Window(func, weight, bias, course.stride, course.dilation, groups)
-        if owed is not None:
-            out = convolved_owed(shard, window, owed, course.padding)
+        if pending is not None:
+            out = convolve_pending(shard, window, pending, course.padding)
         else:
             out = convolved_early(shard, window, x, course.early, course.padding)
     else:
@@ -79,7 +79,7 @@ def _convolve(
         require_rows(shard, func, out, course.after)
         shard.keep(key, course)
     shard.note(out, course.after)
-    return lay(out, course.after)
+    return with_layout(out, course.after)
 
 
 def _course(

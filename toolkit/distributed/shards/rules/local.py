@@ -9,7 +9,7 @@ from torch import Tensor
 
 from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.halo import crop_to
-from toolkit.distributed.shards.strip import Layout, Strip, lay, layout_of, shifted, tensors_in
+from toolkit.distributed.shards.strip import Layout, Strip, layout_of, shifted, tensors_in, with_layout
 
 _NUMBERS = frozenset([int, float, bool, type(None)])
 
@@ -22,7 +22,7 @@ def elementwise(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
             args = _cropped(shard, func, args)
         layout = agreed(shard, func, tensors_in([*args, *kwargs.values()]))
     out = func(*args, **kwargs)
-    return lay(out, layout) if isinstance(out, Tensor) else out
+    return with_layout(out, layout) if isinstance(out, Tensor) else out
 
 
 def _same(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Layout | None:
@@ -86,7 +86,7 @@ def _cropped(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...]) -> t
 def like_first(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The result has the shape of the first argument, cell for cell (casts, copies); it may be that argument itself."""
     out = func(*args, **kwargs)
-    return out if out is args[0] or not isinstance(out, Tensor) else lay(out, layout_of(args[0]))
+    return out if out is args[0] or not isinstance(out, Tensor) else with_layout(out, layout_of(args[0]))
 
 
 def plain(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -101,4 +101,4 @@ def getter(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs
         return out
     if out.shape != args[0].shape or func.__self__.__name__ not in ("data", "real"):  # type: ignore[attr-defined]
         raise shard.refuse(func, "an attribute that moves dims", args[0])
-    return lay(out, layout_of(args[0]))
+    return with_layout(out, layout_of(args[0]))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.gather import collect_alike, partners, share_of
-from toolkit.distributed.shards.strip import Layout, lay, layout_of
+from toolkit.distributed.shards.strip import Layout, layout_of, with_layout
 from toolkit.numerics.statistics import Moments, group_norm_with, moments_of
 
 GROUP = ("input", "num_groups", "weight", "bias", "eps")
@@ -23,14 +23,14 @@ def group(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     layout = layout_of(x)
     over = tuple(strip for strip in layout if strip.dim)
     if not over:
-        return lay(func(*args, **kwargs), layout)
+        return with_layout(func(*args, **kwargs), layout)
     if any(strip.dim == 1 for strip in over):
         raise shard.refuse(func, "its channels are sharded", x)
     require_settled(shard, func, x, over)
     own = moments_of(x, groups)
     moments = merged(shard, own, over)
     out = group_norm_with(x, groups, moments, given.get("weight"), given.get("bias"), given.get("eps", 1e-5))
-    return lay(out.to(_dtype_under_autocast(func, x, groups, out)), layout)
+    return with_layout(out.to(_dtype_under_autocast(func, x, groups, out)), layout)
 
 
 def merged(shard: Shard, own: Moments, layout: Layout) -> Moments:
@@ -55,7 +55,7 @@ def by_channel(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kw
     shape = kwargs.get("normalized_shape", args[1] if len(args) > 1 else ())
     if any(strip.dim >= x.ndim - len(shape) for strip in layout_of(x)):
         raise shard.refuse(func, "it normalises over a sharded axis", x)
-    return lay(func(*args, **kwargs), layout_of(x))
+    return with_layout(func(*args, **kwargs), layout_of(x))
 
 
 def batch(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -63,7 +63,7 @@ def batch(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     x = args[0]
     if kwargs.get("training", args[5] if len(args) > 5 else False):
         raise shard.refuse(func, "it is in training mode and takes the statistics of the map", x)
-    return lay(func(*args, **kwargs), layout_of(x))
+    return with_layout(func(*args, **kwargs), layout_of(x))
 
 
 def require_settled(shard: Shard, func: Any, x: Tensor, layout: Layout) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.halo import Around, extend, padded
 from toolkit.distributed.shards.rules.windows import alone, unpadded
-from toolkit.distributed.shards.strip import Layout, Strip, lay, layout_of
+from toolkit.distributed.shards.strip import Layout, Strip, layout_of, with_layout
 
 
 class Course(NamedTuple):
@@ -51,16 +51,16 @@ def _pad(
         course = _course(shard, func, x, ends, mode)
         shard.keep(key, course)
     if course.own:
-        return lay(func(x, pad, mode, value), course.after)
+        return with_layout(func(x, pad, mode, value), course.after)
     for strip, lo, hi, ready in course.mine:
         last = ready is course.after
         beside = course.around if course.at_once and last else ()
         later = last and len(course.mine) == 1
         x = extend(shard, func, x, strip, lo, hi, mode, value or 0.0, around=beside, later=later)
-        lay(x, ready)
+        with_layout(x, ready)
     if course.around and not course.at_once:
         x = func(x, _flat(course.around, x.ndim, mode), mode, value)
-    return lay(x, course.after)
+    return with_layout(x, course.after)
 
 
 def _course(shard: Shard, func: Callable[..., Any], x: Tensor, ends: tuple[int, ...], mode: str) -> Course:

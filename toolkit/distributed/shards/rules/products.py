@@ -11,7 +11,7 @@ from torch import Tensor
 from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.gather import add_up, collect
 from toolkit.distributed.shards.rules.norms import require_settled
-from toolkit.distributed.shards.strip import Layout, lay, layout_of
+from toolkit.distributed.shards.strip import Layout, layout_of, with_layout
 
 
 def linear(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -19,12 +19,12 @@ def linear(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs
     x = args[0]
     if any(strip.dim == x.ndim - 1 for strip in layout_of(x)) or any(layout_of(other) for other in args[1:]):
         raise shard.refuse(func, "it works along a sharded axis", x)
-    return lay(func(*args, **kwargs), layout_of(x))
+    return with_layout(func(*args, **kwargs), layout_of(x))
 
 
 def lookup(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Embedding: each index becomes a vector, in a dim behind the others."""
-    return lay(func(*args, **kwargs), layout_of(args[0]))
+    return with_layout(func(*args, **kwargs), layout_of(args[0]))
 
 
 def matmul(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -43,13 +43,13 @@ def matmul(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs
         require_settled(shard, func, y, layout_of(y))
         own = y.clone(memory_format=torch.contiguous_format)
         every = torch.cat(collect(shard, own, columns % y.ndim, layout_of(y), "keys"), columns)
-        return lay(func(x, every), _from_right(layout_of(x), x, ndim))
+        return with_layout(func(x, every), _from_right(layout_of(x), x, ndim))
     if rows is not None and rows < -2 and rows == columns:
-        return lay(func(x, y), _from_right(layout_of(x), x, ndim))
+        return with_layout(func(x, y), _from_right(layout_of(x), x, ndim))
     if rows == -2 and columns is None:
-        return lay(func(x, y), _from_right(layout_of(x), x, ndim))
+        return with_layout(func(x, y), _from_right(layout_of(x), x, ndim))
     if rows is None and columns == -1:
-        return lay(func(x, y), _from_right(layout_of(y), y, ndim))
+        return with_layout(func(x, y), _from_right(layout_of(y), y, ndim))
     if rows is None and columns is None:
         return func(x, y)
     raise shard.refuse(func, "it mixes sharded dims", x, y)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from toolkit.distributed.shards.context import Shard
-from toolkit.distributed.shards.strip import Layout, lay, layout_of
+from toolkit.distributed.shards.strip import Layout, layout_of, with_layout
 
 
 def draw(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -41,7 +41,7 @@ def dropout(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwarg
     probability = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
     if training and probability:
         raise shard.refuse(func, "it is in training mode", args[0])
-    return lay(func(*args, **kwargs), layout_of(args[0]))
+    return with_layout(func(*args, **kwargs), layout_of(args[0]))
 
 
 def _require_seed(shard: Shard, func: Callable[..., Any], *like: torch.Tensor) -> None:
@@ -60,4 +60,4 @@ def _part(
     for strip in layout:
         held = strip.held(shard.index[strip.axis])
         canvas = canvas.narrow(strip.dim, held.start, len(held))
-    return lay(canvas.contiguous(), layout)
+    return with_layout(canvas.contiguous(), layout)

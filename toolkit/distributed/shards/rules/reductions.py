@@ -11,7 +11,7 @@ from torch import Tensor
 from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.gather import add_up
 from toolkit.distributed.shards.rules.norms import require_settled
-from toolkit.distributed.shards.strip import Layout, lay, layout_of
+from toolkit.distributed.shards.strip import Layout, layout_of, with_layout
 
 _DIM_PLACE = {"normalize": 2, "norm": 2, "linalg_norm": 2, "linalg_vector_norm": 2, "vector_norm": 2}
 _DIM_DEFAULT = {"normalize": 1}
@@ -35,7 +35,7 @@ def along(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
         after = _kept(layout, x, outs[0], dims)
         shard.keep(key, after)
     for one in outs:
-        lay(one, after)
+        with_layout(one, after)
     return out
 
 

@@ -11,7 +11,7 @@ from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.rules.norms import require_settled
 from toolkit.distributed.shards.rules.views import scaled
 from toolkit.distributed.shards.rules.windows import alone, checked, unpadded
-from toolkit.distributed.shards.strip import Strip, lay, layout_of
+from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
 
 
 def interpolate(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -23,7 +23,7 @@ def interpolate(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
     after = shard.recall(key)
     if after is not None:
         shard.note(out, after)
-        return lay(out, after)
+        return with_layout(out, after)
     strips = []
     for strip in layout_of(x):
         alone(shard, func, x, unpadded(shard, func, x, strip))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.rules.local import agreed
-from toolkit.distributed.shards.strip import Layout, Strip, lay, layout_of
+from toolkit.distributed.shards.strip import Layout, Strip, layout_of, with_layout
 
 _CUT = -1
 _STRIDES = tuple((dim + 2) * 10**7 + 7 * dim + 1 for dim in range(64))
@@ -40,9 +40,9 @@ def view(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: 
         after = [_moved(shard, func, x, layout, move) for move in _probe(func, args, kwargs)]
         shard.keep(key, after)
     if isinstance(out, Tensor):
-        return lay(out, after[0])
+        return with_layout(out, after[0])
     for one, its in zip(out, after, strict=True):
-        lay(one, its)
+        with_layout(one, its)
     return out
 
 
@@ -51,7 +51,7 @@ def index(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     x, places = args
     places = places if isinstance(places, tuple) else (places,)
     if _leaves_strips(places, layout_of(x)):
-        return lay(func(x, places), layout_of(x))
+        return with_layout(func(x, places), layout_of(x))
     how = [(one.start, one.stop, one.step) if type(one) is slice else (type(one), one) for one in places]
     key = "index", x.shape, layout_of(x), tuple(how)
     after = shard.recall(key)
@@ -60,7 +60,7 @@ def index(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
             raise shard.refuse(func, "it picks cells by a tensor or list of indices", x)
         after = _moved(shard, func, x, layout_of(x), _probe(func, args, {})[0])
         shard.keep(key, after)
-    return lay(func(x, places), after)
+    return with_layout(func(x, places), after)
 
 
 def _leaves_strips(places: tuple[Any, ...], layout: Layout) -> bool:
@@ -108,14 +108,14 @@ def reshape(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwarg
         return out
     shape, onto = x.shape, out.shape
     if shape == onto:
-        return lay(out, layout)
+        return with_layout(out, layout)
     key = "reshape", shape, onto, layout
     after = shard.recall(key)
     if after is None:
         strips = [_reshaped(shard, func, x, strip, tuple(onto)) for strip in layout]
         after = tuple(_finest(shard, strip, strips, onto[strip.dim]) for strip in strips)
         shard.keep(key, after)
-    return lay(out, after)
+    return with_layout(out, after)
 
 
 def _finest(shard: Shard, strip: Strip, strips: list[Strip], size: int) -> Strip:
@@ -155,7 +155,7 @@ def join(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: 
     for strip in layout:
         if strip.dim == dim or strip.dim == dim + ndim:
             raise shard.refuse(func, "it joins along a sharded axis", *parts)
-    return lay(func(*args, **kwargs), layout)
+    return with_layout(func(*args, **kwargs), layout)
 
 
 def pile(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -163,7 +163,7 @@ def pile(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: 
     parts = args[0] if args else kwargs["tensors"]
     dim = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % (parts[0].ndim + 1)
     layout = _alike(shard, func, parts)
-    return lay(func(*args, **kwargs), tuple(s._replace(dim=s.dim + (s.dim >= dim)) for s in layout))
+    return with_layout(func(*args, **kwargs), tuple(s._replace(dim=s.dim + (s.dim >= dim)) for s in layout))
 
 
 def _alike(shard: Shard, func: Callable[..., Any], parts: Sequence[Tensor]) -> Layout:
@@ -188,7 +188,7 @@ def repeat(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs
         if times > 1 and not (func.__name__ == "repeat_interleave" and lonely):
             raise shard.refuse(func, f"it repeats {strip.axis} as a whole", x)
         strips.append(scaled(strip._replace(dim=dim), times))
-    return lay(out, tuple(strips))
+    return with_layout(out, tuple(strips))
 
 
 def scaled(strip: Strip, times: int) -> Strip:
@@ -209,7 +209,7 @@ def write(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     move = _moves_to(shard, x, place)
     target = torch.Tensor.__getitem__(x, place)
     if layout_of(x):
-        lay(target, _moved(shard, func, x, layout_of(x), move))
+        with_layout(target, _moved(shard, func, x, layout_of(x), move))
         values = [target, value] if isinstance(value, Tensor) else [target]
         agreed(shard, func, values)
         return func(*args, **kwargs)
@@ -218,7 +218,7 @@ def write(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     if any(strip.dim + offset not in back for strip in given):
         raise shard.refuse(func, "a strip is written where a whole axis was", x, value)
     func(*args, **kwargs)
-    lay(x, tuple(strip._replace(dim=back[strip.dim + offset]) for strip in given))
+    with_layout(x, tuple(strip._replace(dim=back[strip.dim + offset]) for strip in given))
     return None
 
 

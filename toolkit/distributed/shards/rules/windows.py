@@ -9,7 +9,7 @@ from torch import Tensor
 
 from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.rules.views import scaled
-from toolkit.distributed.shards.strip import Layout, Strip, lay, layout_of
+from toolkit.distributed.shards.strip import Layout, Strip, layout_of, with_layout
 
 TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
 POOL = ("input", "kernel_size", "stride", "padding")
@@ -75,7 +75,7 @@ def checked(shard: Shard, func: Callable[..., Any], out: Tensor, strips: Iterabl
     layout = tuple(strips)
     require_rows(shard, func, out, layout)
     shard.note(out, layout)
-    return lay(out, layout)
+    return with_layout(out, layout)
 
 
 def require_rows(shard: Shard, func: Callable[..., Any], out: Tensor, layout: Layout) -> None:
