@@ -10,7 +10,7 @@ import torch
 from support import tiny
 
 import toolkit as tk
-from toolkit.cluster.stream import BANDS_IN_FLIGHT
+from toolkit.cluster.outlet import BANDS_IN_FLIGHT
 from toolkit.geometry.bands import bands
 from toolkit.models.autoencoders.census import specimen
 from toolkit.runs.video_file import pixels

@@ -1,28 +1,27 @@
-"""Clusters: ranks that a notebook starts, uses again and again, and leaves nothing of."""
+"""A cluster: worker processes that a notebook starts, reuses, and always cleans up."""
 
 from __future__ import annotations
 
-import weakref
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
 
 from torch import Tensor
 
-from toolkit.cluster.calls import Calls
 from toolkit.cluster.decode_request import DecodeRequest
-from toolkit.cluster.engines.interrupts import deferred
-from toolkit.cluster.engines.listener import Listener
 from toolkit.cluster.engines.local.launch import Start, start_of
 from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.generate_request import GenerateRequest
 from toolkit.cluster.job import Job
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.stream import Sink, sink_of
-from toolkit.cluster.turns import Turns
+from toolkit.cluster.workers import Workers
 from toolkit.distributed.comm.group import backend_of
-from toolkit.errors import PlanError
+from toolkit.geometry.checks import check_counts
 from toolkit.geometry.plan import Plan, or_whole
 from toolkit.geometry.stage_plan import Plans, StagePlan, first_plan
 from toolkit.models.autoencoders.direction import Direction
@@ -31,29 +30,34 @@ from toolkit.models.autoencoders.options import OptionFields, Options
 from toolkit.numerics.convolution import Convolutions, convolution_kernels
 from toolkit.runs import device as devices
 from toolkit.runs.run import Run
-from toolkit.runs.trace import Event
 
 
 class Cluster:
-    """A number of ranks, one process each, started from this process and ended with it.
+    """A number of ranks, one worker process each.
 
-    Workers start when first needed and persist: a model is sent once and again only when it has changed. They are
-    spawned, so a program that uses a cluster keeps its own work under ``if __name__ == "__main__":``; a notebook needs
-    nothing. A fault in a run ends the run everywhere and leaves the cluster usable.
+    Workers begin to start when the cluster is made, in the background, and serve all runs until ``close()`` or the end
+    of the ``with`` block. A model is sent to them once, and again only if it has changed. A fault in a run ends that
+    run on all ranks and leaves the cluster usable. New processes import the script that starts them, so a script uses
+    a cluster under ``if __name__ == "__main__":``; a notebook needs nothing of the kind.
 
     Args:
-        ranks: number of ranks.
-        device: ``"cpu"``, an accelerator's type, or one device for all ranks; None: the accelerator where there is one.
-        backend: the process group's; None: gloo on the CPU and where ranks share a device (messages then pass through
-            the host), the device's own otherwise.
-        threads: CPU threads of each rank.
-        start: ``"spawn"``, or ``"forkserver"``: much quicker to start, for the CPU only.
-        convolutions: ``"onednn"`` keeps small fp32 CPU convolutions out of a slow kernel; ``"aten"`` leaves the choice.
-        keep_memory: let CPU workers keep freed buffers for reuse instead of handing them back at once.
-        timeout: seconds after which an operation between ranks gives up.
+        ranks: Number of ranks.
+        device: ``"cpu"``, the type of an accelerator, or one device for all ranks. None: the accelerator, if any.
+        backend: The backend of the process group. None: the device's own if every rank has a device of its own;
+            otherwise gloo, through which messages between accelerators pass by way of the host.
+        threads: CPU threads per rank.
+        start: ``"forkserver"``: workers are forks of a server that has imported everything, which takes a fraction of
+            the time. ``"spawn"``: every worker imports everything itself. None: the quicker one that is safe here.
+        convolutions: ``"onednn"`` keeps small fp32 CPU convolutions out of a slow kernel; ``"aten"`` leaves the choice
+            of kernels to PyTorch.
+        keep_memory: Let CPU workers keep freed buffers for reuse instead of returning them at once.
+        timeout: Seconds after which an operation between ranks gives up.
+
+    Raises:
+        PlanError: If an argument has a value that it cannot have.
 
     Example:
-        >>> with Cluster(ranks=2, start="forkserver") as cluster:
+        >>> with Cluster(ranks=2, device="cpu") as cluster:
         ...     cluster.run(lambda x: x + 1, 1)
         [2, 2]
     """
@@ -70,56 +74,45 @@ class Cluster:
         keep_memory: bool = True,
         timeout: float = 1800.0,
     ) -> None:
-        for name, value in (("ranks", ranks), ("threads", threads)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise PlanError(f"{name}={value!r}: must be an int of at least 1.")
-        convolution_kernels(convolutions)  # refuses what it does not know
+        check_counts(ranks=ranks, threads=threads)
+        convolution_kernels(convolutions)  # refuses an unknown choice
         first = devices.device_of_rank(0, device)
         backend = backend or backend_of(first, ranks)
-        self._setup = Setup(0, ranks, device, backend, threads, convolutions, keep_memory, 0, 0, timeout)
-        self._device = first
-        self._start = start_of(start)
-        self._calls = calls = Calls(self._setup, self._start)
-        self._turns = Turns(lambda: calls.pool.pids, calls.close)
-        # Workers are ready by the time the first call comes, and never outlive the cluster, closed or not.
-        calls.pool.begin()
-        weakref.finalize(self, calls.drop_workers).atexit = False
+        setup = Setup(0, ranks, device, backend, threads, convolutions, keep_memory, 0, 0, timeout)
+        self._workers = Workers(setup, device=first, start=start_of(start))
 
     @property
     def ranks(self) -> int:
         """Number of ranks."""
-        return self._setup.size
+        return self._workers.setup.size
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the workers, by rank; empty before the first run and after a fault."""
-        return self._calls.pool.pids
+        """Process ids of the workers, by rank; empty while they start and after a fault."""
+        return self._workers.pids
 
     def run(self, function: Callable[..., Any], *args: Any, timeout: float | None = None, **kwargs: Any) -> list[Any]:
-        """Call a function on every rank, also one defined in the notebook, and collect what it returns.
+        """Call a function on every rank, also one that the notebook defines, and collect what it returns.
 
-        It may use ``torch.distributed``: the default group spans all ranks. Tensors among the arguments lie in memory
-        that the ranks share: read them, or clone them. Modules among the positional arguments are sent once.
+        The function may use ``torch.distributed``: the default group has all ranks. Tensors among the arguments lie in
+        memory that the ranks share: clone a tensor before you write to it. Modules among the positional arguments are
+        sent once.
 
         Args:
-            function: called as ``function(*args, **kwargs)`` on each rank.
-            *args: its arguments.
-            timeout: seconds after which the run is given up.
-            **kwargs: its keyword arguments.
+            function: Called as ``function(*args, **kwargs)`` on each rank.
+            *args: Its arguments.
+            timeout: Seconds after which the run is given up.
+            **kwargs: Its keyword arguments.
 
         Returns:
-            One result per rank, tensors on the CPU.
+            One result per rank, with tensors on the CPU.
 
         Raises:
-            RankFailed: where a rank raised, with its traceback.
-            RankDied: where a rank's process ended.
-            RunTimeout: where ranks had not finished after ``timeout``.
+            RankFailed: If a rank raised, with its traceback.
+            RankDied: If the process of a rank ended.
+            RunTimeout: If ranks had not finished after ``timeout``.
         """
-        with self._turns.exclusive(), deferred() as interrupts:
-            listener = Listener(timeout=timeout, cancelled=lambda: self._turns.closing, interrupts=interrupts)
-            args = self._calls.prepare(args, listener)
-            answers = self._calls.call(range(self.ranks), function, args, kwargs, listener)
-            return [answers[rank] for rank in range(self.ranks)]
+        return self._workers.call_all(function, args, kwargs=kwargs, timeout=timeout)
 
     @overload
     def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, options: Options | None = None,
@@ -147,38 +140,43 @@ class Cluster:
     ) -> Run | Job[Run]:
         """Decode a latent by a plan, or by the model's own call on rank 0.
 
-        Under ``torch.autocast`` for the cluster's type of device, the workers compute under the same.
+        If ``torch.autocast`` is on here for the cluster's type of device, the workers compute under the same autocast.
 
         Args:
-            vae: a diffusers autoencoder; it is not changed.
-            latent: as ``vae.decode`` takes it.
-            plan: how the work is divided; None: the model's own call, with the model's own tiling where that is on.
-            options: How the model is called; None: :class:`toolkit.Options` with its defaults.
-            block: wait for the run; else return a :class:`Job` at once.
-            stream: with tiles of which at most two meet along an axis: where the output goes, in bands along the grid's
-                first axis, each as soon as it is finished. No rank then holds all of it, and the run keeps none. A
-                function is called in this process as ``stream(band, start)``, in order, while the workers go on; a
-                slow one holds them up, one that raises ends the run. A :class:`VideoFile`, or a
-                path that ends in ``.mp4``, is for a grid whose first axis is ``t``.
-            timeout: seconds after which the run is given up.
-            progress: show a bar, and a line of text at the end.
-            memory: measure each rank's memory.
-            **changes: Fields of :class:`toolkit.Options` by name (``seed=3``); they replace those of ``options``.
+            vae: A diffusers autoencoder. It is not changed.
+            latent: The latent, as ``vae.decode`` takes it.
+            plan: How the work is divided. None: the model's own call, with the model's own tiling if that is on.
+            options: How the model is called, as one value; see :class:`toolkit.Options`.
+            block: Wait for the run; otherwise return a :class:`Job` at once.
+            stream: For tiles of which at most two meet along an axis: where the output goes, in bands along the grid's
+                first axis, each as soon as it is finished. No rank holds the whole output, and the run keeps none of
+                it. A function is called in this process as ``stream(band, start)``, in order, while the workers go on;
+                if it is slow, they wait, and if it raises, the run ends. A :class:`~toolkit.VideoFile`, or a path that
+                ends in ``.mp4``, is for a grid whose first axis is ``t``.
+            timeout: Seconds after which the run is given up, starting workers and sending the model included.
+            progress: Show a bar, and a line of text at the end.
+            memory: Measure the memory of each rank.
+            **changes: Fields of the options as keywords, such as ``seed=3``.
 
         Returns:
             The run: output (unless it was streamed), trace, memory and record.
 
         Raises:
-            PlanError: before anything starts, where the plan does not fit the latent or the cluster.
-            ModelError: before anything starts, where the mode is not known to be right for this class.
-            RankFailed: where a rank raised, with its traceback.
-            RankDied: where a rank's process ended.
-            RunTimeout: where ranks had not finished after ``timeout``.
-            RunError: where ``stream`` raised, with its cause.
+            PlanError: Before anything runs, if the plan does not fit the latent or the cluster.
+            ModelError: Before anything runs, if the mode is not known to be right for the class.
+            RankFailed: If a rank raised, with its traceback.
+            RankDied: If the process of a rank ended.
+            RunTimeout: If ranks had not finished after ``timeout``.
+            RunError: If ``stream`` raised, with that as its cause.
         """
         sink = None if stream is None else sink_of(stream)
         call = self._call(Direction.DECODE, options, changes)
-        return self._code(DecodeRequest(vae, latent, or_whole(plan), call, memory, sink), block, timeout, progress)
+        return self._code(
+            DecodeRequest(vae, latent, or_whole(plan), call, memory, sink),
+            block=block,
+            timeout=timeout,
+            progress=progress,
+        )
 
     @overload
     def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, options: Options | None = None,
@@ -203,14 +201,16 @@ class Cluster:
         memory: bool = True,
         **changes: Unpack[OptionFields],
     ) -> Run | Job[Run]:
-        """Encode a sample; as :meth:`decode`, with the plan in latent units too.
+        """Encode a sample; as :meth:`decode`, with the plan in latent units, too.
 
         Returns:
-            The run. Its output is the posterior's parameters (the latent, for classes without a posterior): draw from
-            them once, with one generator.
+            The run. Its output is the parameters of the posterior (the latent itself for classes without a posterior):
+            draw from them once, with one generator.
         """
         call = self._call(Direction.ENCODE, options, changes)
-        return self._code(DecodeRequest(vae, sample, or_whole(plan), call, memory), block, timeout, progress)
+        return self._code(
+            DecodeRequest(vae, sample, or_whole(plan), call, memory), block=block, timeout=timeout, progress=progress
+        )
 
     @overload
     def generate(self, pipe: Any, plan: StagePlan | Plans | None = None, *, block: Literal[True] = True,
@@ -237,79 +237,74 @@ class Cluster:
         memory: bool = True,
         **call: Any,
     ) -> Run | Job[Run]:
-        """Call a diffusers pipeline whose transformers lie in stages over the ranks.
+        """Call a diffusers pipeline whose transformers are split into stages over the ranks.
 
-        The pipeline is not changed, and runs its own code on every rank: callbacks are called on each of them. Noise
-        comes from ``generator``, or torch's global one, as in a call here, and both stand afterwards where they would.
+        The pipeline is not changed. Its own code runs on every rank, so callbacks are called on each of them. Noise
+        comes from ``generator`` or from torch's global generator, as in a call here, and afterwards both are in the
+        state that a call here would leave.
 
         Args:
-            pipe: a pipeline, or the folder of one: then each rank loads its own layers only, and of the other modules
-                those that the plan has there.
-            plan: how its transformers are spread over the ranks; one for each by name where they differ; None: the
-                pipeline's own call on rank 0.
-            block: wait for the run; else return a :class:`Job` at once.
-            requests: several calls in flight: what each has beside ``call``, with a generator of its own.
-            load: with a folder: what the pipeline's ``from_pretrained`` is given, as ``{"dtype": torch.bfloat16}``.
-            timeout: seconds after which the run is given up.
-            progress: show a bar, and a line of text at the end.
-            memory: measure each rank's memory.
-            **call: the arguments of ``pipe(...)``.
+            pipe: A pipeline, or the folder of one. From a folder, each rank loads only its own layers, and only the
+                other modules that the plan gives it.
+            plan: How the transformers are spread over the ranks; one plan per transformer, by name, if they differ.
+                None: the pipeline's own call on rank 0.
+            block: Wait for the run; otherwise return a :class:`Job` at once.
+            requests: For several calls in flight: the arguments of each beside ``call``, with a generator of its own.
+            load: With a folder: arguments of the pipeline's ``from_pretrained``, such as ``{"dtype": torch.bfloat16}``.
+            timeout: Seconds after which the run is given up, starting workers and sending the modules included.
+            progress: Show a bar, and a line of text at the end.
+            memory: Measure the memory of each rank.
+            **call: The arguments of ``pipe(...)``.
 
         Returns:
-            The run. Its ``result`` is what ``pipe(**call)`` returns, its ``output`` the frames, images or latents of
-            it; lists where there are ``requests``.
+            The run. Its ``result`` is what ``pipe(**call)`` returns, its ``output`` the frames, images or latents in
+            it; lists if there are ``requests``.
 
         Raises:
-            PlanError: before anything starts, where the plan does not fit the pipeline or the cluster.
-            ModelError: before anything starts, where the pipeline cannot be run in stages.
-            RankFailed: where a rank raised, with its traceback.
-            RankDied: where a rank's process ended.
-            RunTimeout: where ranks had not finished after ``timeout``.
+            PlanError: Before anything runs, if the plan does not fit the pipeline or the cluster.
+            ModelError: Before anything runs, if the pipeline cannot be run in stages.
+            RankFailed: If a rank raised, with its traceback.
+            RankDied: If the process of a rank ended.
+            RunTimeout: If ranks had not finished after ``timeout``.
         """
-        request = GenerateRequest(pipe, plan, call, requests, memory, load or {}, ambient_autocast(self._device.type))
+        autocast = ambient_autocast(self._workers.device.type)
+        request = GenerateRequest(pipe, plan, call, requests, memory, load or {}, autocast)
         request.check(self.ranks)
         shown = Steps(first_plan(plan), len(requests or [{}]), call.get("num_inference_steps"), progress)
+        run = partial(request.run, ranks=self.ranks, setting=self._workers.describe())
+        return self._workers.make(run, shown, block=block, timeout=timeout)
 
-        def run(listener: Listener, events: list[Event]) -> Run:
-            return request.run(self._calls, listener, events, self.ranks, self._describe())
-
-        return self._turns.start(run, shown, block=block, timeout=timeout)
-
-    def _code(self, request: DecodeRequest, block: bool, timeout: float | None, progress: bool) -> Run | Job[Run]:
-        fit = request.check(self.ranks)
-
-        def run(listener: Listener, events: list[Event]) -> Run:
-            return request.run(self._calls, listener, events, fit, self._describe())
-
-        return self._turns.start(run, Progress(request.plan, progress), block=block, timeout=timeout)
+    def _code(self, request: DecodeRequest, *, block: bool, timeout: float | None, progress: bool) -> Run | Job[Run]:
+        """Check a decode or encode, and make its run."""
+        run = partial(request.run, fit=request.check(self.ranks), setting=self._workers.describe())
+        return self._workers.make(run, Progress(request.plan, progress), block=block, timeout=timeout)
 
     def _call(self, direction: Direction, options: Options | None, changes: OptionFields) -> ModelCall:
-        """The call that workers make: under the autocast of this process where the options name no other."""
+        """The call that workers make: under this process's autocast if the options name none."""
         given = Options.of(options, changes)
-        return ModelCall(direction, replace(given, autocast=given.autocast or ambient_autocast(self._device.type)))
-
-    def _describe(self) -> dict[str, Any]:
-        setup = self._setup
-        return {
-            "ranks": setup.size,
-            "device": str(self._device),
-            "backend": setup.backend,
-            "staged through the host": self.staged,
-            "threads": setup.threads,
-            "convolutions": setup.convolutions,
-            "keep_memory": setup.keep_memory,
-            "start": self._start,
-        }
+        autocast = given.autocast or ambient_autocast(self._workers.device.type)
+        return ModelCall(direction, replace(given, autocast=autocast))
 
     @property
     def staged(self) -> bool:
-        """Whether messages between ranks pass through the host: gloo with an accelerator."""
-        return self._device.type != "cpu" and self._setup.backend == "gloo"
+        """Whether messages between ranks pass through the host: with gloo and an accelerator."""
+        return self._workers.staged
+
+    def cancelled_by(self, event: threading.Event) -> AbstractContextManager[None]:
+        """Let an event cancel the runs that this thread starts inside a ``with`` block.
+
+        While the event is set, such a run ends and raises ``RunCancelled``. Runs of other threads go on, and the
+        cluster stays usable. This is how something that calls the cluster on a thread of its own, such as a sweep in a
+        widget, can be cancelled.
+
+        Args:
+            event: Set it from any thread to cancel.
+        """
+        return self._workers.cancelled_by(event)
 
     def close(self) -> None:
-        """End the workers, and a job that is still running. The cluster can be used again: it starts new ones."""
-        with deferred():
-            self._turns.close()
+        """End the workers, and the run that they are busy with. The next run starts new workers."""
+        self._workers.close()
 
     def __enter__(self) -> Self:
         return self
@@ -320,8 +315,4 @@ class Cluster:
         self.close()
 
     def __repr__(self) -> str:
-        via = f"{self._setup.backend}, staged through the host" if self.staged else self._setup.backend
-        state = "running" if self._calls.pool.running else "not started"
-        return (
-            f"Cluster({self.ranks} ranks on {self._device.type}, {via}, {self._setup.threads} thread(s) each; {state})"
-        )
+        return f"Cluster({self._workers})"

@@ -64,7 +64,7 @@ class DecodeRequest:
             check_file(self.sink, self.plan, found.shape)
         return found
 
-    def run(self, calls: Calls, listener: Listener, events: list[Event], fit: Fit, setting: dict[str, Any]) -> Run:
+    def run(self, calls: Calls, listener: Listener, events: list[Event], *, fit: Fit, setting: dict[str, Any]) -> Run:
         """Call the ranks that take part, and make a run of their answers.
 
         Args:

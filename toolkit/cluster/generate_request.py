@@ -84,7 +84,7 @@ class GenerateRequest:
         for name, transformer in parts.items():
             check(transformer, plans[name])
 
-    def run(self, calls: Calls, listener: Listener, events: list[Event], ranks: int, setting: dict[str, Any]) -> Run:
+    def run(self, calls: Calls, listener: Listener, events: list[Event], *, ranks: int, setting: dict[str, Any]) -> Run:
         """Call the ranks, and make a run of their answers."""
         way, draws = self.way, Draws.of(self.call, self.requests)
         source, modules = self._sent()

@@ -32,6 +32,7 @@ class Turns:
         self._end_workers = end_workers
         self._busy = threading.Lock()
         self._closing = threading.Event()
+        self._ended_by = threading.local()
         self._working: int | None = None
         self._closed_inside = False
 
@@ -55,6 +56,7 @@ class Turns:
             RunError: If a rank failed, died or was given up; the error has the events before it.
         """
         heard: dict[int, Event] = {}
+        ended = self.given_up()
         self._take()
 
         def work(cancelled: Callable[[], bool]) -> Run:
@@ -62,7 +64,7 @@ class Turns:
                 events: list[Event] = []
 
                 def given_up() -> bool:
-                    return cancelled() or self.closing
+                    return cancelled() or ended()
 
                 def note(event: Event) -> None:
                     events.append(event)
@@ -86,6 +88,21 @@ class Turns:
     def closing(self) -> bool:
         """Whether the cluster is being closed."""
         return self._closing.is_set()
+
+    @contextmanager
+    def cancelled_by(self, event: threading.Event) -> Iterator[None]:
+        """Let an event cancel the runs that this thread starts inside the ``with`` block."""
+        before = getattr(self._ended_by, "event", None)
+        self._ended_by.event = event
+        try:
+            yield
+        finally:
+            self._ended_by.event = before
+
+    def given_up(self) -> Callable[[], bool]:
+        """A function that tells whether to give up a run that this thread starts now, apart from the run's own job."""
+        event = getattr(self._ended_by, "event", None)
+        return lambda: self.closing or (event is not None and event.is_set())
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

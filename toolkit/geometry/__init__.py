@@ -3,6 +3,7 @@
 from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
 from toolkit.geometry.grid import Seam, Tile, TileGrid
+from toolkit.geometry.plan import Plan, PlanKind, WholeCall
 from toolkit.geometry.schedule import Schedule
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.span import Span
@@ -13,6 +14,8 @@ from toolkit.geometry.tile_plan import TilePlan
 __all__ = [
     "Assignment",
     "Blend",
+    "Plan",
+    "PlanKind",
     "Schedule",
     "Seam",
     "ShardPlan",
@@ -22,4 +25,5 @@ __all__ = [
     "Tile",
     "TileGrid",
     "TilePlan",
+    "WholeCall",
 ]

@@ -64,6 +64,11 @@ class Plan(ABC):
         """How many parts each rank reports as done, by rank; empty where that is not known before the run."""
 
     @property
+    def name(self) -> str:
+        """What messages call a plan of this kind."""
+        return f"a {type(self).__name__}"
+
+    @property
     @abstractmethod
     def summary(self) -> str:
         """The plan in a few words."""
@@ -147,7 +152,7 @@ class Plan(ABC):
         """
         grid = self.seam_grid
         if grid is None:
-            raise PlanError(f"{option} with {self.summary}: it {purpose}. Use it with a TilePlan, or leave it out.")
+            raise PlanError(f"{option} with {self.name}: it {purpose}. Use it with a TilePlan, or leave it out.")
         return grid
 
 
@@ -185,6 +190,11 @@ class WholeCall(Plan):
     def units(self) -> tuple[int, ...]:
         """One call."""
         return (1,)
+
+    @property
+    def name(self) -> str:
+        """As the summary."""
+        return self.summary
 
     @property
     def summary(self) -> str:

@@ -1,0 +1,117 @@
+"""The workers of a cluster: how they are set up, whose turn it is to use them, and what a record says of them."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from toolkit.cluster.calls import Calls
+from toolkit.cluster.engines.interrupts import deferred
+from toolkit.cluster.engines.listener import Listener
+from toolkit.cluster.engines.local.launch import Start
+from toolkit.cluster.engines.setup import Setup
+from toolkit.cluster.job import Job
+from toolkit.cluster.progress import Progress, Steps
+from toolkit.cluster.turns import Turns
+from toolkit.runs.run import Run
+from toolkit.runs.trace import Event
+
+
+class Workers:
+    """Worker processes that begin to start at once and end with this object, closed or not.
+
+    Args:
+        setup: The set-up of every worker.
+        device: The device of rank 0.
+        start: How processes are started.
+    """
+
+    def __init__(self, setup: Setup, *, device: torch.device, start: Start) -> None:
+        self.setup, self.device = setup, device
+        self._start = start
+        self._calls = calls = Calls(setup, start)
+        self._turns = Turns(lambda: calls.pool.pids, calls.close)
+        calls.pool.begin()
+        # A cluster that nobody closed and nobody refers to any more must not keep its processes.
+        weakref.finalize(self, calls.drop_workers).atexit = False
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids by rank; empty while the workers start and after a fault."""
+        return self._calls.pool.pids
+
+    @property
+    def staged(self) -> bool:
+        """Whether messages between ranks pass through the host: with gloo and an accelerator."""
+        return self.device.type != "cpu" and self.setup.backend == "gloo"
+
+    def call_all(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        *,
+        kwargs: Mapping[str, Any],
+        timeout: float | None,
+    ) -> list[Any]:
+        """Call a function on every rank; returns one result per rank."""
+        with self._turns.exclusive(), deferred() as interrupts:
+            listener = Listener(timeout=timeout, cancelled=lambda: self._turns.closing, interrupts=interrupts)
+            ranks = range(self.setup.size)
+            answers = self._calls.call(ranks, function, self._calls.prepare(args, listener), dict(kwargs), listener)
+            return [answers[rank] for rank in ranks]
+
+    def make(
+        self,
+        run: Callable[[Calls, Listener, list[Event]], Run],
+        shown: Progress | Steps,
+        *,
+        block: bool,
+        timeout: float | None,
+    ) -> Run | Job[Run]:
+        """Make a run, or a job that makes it in the background.
+
+        Args:
+            run: Makes the run, given the calls to the workers, what to do with messages, and the list of events.
+            shown: The progress of the run.
+            block: Wait for the run; otherwise return a job.
+            timeout: Seconds after which the run is given up.
+        """
+
+        def work(listener: Listener, events: list[Event]) -> Run:
+            return run(self._calls, listener, events)
+
+        return self._turns.start(work, shown, block=block, timeout=timeout)
+
+    def describe(self) -> dict[str, Any]:
+        """The cluster's part of a record."""
+        setup = self.setup
+        return {
+            "ranks": setup.size,
+            "device": str(self.device),
+            "backend": setup.backend,
+            "staged through the host": self.staged,
+            "threads": setup.threads,
+            "convolutions": setup.convolutions,
+            "keep_memory": setup.keep_memory,
+            "start": self._start,
+        }
+
+    def cancelled_by(self, event: threading.Event) -> AbstractContextManager[None]:
+        """As :meth:`Turns.cancelled_by`."""
+        return self._turns.cancelled_by(event)
+
+    def close(self) -> None:
+        """End the run that goes on, and the workers. The next run starts new ones."""
+        with deferred():
+            self._turns.close()
+
+    def __str__(self) -> str:
+        setup = self.setup
+        via = f"{setup.backend}, staged through the host" if self.staged else setup.backend
+        state = "running" if self._calls.pool.running else "not started"
+        return f"{setup.size} ranks on {self.device.type}, {via}, {setup.threads} thread(s) each; {state}"
