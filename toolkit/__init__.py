@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from toolkit.models.autoencoders.options import Options
     from toolkit.models.autoencoders.receptive import ReceptiveField, receptive_field
     from toolkit.models.autoencoders.tiling import diffusers_grid
-    from toolkit.models.transformers.split_check import Proof
+    from toolkit.models.transformers.proof import Proof
     from toolkit.models.transformers.virtual import virtual
     from toolkit.planning.choose import Choice, plan
     from toolkit.runs.record import Record
@@ -80,7 +80,7 @@ _WHERE = {
     "toolkit.models.autoencoders.options": "Options",
     "toolkit.models.autoencoders.receptive": "ReceptiveField receptive_field",
     "toolkit.models.autoencoders.tiling": "diffusers_grid",
-    "toolkit.models.transformers.split_check": "Proof",
+    "toolkit.models.transformers.proof": "Proof",
     "toolkit.models.transformers.virtual": "virtual",
     "toolkit.planning.choose": "Choice plan",
     "toolkit.runs.record": "Record",

@@ -27,6 +27,7 @@ def _load(folder: Path, span: Span | None) -> tuple[int, int]:
             return diffusers.WanTransformer3DModel.from_pretrained(folder, torch_dtype=torch.bfloat16)
         return load_stage(folder, [span], torch_dtype=torch.bfloat16)
 
+    assert diffusers.WanTransformer3DModel  # diffusers imports its classes when they are first named
     model, peak = _watched(load)
     return sum(p.numel() * p.element_size() for p in model.parameters() if not p.is_meta), peak
 

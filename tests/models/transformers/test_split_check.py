@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import diffusers
 import pytest
 import torch
@@ -10,6 +13,7 @@ from support.chains import same, splits_of
 from torch import Tensor, nn
 
 import toolkit as tk
+from toolkit.models.transformers import split_check
 from toolkit.models.transformers.layers import layers_of
 from toolkit.models.transformers.split_check import check_class, prove
 from toolkit.models.transformers.splittable import check_splittable
@@ -140,6 +144,26 @@ def test_a_class_that_the_census_has_not() -> None:
     other = prove(wan.build(), tk.StageSplit.even(4, 2), **wan.inputs())
     with pytest.raises(tk.ModelError, match="Plain in stages"):
         check_class(model, proof=other)
+
+
+def test_a_proof_passed_on_spares_the_specimen_of_a_known_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    wan = transformer("Wan")
+    model = wan.build()
+    proof = pickle.loads(pickle.dumps(prove(model, tk.StageSplit.even(4, 4), **wan.inputs())))
+    monkeypatch.setattr(split_check, "_refusal", lambda name: pytest.fail(f"{name} was proven again"))
+    check_class(model, proof=proof)
+    with pytest.raises(pytest.fail.Exception, match="Wan was proven again"):
+        check_class(model)
+
+
+def test_a_proof_is_a_value() -> None:
+    proof = prove(Plain(), tk.StageSplit.even(4, 2), torch.ones(2, 4))
+    assert pickle.loads(pickle.dumps(proof)) == proof
+    assert hash(proof) == hash(replace(proof))
+    wrong = {"cls": "", "split": 4, "outputs": (), "payloads": (), "latents": "some"}
+    for name, value in wrong.items():
+        with pytest.raises(tk.PlanError, match=f"{name}|payloads"):
+            replace(proof, **{name: value})
 
 
 class Wan(diffusers.WanTransformer3DModel):

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 import toolkit as tk
+from toolkit.models.transformers.cut_modules import NormAcrossHeads
 from toolkit.models.transformers.layers import layers_of
-from toolkit.models.transformers.tensor_parallel import NormAcrossHeads, check_weights, cut_weights, share_weights
+from toolkit.models.transformers.tensor_parallel import check_weights, cut_weights, share_weights
 from toolkit.models.transformers.transformer_census import transformer
 
 CLASSES = ["Wan", "Wan_2.2_5B", "Flux", "Flux2", "QwenImage"]

@@ -48,5 +48,5 @@ def test_a_specimen_has_as_many_layers_as_asked_for(name: str, layers: int) -> N
 
 
 def test_a_name_that_is_not_there() -> None:
-    with pytest.raises(tk.ModelError, match=r"'Wan3' is not in the census: one of Flux, .*Wan,"):
+    with pytest.raises(tk.ModelError, match=r"'Wan3' is not in the census: use one of Flux, .*Wan,"):
         transformer("Wan3")

@@ -1,8 +1,8 @@
 """Paced transformers: every block takes a given time, so that schedules can be timed without the devices.
 
-A stage that computes keeps a core busy, and more stages than cores share them. One that waits needs none: many ranks on
-a small machine then take as long as so many devices of a known speed would. Order, messages and results are the real
-ones; the time that a block takes is made up.
+A stage that computes keeps a core busy, and if there are more stages than cores they slow each other down. A stage that
+waits needs no core: many ranks on a small machine then take as long as that many devices of a known speed would. Order,
+messages and results are real; only the time that a block takes is made up.
 """
 
 from __future__ import annotations
@@ -19,32 +19,36 @@ from toolkit.models.transformers.layers import layers_of
 
 @dataclass(slots=True)
 class Pace:
-    """Makes a module's call last: notes when it begins, and waits at its end.
+    """Stretches a module's call: notes when it begins, and waits at its end.
 
     Attributes:
-        seconds: what the call takes, its own computing included.
+        seconds: Duration of the call, its own computing included.
     """
 
     seconds: float
     _begin: float = 0.0
 
     def start(self, module: nn.Module, args: Any) -> None:
-        """A hook before forward."""
+        """Note the time; a hook before forward."""
         self._begin = time.monotonic()
 
     def end(self, module: nn.Module, args: Any, output: Any) -> None:
-        """A hook after forward."""
+        """Wait for the rest of the time; a hook after forward."""
         left = self._begin + self.seconds - time.monotonic()
         time.sleep(max(left, 0.0))
 
 
 def pace(transformer: nn.Module, seconds: float) -> list[RemovableHandle]:
-    """Let every layer of a transformer take ``seconds``, its computing included; longer where that is.
+    """Make every layer of a transformer take ``seconds``, its computing included, or longer if that takes longer.
 
-    The hooks go with the transformer to the workers of a cluster.
+    The hooks travel with the transformer to the workers of a cluster.
+
+    Args:
+        transformer: The model to slow down.
+        seconds: Duration of each layer's call.
 
     Returns:
-        The hooks: call ``remove()`` of each to have the transformer as it was.
+        The hooks; ``remove()`` of each restores the transformer.
 
     Example:
         >>> import torch

@@ -1,4 +1,11 @@
-"""One stage of a transformer: its own forward, run from the layer where another stage ends to where the next begins."""
+"""One stage of a transformer: its own forward, run from the layer where another stage ends to where the next begins.
+
+A stage of layers 2 and 3 of 6, while it is called:
+
+    forward: embeddings -> layer 0 -> layer 1 -> layer 2 -> layer 3 -> layer 4 -> layer 5 -> projection
+    runs:    own           ghost      receive    own        own, then  never reached
+                           (NaN)      (payload)             leaves forward with its result
+"""
 
 from __future__ import annotations
 
@@ -20,20 +27,21 @@ from toolkit.models.transformers.layers import layers_of, owned
 class Stage:
     """Some layers of a transformer that run as a part of its own forward.
 
-    Every stage runs the transformer's forward: what comes before the layers (embeddings, positions, text) is computed
-    by each for itself. Ghosts take the place of the layers of earlier stages; the last of them returns what was
-    received. The last own layer leaves forward. All this lasts for a call: outside of one the transformer is as it was
-    found, so several stages may share it. Two calls at the same time may not.
+    Every stage runs the transformer's forward, and computes for itself what comes before the layers (embeddings,
+    positions, text). Ghosts take the place of the layers of earlier stages; the last of them returns what was received.
+    The last own layer leaves forward. All this lasts for one call: outside of it the transformer is as it was found, so
+    several stages may share it. Two calls at the same time may not.
 
-    Layers of other stages are never run and may be on the meta device.
+    Layers of other stages never run and may be on the meta device.
 
     Args:
-        transformer: with its layers in lists that forward loops over. It is neither copied nor changed.
-        span: which of ``layers_of`` are this stage's.
+        transformer: The whole model, with its layers in lists that forward loops over. It is neither copied nor
+            changed.
+        span: The stage's layers, by their place in ``layers_of``.
 
     Raises:
-        PlanError: where the transformer has no such layers.
-        ModelError: where its layers, or what they return, cannot be read.
+        PlanError: If the transformer has no such layers.
+        ModelError: If its layers, or what they return, cannot be read.
 
     Example:
         >>> from toolkit.models.transformers.transformer_census import transformer
@@ -51,6 +59,7 @@ class Stage:
         self.transformer, self.span = transformer, span
         self.names = owned(transformer, span)
         self.layers = layers_of(transformer)
+        # Ghosts are made at every call; what they return is read now, so that an unreadable block is refused early.
         for name in self.layers[: span.start]:
             returned(transformer.get_submodule(name))
 
@@ -68,23 +77,23 @@ class Stage:
         """Run the stage.
 
         Args:
-            receive: returns what the stage before returned. It is called once, when forward comes to the first own
-                layer: what comes before overlaps the wait. None for the first stage.
-            args: what the transformer is called with; the same on every stage, though values of the latents matter to
-                the first one only.
-            kwargs: the same.
+            receive: The function that returns what the stage before returned. It is called once, when forward comes to
+                the first own layer, so what comes before overlaps the wait. None for the first stage.
+            *args: The transformer's arguments. They are the same on every stage, though the values of the latents
+                matter to the first one only.
+            **kwargs: The transformer's keyword arguments.
 
         Returns:
-            What the last own layer returns; the transformer's output on the last stage.
+            What the last own layer returns; on the last stage, the transformer's output.
 
         Raises:
-            PlanError: for a stage without ``receive``, or a first one with it.
-            ModelError: where forward did not run the layers one after the other: some were skipped, or called twice.
+            PlanError: If the first stage is given ``receive``, or another one is not.
+            ModelError: If forward did not run the layers one after the other: some were skipped, or called twice.
         """
         if self.first != (receive is None):
             raise PlanError(
-                f"{self!r} with receive={receive!r}: the first stage receives nothing, every other one from the stage "
-                "before it."
+                f"{self!r} with receive={receive!r}: the first stage receives nothing, and every other one receives "
+                "from the stage before it."
             )
         self._check_checkpointing()
         inbox = _Inbox(self, receive)
@@ -101,25 +110,25 @@ class Stage:
 
     @contextmanager
     def _standing_in(self, inbox: _Inbox) -> Iterator[None]:
-        """Put what stands in for layers in their lists, and the layers back."""
+        """Put stand-ins for layers into their lists, and the layers back at the end."""
         found = {name: self.transformer.get_submodule(name) for name in self.layers}
         before, after = self.layers[: self.span.start], self.layers[self.span.stop :]
+        # All but the last layer before this stage return NaN of the right shape ...
         stand_ins = {name: ghost(found[name]) for name in before[:-1]}
+        # ... the last one before it returns what was received ...
         stand_ins |= {name: stand_in(found[name], inbox.take) for name in before[-1:]}
         if after:
+            # ... the last own layer runs and leaves forward with its result, past everything that comes after ...
             stand_ins[self.names[-1]] = stand_in(found[self.names[-1]], _leaving(found[self.names[-1]]))
+        # ... and a later layer that is called all the same shows that forward skipped the last own one.
         stand_ins |= {name: stand_in(found[name], self._overrun) for name in after}
         try:
             for name, module in stand_ins.items():
-                self._put(name, module)
+                self.transformer.set_submodule(name, module)
             yield
         finally:
             for name in stand_ins:
-                self._put(name, found[name])
-
-    def _put(self, name: str, module: nn.Module) -> None:
-        parent, _, index = name.rpartition(".")
-        self.transformer.get_submodule(parent)._modules[index] = module
+                self.transformer.set_submodule(name, found[name])
 
     def _overrun(self, *_: Any, **__: Any) -> Any:
         raise ModelError(f"{self!r}: forward went on beyond its last layer, {self.names[-1]}. {_SKIPPED}")
@@ -143,15 +152,15 @@ def run_stages(
     seen: Callable[[Any], None] | None = None,
     later: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None,
 ) -> Any:
-    """Run all stages one after the other.
+    """Run all stages one after the other in this process.
 
     Args:
-        transformer: the whole model.
-        split: its layers in stages.
-        args: what it is called with.
-        kwargs: the same.
-        seen: is called with each payload.
-        later: other arguments for all stages but the first.
+        transformer: The whole model.
+        split: Its layers in stages.
+        args: The transformer's arguments.
+        kwargs: The transformer's keyword arguments.
+        seen: A function that is called with each payload between two stages.
+        later: Other arguments for all stages but the first.
 
     Returns:
         What the last stage returns: the transformer's output.
@@ -176,7 +185,7 @@ class _Inbox:
         self.stage, self.receive, self.taken = stage, receive, 0
 
     def take(self, *_: Any, **__: Any) -> Any:
-        """The payload, as what the last layer of the stage before returns."""
+        """Receive the payload; it is returned as if by the last layer of the stage before."""
         self.taken += 1
         if self.receive is None or self.taken > 1:
             raise ModelError(f"{self.stage!r}: forward calls the layer before it twice, so it cannot be cut there.")
@@ -192,7 +201,10 @@ _SKIPPED = "Layers that a call skips (skip_layers=...) may not lie at a stage's 
 
 
 class _Left(BaseException):
-    """Leaves a transformer's forward after a stage's last layer. No Exception, which forward might catch."""
+    """Leaves a transformer's forward after a stage's last layer.
+
+    It is not an ``Exception``: a forward that catches those (some log and go on) must not catch this one.
+    """
 
     def __init__(self, payload: Any) -> None:
         super().__init__()
@@ -201,6 +213,7 @@ class _Left(BaseException):
 
 def _leaving(block: nn.Module) -> Callable[..., Any]:
     def forward(*args: Any, **kwargs: Any) -> Any:
+        # The block itself is called, with its hooks and compiled code; only the stand-in around it has neither.
         raise _Left(block(*args, **kwargs))
 
     return forward

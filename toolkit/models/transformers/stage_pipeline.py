@@ -1,4 +1,4 @@
-"""A pipeline of its own class: transformers loaded by stages, other modules only where they are wanted."""
+"""A pipeline of its own class, whose transformers are loaded by stages and whose other modules only where wanted."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, TypeVar
 
-import diffusers
 import torch
-import transformers
-from diffusers import ModelMixin
 from torch import Tensor, nn
 
 from toolkit.errors import PlanError
 from toolkit.geometry.span import Span
+from toolkit.models.diffusers_compat import diffusers_logging, is_model_class, note_origin
+from toolkit.models.module_compat import map_tensors, put_parameter_first
 from toolkit.models.transformers.pipeline_parts import experts_of, modules_of, pipeline_class
 from toolkit.models.transformers.stage_loading import load_stage
+from toolkit.models.transformers_compat import transformers_logging
 
 Module = TypeVar("Module", bound=nn.Module)
 Dtype = torch.dtype | Mapping[str, torch.dtype] | None
@@ -32,21 +32,21 @@ def load_pipeline(
     """Load a pipeline of which this process holds one stage.
 
     Schedulers, tokenizers and the like are loaded. Experts without spans, and other modules that are not named, are
-    hollow: of the right class, config and dtype, without weights.
+    hollow: of the right class, config and dtype, but without weights.
 
     Args:
-        path: the folder of a pipeline, as ``save_pretrained`` writes it.
-        spans: the own layers of each expert, by its name (``experts_of``).
-        with_modules: which of the others (``modules_of``) are loaded with weights.
-        kwargs: what the pipeline's ``from_pretrained`` takes: ``dtype`` (``torch_dtype`` before it was called so),
+        path: The folder of a pipeline, as ``save_pretrained`` writes it.
+        spans: The own layers of each expert, by its name (``experts_of``).
+        with_modules: The names of other modules (``modules_of``) to load with weights.
+        **kwargs: Arguments of the pipeline's ``from_pretrained``: ``dtype`` (``torch_dtype`` in older releases),
             ``variant``, components of your own.
 
     Returns:
         The pipeline, of its own class.
 
     Raises:
-        ModelError: where the folder holds no pipeline that can be cut in stages.
-        PlanError: for names that it has not, or layers that an expert has not.
+        ModelError: If the folder holds no pipeline that can be cut in stages.
+        PlanError: If a name is not in the pipeline, or an expert does not have the layers.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -68,7 +68,7 @@ def load_pipeline(
     parts: dict[str, nn.Module] = {}
     for name, cls in (experts | modules).items():
         if name in kwargs or name in with_modules:
-            continue
+            continue  # given by the caller, or left to the pipeline's own loading
         folder = Path(path, name)
         dtype = _dtype_of(name, kwargs.get("dtype", kwargs.get("torch_dtype")))
         if name in spans:
@@ -80,29 +80,31 @@ def load_pipeline(
 
 
 def load_whole(path: str | PathLike[str], **kwargs: Any) -> Any:
-    """Load a pipeline with all its weights, as its own ``from_pretrained`` does, from a folder.
+    """Load a pipeline from a folder with all its weights, as its own ``from_pretrained`` does.
 
     Raises:
-        ModelError: where the folder holds no pipeline.
+        ModelError: If the folder holds no pipeline.
     """
     return pipeline_class(path).from_pretrained(path, **{"local_files_only": True, **kwargs})
 
 
 def hollow_parts(path: str | PathLike[str], names: Iterable[str]) -> dict[str, Any]:
-    """Transformers of a saved pipeline without their weights, to read their layers."""
+    """Make transformers of a saved pipeline without their weights, to read their layers."""
     experts = experts_of(path)
     return {name: hollow(Path(path, name), experts[name]) for name in names}
 
 
 def hollow(folder: str | PathLike[str], cls: type[Any], torch_dtype: torch.dtype | None = None) -> Any:
-    """A module of the class and config in ``folder`` without its weights, which are on the meta device.
+    """Make a module of the class and config in ``folder``, with its weights on the meta device.
 
-    One empty parameter is real: it comes first, so that the module has the device it is moved to, as pipelines ask it.
+    One empty parameter is real. It comes first, so the module reports the device that it is moved to when a pipeline
+    asks for it.
 
     Args:
-        folder: with a config.json, of a model of diffusers or transformers.
-        cls: the module's class.
-        torch_dtype: None: what ``from_pretrained`` makes of it, the checkpoint's for transformers, else float32.
+        folder: A folder with the config.json of a model of diffusers or transformers.
+        cls: The module's class.
+        torch_dtype: Dtype of the weights. None: what ``from_pretrained`` would make of them, the checkpoint's dtype for
+            transformers and float32 for diffusers.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -114,30 +116,31 @@ def hollow(folder: str | PathLike[str], cls: type[Any], torch_dtype: torch.dtype
         >>> shell.device.type, shell.dtype, shell.decoder.conv_in.weight.is_meta
         ('cpu', torch.bfloat16, True)
     """
-    if issubclass(cls, ModelMixin):
+    if is_model_class(cls):
         config = cls.load_config(folder)
         with torch.device("meta"):
             module = cls.from_config(config)
-        module.register_to_config(_name_or_path=fspath(folder))
+        note_origin(module, fspath(folder))
         dtype = torch_dtype or torch.float32
     else:
         config = cls.config_class.from_pretrained(folder)
         config.name_or_path = fspath(folder)
         dtype = torch_dtype or config.dtype or torch.float32
+        # A model of several (a vision tower and a language model) makes each by a config of its own.
         for part in (config, *(getattr(config, name) for name in config.sub_configs)):
             part.dtype = dtype
         with torch.device("meta"):
             module = cls(config)
+    # Past the class's own ``to``: transformers' refuses to touch some models, diffusers' warns.
     nn.Module.to(module, dtype=dtype)
-    here = nn.Parameter(torch.empty(0, dtype=dtype), requires_grad=False)
-    module._parameters = {"here": here, **module._parameters}
+    put_parameter_first(module, "here", nn.Parameter(torch.empty(0, dtype=dtype), requires_grad=False))
     return module.eval()
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Load without the bars of diffusers and transformers; they are put back as they were."""
-    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    """Load without the progress bars of diffusers and transformers, and restore them."""
+    libraries = (diffusers_logging(), transformers_logging())
     shown = [library for library in libraries if library.is_progress_bar_enabled()]
     for library in shown:
         library.disable_progress_bar()
@@ -149,7 +152,9 @@ def quiet() -> Iterator[None]:
 
 
 def placed(module: Module, device: torch.device | str) -> Module:
-    """Move what a module holds to a device; what is on the meta device stays there, where ``Module.to`` would raise.
+    """Move what a module holds to a device; what is on the meta device stays there.
+
+    ``Module.to`` raises for a module that is partly on the meta device.
 
     Example:
         >>> with torch.device("meta"):
@@ -163,8 +168,7 @@ def placed(module: Module, device: torch.device | str) -> Module:
     def move(tensor: Tensor) -> Tensor:
         return tensor if tensor.is_meta else tensor.to(device)
 
-    moved: Module = module._apply(move)
-    return moved
+    return map_tensors(module, move)
 
 
 def _check_names(given: Iterable[str], known: Collection[str], argument: str) -> None:
@@ -176,7 +180,7 @@ def _check_names(given: Iterable[str], known: Collection[str], argument: str) ->
 
 
 def _variant(folder: Path, kwargs: Mapping[str, Any]) -> str | None:
-    """The variant asked for, where the files of a component have it, as the pipeline's own loading goes about it."""
+    """The variant asked for, if a component's files have it; the pipeline's own loading falls back in the same way."""
     variant = kwargs.get("variant")
     return variant if variant and any(folder.glob(f"*.{variant}[.-]*")) else None
 

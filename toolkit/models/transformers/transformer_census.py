@@ -15,15 +15,15 @@ TRANSFORMERS: Mapping[str, TransformerSpecimen] = {
 
 
 def transformer(name: str) -> TransformerSpecimen:
-    """The specimen of that name.
+    """Return the specimen of that name.
 
     Raises:
-        ModelError: where the census has none.
+        ModelError: If the census has none.
 
     Example:
         >>> transformer("Wan_2.2_5B").cls
         'WanTransformer3DModel'
     """
     if name not in TRANSFORMERS:
-        raise ModelError(f"{name!r} is not in the census: one of {', '.join(TRANSFORMERS)}.")
+        raise ModelError(f"{name!r} is not in the census: use one of {', '.join(TRANSFORMERS)}.")
     return TRANSFORMERS[name]

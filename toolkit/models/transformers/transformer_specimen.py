@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import diffusers
 import torch
 
 from toolkit.geometry.shard_plan import even_parts
+from toolkit.models.diffusers_compat import model_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +18,12 @@ class TransformerSpecimen:
     """One transformer in small.
 
     Attributes:
-        name: what it is called here.
-        cls: its class's name in diffusers.
-        depth: the parameters of its constructor that count layers; several where it has lists of different kinds.
-        config: what its constructor takes.
-        call: makes the arguments of its call from random numbers; with twice the scale, latents are twice as high and
-            wide.
+        name: The specimen's name.
+        cls: The name of its class in diffusers.
+        depth: The parameters of its constructor that count layers; several if it has lists of different kinds.
+        config: The arguments of its constructor.
+        call: The function that makes the arguments of its call from random numbers. At twice the scale, latents are
+            twice as high and wide.
     """
 
     name: str
@@ -33,11 +33,11 @@ class TransformerSpecimen:
     call: Callable[[int], dict[str, Any]]
 
     def build(self, layers: int | None = None, seed: int = 0) -> Any:
-        """The model, in eval mode, with noise on all parameters: none are zero or one, so none hide what they gate.
+        """Make the model in eval mode, with noise on all parameters: none is zero or one, so none hides what it gates.
 
         Args:
-            layers: how many, over all lists (Latte: pairs of them); by default as many as the configuration says.
-            seed: of the weights.
+            layers: Number of layers over all lists (Latte: pairs of them). None: as many as the configuration says.
+            seed: Seed of the weights.
 
         Example:
             >>> from toolkit.models.transformers.layers import layers_of
@@ -47,15 +47,15 @@ class TransformerSpecimen:
         """
         counts = {} if layers is None else dict(zip(self.depth, even_parts(layers, len(self.depth)), strict=True))
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of diffusers, about its own imports
+            warnings.simplefilter("ignore", FutureWarning)  # from diffusers, about its own imports
             torch.manual_seed(seed)
-            model = getattr(diffusers, self.cls)(**{**self.config, **counts})
+            model = model_named(self.cls)(**{**self.config, **counts})
             for parameter in model.parameters():
                 parameter.data.add_(torch.randn_like(parameter) * 0.05)
         return model.eval().requires_grad_(False)
 
     def inputs(self, scale: int = 1, seed: int = 1) -> dict[str, Any]:
-        """Arguments of the model's call, by name; the call returns tensors without an output class around them."""
+        """Make the arguments of the model's call, by name; the call returns tensors without an output class around."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return {**self.call(scale), "return_dict": False}

@@ -16,22 +16,22 @@ from toolkit.models.transformers.stage import run_stages
 
 
 def virtual(plan: StagePlan | StageSplit, transformer: nn.Module) -> Any:
-    """A transformer that runs in stages, one after the other in this process.
+    """Make a transformer that runs in stages, one after the other in this process.
 
-    It takes the transformer's place in a pipeline: a shallow copy that shares all sub-modules, so weights, adapters and
-    hooks of the one are those of the other. The transformer itself stays as it is.
+    It can take the transformer's place in a pipeline. It is a shallow copy that shares all sub-modules, so weights,
+    adapters and hooks of the one are those of the other. The transformer itself stays as it is.
 
-    Its ``prove(*args, **kwargs)``, called as the transformer is, is
-    :func:`~toolkit.models.transformers.split_check.prove`: it runs whole and in stages, and returns a
-    :class:`~toolkit.models.transformers.split_check.Proof`, or raises.
+    Its ``prove(*args, **kwargs)`` takes the transformer's arguments. It runs the transformer whole and in stages, and
+    returns a :class:`~toolkit.models.transformers.proof.Proof`, or raises; see
+    :func:`~toolkit.models.transformers.split_check.prove`.
 
     Args:
-        plan: the layers in stages. Of a plan, only its split matters here.
-        transformer: of diffusers, or with its layers in lists that its forward loops over.
+        plan: The layers in stages. Only the split of a plan matters here.
+        transformer: A transformer of diffusers, or a module with its layers in lists that its forward loops over.
 
     Raises:
-        PlanError: for a split of another number of layers.
-        ModelError: for a transformer whose layers cannot be read, or in a state that stages cannot serve.
+        PlanError: If the split is of another number of layers.
+        ModelError: If the transformer's layers cannot be read, or it is in a state that stages cannot serve.
 
     Example:
         >>> import torch
@@ -53,9 +53,10 @@ def virtual(plan: StagePlan | StageSplit, transformer: nn.Module) -> Any:
     check_splittable(transformer)
     check_fits(split, transformer)
 
+    # The signature stays readable: pipelines look whether their transformer takes an argument.
     @wraps(transformer.forward)
     def forward(*args: Any, **kwargs: Any) -> Any:
-        check_splittable(staged)
+        check_splittable(staged)  # a cache may have been enabled since
         return run_stages(transformer, split, args, kwargs)
 
     staged = stand_in(transformer, forward)
