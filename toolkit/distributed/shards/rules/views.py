@@ -18,7 +18,10 @@ from toolkit.distributed.shards.strip import Layout, Strip, layout_of, with_layo
 
 _CUT = -1
 _STRIDES = tuple((dim + 2) * 10**7 + 7 * dim + 1 for dim in range(64))
-"""Primes apart, so that no product of a size and a stride meets another."""
+"""Strides by which a dim is recognised after a view.
+
+None is a multiple of another, because a step multiplies strides, and none is the sum of two, because a diagonal adds
+them. So no view makes one dim look like another."""
 
 _PLACES = frozenset([int, slice, type(None), type(...)])
 _WHOLE = slice(None)
