@@ -41,7 +41,7 @@ def test_code_moves_both_sliders_of_the_tile():
     assert one.tile == {"h": 6, "w": 9} == {"h": one.tile_h, "w": one.tile_w}
     with pytest.raises(tk.PlanError, match="one for each of h and w"):
         one.tile = {"h": 6}
-    with pytest.raises(tk.PlanError, match="tile_h=25: its slider goes from 1 to 24"):
+    with pytest.raises(tk.PlanError, match="tile_h=25: must be from 1 to 24"):
         one.tile = 25
 
 
@@ -148,7 +148,7 @@ def test_the_reference_is_never_tiled(cluster):
     one = tk.widgets.explore(vae, tiny.latent("kl", 20, 20), ranks=2, cluster=cluster, cost=COST)
     one.trial.start()
     assert one.trial.wait(60)
-    assert "use_tiling is on" in one.html
+    assert "has its own tiling enabled" in one.html
     assert one.trial.reference is None
 
 

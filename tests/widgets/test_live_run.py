@@ -110,7 +110,7 @@ def test_a_function_gets_a_button_that_starts_it_again(two):
     jobs = []
     live = tk.widgets.live(lambda: jobs.append(short(two)) or jobs[-1])
     assert (live.outcome, live.ranks, repr(live)) == ("not started", (), "LiveRun(not started)")
-    with pytest.raises(tk.ToolkitError, match="no run was started"):
+    with pytest.raises(tk.ToolkitError, match="no run has been started"):
         live.result()
     for count in (1, 2):
         live._run.click()
@@ -127,6 +127,18 @@ def test_a_refused_start_says_why(two):
     live.start()
     assert live.outcome == "refused"
     assert "the plan is for 3 ranks, the cluster has 2" in live.html
+
+
+def test_the_button_shows_any_error_and_code_raises_it():
+    def broken():
+        raise OSError("no space left on device")
+
+    live = tk.widgets.live(broken)
+    live._run.click()
+    assert live.outcome == "refused"
+    assert "OSError: no space left on device" in live.html
+    with pytest.raises(OSError, match="no space"):
+        live.start()
 
 
 def test_what_is_displayed_after_the_end_is_static(two, monkeypatch):
@@ -150,7 +162,7 @@ def test_what_is_displayed_while_it_runs_becomes_static_at_its_end(two, monkeypa
 
 
 def test_anything_else_is_refused():
-    with pytest.raises(tk.ToolkitError, match="run is a int: give a job"):
+    with pytest.raises(tk.ToolkitError, match="run=3: give the job that"):
         tk.widgets.live(3)
 
 

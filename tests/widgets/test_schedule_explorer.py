@@ -46,7 +46,7 @@ def test_a_kind_enables_the_counts_it_has(kind):
     enabled = {name for name in ("chunks", "requests") if not explorer.controls[name].disabled}
     assert enabled == set(TAKES[kind])
     for name in {"chunks", "requests"} - enabled:
-        with pytest.raises(tk.PlanError, match=f"{name}=2: has no effect now. .* only."):
+        with pytest.raises(tk.PlanError, match=f"{name}=2 would have no effect now. .* only."):
             setattr(explorer, name, 2)
         assert getattr(explorer, name) == 3
 
@@ -105,12 +105,12 @@ def test_the_snippet_makes_the_plan(kind):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"stages": 9}, "stages=9: its slider goes from 1 to 8"),
+        ({"stages": 9}, "stages=9: must be from 1 to 8"),
         ({"stages": 0}, "stages=0: must be an int of at least 1"),
         ({"kind": "zigzag"}, "kind='zigzag': must be one of sequential, interleaved"),
-        ({"hop": -0.1}, "hop=-0.1: its slider goes from 0"),
+        ({"hop": -0.1}, "hop=-0.1: must be from 0.0"),
         ({"layers": 3}, "3 layers in 4 stages"),
-        ({"seconds": 0.0}, "seconds=0.0: must be a time above 0"),
+        ({"seconds": 0.0}, "seconds=0.0: must be above 0"),
     ],
 )
 def test_what_the_sliders_do_not_go_to_is_refused(settings, words):

@@ -60,7 +60,7 @@ class Workers:
     ) -> list[Any]:
         """Call a function on every rank; returns one result per rank."""
         with self._turns.exclusive(), deferred() as interrupts:
-            listener = Listener(timeout=timeout, cancelled=lambda: self._turns.closing, interrupts=interrupts)
+            listener = Listener(timeout=timeout, cancelled=self._turns.given_up(), interrupts=interrupts)
             ranks = range(self.setup.size)
             answers = self._calls.call(ranks, function, self._calls.prepare(args, listener), dict(kwargs), listener)
             return [answers[rank] for rank in ranks]

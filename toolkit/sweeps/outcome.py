@@ -80,6 +80,16 @@ def said(error: BaseException) -> str:
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
+def in_words(error: BaseException) -> str:
+    """An error for people to read: the toolkit's own say it all, others on one line with their type.
+
+    Example:
+        >>> in_words(ToolkitError("tile=0: must be at least 1.")), in_words(SystemExit(3))
+        ('tile=0: must be at least 1.', 'SystemExit: 3')
+    """
+    return str(error) if isinstance(error, ToolkitError) else said(error)
+
+
 def _measures(part: Any) -> Mapping[str, Any]:
     if isinstance(part, Mapping):
         return part

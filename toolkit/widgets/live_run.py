@@ -11,6 +11,7 @@ from ipywidgets import HTML, Button, HBox, VBox, Widget
 
 from toolkit.cluster.job import Job
 from toolkit.errors import PlanError, RunCancelled, ToolkitError
+from toolkit.sweeps.outcome import in_words
 from toolkit.widgets.board import bundle
 from toolkit.widgets.live_view import RankState, faults, remaining, rows, states
 from toolkit.widgets.markup import page
@@ -44,19 +45,23 @@ class LiveRun:
 
     def start(self) -> None:
         """Start the run, as the button does; if it is refused, show the reason."""
+        self._begin(ToolkitError)
+
+    def _begin(self, shown: type[Exception]) -> None:
+        """Start the run, and show errors of a type in place of raising them."""
         if self.outcome == "running":
             return
         try:
             self.job, self.refused = self._start(), ""
-        except ToolkitError as error:
-            self.refused = str(error)
+        except shown as error:
+            self.refused = in_words(error)
         self._refresh()
         if not self.refused:
             self._follower = threading.Thread(target=self._follow, args=(self.job,), name="toolkit-live", daemon=True)
             self._follower.start()
 
     def _pressed(self) -> None:
-        self.start()
+        self._begin(Exception)  # front ends hide what a button's callback raises
         if self.outcome == "running":
             self._cancel.focus()  # Run, which had the focus, is disabled now
 
@@ -191,7 +196,7 @@ def live(run: Job[Any] | Callable[[], Job[Any]], title: str = "Run") -> LiveRun:
         return watched
     if not callable(run):
         raise ToolkitError(
-            f"run is a {type(run).__name__}: give the job that cluster.decode(..., block=False) returns, or a function "
+            f"run={run!r}: give the job that cluster.decode(..., block=False) returns, or a function "
             "that starts one."
         )
     return LiveRun(run, title, button=True)

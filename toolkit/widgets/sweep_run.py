@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 
 from toolkit.cluster import Cluster
 from toolkit.errors import RunCancelled, ToolkitError
-from toolkit.sweeps.outcome import said
+from toolkit.sweeps.outcome import in_words
 from toolkit.sweeps.points import points_of
 from toolkit.sweeps.sweep import sweep
 from toolkit.widgets.sweep_controls import comparable
@@ -69,13 +70,10 @@ class SweepRun:
         self._thread.start()
 
     def cancel(self, wait: bool = True) -> None:
-        """End it: now where the point in flight is a run on the cluster that is known, else after that point."""
+        """End the sweep: at once if the point in flight is a run on the known cluster, else after that point."""
         if not self._thread.is_alive():
             return
         self._cancelled.set()
-        if self._cluster is not None:
-            # It waits for the run's end; whoever pressed the button shall not.
-            threading.Thread(target=self._cluster.close, name="toolkit-sweep-cancel", daemon=True).start()
         if wait:
             self.wait()
 
@@ -88,12 +86,14 @@ class SweepRun:
     def _run(self, space: Mapping[str, Any]) -> None:
         outcome = "failed"
         try:
-            self._take(sweep(self._function, space, store=self._store, progress=False, stop=self._asked))
+            # Cancels only runs that this thread starts: the cluster may be in use for something else.
+            with nullcontext() if self._cluster is None else self._cluster.cancelled_by(self._cancelled):
+                self._take(sweep(self._function, space, store=self._store, progress=False, stop=self._asked))
             outcome = "cancelled" if self._cancelled.is_set() else "done"
         except RunCancelled:
             outcome = "cancelled"
-        except Exception as error:
-            self.error = str(error) if isinstance(error, ToolkitError) else said(error)
+        except BaseException as error:  # on this thread nobody else would see it
+            self.error = in_words(error)
         finally:
             self.outcome = outcome
             self._changed()

@@ -19,6 +19,7 @@ from toolkit.geometry.tile_plan import TilePlan
 from toolkit.planning.predict import in_bytes
 from toolkit.plot.seam_image import seams
 from toolkit.runs.run import Run
+from toolkit.sweeps.outcome import in_words
 from toolkit.widgets.grid_view import Forecast
 from toolkit.widgets.live_run import LiveRun, live
 from toolkit.widgets.markup import page, picture, refusal
@@ -120,8 +121,8 @@ class Trial:
             self._result.value = _outcome(self.run, forecast, comparison=self.comparison)
         except RunCancelled:
             pass  # the view of the run says so
-        except ToolkitError as error:
-            self._result.value = refusal("Measured", str(error))
+        except BaseException as error:  # on this thread nobody else would see it
+            self._result.value = refusal("Measured", in_words(error))
         finally:
             self.check()
 
