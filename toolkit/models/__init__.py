@@ -1,1 +1,1 @@
-"""What the toolkit must know of diffusers models. The only package that imports diffusers."""
+"""What the toolkit must know of diffusers' models. This is the only package that imports diffusers."""

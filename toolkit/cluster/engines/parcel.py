@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import ToolkitError
-from toolkit.models.transformers_pickle import recipe_of
+from toolkit.models.transformers_pickle import reduced
 from toolkit.numerics.tensor_compat import new_shared_storage
 
 _ALIGN = 64
@@ -133,7 +133,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if isinstance(obj, torch.Generator):
             # Its state must begin where its storage does, so it cannot be a view of the parcel's.
             return _generator, (str(obj.device), obj.get_state().numpy().tobytes())
-        return recipe_of(obj) or super().reducer_override(obj)
+        return reduced(obj) or super().reducer_override(obj)
 
 
 def _generator(device: str, state: bytes) -> torch.Generator:

@@ -1,1 +1,1 @@
-"""What must be known of autoencoder classes to run them in tiles or on shards; everything here runs in one process."""
+"""What must be known of an autoencoder to decode and encode with it in tiles or shards."""

@@ -13,7 +13,8 @@ from toolkit.errors import ModelError
 from toolkit.models import demo
 from toolkit.models.diffusers_compat import CLASS_KEY, class_named, diffusers_version, is_model_class
 
-DEMOS = {"demo-image": demo.image_vae, "demo-video": demo.video_vae}
+DEMOS = {"demo-image": "image_vae", "demo-video": "video_vae"}
+"""The demo models by the names that the command line takes, and the functions of the demo that load them."""
 
 
 def load_vae(
@@ -43,7 +44,7 @@ def load_vae(
         'AutoencoderKL'
     """
     if str(source) in DEMOS:
-        vae: Any = DEMOS[str(source)]()
+        vae: Any = getattr(demo, DEMOS[str(source)])()
         return vae if dtype in (None, torch.float32) else vae.to(dtype)
     path = Path(source)
     if path.is_file():

@@ -1,4 +1,6 @@
-"""Where the trained weights lie, how they are written and read."""
+"""Where the trained weights lie, and how they are written and read."""
+
+from __future__ import annotations
 
 import copy
 import os
@@ -17,8 +19,13 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def load(kind: type[Model], folder: Path) -> Model:
-    """The model that lies in `folder`, in fp32, only for use."""
-    # The default of low_cpu_mem_usage needs accelerate, and warns where that is not installed.
+    """Load the model in a folder, in fp32 and for inference only.
+
+    Args:
+        kind: The model's class.
+        folder: The folder, as ``save`` writes it.
+    """
+    # The default of low_cpu_mem_usage needs accelerate, and warns if that is not installed.
     vae = kind.from_pretrained(
         folder, local_files_only=True, use_safetensors=True, torch_dtype=torch.float32, low_cpu_mem_usage=False
     )
@@ -26,7 +33,7 @@ def load(kind: type[Model], folder: Path) -> Model:
 
 
 def save(vae: AutoencoderKL | AutoencoderKLWan, folder: Path) -> None:
-    """Writes the model to `folder` in half precision; a reader meets each file whole."""
+    """Write a model to a folder in half precision; whoever reads at the same time finds each file whole."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as draft:
         halved(vae).save_pretrained(draft)
@@ -36,7 +43,7 @@ def save(vae: AutoencoderKL | AutoencoderKLWan, folder: Path) -> None:
 
 
 def halved(model: Module) -> Module:
-    """A copy of a model in half precision, which is how weights are shipped."""
+    """Copy a model in half precision, as weights are shipped."""
     half = copy.deepcopy(model)
     for parameter in half.parameters():
         parameter.data = parameter.data.to(torch.float16, memory_format=torch.contiguous_format)

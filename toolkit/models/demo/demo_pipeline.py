@@ -1,5 +1,7 @@
 """A small trained pipeline that turns a sentence into a video: a coloured shape that moves."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import tempfile
@@ -17,22 +19,24 @@ from toolkit.models.demo.clips import FRAMES, SIZE
 FOLDER = WEIGHTS / "pipeline"
 
 TOKENS = 16
-"""Length that prompts are padded to, in training as in calls."""
+"""Length that prompts are padded to, in training and in calls."""
 
 
 def pipeline() -> WanPipeline:
-    """A small trained pipeline that makes videos of `PROMPTS`; its own class, nothing in it is changed.
+    """Load a small trained pipeline that makes videos of ``PROMPTS``. It is of its own class; nothing in it is changed.
 
-    A Wan 2.1 in small: `video_vae()`, a transformer of eight layers that cuts into 2, 4 or 8 equal stages, and a text
-    encoder of one layer. It knows the words of `PROMPTS` and no others: each other word reads as `<unk>`, on which it
-    was not trained. Its calls need the arguments that :func:`call` gives, for the pipeline's own defaults are those of
-    a model ten thousand times larger. Saved with `pipeline().save_pretrained(folder)` it is a folder that stages load.
+    It is a small Wan 2.1: ``video_vae()``, a transformer of eight layers that can be cut into 2, 4 or 8 equal stages,
+    and a text encoder of one layer. It knows the words of ``PROMPTS`` and no others; every other word reads as
+    ``<unk>``, which it was not trained on. Its calls need the arguments that :func:`call` gives, because the pipeline's
+    own defaults are for a model ten thousand times larger. ``pipeline().save_pretrained(folder)`` writes a folder that
+    stages can load.
 
-    Of samples of all prompts, every colour and motion was right, and three shapes in four: squares often are round.
-    Its transformer tells the picture and not the velocity, which a scheduler reads in its `prediction_type="sample"`.
+    In samples of all prompts, every colour and motion was right, and so were three shapes in four: squares often are
+    round. Its transformer predicts the picture and not the velocity; the scheduler knows by its
+    ``prediction_type="sample"``.
 
     Returns:
-        A pipeline of its own at each call, in fp32 on the CPU.
+        A new pipeline at each call, in fp32 on the CPU.
 
     Example:
         >>> pipe = pipeline()
@@ -42,7 +46,7 @@ def pipeline() -> WanPipeline:
         >>> pipe(**call("a red ball moves right", num_inference_steps=2)).frames.shape  # b t h w c in [0, 1]
         (1, 13, 64, 64, 3)
     """
-    # Of a folder, as here, no part is looked for on the Hub.
+    # Given as folders, none of the parts is looked for on the Hub.
     transformer = WanTransformer3DModel.from_config(WanTransformer3DModel.load_config(FOLDER / "transformer"))
     text_encoder = UMT5EncoderModel(UMT5Config.from_pretrained(FOLDER / "text_encoder"))
     return WanPipeline(
@@ -55,15 +59,15 @@ def pipeline() -> WanPipeline:
 
 
 def call(prompt: str | list[str] = "a red ball moves right", seed: int = 0, **more: Any) -> dict[str, Any]:
-    """Arguments with which the demo pipeline shows a prompt well: `pipe(**call("a green square moves up"))`.
+    """Return arguments with which the demo pipeline shows a prompt well: ``pipe(**call("a green square moves up"))``.
 
     Args:
-        prompt: one of `PROMPTS`, or several, for as many videos in one batch.
-        seed: of the noise that it starts from; it decides the background and the lane of the shape.
-        more: any arguments of the pipeline's call; they take the place of those given here.
+        prompt: One of ``PROMPTS``, or several for as many videos in one batch.
+        seed: Seed of the noise that it starts from. It decides the background and the lane of the shape.
+        **more: Arguments of the pipeline's call; they replace those given here.
 
     Returns:
-        What to call the pipeline with, the generator new and at its start.
+        The arguments, with a new generator at its start.
 
     Example:
         >>> call(seed=1, num_inference_steps=6)["num_inference_steps"]
@@ -82,12 +86,17 @@ def _filled(model: Module, file: Path) -> Module:
 
 
 def save_pipeline(pipe: WanPipeline, folder: Path) -> None:
-    """Writes the pipeline to `folder` as published ones are, its weights in half precision, less the video model."""
+    """Write a pipeline to a folder as published ones are, with weights in half precision and without the video model.
+
+    Args:
+        pipe: The pipeline.
+        folder: The folder to write to; files that are there are replaced.
+    """
     parts = pipe.components | {name: halved(getattr(pipe, name)) for name in ("transformer", "text_encoder")}
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
         WanPipeline(**parts).save_pretrained(draft)
-        shutil.rmtree(Path(draft, "vae"))
+        shutil.rmtree(Path(draft, "vae"))  # it is shipped once, under its own name
         for file in Path(draft).rglob("*.*"):
             file.chmod(0o644)
             to = folder / file.relative_to(draft)

@@ -1,5 +1,7 @@
 """Photographs that ship inside the scikit-image wheel, as tensors in [-1, 1]."""
 
+from __future__ import annotations
+
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from einops import rearrange, repeat
 from skimage.io import imread
 from torch import Tensor
 
-# Kept out of training, so that what the demo models show on them is what they can do on any picture.
+# Kept out of training, so what the demo models do on them is what they can do on any picture.
 HELD_OUT = {"coffee": "coffee.png", "chelsea": "chelsea.png"}
 
 TRAINING = {
@@ -32,17 +34,21 @@ PHOTOGRAPHS = HELD_OUT | TRAINING
 
 
 def image(name: str = "coffee", size: tuple[int, int] | None = None) -> Tensor:
-    """A photograph, resized with antialiasing to cover `size` and cropped around its centre.
+    """Return a photograph, resized with antialiasing to cover ``size`` and cropped around its centre.
 
     Args:
-        name: one of `PHOTOGRAPHS`; the first two, "coffee" and "chelsea", were never trained on.
-        size: height and width in pixels. None keeps the pixels of the file, less what is over a multiple of 8.
+        name: One of ``PHOTOGRAPHS``; the first two, "coffee" and "chelsea", were never trained on.
+        size: Height and width in pixels. None: the pixels of the file, cropped to multiples of 8.
 
     Returns:
-        b c h w, one picture in [-1, 1].
+        One picture, ``b c h w`` in [-1, 1].
+
+    Raises:
+        ValueError: If there is no photograph of that name.
     """
     if name not in PHOTOGRAPHS:
         raise ValueError(f"no picture {name!r}; there are {', '.join(PHOTOGRAPHS)}")
+    # A clone, because the file is read once and callers may write into what they get.
     picture = rearrange(_read(PHOTOGRAPHS[name]), "c h w -> 1 c h w").clone()
     height, width = picture.shape[-2:]
     if size is None:
@@ -55,18 +61,18 @@ def image(name: str = "coffee", size: tuple[int, int] | None = None) -> Tensor:
 
 
 def resize(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """The picture (b c h w) at another size, bicubic with antialiasing, still in [-1, 1]."""
+    """Resize a picture (b c h w) bicubically with antialiasing, still in [-1, 1]."""
     return F.interpolate(picture, size, mode="bicubic", antialias=True, align_corners=False).clamp(-1, 1)
 
 
 def centre_crop(picture: Tensor, size: tuple[int, int]) -> Tensor:
-    """The middle `size` of the picture (b c h w)."""
+    """Cut the middle of a picture (b c h w)."""
     top, left = ((have - want) // 2 for have, want in zip(picture.shape[-2:], size, strict=True))
     return picture[..., top : top + size[0], left : left + size[1]].contiguous()
 
 
 def from_uint8(pixels: np.ndarray) -> Tensor:
-    """Pixels of a file (h w, or h w c with an ignored alpha) as a tensor c h w in [-1, 1]."""
+    """Convert the pixels of a file (h w, or h w c with an ignored alpha) to a tensor c h w in [-1, 1]."""
     tensor = torch.tensor(pixels, dtype=torch.float32) / 127.5 - 1
     return repeat(tensor, "h w -> c h w", c=3) if tensor.ndim == 2 else rearrange(tensor[..., :3], "h w c -> c h w")
 

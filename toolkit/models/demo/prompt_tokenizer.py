@@ -1,4 +1,6 @@
-"""What splits a prompt into the words that the demo pipeline knows; only its training needs it, for it is saved."""
+"""The tokenizer that splits a prompt into words; it is saved with the pipeline, so only training makes one."""
+
+from __future__ import annotations
 
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
@@ -10,7 +12,9 @@ SPECIAL = ("<pad>", "</s>", "<unk>")
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word and one at the end; capitals and punctuation do not matter, other words are `<unk>`.
+    """Make a tokenizer with one token per word and one at the end.
+
+    Capitals and punctuation do not matter, and words outside ``PROMPTS`` are ``<unk>``.
 
     Example:
         >>> tokenizer().tokenize("A red cube moves left.")

@@ -1,4 +1,6 @@
-"""Videos made from photographs: a swaying camera over one picture, an object swaying in front of it."""
+"""Videos made from photographs: a camera swaying over a picture, and an object swaying in front of it."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Sequence
@@ -14,13 +16,13 @@ from toolkit.models.demo.photographs import image, resize
 
 @dataclass(frozen=True)
 class Sway:
-    """A number that swings smoothly about a centre, so that a video may be of any length.
+    """A number that swings smoothly about a centre, so a video can have any length.
 
     Attributes:
-        centre: its mean.
-        amplitude: how far it swings to either side.
-        period: frames of one swing there and back.
-        phase: where in the swing frame 0 is, as a fraction of the period.
+        centre: The mean.
+        amplitude: The largest distance from the mean.
+        period: Frames of one swing there and back.
+        phase: The place of frame 0 in the swing, as a fraction of the period.
     """
 
     centre: float
@@ -29,20 +31,20 @@ class Sway:
     phase: float = 0.0
 
     def at(self, frames: int) -> Tensor:
-        """The number at frames 0, 1, ..., `frames` - 1 (t)."""
+        """Return the number at frames 0, 1, ..., ``frames`` - 1 (t)."""
         turns = torch.arange(frames) / self.period + self.phase
         return self.centre + self.amplitude * torch.sin(2 * math.pi * turns)
 
 
 @dataclass(frozen=True)
 class Camera:
-    """What part of a picture each frame shows.
+    """The part of a picture that each frame shows.
 
     Attributes:
-        y: middle of the view, as a fraction of the picture's height.
-        x: middle of the view, as a fraction of the picture's width.
-        view: height of the view, as a fraction of the picture's height.
-        angle: turn of the view in radians.
+        y: Middle of the view, as a fraction of the picture's height.
+        x: Middle of the view, as a fraction of the picture's width.
+        view: Height of the view, as a fraction of the picture's height.
+        angle: Rotation of the view in radians.
     """
 
     y: Sway = Sway(0.5)
@@ -51,7 +53,15 @@ class Camera:
     angle: Sway = Sway(0.0)
 
     def grid(self, picture: tuple[int, int], frames: int, size: tuple[int, int]) -> Tensor:
-        """Where in a picture of h w pixels each pixel of each frame looks (t h w xy, the picture is [-1, 1])."""
+        """Return where in a picture each pixel of each frame looks (t h w xy, with the picture from -1 to 1).
+
+        Args:
+            picture: Height and width of the picture in pixels.
+            frames: Number of frames.
+            size: Height and width of a frame in pixels.
+        """
+        # Frames are turned in units of their height, in which both axes have the same scale; the picture's own
+        # coordinates stretch its width to [-1, 1] too, which the aspect corrects.
         aspect = picture[1] / picture[0]
         rows = (torch.arange(size[0]) + 0.5) * 2 / size[0] - 1
         columns = ((torch.arange(size[1]) + 0.5) * 2 - size[1]) / size[0]
@@ -69,10 +79,10 @@ class Scene:
     """A video in words.
 
     Attributes:
-        background: name of the photograph behind.
-        camera: how it is looked at.
-        object: name of the photograph whose middle is cut out as a disc and moved in front, if any.
-        path: the camera of that object: it moves against its camera.
+        background: Name of the photograph behind.
+        camera: The camera that looks at it.
+        object: Name of the photograph whose middle is cut out as a disc and moved in front, if any.
+        path: The camera that looks at the object; the object moves opposite to it.
     """
 
     background: str
@@ -94,15 +104,18 @@ VIDEOS = {
 
 
 def video(name: str = "pan", frames: int = 17, size: tuple[int, int] = (256, 256)) -> Tensor:
-    """A video made from the held-out photographs, the same at every call.
+    """Make a video from the held-out photographs, the same at every call.
 
     Args:
         name: "pan" along the coffee, "zoom" and turn on chelsea, or "object": chelsea passing over the coffee.
-        frames: how many; 1 more than a multiple of 4 for a video model.
-        size: height and width in pixels.
+        frames: Number of frames; 1 more than a multiple of 4 for a video model.
+        size: Height and width in pixels.
 
     Returns:
-        b c t h w, one video in [-1, 1].
+        One video, ``b c t h w`` in [-1, 1].
+
+    Raises:
+        ValueError: If there is no video of that name.
     """
     if name not in VIDEOS:
         raise ValueError(f"no video {name!r}; there are {', '.join(VIDEOS)}")
@@ -120,7 +133,16 @@ def render(
     front: Tensor | None = None,
     path: Camera = Camera(),
 ) -> Tensor:
-    """The frames (t c h w) that `camera` sees of `picture` (c h w), `front` (c+1 h w, the last is cover) before it."""
+    """Render the frames (t c h w) that a camera sees of a picture with an object in front of it.
+
+    Args:
+        picture: The picture behind, c h w.
+        camera: The camera that looks at it.
+        frames: Number of frames.
+        size: Height and width of a frame in pixels.
+        front: The object, c+1 h w: colours times cover, then the cover. None: no object.
+        path: The camera that looks at the object.
+    """
     seen = shoot(picture, camera, frames, size, padding="reflection")
     if front is not None:
         layer = shoot(front, path, frames, size, padding="zeros")
@@ -130,9 +152,9 @@ def render(
 
 
 def shoot(picture: Tensor, camera: Camera, frames: int, size: tuple[int, int], padding: str) -> Tensor:
-    """The frames (t c h w) that `camera` sees of `picture` (c h w), without aliasing."""
+    """Sample the frames (t c h w) that a camera sees of a picture (c h w), without aliasing."""
     scale = size[0] / (picture.shape[1] * (camera.view.centre - abs(camera.view.amplitude)))
-    # Bicubic sampling does not average, so a picture with more pixels than the frames is made smaller first.
+    # Bicubic sampling does not average, so a picture with more pixels than the frames is shrunk first.
     if scale < 1:
         smaller = (max(8, round(picture.shape[1] * scale)), max(8, round(picture.shape[2] * scale)))
         picture = resize(picture[None], smaller)[0]
@@ -142,7 +164,7 @@ def shoot(picture: Tensor, camera: Camera, frames: int, size: tuple[int, int], p
 
 
 def disc(picture: Tensor, edge: float = 0.06) -> Tensor:
-    """The middle of the picture (c h w) as a disc (c+1 h h): colours times cover, then the cover, 0 outside."""
+    """Cut the middle of a picture (c h w) out as a disc (c+1 h h): colours times cover, then the cover, 0 outside."""
     height, width = picture.shape[1:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -154,5 +176,5 @@ def disc(picture: Tensor, edge: float = 0.06) -> Tensor:
 
 
 def stack(clips: Sequence[Tensor]) -> Tensor:
-    """Clips (t c h w) as one batch b c t h w."""
+    """Stack clips (t c h w) into one batch b c t h w."""
     return rearrange(list(clips), "b t c h w -> b c t h w")

@@ -1,1 +1,1 @@
-"""What must be known of transformers and pipelines to run them in stages; everything here runs in one process."""
+"""What must be known of transformers and pipelines to run them in stages. Everything here runs in one process."""

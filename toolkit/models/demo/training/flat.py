@@ -1,22 +1,26 @@
-"""Train a causal video autoencoder on single frames at the price of an image autoencoder."""
+"""Training a causal video autoencoder on single frames at the cost of an image autoencoder."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
-from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from einops import rearrange
 from torch import Tensor
+
+from toolkit.models.diffusers_compat import causal_padding, wan_layers
 
 
 @contextmanager
 def flat(vae: AutoencoderKLWan) -> Iterator[None]:
-    """Within, every causal convolution of `vae` is a 2D one with its last temporal tap, frame by frame.
+    """Turn every causal convolution of a model into a 2D one with its last temporal tap, for the length of a context.
 
     For a single frame that is the same function: the earlier taps only ever see the zeros before the video.
     """
-    layers = [layer for layer in vae.modules() if isinstance(layer, WanCausalConv3d)]
+    layers = [layer for layer in vae.modules() if isinstance(layer, wan_layers().WanCausalConv3d)]
     for layer in layers:
         layer.forward = _last_tap(layer)
     try:
@@ -26,8 +30,8 @@ def flat(vae: AutoencoderKLWan) -> Iterator[None]:
             del layer.forward
 
 
-def _last_tap(layer: WanCausalConv3d) -> Callable[..., Tensor]:
-    across, _, down, _, _, _ = layer._padding
+def _last_tap(layer: Any) -> Callable[..., Tensor]:
+    across, _, down, _, _, _ = causal_padding(layer)
 
     def forward(x: Tensor, cache_x: Tensor | None = None) -> Tensor:
         frames = rearrange(x, "b c t h w -> (b t) c h w")

@@ -1,4 +1,6 @@
-"""What a clip shows, told from its pixels alone: whether a sample follows its prompt."""
+"""Recognising what a clip shows from its pixels alone, to tell whether a sample follows its prompt."""
+
+from __future__ import annotations
 
 import torch
 from torch import Tensor
@@ -6,17 +8,17 @@ from torch import Tensor
 from toolkit.models.demo.clips import COLOURS, MOTIONS, Sentence
 
 FILLED = {"ball": 0.8, "square": 0.95, "triangle": 0.57}
-"""The part of its bounding box that each shape covers, its corners a little blurred by the video model."""
+"""The fraction of its bounding box that each shape covers, with corners a little blurred by the video model."""
 
 
 def recognise(clip: Tensor) -> Sentence:
-    """The sentence that fits a clip best.
+    """Return the sentence that fits a clip best.
 
-    The background is the median colour, the shape is what differs most from it. Its outline is told in the first
-    frame, which the video model keeps sharp; its colour in all frames; the motion from the first frame to the last.
+    The background is the median colour, and the shape is what differs most from it. Its outline is read off the first
+    frame, which the video model keeps sharp; its colour off all frames; its motion from the first frame to the last.
 
     Args:
-        clip: c t h w in [-1, 1].
+        clip: A clip, ``c t h w`` in [-1, 1].
 
     Example:
         >>> from toolkit.models.demo.clips import clips

@@ -1,9 +1,11 @@
-"""Trains the demo models from scratch: `python -m toolkit.models.demo.training.train STAGE`.
+"""Train the demo models from scratch: ``python -m toolkit.models.demo.training.train PHASE``.
 
-The image model is made by the stages image and image-more, the video model by video-space and video-time; each stage
-starts from the checkpoint of the one before. It took about an hour and a quarter on two cores to make the shipped
-weights. An interrupted stage continues from its own checkpoint; `--steps` then shortens or lengthens its schedule.
+The phases image and image-more make the image model, video-space and video-time the video model; each phase starts from
+the checkpoint of the one before. The shipped weights took about an hour and a quarter on two cores. An interrupted
+phase continues from its own checkpoint; ``--steps`` then shortens or lengthens its schedule.
 """
+
+from __future__ import annotations
 
 import argparse
 import copy
@@ -34,18 +36,18 @@ Model: TypeAlias = AutoencoderKL | AutoencoderKLWan
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One stage of training.
+class Phase:
+    """One phase of training.
 
     Attributes:
-        model: makes the untrained model.
-        weights: folder of the weights under `weights/`.
-        frames: of a clip; None for pictures without time.
-        batch: clips or pictures a step.
-        side: their height and width.
-        steps: how many there are unless the command line says otherwise.
-        rate: the greatest learning rate.
-        after: the stage whose checkpoint this one starts from.
+        model: The function that makes the untrained model.
+        weights: Folder of the weights under ``weights/``.
+        frames: Frames of a clip; None for pictures without time.
+        batch: Clips or pictures per step.
+        side: Height and width of the clips or pictures.
+        steps: Number of steps, unless the command line says otherwise.
+        rate: Largest learning rate.
+        after: The phase whose checkpoint this one starts from.
     """
 
     model: Callable[[], Model]
@@ -59,7 +61,7 @@ class Recipe:
 
 
 def new_image_vae() -> AutoencoderKL:
-    """An untrained image model: GroupNorm and attention in the middle as its large relatives have them."""
+    """Make an untrained image model: GroupNorm and attention in the middle, as its large relatives have them."""
     levels = (24, 48, 64, 64)
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * len(levels),
@@ -74,30 +76,35 @@ def new_image_vae() -> AutoencoderKL:
 
 
 def new_video_vae() -> AutoencoderKLWan:
-    """An untrained video model: the Wan 2.1 form, with a sixth of its width."""
+    """Make an untrained video model in the form of Wan 2.1, with a sixth of its width."""
     vae = AutoencoderKLWan(base_dim=16, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=1)
     start(vae)
     return quiet(vae)
 
 
 def quiet(vae: Model) -> Model:
-    """Starts the posterior with little noise, so that there is a picture to learn from at once."""
+    """Start the posterior with little noise, so that there is a picture to learn from at once."""
     half = vae.quant_conv.out_channels // 2
     nn.init.zeros_(vae.quant_conv.weight[half:])
     nn.init.constant_(vae.quant_conv.bias[half:], -6.0)
     return vae
 
 
-RECIPES = {
-    "image": Recipe(new_image_vae, "image_vae", None, batch=8, side=96, steps=1800, rate=1.5e-3),
-    "image-more": Recipe(new_image_vae, "image_vae", None, batch=8, side=64, steps=1500, rate=1e-3, after="image"),
-    "video-space": Recipe(new_video_vae, "video_vae", 1, batch=8, side=64, steps=6000, rate=1.5e-3),
-    "video-time": Recipe(new_video_vae, "video_vae", 9, batch=3, side=80, steps=480, rate=7e-4, after="video-space"),
+PHASES = {
+    "image": Phase(new_image_vae, "image_vae", None, batch=8, side=96, steps=1800, rate=1.5e-3),
+    "image-more": Phase(new_image_vae, "image_vae", None, batch=8, side=64, steps=1500, rate=1e-3, after="image"),
+    "video-space": Phase(new_video_vae, "video_vae", 1, batch=8, side=64, steps=6000, rate=1.5e-3),
+    "video-time": Phase(new_video_vae, "video_vae", 9, batch=3, side=80, steps=480, rate=7e-4, after="video-space"),
 }
 
 
 def loss_of(vae: Model, sample: Tensor) -> Tensor:
-    """Reconstruction error of `sample` through a drawn latent, with a light pull of the posterior to N(0, 1)."""
+    """Compute the reconstruction error through a drawn latent, with a light pull of the posterior to N(0, 1).
+
+    Args:
+        vae: The model that learns.
+        sample: Pictures or clips.
+    """
     with torch.autocast("cpu", torch.bfloat16):
         posterior = vae.encode(sample).latent_dist
         seen = vae.decode(posterior.sample()).sample.float()
@@ -106,11 +113,11 @@ def loss_of(vae: Model, sample: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def held_out_psnr(vae: Model, recipe: Recipe) -> dict[str, float]:
-    """PSNR in dB of the reconstruction of each picture or video that is not trained on."""
-    if recipe.frames is None:
+def held_out_psnr(vae: Model, phase: Phase) -> dict[str, float]:
+    """Measure the PSNR in dB of the reconstruction of each picture or video that is not trained on."""
+    if phase.frames is None:
         samples = {name: image(name, (256, 256)) for name in HELD_OUT}
-    elif recipe.frames == 1:
+    elif phase.frames == 1:
         samples = {name: rearrange(image(name, (256, 256)), "b c h w -> b c 1 h w") for name in HELD_OUT}
     else:
         samples = {name: video(name, 9, (128, 128)) for name in VIDEOS}
@@ -123,7 +130,7 @@ def held_out_psnr(vae: Model, recipe: Recipe) -> dict[str, float]:
 
 @torch.no_grad()
 def note_statistics(vae: Model, sample: Tensor) -> None:
-    """Writes into the config by how much a diffusion model would scale the latents, as `sample` shows them."""
+    """Write into the config how a diffusion model would scale the latents, measured on a sample."""
     latents = rearrange(vae.encode(sample).latent_dist.mode(), "b c ... -> c (b ...)")
     if isinstance(vae, AutoencoderKL):
         vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
@@ -133,13 +140,19 @@ def note_statistics(vae: Model, sample: Tensor) -> None:
 
 
 class Training:
-    """A model, its slow average and its optimizer, with a checkpoint file."""
+    """A model, its slow average and its optimizer, with a checkpoint file.
 
-    def __init__(self, stage: str, folder: Path) -> None:
-        """Continues from the checkpoint of `stage` in `folder`, or starts from that of the stage before, or anew."""
-        self.recipe = RECIPES[stage]
-        self.file = folder / f"{stage}.pt"
-        self.vae = self.recipe.model()
+    It continues from its own checkpoint, else from that of the phase before, else from the start.
+
+    Args:
+        name: The name of the phase.
+        folder: Where checkpoints are kept.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.phase = PHASES[name]
+        self.file = folder / f"{name}.pt"
+        self.vae = self.phase.model()
         self.average = copy.deepcopy(self.vae).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.vae.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
         self.step = 0
@@ -149,40 +162,40 @@ class Training:
             self.vae.load_state_dict(kept["vae"])
             self.average.load_state_dict(kept["average"])
             self.optimizer.load_state_dict(kept["optimizer"])
-        elif self.recipe.after:
-            kept = torch.load(folder / f"{self.recipe.after}.pt")
+        elif self.phase.after:
+            kept = torch.load(folder / f"{self.phase.after}.pt")
             self.vae.load_state_dict(kept["average"])
             self.average.load_state_dict(kept["average"])
 
     def keep(self) -> None:
-        """Writes the checkpoint, whole or not at all."""
+        """Write the checkpoint, whole or not at all."""
         states = {name: getattr(self, name).state_dict() for name in ("vae", "average", "optimizer")}
         partial = self.file.with_suffix(".partial")
         torch.save({"step": self.step, **states}, partial)
         os.replace(partial, self.file)
 
     def advance(self, sample: Tensor, steps: int) -> float:
-        """One step of `steps` on one batch; returns its loss."""
+        """Take one step of a schedule of ``steps`` on one batch, and return its loss."""
         loss = loss_of(self.vae, sample)
-        rate = self.recipe.rate * rate_at(self.step, steps)
+        rate = self.phase.rate * rate_at(self.step, steps)
         lost = descend(self.optimizer, self.vae, self.average, loss, rate, self.step)
         self.step += 1
         return lost
 
 
-def batch(photographs: Photographs, recipe: Recipe, step: int) -> Tensor:
-    """The batch of a step, the same whenever it is asked for."""
+def batch(photographs: Photographs, phase: Phase, step: int) -> Tensor:
+    """Draw the batch of a step; it is the same whenever it is asked for."""
     generator = torch.Generator().manual_seed(step)
-    if recipe.frames is None:
-        return photographs.crops(recipe.batch, recipe.side, generator).contiguous(memory_format=torch.channels_last)
-    if recipe.frames == 1:
-        return rearrange(photographs.crops(recipe.batch, recipe.side, generator), "b c h w -> b c 1 h w")
-    return photographs.clips(recipe.batch, recipe.frames, recipe.side, generator)
+    if phase.frames is None:
+        return photographs.crops(phase.batch, phase.side, generator).contiguous(memory_format=torch.channels_last)
+    if phase.frames == 1:
+        return rearrange(photographs.crops(phase.batch, phase.side, generator), "b c h w -> b c 1 h w")
+    return photographs.clips(phase.batch, phase.frames, phase.side, generator)
 
 
 def report(training: Training, losses: list[float], seconds: float) -> None:
-    """Prints where the training is and what its average can do."""
-    scores = held_out_psnr(training.average, training.recipe)
+    """Print where the training is and what its average can do."""
+    scores = held_out_psnr(training.average, training.phase)
     print(
         f"step {training.step}  loss {sum(losses) / len(losses):.4f}  {seconds:.0f} s ",
         *(f"{name} {score:.2f} dB" for name, score in scores.items()),
@@ -190,37 +203,44 @@ def report(training: Training, losses: list[float], seconds: float) -> None:
     )
 
 
-def train(stage: str, folder: Path, steps: int, every: int) -> None:
-    """Runs a stage to its end, with a checkpoint, a score and weights to ship `every` so many steps."""
-    training = Training(stage, folder)
-    recipe = training.recipe
-    photographs = Photographs(smallest=recipe.side + 32)
+def train(name: str, folder: Path, steps: int, every: int) -> None:
+    """Run a phase to its end.
+
+    Args:
+        name: The name of the phase.
+        folder: Where checkpoints are kept.
+        steps: Length of the schedule.
+        every: Steps between checkpoints, each with a score and weights to ship.
+    """
+    training = Training(name, folder)
+    phase = training.phase
+    photographs = Photographs(smallest=phase.side + 32)
     started, losses = time.monotonic(), []
-    with flat(training.vae) if recipe.frames == 1 else nullcontext():
+    with flat(training.vae) if phase.frames == 1 else nullcontext():
         while training.step < steps:
-            sample = batch(photographs, recipe, training.step)
+            sample = batch(photographs, phase, training.step)
             losses.append(training.advance(sample, steps))
             if training.step % every == 0 or training.step == steps:
                 training.keep()
-                note_statistics(training.average, batch(photographs, replace(recipe, batch=32), 0))
-                save(training.average, WEIGHTS / recipe.weights)
+                note_statistics(training.average, batch(photographs, replace(phase, batch=32), 0))
+                save(training.average, WEIGHTS / phase.weights)
                 report(training, losses, time.monotonic() - started)
                 losses = []
 
 
 def main() -> None:
-    """Reads the command line."""
+    """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=RECIPES)
+    parser.add_argument("phase", choices=PHASES)
     parser.add_argument("--folder", type=Path, default=Path("demo_train"), help="where checkpoints are kept")
-    parser.add_argument("--steps", type=int, help="length of the schedule, counted from the stage's first step")
+    parser.add_argument("--steps", type=int, help="length of the schedule, counted from the phase's first step")
     parser.add_argument("--every", type=int, default=250, help="steps between checkpoints")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    train(arguments.stage, arguments.folder, arguments.steps or RECIPES[arguments.stage].steps, arguments.every)
+    train(arguments.phase, arguments.folder, arguments.steps or PHASES[arguments.phase].steps, arguments.every)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Endless random crops and clips of the training photographs."""
 
+from __future__ import annotations
+
 import torch
 from einops import rearrange
 from sklearn.datasets import load_sample_images
@@ -14,13 +16,15 @@ SCALES = (1.0, 0.7, 0.5, 0.35)
 class Photographs:
     """The training photographs at a few sizes, and random pieces of them.
 
+    Args:
+        smallest: The smallest side that a resized picture may have.
+
     Attributes:
-        pictures: every photograph at every size at which it is large enough (c h w each).
-        shares: how often each is chosen (relative).
+        pictures: Every photograph at every size at which it is large enough (c h w each).
+        shares: Relative frequency with which each is chosen.
     """
 
     def __init__(self, smallest: int) -> None:
-        """Reads the photographs; `smallest` is the least side that a resized picture may have."""
         self.pictures: list[Tensor] = []
         self.shares: list[float] = []
         for picture in [*(image(name)[0] for name in TRAINING), *_sklearn_photographs()]:
@@ -33,11 +37,11 @@ class Photographs:
                     self.shares.append((size[0] * size[1]) ** 0.25 * (0.4 if grey else 1.0))
 
     def crops(self, batch: int, side: int, generator: Generator) -> Tensor:
-        """Random square crops, turned, mirrored and tinted (b c h w)."""
+        """Draw random square crops, transposed, mirrored and tinted (b c h w)."""
         return torch.stack([self._crop(side, generator) for _ in range(batch)])
 
     def clips(self, batch: int, frames: int, side: int, generator: Generator) -> Tensor:
-        """Random short videos with a swaying camera and, in half of them, an object (b c t h w)."""
+        """Draw random short videos with a swaying camera and, in half of them, an object (b c t h w)."""
         return stack([self._clip(frames, side, generator) for _ in range(batch)])
 
     def _choose(self, generator: Generator) -> Tensor:
@@ -66,10 +70,17 @@ class Photographs:
 
 
 def random_camera(view: float, generator: Generator, reach: float = 0.3) -> Camera:
-    """A camera with a view of about `view` that wanders about the picture and moves a few percent a frame."""
+    """Draw a camera that wanders about the picture and moves a few percent per frame.
+
+    Args:
+        view: Height of its view, as a fraction of the picture's.
+        generator: Source of the random choices.
+        reach: Largest distance of its middle from the picture's.
+    """
 
     def sway(centre: float, speed: float) -> Sway:
         period = _uniform(generator, 30, 90)
+        # 6.3 is 2 pi: the largest speed of a sine is its amplitude times 2 pi over its period.
         amplitude = speed * period / 6.3 * _uniform(generator) ** 1.5
         return Sway(centre, amplitude, period, _uniform(generator))
 
@@ -79,7 +90,7 @@ def random_camera(view: float, generator: Generator, reach: float = 0.3) -> Came
 
 
 def tint(pixels: Tensor, generator: Generator) -> Tensor:
-    """The pixels (... c h w) with another colour balance, contrast and brightness, sometimes other channel order."""
+    """Change the colour balance, contrast and brightness of pixels (... c h w), and at times the channels' order."""
     channels = pixels.shape[-3]
     if _uniform(generator) < 0.4:
         pixels = pixels[..., torch.randperm(channels, generator=generator), :, :]

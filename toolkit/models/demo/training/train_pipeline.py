@@ -1,11 +1,13 @@
-"""Trains the demo pipeline from scratch: `python -m toolkit.models.demo.training.train_pipeline`.
+"""Train the demo pipeline from scratch: ``python -m toolkit.models.demo.training.train_pipeline``.
 
-The transformer and the text encoder learn together, by flow matching, on the latents of `clips.py` as the demo's video
-model encodes them; that model is not trained further. It takes about half an hour on one core. Colours are learnt
-first, then where things are and move, outlines last: balls and squares are still taken for each other. An interrupted
-training continues from its checkpoint; `--steps` then shortens or lengthens its schedule. The shipped weights were made
-so: 1500 steps of a schedule of 3000, then those left of one of 4200.
+The transformer and the text encoder learn together, by flow matching, on the latents of ``clips.py`` as the demo's
+video model encodes them; that model is not trained further. It takes about half an hour on one core. The pipeline
+learns colours first, then where things are and move, and outlines last: balls and squares are still confused. An
+interrupted training continues from its checkpoint; ``--steps`` then shortens or lengthens its schedule. For the shipped
+weights, 1500 steps of a schedule of 3000 were followed by the rest of one of 4200.
 """
+
+from __future__ import annotations
 
 import argparse
 import copy
@@ -28,24 +30,24 @@ from toolkit.models.demo.training.recognise import recognise
 
 LATENTS = "pipeline_latents.pt"
 CLIPS = 576
-"""How many are encoded, once; each sentence that is trained on has as many as any other."""
+"""Number of clips, which are encoded once; each sentence that is trained on has the same number of them."""
 
 BATCH = 24
 RATE = 1.5e-3
 SHIFT = 3.0
-"""Of the noise towards its end, in training and in sampling."""
+"""Shift of the noise levels towards the noisy end, in training and in sampling."""
 
 CLEAR = 0.25
-"""The least part of noise that makes a difference to the weight of an error."""
+"""The noise level below which the weight of an error no longer grows."""
 
 UNTOLD = 0.1
-"""How often the prompt is left out, so that guidance has something to lead away from."""
+"""Fraction of clips whose prompt is left out, so that guidance has something to lead away from."""
 
 TRAINED = tuple(sentence for sentence in SENTENCES if sentence not in HELD_OUT)
 
 
 def new_pipeline(vae: AutoencoderKLWan) -> WanPipeline:
-    """An untrained pipeline around a trained video model: the Wan 2.1 form with eight narrow layers."""
+    """Make an untrained pipeline around a trained video model: the form of Wan 2.1, with eight narrow layers."""
     words = tokenizer()
     text = UMT5Config(
         vocab_size=len(words), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4, feed_forward_proj="gated-gelu",
@@ -58,7 +60,7 @@ def new_pipeline(vae: AutoencoderKLWan) -> WanPipeline:
     )  # fmt: skip
     with torch.no_grad():
         for block in transformer.blocks:
-            # The gates of attention and feed-forward begin near zero, and open slowly: here they begin open.
+            # The gates of attention and feed-forward start near zero and open slowly. Here they start open.
             block.scale_shift_table[:, (2, 5)] += 1
     scheduler = UniPCMultistepScheduler(prediction_type="sample", use_flow_sigmas=True, flow_shift=SHIFT)
     return WanPipeline(words, UMT5EncoderModel(text), vae, scheduler, transformer)
@@ -66,7 +68,7 @@ def new_pipeline(vae: AutoencoderKLWan) -> WanPipeline:
 
 @torch.no_grad()
 def encoded(vae: AutoencoderKLWan, sentences: Sequence[Sentence], generator: Generator) -> Tensor:
-    """One clip for each sentence as latents (n c t h w), scaled as a pipeline scales them."""
+    """Encode one clip for each sentence to latents (n c t h w), scaled as a pipeline scales them."""
     mean, std = (torch.tensor(vae.config[name])[:, None, None, None] for name in ("latents_mean", "latents_std"))
     parts = []
     for first in range(0, len(sentences), 8):
@@ -76,16 +78,17 @@ def encoded(vae: AutoencoderKLWan, sentences: Sequence[Sentence], generator: Gen
 
 
 def loss_of(pipe: WanPipeline, latents: Tensor, told: Tensor, generator: Generator) -> Tensor:
-    """Error of the picture that is told from its mixture with noise, at times drawn as the sampler visits them.
+    """Compute the error of the picture predicted from its mixture with noise, at times spread as the sampler's are.
 
-    The picture and not the velocity: noise would have to pass through a transformer hardly wider than its patches. The
-    errors count as those of the velocity do, at little noise no more than at `CLEAR`.
+    The transformer predicts the picture and not the velocity: to predict the velocity, noise would have to pass through
+    a transformer hardly wider than its patches. Errors are weighted as those of the velocity would be, but never more
+    than at a noise level of ``CLEAR``.
 
     Args:
-        pipe: whose transformer and text encoder learn.
-        latents: b c t h w, scaled.
-        told: for each which of `TRAINED` it shows, or `len(TRAINED)` where it is not told (b).
-        generator: of noise and times.
+        pipe: The pipeline whose transformer and text encoder learn.
+        latents: Scaled latents, ``b c t h w``.
+        told: The index in ``TRAINED`` of what each shows, or ``len(TRAINED)`` to leave the prompt out (b).
+        generator: Source of noise and times.
     """
     prompts = [*map(str, TRAINED), ""]
     texts, _ = pipe.encode_prompt(prompts, do_classifier_free_guidance=False, max_sequence_length=TOKENS)
@@ -98,10 +101,15 @@ def loss_of(pipe: WanPipeline, latents: Tensor, told: Tensor, generator: Generat
 
 
 class Training:
-    """A pipeline, the slow averages of what learns in it and the optimizer, with a checkpoint file."""
+    """A pipeline, the slow averages of what learns in it, and the optimizer, with a checkpoint file.
+
+    It continues from the checkpoint in its folder if there is one. The latents are kept there too.
+
+    Args:
+        folder: Where the checkpoint is kept.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Continues from the checkpoint in `folder`, or starts anew; the latents are kept there too."""
         vae = load(AutoencoderKLWan, WEIGHTS / "video_vae")
         self.pipe = new_pipeline(vae)
         self.models = nn.ModuleList([self.pipe.transformer, self.pipe.text_encoder])
@@ -121,14 +129,14 @@ class Training:
                 getattr(self, name).load_state_dict(kept[name])
 
     def keep(self) -> None:
-        """Writes the checkpoint, whole or not at all."""
+        """Write the checkpoint, whole or not at all."""
         states = {name: getattr(self, name).state_dict() for name in ("models", "average", "optimizer")}
         partial = self.file.with_suffix(".partial")
         torch.save({"step": self.step, **states}, partial)
         os.replace(partial, self.file)
 
     def advance(self, steps: int) -> float:
-        """One step of `steps`, the same whenever it is taken; returns its loss."""
+        """Take one step of a schedule of ``steps``, the same whenever it is taken, and return its loss."""
         generator = Generator().manual_seed(self.step)
         chosen = torch.randint(len(self.latents), (BATCH,), generator=generator)
         untold = torch.rand(BATCH, generator=generator) < UNTOLD
@@ -139,14 +147,14 @@ class Training:
         return lost
 
     def shown(self) -> WanPipeline:
-        """The pipeline with the slow averages."""
+        """Make the pipeline with the slow averages."""
         transformer, text_encoder = self.average
         pipe = self.pipe
         return WanPipeline(pipe.tokenizer, text_encoder, pipe.vae, pipe.scheduler, transformer)
 
 
 def right(pipe: WanPipeline, sentences: Iterable[Sentence], seed: int = 0) -> list[bool]:
-    """Of each sentence as a prompt, whether its sample shows what it says."""
+    """Tell for each sentence whether a sample with it as the prompt shows what it says."""
     found = []
     for sentence in sentences:
         frames = pipe(**call(str(sentence), seed, output_type="pt")).frames[0]
@@ -155,7 +163,13 @@ def right(pipe: WanPipeline, sentences: Iterable[Sentence], seed: int = 0) -> li
 
 
 def train(folder: Path, steps: int, every: int) -> None:
-    """Runs the training to its end, with a checkpoint, a score and weights to ship `every` so many steps."""
+    """Run the training to its end.
+
+    Args:
+        folder: Where the checkpoint is kept.
+        steps: Length of the schedule.
+        every: Steps between checkpoints, each with a score and weights to ship.
+    """
     training = Training(folder)
     started, losses = time.monotonic(), []
     while training.step < steps:
@@ -175,7 +189,7 @@ def train(folder: Path, steps: int, every: int) -> None:
 
 
 def main() -> None:
-    """Reads the command line."""
+    """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("demo_train"), help="where checkpoints are kept")
     parser.add_argument("--steps", type=int, default=4200, help="length of the schedule, counted from the first step")
