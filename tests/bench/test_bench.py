@@ -107,15 +107,15 @@ def test_shards_of_a_model_of_real_width(tmp_path, capsys, monkeypatch):
     facts = pd.DataFrame(result["one run of each"]).T
     assert (facts["relative error"] < 1e-5).all()
     assert set(result["times faster"]) == {shards.ONE, "vae.decode, plain process, 2 threads"}
-    assert text.startswith("small, 0 M weights, one thread a rank")
+    assert text.startswith("small, 0 M weights, one thread per rank")
     assert "Latent 1x4x1x8x8: shards, 2 ranks " in text
 
 
 def test_flags_of_other_benchmarks_are_refused(capsys):
     for flags, reason in (
-        (["tiles", "--full"], "--full with bench tiles: it is for bench models and shards only"),
-        (["tiles", "--compute"], "--compute with bench tiles: it is for bench stages only"),
-        (["models", "--block", "0.1"], "--block with bench models: it is for bench stages only"),
+        (["tiles", "--full"], "--full does not apply to bench tiles, only to bench models and shards"),
+        (["tiles", "--compute"], "--compute does not apply to bench tiles, only to bench stages"),
+        (["models", "--block", "0.1"], "--block does not apply to bench models, only to bench stages"),
     ):
         assert main(["bench", *flags]) == 1
         assert reason in capsys.readouterr().err

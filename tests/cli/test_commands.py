@@ -111,14 +111,14 @@ def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
     ("words", "said"),
     [
         (["--vae", "nowhere", "--latent", "demo"], "holds no config.json"),
-        (["--vae", "demo-image", "--latent", "nothing.safetensors"], "which is there"),
-        (["--vae", "demo-image", "--latent", "demo", "--overlap", "2"], "it is for --tile"),
-        (["--vae", "demo-image", "--latent", "demo", "--own-tiles", "--blend", "linear"], "has its own"),
-        (["--vae", "demo-image", "--latent", "demo", "--tile", "t=2"], "the latent has"),
+        (["--vae", "demo-image", "--latent", "nothing.safetensors"], "must be an existing .safetensors file"),
+        (["--vae", "demo-image", "--latent", "demo", "--overlap", "2"], "only applies to tiles"),
+        (["--vae", "demo-image", "--latent", "demo", "--own-tiles", "--blend", "linear"], "uses the class's own blend"),
+        (["--vae", "demo-image", "--latent", "demo", "--tile", "t=2"], "the latent has only"),
         (["--vae", "demo-image", "--latent", "demo", "--tile", "8", "--overlap", "9"], "overlap"),
         (["--vae", "demo-image", "--latent", "demo", "--shards", "3x1", "--ranks", "2"], "3 ranks"),
         (["--vae", "demo-image", "--latent", "demo", "--whole", "--out", "x.tiff"], "must end in"),
-        (["--vae", "demo-image", "--latent", "demo", "--whole", "--out", "no/such/x.png"], "no such folder"),
+        (["--vae", "demo-image", "--latent", "demo", "--whole", "--out", "no/such/x.png"], "the folder does not exist"),
     ],
 )
 def test_refused_before_a_worker_starts(words, said, capsys, monkeypatch):
@@ -129,7 +129,7 @@ def test_refused_before_a_worker_starts(words, said, capsys, monkeypatch):
 
 def test_several_tensors_need_a_name(folder, tmp_path, capsys):
     save_file({"a": torch.zeros(LATENT), "b": torch.zeros(LATENT)}, tmp_path / "two.safetensors")
-    for name, said in {"": "say which", ":c": "holds no 'c'"}.items():
+    for name, said in {"": "name one as", ":c": "has no tensor 'c'"}.items():
         assert main(["decode", "--vae", str(folder / "pipe"), "--latent", f"{tmp_path}/two.safetensors{name}"]) == 1
         assert said in capsys.readouterr().err
 

@@ -27,7 +27,7 @@ def test_a_page_and_markdown(tmp_path, capsys):
     assert "2 ranks" in said
     assert "1 run against the model&#x27;s own call" in page.read_text()
     written = text.read_text()
-    assert "Each call was made once before the one that was measured." in written
+    assert "Each call was made once as a warm-up before it was measured." in written
     assert sorted(path.name for path in (tmp_path / "report_files").iterdir())[0] == "00.jpeg"
     assert written.count('"class": "AutoencoderKL"') == 2
 
@@ -46,10 +46,10 @@ def test_a_dry_run_only_says_the_plans(capsys, monkeypatch):
     ("words", "said"),
     [
         (["--vae", "demo-image", "--ranks", "0"], "at least 1"),
-        (["--vae", "demo-image", "--ranks", "1"], "nothing is divided"),
-        (["--vae", "demo-image", "--ranks", "2", "--whole"], "nothing is divided"),
-        (["--html", "no/such/report.html"], "no such folder"),
-        (["--markdown", "no/such/report.md"], "no such folder"),
+        (["--vae", "demo-image", "--ranks", "1"], "no plan divides the work"),
+        (["--vae", "demo-image", "--ranks", "2", "--whole"], "no plan divides the work"),
+        (["--html", "no/such/report.html"], "the folder does not exist"),
+        (["--markdown", "no/such/report.md"], "the folder does not exist"),
         (["--vae", "nowhere"], "holds no config.json"),
     ],
 )

@@ -69,7 +69,7 @@ def test_a_page_is_whole_by_itself(made, tmp_path):
 
 def test_every_figure_is_there_for_light_and_dark(made):
     headings = [picture.heading for picture in made.pictures]
-    assert headings[:3] == ["Contact sheet", "Peak memory", "Speed-up, and what is lost"]
+    assert headings[:3] == ["Contact sheet", "Peak memory", "Speed-up and lost time"]
     assert "tiles: seams" in headings
     assert f"{NASTY}: seams" not in headings
     for picture in made.pictures[1:]:

@@ -47,14 +47,14 @@ def test_one_bit_is_not_identical(whole):
     made = tk.report({"same": reported(video(), SHARDS), "a bit off": reported(output, SHARDS)}, whole)
     assert made.to_dataframe()["identical"].tolist() == ["the reference", "yes", "no"]
     text = made.to_markdown()
-    assert "same: exact shards, the untiled call to rounding; equal to the model's own call in every value." in text
-    said = "a bit off: exact shards, the untiled call to rounding; here off by at most"
-    assert f"{said} {off:.3g}, most in frame 3, PSNR" in text
+    assert "same (exact shards: the untiled call, to rounding): identical to the model's own call." in text
+    name = "a bit off (exact shards: the untiled call, to rounding)"
+    assert f"{name}: largest difference {off:.3g} in frame 3, PSNR" in text
 
 
 def test_each_rank_before_and_after(whole, tiled):
     text = tk.report(tiled, whole).to_markdown()
-    assert "| the model's own call | 0 | 0 | 3.500 | 0.000 | 0.000 | 0.00 | 200.0 | whole tile 0, at 2.00 s |" in text
+    assert "| the model's own call | 0 | 1 | 3.500 | 0.000 | 0.000 | 0.00 | 200.0 | whole tile 0, at 2.00 s |" in text
     assert "| 6 tiles over 2 ranks | 1 | 1 | 2.000 | 0.000 | 0.250 | 3.00 | 80.0 | decode tile 1, at 1.25 s |" in text
 
 
@@ -104,7 +104,7 @@ def test_a_second_own_call_keeps_its_own_name(whole):
 def test_a_speed_up_that_ranks_do_not_explain_is_doubted(whole):
     quick, usual = (reported(video(), SHARDS, seconds=seconds) for seconds in (1.0, 1.9))
     (said,) = tk.report({"quick": quick, "usual": usual}, whole).cautions
-    assert said.startswith("quick: efficiency 200%, which more ranks alone do not explain")
+    assert said.startswith("quick: an efficiency of 200% cannot come from more ranks alone")
 
 
 def test_a_streamed_run_has_time_and_memory_only(whole):
@@ -136,15 +136,15 @@ def test_perceptual_measures_get_each_frame_of_both(whole, tiled):
     assert all(torch.equal(a, tiled.output[:, :, t]) for t, (a, _) in enumerate(seen))
     assert all(torch.equal(b, whole.output[:, :, t]) for t, (_, b) in enumerate(seen))
     assert made.to_dataframe()["LPIPS"][1] == pytest.approx(0.125)
-    assert "LPIPS: not computed" not in made.to_markdown()
-    assert "LPIPS: not computed, no weights at hand" in tk.report({"tiled": tiled}, whole).to_markdown()
+    assert "LPIPS was not computed" not in made.to_markdown()
+    assert "LPIPS was not computed: it needs weights" in tk.report({"tiled": tiled}, whole).to_markdown()
 
 
 def test_what_is_no_picture_has_no_flip():
     shape = (1, 16, 12, 20)
     made = tk.report({"latent": reported(video(1, shape), SHARDS)}, reported(video(0, shape)))
     assert "FLIP" not in made.to_dataframe()
-    assert "FLIP: not computed" in made.to_markdown()
+    assert "FLIP was not computed" in made.to_markdown()
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,8 @@ def test_refused(whole, tiled):
     other = reported(video(), SHARDS, record=changed("input", sha256="b" * 64))
     small = reported(video(shape=(1, 3, 5, 40, 80)), SHARDS)
     cases = [
-        (lambda: tk.report([], whole), "no runs"),
-        (lambda: tk.report({}, whole), "no runs"),
+        (lambda: tk.report([], whole), "there are no runs"),
+        (lambda: tk.report({}, whole), "there are no runs"),
         (lambda: tk.report(tiled, streamed), "kept no output"),
         (lambda: tk.report(tiled, video()), "without a name"),
         (lambda: tk.report(other, whole), "different inputs"),

@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
+from toolkit.geometry.plan import or_whole
 from toolkit.runs.record import Record
-from toolkit.runs.run import Run
+from toolkit.runs.run import PART_OF, Run
+from toolkit.runs.run_tables import trace_table
+from toolkit.runs.trace import Event, Kind, Label
 
 SHAPE = (1, 3, 5, 48, 80)
 GRID = TileGrid.cover({"h": 12, "w": 20}, tile=8, overlap=2)
 TILES = TilePlan(GRID, Blend.linear(), Assignment.balanced(GRID, 2))
 SHARDS = ShardPlan(h=2)
-COLUMNS = ["rank", "kind", "label", "start", "end", "bytes", "peer"]
 
 RECORD = Record(
     when="2026-01-01T00:00:00+00:00",
@@ -44,16 +46,18 @@ def reported(
     **changes: object,
 ) -> Run:
     """A run whose ranks compute up to 0.5 s before its end, and hold most in the middle of it."""
-    rows, points = [], []
+    events, points = list[Event](), []
     for rank in range(plan.ranks if plan else 1):
-        rows.append((rank, "decode" if plan else "whole", f"tile {rank}", 0.0, seconds - 0.5, 0, -1))
+        kind = PART_OF[or_whole(plan).kind]
+        events.append(Event(rank, kind, Label(tile=rank), 0.0, seconds - 0.5))
         if plan:
-            rows.append((rank, "send", "edge", seconds - 0.5, seconds - 0.25, 3_000_000, (rank + 1) % plan.ranks))
+            to, edge = (rank + 1) % plan.ranks, Label(tile=rank, purpose="edge")
+            events.append(Event(rank, Kind.SEND, edge, seconds - 0.5, seconds - 0.25, 3_000_000, to))
         points += [(rank, 0.0, 0), (rank, seconds / 2, peak - rank), (rank, seconds - 0.1, 1000)]
     memory = pd.DataFrame(points, columns=["rank", "time", "bytes"])
     run = Run(
         kept=output,
-        trace=pd.DataFrame(rows, columns=COLUMNS),
+        trace=trace_table(events),
         memory=memory,
         peaks=memory.groupby("rank")["bytes"].max(),
         record=record,

@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.failure import FailureFlag
 from toolkit.distributed.comm.group import Member
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.run_shards import compute
+from toolkit.distributed.shards.shard import Shard
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.census import specimen

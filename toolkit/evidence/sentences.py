@@ -12,18 +12,18 @@ from toolkit.runs.record import Record
 
 def closeness(subject: Subject, reference: str) -> str:
     """One sentence about the exactness of a run: what its plan promises, and what was measured."""
-    promise = subject.run.way.promise
+    name = f"{subject.name} ({subject.run.way.promise})"
     if subject.is_reference:
         return f"{subject.name}: the reference for all other runs."
     found = subject.comparison
     if found is None:
-        return f"{subject.name}: {promise}; its output was streamed and not kept, so only time and memory are reported."
+        return f"{name}: the output was streamed and not kept, so only time and memory are reported."
     if found.identical:
-        return f"{subject.name}: {promise}; identical to {reference}."
+        return f"{name}: identical to {reference}."
     worst = found.per_frame["max_abs"].idxmax() if found.per_frame["max_abs"].notna().all() else None
     where = f" in frame {worst}" if worst is not None and len(found.per_frame) > 1 else ""
-    measured = f"largest difference {found.max_abs:.3g}{where}, PSNR {found.psnr:.2f} dB"
-    return f"{subject.name}: {promise}; measured against {reference}: {measured}."
+    largest = f"largest difference {found.max_abs:.3g}{where}, PSNR {found.psnr:.2f} dB"
+    return f"{name}: {largest}, against {reference}."
 
 
 def setting(record: Record) -> str:

@@ -196,7 +196,6 @@ def live(run: Job[Any] | Callable[[], Job[Any]], title: str = "Run") -> LiveRun:
         return watched
     if not callable(run):
         raise ToolkitError(
-            f"run={run!r}: give the job that cluster.decode(..., block=False) returns, or a function "
-            "that starts one."
+            f"run={run!r}: give the job that cluster.decode(..., block=False) returns, or a function that starts one."
         )
     return LiveRun(run, title, button=True)
