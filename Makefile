@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SPREAD := -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo lab test lint types imports unit frontend notebooks bench clean
+.PHONY: demo lab test lint types imports unit frontend notebooks bench lowest newest clean
 
 demo: $(VENV)/.demo  ## run the quickstart on two spawned ranks; prints what was measured and where the HTML is
 	$(BIN)/python notebooks/execute.py notebooks/00_quickstart.ipynb
@@ -36,6 +36,21 @@ notebooks: $(VENV)/.test
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest -q $(SPREAD) -o addopts= --nbval --nbval-current-env \
 		--nbval-cell-timeout 300 notebooks/*.ipynb
 
+# Not a part of `make test`: each takes several gigabytes of downloads. pip itself does not run tools of the tests (lint,
+# types, browsers) on other versions than the tested ones.
+TOOLS := flip-evaluator ftfy hypothesis peft psutil pytest pytest-xdist pyyaml
+
+lowest:  ## install the lowest versions that pyproject.toml allows, and run the unit tests on them
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install --disable-pip-version-check -q -c constraints-lowest.txt \
+		-e '.[notebook,optuna,train]' $(TOOLS)
+	.venv-lowest/bin/python -m pytest -q $(SPREAD) -m "not frontend" -W default
+
+newest:  ## install the newest versions that there are, and run the unit tests on them
+	$(PYTHON) -m venv --clear .venv-newest
+	.venv-newest/bin/python -m pip install --disable-pip-version-check -q -e '.[notebook,optuna,train]' $(TOOLS)
+	.venv-newest/bin/python -m pytest -q $(SPREAD) -m "not frontend" -W default
+
 bench: $(VENV)/.demo
 	$(BIN)/python -m toolkit bench tiles
 
@@ -51,4 +66,4 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) .venv-lowest .venv-newest build

@@ -34,10 +34,23 @@ def test_constraints_pin_every_direct_dependency():
         assert re.match(r"[\w-]+", requirement)[0] in pinned
 
 
+def test_the_lowest_constraints_are_those_of_pyproject():
+    extras = PROJECT["optional-dependencies"]
+    given = PROJECT["dependencies"] + extras["notebook"] + extras["optuna"] + extras["train"]
+    lowest = dict(re.match(r"([\w-]+)>=([\w.]+)", requirement).groups() for requirement in given)
+    lines = (ROOT / "constraints-lowest.txt").read_text().splitlines()
+    assert dict(line.split("==") for line in lines if "==" in line) == lowest
+
+
+def test_no_two_modules_share_a_name():
+    names = [path.name for path in SOURCES if not path.name.startswith("__")]
+    assert not {name for name in names if names.count(name) > 1}
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_are_short_and_import_at_the_top(path):
     text = path.read_text()
-    assert len(text.splitlines()) <= 350
+    assert len(text.splitlines()) <= 300
     tree = ast.parse(text)
     inner = [node for scope in ast.walk(tree) if isinstance(scope, ast.FunctionDef) for node in ast.walk(scope)]
     assert not [node.lineno for node in inner if isinstance(node, ast.Import | ast.ImportFrom)]

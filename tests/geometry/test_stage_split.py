@@ -161,7 +161,7 @@ def test_at_cuts_where_it_is_told():
         (lambda: StageSplit.at([0, 5], 9), "stage 0 would hold layers 0:0"),
         (lambda: StageSplit.at([5, 9], 9), "stage 2 would hold layers 9:9"),
         (lambda: StageSplit.at([5, 3], 9), "stage 1 would hold layers 5:3"),
-        (lambda: StageSplit.at([2.5], 9), "2.5 is no layer"),
+        (lambda: StageSplit.at([2.5], 9), "must be a tuple of ints"),
         (lambda: StageSplit((1, 4)), "must begin with 0"),
         (lambda: StageSplit((0,)), "must begin with 0"),
         (lambda: StageSplit.even(4, 2).owner(4), "layer=4: must be one of the split's 4 layers, 0..3"),

@@ -1,4 +1,4 @@
-"""What computes with a model must not load diffusers, transformers or what figures and tables need: it takes seconds."""
+"""What computes with a model must not load diffusers, transformers or what figures and tables need."""
 
 import subprocess
 import sys

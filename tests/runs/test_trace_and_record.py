@@ -71,7 +71,7 @@ def test_a_record_names_what_matters_and_no_host(run):
     assert record.model["parameters"] == sum(weight.numel() for weight in tiny.kl().parameters())
     assert record.input["shape"] == [1, 4, 13, 17]
     assert record.what["ranks taking part"] == 2
-    assert record.versions["torch"] == torch.__version__
+    assert record.versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert record.machine["cores"] > 0
     text = record.to_json()
     assert "/" + "home" not in text

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
 
 from torch import Tensor
@@ -27,6 +26,8 @@ from toolkit.geometry.stage_plan import Plans, StagePlan, first_plan
 from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.model_call import ModelCall, ambient_autocast
 from toolkit.models.autoencoders.options import OptionFields, Options
+from toolkit.models.protocols import Autoencoder
+from toolkit.models.transformers.pipeline_parts import Source
 from toolkit.numerics.convolution import Convolutions, convolution_kernels
 from toolkit.runs import device as devices
 from toolkit.runs.run import Run
@@ -108,25 +109,23 @@ class Cluster:
             One result per rank, with tensors on the CPU.
 
         Raises:
-            RankFailed: If a rank raised, with its traceback.
-            RankDied: If the process of a rank ended.
-            RunTimeout: If ranks had not finished after ``timeout``.
+            RunError: If a rank failed, died or was given up; see :meth:`decode`.
         """
         return self._workers.call_all(function, args, kwargs=kwargs, timeout=timeout)
 
     @overload
-    def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, options: Options | None = None,
+    def decode(self, vae: Autoencoder, latent: Tensor, plan: Plan | None = None, *, options: Options | None = None,
                block: Literal[True] = True, stream: Sink | None = None, timeout: float | None = None,
                progress: bool = True, memory: bool = True, **changes: Unpack[OptionFields]) -> Run: ...  # fmt: skip
 
     @overload
-    def decode(self, vae: Any, latent: Tensor, plan: Plan | None = None, *, options: Options | None = None,
+    def decode(self, vae: Autoencoder, latent: Tensor, plan: Plan | None = None, *, options: Options | None = None,
                block: Literal[False], stream: Sink | None = None, timeout: float | None = None, progress: bool = True,
                memory: bool = True, **changes: Unpack[OptionFields]) -> Job[Run]: ...  # fmt: skip
 
     def decode(
         self,
-        vae: Any,
+        vae: Autoencoder,
         latent: Tensor,
         plan: Plan | None = None,
         *,
@@ -171,26 +170,22 @@ class Cluster:
         """
         sink = None if stream is None else sink_of(stream)
         call = self._call(Direction.DECODE, options, changes)
-        return self._code(
-            DecodeRequest(vae, latent, or_whole(plan), call, memory, sink),
-            block=block,
-            timeout=timeout,
-            progress=progress,
-        )
+        request = DecodeRequest(vae, latent, or_whole(plan), call, memory, sink)
+        return self._code(request, block=block, timeout=timeout, progress=progress)
 
     @overload
-    def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, options: Options | None = None,
+    def encode(self, vae: Autoencoder, sample: Tensor, plan: Plan | None = None, *, options: Options | None = None,
                block: Literal[True] = True, timeout: float | None = None,
                progress: bool = True, memory: bool = True, **changes: Unpack[OptionFields]) -> Run: ...  # fmt: skip
 
     @overload
-    def encode(self, vae: Any, sample: Tensor, plan: Plan | None = None, *, options: Options | None = None,
+    def encode(self, vae: Autoencoder, sample: Tensor, plan: Plan | None = None, *, options: Options | None = None,
                block: Literal[False], timeout: float | None = None, progress: bool = True, memory: bool = True,
                **changes: Unpack[OptionFields]) -> Job[Run]: ...  # fmt: skip
 
     def encode(
         self,
-        vae: Any,
+        vae: Autoencoder,
         sample: Tensor,
         plan: Plan | None = None,
         *,
@@ -208,25 +203,24 @@ class Cluster:
             draw from them once, with one generator.
         """
         call = self._call(Direction.ENCODE, options, changes)
-        return self._code(
-            DecodeRequest(vae, sample, or_whole(plan), call, memory), block=block, timeout=timeout, progress=progress
-        )
+        request = DecodeRequest(vae, sample, or_whole(plan), call, memory)
+        return self._code(request, block=block, timeout=timeout, progress=progress)
 
     @overload
-    def generate(self, pipe: Any, plan: StagePlan | Plans | None = None, *, block: Literal[True] = True,
+    def generate(self, pipe: Source, plan: StagePlan | Plans | None = None, *, block: Literal[True] = True,
                  requests: Sequence[Mapping[str, Any]] | None = None, load: Mapping[str, Any] | None = None,
                  timeout: float | None = None, progress: bool = True, memory: bool = True,
                  **call: Any) -> Run: ...  # fmt: skip
 
     @overload
-    def generate(self, pipe: Any, plan: StagePlan | Plans | None = None, *, block: Literal[False],
+    def generate(self, pipe: Source, plan: StagePlan | Plans | None = None, *, block: Literal[False],
                  requests: Sequence[Mapping[str, Any]] | None = None, load: Mapping[str, Any] | None = None,
                  timeout: float | None = None, progress: bool = True, memory: bool = True,
                  **call: Any) -> Job[Run]: ...  # fmt: skip
 
     def generate(
         self,
-        pipe: Any,
+        pipe: Source,
         plan: StagePlan | Plans | None = None,
         *,
         block: bool = True,
@@ -263,9 +257,7 @@ class Cluster:
         Raises:
             PlanError: Before anything runs, if the plan does not fit the pipeline or the cluster.
             ModelError: Before anything runs, if the pipeline cannot be run in stages.
-            RankFailed: If a rank raised, with its traceback.
-            RankDied: If the process of a rank ended.
-            RunTimeout: If ranks had not finished after ``timeout``.
+            RunError: If a rank failed, died or was given up; see :meth:`decode`.
         """
         autocast = ambient_autocast(self._workers.device.type)
         request = GenerateRequest(pipe, plan, call, requests, memory, load or {}, autocast)
@@ -291,14 +283,9 @@ class Cluster:
         return self._workers.staged
 
     def cancelled_by(self, event: threading.Event) -> AbstractContextManager[None]:
-        """Let an event cancel the runs that this thread starts inside a ``with`` block.
+        """Let an event, set from any thread, cancel the runs that this thread starts inside a ``with`` block.
 
-        While the event is set, such a run ends and raises ``RunCancelled``. Runs of other threads go on, and the
-        cluster stays usable. This is how something that calls the cluster on a thread of its own, such as a sweep in a
-        widget, can be cancelled.
-
-        Args:
-            event: Set it from any thread to cancel.
+        Such a run raises ``RunCancelled``; other runs go on, and the cluster stays usable.
         """
         return self._workers.cancelled_by(event)
 
@@ -309,9 +296,7 @@ class Cluster:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
 
 from torch import Tensor
 
@@ -12,13 +11,14 @@ from toolkit.cluster.outlet import Outlet
 from toolkit.distributed import decoding
 from toolkit.geometry.plan import Plan
 from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.models.protocols import Autoencoder
 from toolkit.runs.memory import MemoryCurve, measured
 from toolkit.runs.trace import Recorder
 
 
 def decode_on_rank(
     context: Context,
-    vae: Any,
+    vae: Autoencoder,
     x: Tensor,
     plan: Plan,
     call: ModelCall,

@@ -16,6 +16,7 @@ from toolkit.distributed.tiles.streaming import Stream
 from toolkit.errors import PlanError
 from toolkit.geometry.plan import Plan, or_none
 from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.models.protocols import Autoencoder
 from toolkit.runs.record import Record
 from toolkit.runs.run import Run
 from toolkit.runs.run_tables import memory_table, peak_table, trace_table
@@ -36,7 +37,7 @@ class DecodeRequest:
         sink: Where the output goes in bands; None: into the run.
     """
 
-    vae: Any
+    vae: Autoencoder
     x: Tensor
     plan: Plan
     call: ModelCall

@@ -18,6 +18,7 @@ from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.shapes import output_shape
 from toolkit.models.autoencoders.sharding import shards_refused
 from toolkit.models.autoencoders.stated import stated
+from toolkit.models.protocols import Autoencoder
 
 ROUNDING: Mapping[torch.dtype, float] = {torch.float64: 1e-5, torch.float32: 2e-4}
 """Largest relative error that can be rounding; a rule that is missing makes errors above 1e-3. Models that compute in
@@ -25,7 +26,7 @@ single precision inside are held to its bound in double precision too. Other dty
 
 
 def self_check(
-    vae: Any,
+    vae: Autoencoder,
     plan: ShardPlan,
     cluster: Cluster | None = None,
     *,
@@ -80,7 +81,7 @@ def self_check(
     return table
 
 
-def _inputs(vae: Any, plan: ShardPlan, frames: int, seed: int) -> dict[Direction, Tensor]:
+def _inputs(vae: Autoencoder, plan: ShardPlan, frames: int, seed: int) -> dict[Direction, Tensor]:
     """A latent whose shards are as small as can be and not all alike, and the sample that it would decode to."""
     weight = next(vae.parameters())
     recipe = recipe_of(vae)

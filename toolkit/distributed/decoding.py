@@ -6,7 +6,7 @@ group; ranks beyond the plan's return at once.
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
 from torch import Tensor
 from torch.distributed import ProcessGroup
@@ -20,12 +20,13 @@ from toolkit.geometry.plan import Plan, or_whole
 from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import OptionFields, Options
+from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.convolution import Convolutions
 from toolkit.runs.trace import Recorder
 
 
 def decode(
-    vae: Any,
+    vae: Autoencoder,
     latent: Tensor,
     plan: Plan | None = None,
     group: ProcessGroup | None = None,
@@ -77,7 +78,7 @@ def decode(
 
 
 def encode(
-    vae: Any,
+    vae: Autoencoder,
     sample: Tensor,
     plan: Plan | None = None,
     group: ProcessGroup | None = None,
@@ -98,7 +99,7 @@ def encode(
 
 
 def run(
-    vae: Any,
+    vae: Autoencoder,
     x: Tensor,
     plan: Plan | None,
     call: ModelCall,

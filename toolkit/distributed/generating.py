@@ -21,13 +21,14 @@ from toolkit.distributed.stages.places import Places
 from toolkit.distributed.stages.requests import Requests
 from toolkit.errors import PlanError
 from toolkit.geometry.stage_plan import Plans, StagePlan, plans_by_name
+from toolkit.models.protocols import Pipeline
 from toolkit.models.transformers.pipeline_parts import experts_of
 from toolkit.numerics.convolution import Convolutions
 from toolkit.runs.trace import Recorder
 
 
 def generate(
-    pipe: Any,
+    pipe: Pipeline,
     plan: StagePlan | Plans,
     group: ProcessGroup | None = None,
     *,

@@ -21,6 +21,7 @@ from toolkit.geometry.tile_plan import TilePlan
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.sharding import sharding_of
 from toolkit.models.autoencoders.tile_coder import TileCoder
+from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.convolution import convolution_kernels
 from toolkit.runs.device import synchronise
 from toolkit.runs.trace import Kind, Label
@@ -67,7 +68,7 @@ def mode_of(plan: Plan) -> Mode:
     return MODES[plan.kind]
 
 
-def fit(vae: Any, shape: tuple[int, ...], plan: Plan, call: ModelCall, *, stream: bool = False) -> Fit:
+def fit(vae: Autoencoder, shape: tuple[int, ...], plan: Plan, call: ModelCall, *, stream: bool = False) -> Fit:
     """Check that a plan and its options fit a model's call on an input; nothing runs.
 
     Args:
@@ -88,35 +89,35 @@ def fit(vae: Any, shape: tuple[int, ...], plan: Plan, call: ModelCall, *, stream
     return mode.fit(vae, shape, plan, call)
 
 
-def _fit_tiles(vae: Any, shape: tuple[int, ...], plan: TilePlan, call: ModelCall) -> Fit:
+def _fit_tiles(vae: Autoencoder, shape: tuple[int, ...], plan: TilePlan, call: ModelCall) -> Fit:
     coder = TileCoder.of(vae, shape, plan.grid, call, plan.blend)
     return Fit(coder.ratio, coder.shape)
 
 
-def _fit_shards(vae: Any, shape: tuple[int, ...], plan: ShardPlan, call: ModelCall) -> Fit:
+def _fit_shards(vae: Autoencoder, shape: tuple[int, ...], plan: ShardPlan, call: ModelCall) -> Fit:
     return Fit(sharding_of(vae, call).check(plan, shape))
 
 
-def _fit_whole(vae: Any, shape: tuple[int, ...], plan: WholeCall, call: ModelCall) -> Fit:
+def _fit_whole(vae: Autoencoder, shape: tuple[int, ...], plan: WholeCall, call: ModelCall) -> Fit:
     return Fit()
 
 
 def _run_tiles(
-    vae: Any, x: Tensor, plan: TilePlan, call: ModelCall, rank: Rank, stream: Stream | None
+    vae: Autoencoder, x: Tensor, plan: TilePlan, call: ModelCall, rank: Rank, stream: Stream | None
 ) -> Tensor | None:
     with convolution_kernels(rank.convolutions):
         return run_tiles(vae, x, plan, call, rank, stream)
 
 
 def _run_shards(
-    vae: Any, x: Tensor, plan: ShardPlan, call: ModelCall, rank: Rank, stream: Stream | None
+    vae: Autoencoder, x: Tensor, plan: ShardPlan, call: ModelCall, rank: Rank, stream: Stream | None
 ) -> Tensor | None:
     # The rules choose the kernels themselves, convolution by convolution: see numerics/convolution.py.
     return run_shards(vae, x, plan, call, rank)
 
 
 def _run_whole(
-    vae: Any, x: Tensor, plan: WholeCall, call: ModelCall, rank: Rank, stream: Stream | None
+    vae: Autoencoder, x: Tensor, plan: WholeCall, call: ModelCall, rank: Rank, stream: Stream | None
 ) -> Tensor | None:
     if rank.member.rank != plan.output_rank:
         return None

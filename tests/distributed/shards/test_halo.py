@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.halo import extend, padded
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
 from toolkit.errors import NotExact
 from toolkit.geometry.shard_plan import ShardPlan

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from support.sharded import inputs
 
 import toolkit as tk
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.mode import ShardMode
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
 from toolkit.errors import NotExact
 from toolkit.geometry.shard_plan import ShardPlan

@@ -8,7 +8,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from toolkit.distributed.shards.context import Shard
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout
 from toolkit.runs.trace import Label
 

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from toolkit.distributed.comm.exchange import Message
-from toolkit.distributed.shards.context import PendingHalo, Shard
+from toolkit.distributed.shards.shard import PendingHalo, Shard
 from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
 from toolkit.geometry.span import Span
 from toolkit.runs.trace import Label

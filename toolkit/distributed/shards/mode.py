@@ -8,10 +8,10 @@ from typing import Any
 
 from torch.overrides import TorchFunctionMode
 
-from toolkit.distributed.shards.context import Rule, Shard
 from toolkit.distributed.shards.halo import settle
 from toolkit.distributed.shards.rules.local import plain
 from toolkit.distributed.shards.rules.table import EARLY, NEEDS_STRIPS, RANDOM, RULES, TENSOR_ATTRIBUTES, WATCHED
+from toolkit.distributed.shards.shard import Rule, Shard
 from toolkit.distributed.shards.strip import ATTRIBUTE, tensors_in
 from toolkit.numerics.convolution import convolve
 from toolkit.numerics.frame_masks import FrameMask

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.halo import crop_to
 from toolkit.distributed.shards.mode import ShardMode
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
 from toolkit.geometry.shard_plan import AXES
 from toolkit.models.autoencoders.model_call import ModelCall

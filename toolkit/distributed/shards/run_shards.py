@@ -9,9 +9,9 @@ from torch import Tensor
 
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.rank import Rank
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.mode import ShardMode
 from toolkit.distributed.shards.recompute import compute_alone
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout, Strip, layout_of, with_layout
 from toolkit.geometry.shard_plan import AXES, ShardPlan
 from toolkit.models.autoencoders.borrowed import borrowed

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
 
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from toolkit.geometry.tile_plan import RECEIVES_IN_FLIGHT, TilePlan
 from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.tile_coder import TileCoder
+from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.cascade import cascade_merge
 from toolkit.numerics.window import window_merge
 from toolkit.runs.device import synchronise
@@ -27,7 +27,7 @@ from toolkit.runs.trace import Kind, Label, Recorder
 
 
 def run_tiles(
-    vae: Any, x: Tensor, plan: TilePlan, call: ModelCall, rank: Rank, stream: Stream | None = None
+    vae: Autoencoder, x: Tensor, plan: TilePlan, call: ModelCall, rank: Rank, stream: Stream | None = None
 ) -> Tensor | None:
     """Compute ``x`` in the tiles of ``plan``; every rank of the group calls it.
 

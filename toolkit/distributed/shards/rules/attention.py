@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.gather import around, collect, partners
 from toolkit.distributed.shards.rules.masks import frames_of
 from toolkit.distributed.shards.rules.norms import require_settled
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout, layout_of, with_layout
 from toolkit.numerics.frame_masks import FrameMask
 from toolkit.numerics.running_attention import RunningAttention

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from toolkit.distributed.comm.exchange import Message
-from toolkit.distributed.shards.context import PendingHalo, Shard
 from toolkit.distributed.shards.halo import settle
+from toolkit.distributed.shards.shard import PendingHalo, Shard
 from toolkit.distributed.shards.strip import Strip
 from toolkit.numerics.convolution import convolve
 from toolkit.runs.trace import Label

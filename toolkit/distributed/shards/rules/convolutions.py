@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.halo import extend, padded, settle
 from toolkit.distributed.shards.rules.borders import (
     Window,
@@ -18,6 +17,7 @@ from toolkit.distributed.shards.rules.borders import (
     pending_of,
 )
 from toolkit.distributed.shards.rules.windows import after_window, alone, per_dim, require_rows, unpadded
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout, Strip, layout_of, with_layout
 
 

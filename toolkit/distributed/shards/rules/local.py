@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.halo import crop_to
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout, Strip, layout_of, shifted, tensors_in, with_layout
 
 _NUMBERS = frozenset([int, float, bool, type(None)])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from toolkit.distributed.shards.context import Shard
+from toolkit.distributed.shards.shard import Shard
 from toolkit.numerics.frame_masks import FrameMask, pairs_of_frames
 
 

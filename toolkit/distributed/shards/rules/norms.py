@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.gather import collect_alike, partners, share_of
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout, layout_of, with_layout
 from toolkit.numerics.statistics import Moments, group_norm_with, moments_of
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.halo import Around, extend, padded
 from toolkit.distributed.shards.rules.windows import alone, unpadded
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout, Strip, layout_of, with_layout
 
 

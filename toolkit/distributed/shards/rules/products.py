@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.gather import add_up, collect
 from toolkit.distributed.shards.rules.norms import require_settled
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout, layout_of, with_layout
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from toolkit.distributed.shards.context import Shard
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout, layout_of, with_layout
 
 

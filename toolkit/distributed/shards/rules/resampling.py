@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.rules.norms import require_settled
 from toolkit.distributed.shards.rules.views import scaled
 from toolkit.distributed.shards.rules.windows import alone, checked, unpadded
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
 
 

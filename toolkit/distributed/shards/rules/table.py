@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from toolkit.distributed.shards.context import Rule
 from toolkit.distributed.shards.rules import (
     attention,
     convolutions,
@@ -19,6 +18,7 @@ from toolkit.distributed.shards.rules import (
     windows,
 )
 from toolkit.distributed.shards.rules import masks as frame_masks
+from toolkit.distributed.shards.shard import Rule
 
 _FAMILIES: Mapping[Rule, str] = {
     local.elementwise: """

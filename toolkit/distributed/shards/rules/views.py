@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.rules.local import agreed
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout, Strip, layout_of, with_layout
 
 _CUT = -1

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from toolkit.distributed.shards.context import Shard
 from toolkit.distributed.shards.rules.views import scaled
+from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout, Strip, layout_of, with_layout
 
 TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
