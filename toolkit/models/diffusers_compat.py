@@ -172,7 +172,7 @@ def ignore_on_load(cls: Any, base: Any, patterns: list[str]) -> None:
     """Let ``from_pretrained`` of a class pass over weights whose names match, beside those its base passes over.
 
     The reason for ``_keys_to_ignore_on_load_unexpected``: it is the only switch that keeps ``from_pretrained`` from
-    reading, and warning about, the weights of layers that are not built.
+    warning about the weights of layers that are not built.
     """
     cls._keys_to_ignore_on_load_unexpected = [*(base._keys_to_ignore_on_load_unexpected or []), *patterns]
 
@@ -199,8 +199,9 @@ def attention_processors(transformer: nn.Module) -> list[Any]:
 def unshared_backends(processors: list[Any]) -> list[str]:
     """List the attention backends of some processors with which a sequence cannot be shared.
 
-    The reason for ``_AttentionBackendRegistry`` and ``_attention_backend``: diffusers asks them itself, but only inside
-    the first attention, when other ranks are already waiting in theirs.
+    The reason for ``_AttentionBackendRegistry`` and ``_attention_backend``: diffusers asks them in
+    ``enable_parallelism``, which is not called here, and a backend that cannot share would fail in the first attention,
+    when other ranks already wait in theirs.
     """
     dispatch = _diffusers("models.attention_dispatch")
     registry = dispatch._AttentionBackendRegistry
@@ -283,7 +284,7 @@ def cuts_of(transformer: nn.Module, plan: Mapping[str, Any], parts: int) -> dict
     """Resolve a plan for tensor parallelism to the cut of each weight, by its name.
 
     The reason for the deep import: ``resolve_tp_shard_specs`` knows diffusers' fused projections, whose blocks are cut
-    one by one. It moved between releases once already.
+    one by one.
 
     Returns:
         For each weight an object with ``dim``, the dim to cut along (None: whole), and ``block_sizes`` along it.

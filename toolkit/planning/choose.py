@@ -15,6 +15,7 @@ from toolkit.geometry.tile_plan import TilePlan
 from toolkit.models.autoencoders.direction import Direction, DirectionName
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import Options
+from toolkit.models.protocols import Autoencoder
 from toolkit.planning.cost import CallCost, call_cost
 from toolkit.planning.predict import Prediction, Task, in_bytes
 
@@ -58,7 +59,7 @@ class Choice:
 
 
 def plan(
-    vae: Any,
+    vae: Autoencoder,
     latent: Tensor | Sequence[int],
     ranks: int,
     memory: int | None = None,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
 from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.tiling import spatial_ratio
+from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.convolution import convolution_kernels
 from toolkit.runs.device import synchronise
 from toolkit.runs.memory import MemoryCurve, measured
@@ -39,7 +39,7 @@ class CallCost:
     seconds: float
 
 
-def call_cost(vae: Any, shape: Sequence[int], call: ModelCall) -> CallCost:
+def call_cost(vae: Autoencoder, shape: Sequence[int], call: ModelCall) -> CallCost:
     """Measure what a cell of an input of ``shape`` costs, where the model is.
 
     The model's own call runs on two small inputs, and what the larger costs more is divided by the cells that it has
@@ -64,7 +64,7 @@ def call_cost(vae: Any, shape: Sequence[int], call: ModelCall) -> CallCost:
     return CallCost(round(per_cell[0]), large[1] // cells[1], weights, seconds)
 
 
-def _measure(vae: Any, shape: Sequence[int], call: ModelCall, extent: int) -> tuple[int, int, float]:
+def _measure(vae: Autoencoder, shape: Sequence[int], call: ModelCall, extent: int) -> tuple[int, int, float]:
     """Peak bytes, bytes of output and seconds of a call on ``extent`` by ``extent`` cells."""
     side = extent * (spatial_ratio(vae) if call.direction == "encode" else 1)
     x = next(vae.parameters()).new_zeros(*shape[:-2], side, side)
@@ -78,7 +78,7 @@ def _measure(vae: Any, shape: Sequence[int], call: ModelCall, extent: int) -> tu
     return curve.peak or 0, output.nbytes, seconds
 
 
-def _seconds(vae: Any, x: Tensor, call: ModelCall) -> float:
+def _seconds(vae: Autoencoder, x: Tensor, call: ModelCall) -> float:
     start = clock()
     call(vae, x)
     synchronise(x.device)

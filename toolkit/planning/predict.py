@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
@@ -21,6 +20,7 @@ from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.receptive import receptive_field
 from toolkit.models.autoencoders.sharding import sharding_of
 from toolkit.models.autoencoders.tiling import read_tiling, spatial_ratio
+from toolkit.models.protocols import Autoencoder
 from toolkit.planning.cost import CallCost
 from toolkit.runs.run import Run
 
@@ -50,7 +50,7 @@ class Prediction:
 class Task:
     """One call to be divided."""
 
-    vae: Any
+    vae: Autoencoder
     shape: tuple[int, ...]
     call: ModelCall
     ranks: int

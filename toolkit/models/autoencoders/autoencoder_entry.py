@@ -68,6 +68,7 @@ class AutoencoderEntry:
         for name in ("no_shards", "own_calls"):
             if not set(getattr(self, name)) <= set(BOTH):
                 raise PlanError(f"{name}={getattr(self, name)!r}: its keys must be directions.")
+        # "Nothing to be equal to" is a claim that a test can check, so it must say what is wrong with the class's own.
         if self.tiles is not None and set(self.tiles.mirrors) != set(BOTH) and not self.tiles.unlike:
             raise PlanError(f"mirrors={self.tiles.mirrors}: say in unlike= why not in both directions.")
         # What changes a model's results, or stands for its code, must not stay unexplained.

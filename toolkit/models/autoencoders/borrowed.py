@@ -32,7 +32,7 @@ def borrowed(vae: Autoencoder, grid: TileGrid | None = None) -> Iterator[None]:
         for name, value in vars(module).items()
         if not name.startswith("_") and is_configured(value)
     ]
-    # Shallow copies suffice: caches are replaced or cleared by the models, never written into across calls.
+    # Shallow copies suffice: a cache that a model writes into is one that it makes anew when a call begins.
     found = [(holder, dict(vars(holder))) for holder in holders]
     setattr(vae, "use_tiling", False)  # noqa: B010 (not every model has it, and a protocol cannot say so)
     for name in ("use_framewise_decoding", "use_framewise_encoding"):

@@ -93,6 +93,7 @@ def _ltx(**more: Any) -> dict[str, Any]:
     }
 
 
+# What the decoders of 0.9.1 and 0.9.5 have in common.
 _LTX_UP: dict[str, Any] = {
     "decoder_block_out_channels": [16, 32, 64],
     "decoder_layers_per_block": [1] * 4,
@@ -103,17 +104,20 @@ _LTX_UP: dict[str, Any] = {
 _TEMB = {"temb": torch.tensor([0.05])}
 _MAGVIT = ["Spatial{}Block3D", *["SpatialTemporal{}Block3D"] * 2]
 
-# Sizes are the smallest that each class's constructor, norms (groups of 32) and down-sampling accept.
+# Sizes are small, but large enough for each class's norms (groups of 32 in some) and down-sampling.
 _ALL = [
     Specimen("AutoencoderKL", "AutoencoderKL", 4, (4, 3), None, _kl(sample_size=32)),
+    # As in Flux: no convolutions around the latent, and a shift.
     Specimen("AutoencoderKL_flux", "AutoencoderKL", 4, (4, 3), None,
              _kl(sample_size=32, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.1)),
     Specimen("AutoencoderKLFlux2", "AutoencoderKLFlux2", 4, (4, 3), None, _kl(sample_size=32)),
     Specimen("AutoencoderKLHunyuanImage", "AutoencoderKLHunyuanImage", 8, (4, 3), None,
              {"in_channels": 3, "out_channels": 3, "latent_channels": 4, "block_out_channels": [32, 32, 64, 64],
               "layers_per_block": 1, "spatial_compression_ratio": 8, "sample_size": 64}),
+    # Pictures with alpha, as videos of one frame.
     Specimen("AutoencoderKLQwenImage21", "AutoencoderKLQwenImage21", 16, (8, 4), (1, 1),
              {"base_dim": 4, "decoder_base_dim": 6, "z_dim": 8}),
+    # Convolutions only; the other form, below, has linear attention and other resampling.
     Specimen("AutoencoderDC", "AutoencoderDC", 4, (4, 3), None,
              {"latent_channels": 4, "attention_head_dim": 8,
               **{f"{side}_block_out_channels": [8, 8, 16] for side in ("encoder", "decoder")},
@@ -136,14 +140,17 @@ _ALL = [
     Specimen("AutoencoderKLKVAE", "AutoencoderKLKVAE", 4, (4, 3), None,
              {"channels": 32, "ch_mult": [1, 1, 1], "z_channels": 4, "sample_size": 32}),
     Specimen("VQModel", "VQModel", 4, (4, 3), None, _kl()),
+    # Norms whose scale and shift are maps, made of the latent.
     Specimen("VQModel_spatialnorm", "VQModel", 4, (4, 3), None,
              _kl(block_out_channels=[32] * 3, norm_num_groups=32, norm_type="spatial")),
+    # Its decoder is a small diffusion model, with a scheduler that counts steps.
     Specimen("ConsistencyDecoderVAE", "ConsistencyDecoderVAE", 8, (4, 3), None,
              {"encoder_block_out_channels": [8] * 4, "encoder_norm_num_groups": 4, "encoder_layers_per_block": 1,
               "decoder_block_out_channels": [8] * 4, "decoder_norm_num_groups": 4, "decoder_layers_per_block": 1,
               "sample_size": 64}),
     Specimen("AutoencoderKLWan_2.1", "AutoencoderKLWan", 8, (4, 3), (2, 5),
              {"base_dim": 4, "z_dim": 4, "num_res_blocks": 1}),
+    # Patches of 2 pixels as channels, and residual paths around whole levels.
     Specimen("AutoencoderKLWan_2.2", "AutoencoderKLWan", 16, (6, 3), (2, 5),
              {"base_dim": 4, "decoder_base_dim": 8, "z_dim": 6, "num_res_blocks": 1, "is_residual": True,
               "in_channels": 12, "out_channels": 12, "patch_size": 2, "scale_factor_spatial": 16}),
@@ -162,8 +169,10 @@ _ALL = [
               "layers_per_block": [1] * 5}),
     Specimen("AutoencoderKLLTXVideo_0.9.0", "AutoencoderKLLTXVideo", 32, (8, 3), (2, 9),
              _ltx(decoder_block_out_channels=[8] * 4, decoder_layers_per_block=[1] * 5)),
+    # Draws noise inside its decoder, and takes a timestep.
     Specimen("AutoencoderKLLTXVideo_0.9.1", "AutoencoderKLLTXVideo", 32, (8, 3), (2, 9),
              _ltx(**_LTX_UP, decoder_inject_noise=[True, True, True, False], timestep_conditioning=True), call=_TEMB),
+    # A timestep but no noise, and other down-sampling.
     Specimen("AutoencoderKLLTXVideo_0.9.5", "AutoencoderKLLTXVideo", 32, (8, 3), (2, 9),
              _ltx(**(_LTX_UP | {"block_out_channels": [8, 16, 32, 64, 128]}),
                   down_block_types=["LTXVideo095DownBlock3D"] * 4, spatio_temporal_scaling=[True] * 4,
@@ -175,20 +184,25 @@ _ALL = [
     Specimen("AutoencoderKLCosmos", "AutoencoderKLCosmos", 8, (4, 3), (2, 9),
              {"encoder_block_out_channels": [8] * 4, "decode_block_out_channels": [8] * 4, "latent_channels": 4,
               "num_layers": 1}),
+    # Resamples space first, then space and time.
     Specimen("AutoencoderKLMagvit", "AutoencoderKLMagvit", 4, (4, 3), (2, 5),
              {"block_out_channels": [8] * 3, "norm_num_groups": 4, "latent_channels": 4, "layers_per_block": 1,
               "down_block_types": [name.format("Down") for name in _MAGVIT],
               "up_block_types": [name.format("Up") for name in _MAGVIT]}),
+    # Decodes to b t c h w, and only in tiles.
     Specimen("AutoencoderKLAllegro", "AutoencoderKLAllegro", 8, (4, 3), (2, 8),
              {"block_out_channels": [8] * 4, "norm_num_groups": 4, "latent_channels": 4, "layers_per_block": 1}),
+    # The batch is time: three frames of one video.
     Specimen("AutoencoderKLTemporalDecoder", "AutoencoderKLTemporalDecoder", 4, (4, 3), None,
              {"down_block_types": [DOWN] * 3, "block_out_channels": [32] * 3, "layers_per_block": 1,
               "latent_channels": 4}, batch=3, call={"num_frames": 3}),
     Specimen("AutoencoderVidTok_causal", "AutoencoderVidTok", 8, (4, 3), (2, 9), {"ch": 8, "z_channels": 4}),
+    # Five latent frames: batches of four, and one that is dropped.
     Specimen("AutoencoderVidTok_noncausal", "AutoencoderVidTok", 8, (4, 3), (5, 8),
              {"ch": 8, "z_channels": 4, "is_causal": False}),
     Specimen("AutoencoderKLKVAEVideo", "AutoencoderKLKVAEVideo", 8, (4, 3), (2, 5),
              {"ch": 32, "ch_mult": [1, 1, 1, 1], "z_channels": 4, "num_res_blocks": 1}),
+    # A convolutional encoder, and a vision transformer as the decoder.
     Specimen("AutoencoderKLMiniMaxH3", "AutoencoderKLMiniMaxH3", 16, (4, 3), (3, 5),
              {"latent_channels": 4, "block_out_channels": [8] * 6, "norm_num_groups": 4, "decoder_num_layers": 2,
               "decoder_num_attention_heads": 2, "decoder_attention_head_dim": 16, "latents_mean": [0.0] * 4,

@@ -49,6 +49,7 @@ def load_vae(
     path = Path(source)
     if path.is_file():
         return _single_file(path, dtype, name, config)
+    # A pipeline's folder holds its parts in folders of their own.
     if (path / "model_index.json").is_file():
         path = path / "vae"
     if not (path / "config.json").is_file():
@@ -57,6 +58,7 @@ def load_vae(
             f"with its class and config, or one of {', '.join(DEMOS)}."
         )
     cls = _class(name or json.loads((path / "config.json").read_text()).get(CLASS_KEY, "no class"))
+    # "auto" keeps the dtype of the files; None would widen them to float32.
     given = {"torch_dtype": dtype or "auto"}
     return _for_use(cls.from_pretrained(path, local_files_only=True, **given))
 

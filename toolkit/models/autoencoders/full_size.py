@@ -32,12 +32,14 @@ class Subject:
 
     def build(self, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> Any:
         """Make the model on ``device``, with the weights that a new one has."""
+        # Made on the device: weights of this size are not drawn on the host and copied.
         with device:
             vae = model_named(self.cls)(**self.config)
         return (vae if dtype is torch.float32 else vae.to(dtype)).eval().requires_grad_(False)
 
     def noise(self) -> Tensor:
         """Make a latent of noise, in bf16."""
+        # Drawn on the CPU, so that every device decodes the same latent.
         return torch.randn(1, *self.latent, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
 
 

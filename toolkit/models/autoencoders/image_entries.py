@@ -13,14 +13,17 @@ from toolkit.models.autoencoders.shard_preparation import always_linear
 NO_TILING = "diffusers has no tiling for this class"
 
 IMAGE_ENTRIES: Mapping[str, AutoencoderEntry] = {
+    # The defaults of Recipe describe this class and its descendants.
     "AutoencoderKL": AutoencoderEntry(tiles=Recipe()),
     "AutoencoderKLFlux2": AutoencoderEntry(tiles=Recipe()),
     "AutoencoderKLKVAE": AutoencoderEntry(tiles=Recipe()),
     "AutoencoderDC": AutoencoderEntry(
         reason="on few cells its attention takes the quadratic form, and would decide so by the shard's cells; the "
         "linear form is the same sum in another order",
+        # No posterior: encode returns the latent. It ends by adding a shortcut, which autocast leaves alone.
         tiles=Recipe(moments=1, uncast=("encode",)),
         prepare=always_linear,
+        # For its form without attention. A linear attention sees the whole map, and is refused when it runs.
         borders=Borders(),
     ),
     "AutoencoderKLHunyuanImage": AutoencoderEntry(
@@ -36,6 +39,7 @@ IMAGE_ENTRIES: Mapping[str, AutoencoderEntry] = {
             frames=frames.causal,
             patch="patch_size",
         ),
+        # The middle block attends over the whole map; its levels after that see their neighbours only.
         borders=Borders("up_blocks.0"),
     ),
     "AutoencoderKLQwenImage": AutoencoderEntry(

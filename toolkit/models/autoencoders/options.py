@@ -97,6 +97,7 @@ class Options:
         """
         if options is not None and not isinstance(options, Options):
             raise PlanError(f"options={options!r}: must be a tk.Options, or None for the defaults.")
+        # Functions that take **changes accept any keyword, so what Python would have refused is refused here.
         for name in changes:
             if name not in OptionFields.__annotations__:
                 *others, last = OptionFields.__annotations__
@@ -108,6 +109,7 @@ class Options:
 
 
 def _is_int(value: object) -> bool:
+    # bool is a subclass of int, and True for a seed is a mistake.
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -148,6 +148,7 @@ class _Probe:
 
     def convolutions(self, axis: str) -> tuple[int, Halo, set[GlobalOperation], bool]:
         """Return the extent that sufficed, the reach of convolutions, the operations met, and whether any drew."""
+        # The smallest first: the cost grows with the extent.
         for extent in EXTENTS:
             with locally(self.vae) as seen:
                 halo = self._halo(self._touched(axis, extent), extent)
@@ -187,6 +188,7 @@ class _Probe:
         return sorted({row // rows for row in _nan_rows(output, dim)})
 
     def _zeros(self, sizes: Mapping[int, int]) -> Tensor:
+        # Zeros, not noise: with norms made local, all that is not NaN stays finite.
         weight = next(self.vae.parameters())
         return weight.new_zeros(*self.shape[:-2], sizes[-2], sizes[-1])
 

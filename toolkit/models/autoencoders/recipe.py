@@ -17,6 +17,7 @@ TileCall = Callable[[Any, Tensor, Mapping[str, Any]], Tensor]
 Finish = Callable[[Tensor], Tensor]
 
 BOTH: tuple[Direction, ...] = tuple(Direction)
+"""Both directions, decode first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Recipe:
         for name in ("uncast", "mirrors"):
             given = getattr(self, name)
             self._check(name, isinstance(given, tuple) and set(given) <= set(BOTH), "a tuple of directions")
+            # Plain strings become members, the only exception to "frozen": no other code has seen the value yet.
             object.__setattr__(self, name, tuple(map(Direction, given)))
         if self.framewise is not None:
             fits = set(self.framewise) == set(BOTH) and all(isinstance(name, str) for name in self.framewise.values())

@@ -21,7 +21,7 @@ def output_shape(vae: Autoencoder, recipe: Recipe, direction: DirectionName, sha
 
     Args:
         vae: The model.
-        recipe: How its tiles are computed, which says whether it has frames and where they stand.
+        recipe: How its tiles are computed, which says whether there are frames and in which dim.
         direction: Which of its calls.
         shape: Shape of the latent to decode, or of the sample to encode.
 

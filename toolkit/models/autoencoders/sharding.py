@@ -59,10 +59,12 @@ class Sharding:
         sizes = dict(zip(AXES, shape[-2:], strict=True))
         if decodes:
             return plan.parts(sizes)
+        # Encode: cells are divided as for decode, so that a sample and its latent have the same shards.
         cells = plan.parts({axis: size // self.ratio for axis, size in sizes.items()})
         pixels = {}
         for axis, parts in cells.items():
             scaled = [part * self.ratio for part in parts]
+            # A size that is not a multiple of the ratio has pixels beyond its last cell.
             scaled[-1] += sizes[axis] - sum(scaled)
             pixels[axis] = tuple(scaled)
         return pixels

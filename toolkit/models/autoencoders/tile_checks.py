@@ -31,7 +31,7 @@ def check_call(vae: Autoencoder, recipe: Recipe, call: ModelCall, blend: Blend |
     for name, value in call.options.arguments.items():
         if isinstance(value, torch.Generator):
             raise PlanError(f"{name} is a torch.Generator, which tiles on several ranks cannot share: give seed=.")
-        # Up to two dims it is per batch and channel (temb); with more it is a map, of which a tile would need its part.
+        # Up to two dims it is per batch and channel (temb); with more it is a map, and each tile would need its part.
         if isinstance(value, Tensor) and value.ndim > 2:
             raise PlanError(
                 f"{name} has shape {tuple(value.shape)}: an argument with an extent of its own cannot be divided into "

@@ -36,6 +36,7 @@ VIDEO_ENTRIES: Mapping[str, AutoencoderEntry] = {
         reason="its attention fills a mask of all pairs of tokens row by row in Python, and only frames matter in it",
         tiles=Recipe(frames=frames.causal),
         prepare=masks_by_frames,
+        # Norms here are of single cells; only the middle block attends over the whole map.
         borders=Borders("up_blocks.0"),
     ),
     "AutoencoderKLLTXVideo": AutoencoderEntry(
@@ -54,6 +55,7 @@ VIDEO_ENTRIES: Mapping[str, AutoencoderEntry] = {
         "be denoised apart",
         no_shards={Direction.DECODE: "its neighbourhood attention shifts its windows at the map's borders"},
     ),
+    # Both tile as AutoencoderKL does; only their frames count differently.
     "AutoencoderKLCogVideoX": AutoencoderEntry(tiles=Recipe(frames=frames.cogvideox)),
     "AutoencoderKLMochi": AutoencoderEntry(tiles=Recipe(frames=frames.causal)),
     "AutoencoderVidTok": AutoencoderEntry(
@@ -97,6 +99,7 @@ VIDEO_ENTRIES: Mapping[str, AutoencoderEntry] = {
             "zeros",
             other_blend="sums of tiles under weights of its own, on a grid that may leave latents out",
         ),
+        # What a tile would be, for the whole.
         own_calls={Direction.DECODE: own_calls.allegro_decode, Direction.ENCODE: own_calls.allegro_encode},
     ),
     "AutoencoderKLMiniMaxH3": AutoencoderEntry(

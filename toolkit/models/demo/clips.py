@@ -123,7 +123,7 @@ def _cover(sides: int | None, y: Tensor, x: Tensor) -> Tensor:
     if sides is None:
         beyond = torch.hypot(down, right) - math.sqrt(AREA / math.pi)
     else:
-        # A polygon is where no side is behind us: the distance from it is the largest over its sides.
+        # A point is in a polygon if it is on the inner side of every edge: the largest distance over the edges counts.
         radius = math.sqrt(AREA / (sides * math.tan(math.pi / sides)))
         # A triangle reaches twice as far up as down: it is lowered until its box is in the middle.
         down = down - radius / 2 * (sides % 2)

@@ -145,6 +145,7 @@ def render(
     """
     seen = shoot(picture, camera, frames, size, padding="reflection")
     if front is not None:
+        # Colours are already multiplied by the cover, so a half covered pixel adds half of its colour.
         layer = shoot(front, path, frames, size, padding="zeros")
         colour, cover = layer[:, :-1], layer[:, -1:].clamp(0, 1)
         seen = seen * (1 - cover) + colour
@@ -166,6 +167,7 @@ def shoot(picture: Tensor, camera: Camera, frames: int, size: tuple[int, int], p
 def disc(picture: Tensor, edge: float = 0.06) -> Tensor:
     """Cut the middle of a picture (c h w) out as a disc (c+1 h h): colours times cover, then the cover, 0 outside."""
     height, width = picture.shape[1:]
+    # The edge fades over a few percent of the radius, or it would flicker while the object moves.
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = picture[:, top : top + side, left : left + side]

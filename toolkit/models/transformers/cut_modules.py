@@ -44,7 +44,7 @@ class SummedLinear(nn.Module):
 
 
 class NormAcrossHeads(nn.Module):
-    """An RMS norm over channels of which this rank has a part; the sum of squares is that of all parts.
+    """An RMS norm over channels that are divided among ranks; the sum of squares is that of all parts.
 
     Args:
         norm: The norm over all channels.

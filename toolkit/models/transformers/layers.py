@@ -44,7 +44,7 @@ def layers_of(transformer: nn.Module) -> tuple[str, ...]:
     children = dict(transformer.named_children())
     layers: dict[str, None] = {}
     for loop in _loops(cls):
-        # Other attributes that a loop mentions, such as a list of flags, are no lists of blocks.
+        # Other attributes that a loop mentions, such as a list of flags, are not lists of blocks.
         lists = {name: blocks for name in loop if isinstance(blocks := children.get(name), nn.ModuleList)}
         # zip_longest, as one list may be longer: its last blocks are then called one after the other.
         rows = zip_longest(*([f"{name}.{index}" for index in range(len(blocks))] for name, blocks in lists.items()))

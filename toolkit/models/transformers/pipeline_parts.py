@@ -62,6 +62,7 @@ def experts_of(source: Source) -> dict[str, type[nn.Module]]:
     """
     parts = _parts(source)
     name = pipeline_class(source).__name__
+    # Residuals that a pipeline is given by hand are arguments of the call, and do reach every stage.
     control = [part for part in parts if "controlnet" in part]
     if control:
         raise ModelError(
@@ -130,4 +131,5 @@ def _class(component: str, library: str, name: str) -> type[Any]:
 
 
 def _is_expert(component: str) -> bool:
+    # transformer, transformer_2; not a text encoder that happens to be one, nor "transformers".
     return "transformer" in component.split("_")

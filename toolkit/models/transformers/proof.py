@@ -57,6 +57,7 @@ class Proof:
             raise PlanError(f"split={self.split!r}: must be a StageSplit.")
         if not self.outputs:
             raise PlanError("outputs=(): a proof compares at least one tensor.")
+        # n stages have n - 1 borders between them.
         if len(self.payloads) != len(self.split.stages) - 1:
             raise PlanError(f"{len(self.payloads)} payloads for {self.split!r}: give one for each stage but the last.")
         if self.latents not in ("first", "every"):

@@ -30,6 +30,7 @@ from toolkit.models.diffusers_compat import (
     ulysses_config,
     unshared_backends,
 )
+from toolkit.models.protocols import Transformer
 from toolkit.models.transformers.transformer_entry import Arguments, Sequences
 from toolkit.models.transformers.transformer_table import TRANSFORMER_ENTRIES, entry_of
 
@@ -139,7 +140,7 @@ class SharedSequence:
         if rule.refused is not None and call.get(rule.refused) is not None:
             raise NotExact(f"{name} with {rule.refused} does not share its sequence: leave it out, or use sp=1.")
         for ids in ("img_ids", "txt_ids") if rule.positions else ():
-            # Hooks cut ids of the expected number of dims and silently leave others whole.
+            # Hooks leave ids with another number of dims whole, with no more than a line in the log.
             if call[ids].ndim != rule.positions:
                 raise PlanError(
                     f"{ids} has shape {tuple(call[ids].shape)}: with sp={self.parts}, {name} needs it with "
@@ -159,5 +160,5 @@ def _rule_of(transformer: nn.Module, parts: int) -> Sequences:
     return entry.sequence
 
 
-def _config(transformer: Any) -> Any:
+def _config(transformer: Transformer) -> Any:
     return transformer.config

@@ -120,7 +120,7 @@ def _partial(cls: type[Any], spans: tuple[Span, ...], aside: dict[str, nn.Module
                 self.set_submodule(name, _stand_in(name, aside[name], needs))
         ignore_on_load(partial, cls, [rf"^{re.escape(name)}\." for name in aside])
 
-    # The same name and module: from_pretrained compares the name with the config's, and reports by it.
+    # The same name and module, by which from_pretrained looks up and reports.
     partial: type[Any] = type(cls.__name__, (cls,), {"__init__": construct, "__module__": cls.__module__})
     return partial
 

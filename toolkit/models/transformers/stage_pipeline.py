@@ -29,7 +29,7 @@ def load_pipeline(
     with_modules: Collection[str] = (),
     **kwargs: Any,
 ) -> Any:
-    """Load a pipeline of which this process holds one stage.
+    """Load a pipeline in which this process holds one stage of the transformers.
 
     Schedulers, tokenizers and the like are loaded. Experts without spans, and other modules that are not named, are
     hollow: of the right class, config and dtype, but without weights.
@@ -131,7 +131,7 @@ def hollow(folder: str | PathLike[str], cls: type[Any], torch_dtype: torch.dtype
             part.dtype = dtype
         with torch.device("meta"):
             module = cls(config)
-    # Past the class's own ``to``: transformers' refuses to touch some models, diffusers' warns.
+    # Past the class's own ``to``, to which both libraries add checks of their own.
     nn.Module.to(module, dtype=dtype)
     put_parameter_first(module, "here", nn.Parameter(torch.empty(0, dtype=dtype), requires_grad=False))
     return module.eval()
@@ -140,6 +140,7 @@ def hollow(folder: str | PathLike[str], cls: type[Any], torch_dtype: torch.dtype
 @contextmanager
 def quiet() -> Iterator[None]:
     """Load without the progress bars of diffusers and transformers, and restore them."""
+    # Each library has a switch of its own; a bar that was off before stays off.
     libraries = (diffusers_logging(), transformers_logging())
     shown = [library for library in libraries if library.is_progress_bar_enabled()]
     for library in shown:

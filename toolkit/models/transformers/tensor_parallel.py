@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from toolkit.errors import ModelError, PlanError
 from toolkit.models.diffusers_compat import cuts_of
 from toolkit.models.module_compat import copy_with_own_children
+from toolkit.models.protocols import Transformer
 from toolkit.models.transformers.cut_modules import (
     NormAcrossHeads,
     SummedLinear,
@@ -56,6 +57,7 @@ def check_weights(transformer: nn.Module, parts: int) -> None:
             f"{name} cannot share its weights (tp={parts}): only {', '.join(served)} are known to. Use tp=1, and more "
             "stages instead."
         )
+    # Fused maps replace to_q, to_k and to_v by one, which the plan does not name.
     if any(getattr(module, "fused_projections", False) for module in transformer.modules()):
         raise ModelError(f"{name} has fused projections, which are not cut: call unfuse_qkv_projections().")
     if config.num_attention_heads % parts:
@@ -167,6 +169,7 @@ def _with(module: nn.Module, changed: Mapping[str, nn.Module], parts: int) -> nn
     """Copy a tree of modules with some of them replaced; what lies beside the paths to these is shared."""
     twin = copy_with_own_children(module)
     below: dict[str, dict[str, nn.Module]] = {}
+    # Paths are taken apart level by level, so that each container on the way is copied once.
     for path, new in changed.items():
         child, _, rest = path.partition(".")
         if rest:
@@ -182,9 +185,9 @@ def _with(module: nn.Module, changed: Mapping[str, nn.Module], parts: int) -> nn
 
 
 def _divide_heads(attention: Any, parts: int) -> None:
-    # Its forward unflattens channels by this number; other attentions read it off the width of their channels.
+    # Its forward unflattens channels by this number; other attentions go by the width of a head, which stays.
     attention.heads //= parts
 
 
-def _config(transformer: Any) -> Any:
+def _config(transformer: Transformer) -> Any:
     return transformer.config

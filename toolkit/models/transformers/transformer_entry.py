@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from toolkit.errors import PlanError
+from toolkit.models.protocols import Transformer
 
 Arguments = Mapping[str, Any]
 """The arguments of a transformer's call, by name."""
@@ -31,7 +32,7 @@ class Sequences:
         PlanError: If a field has a value that it cannot have.
     """
 
-    lengths: Callable[[Any, Arguments], dict[str, int]]
+    lengths: Callable[[Transformer, Arguments], dict[str, int]]
     mask: str | None = None
     refused: str | None = None
     positions: int | None = None
@@ -96,7 +97,7 @@ class TransformerEntry:
     prologue: Mapping[str, str] = field(default_factory=dict)
     latents_everywhere: str = ""
     sequence: Sequences | None = None
-    weights: Callable[[Any], dict[str, Any]] | None = None
+    weights: Callable[[Transformer], dict[str, Any]] | None = None
     parts: Mapping[str, PartEntry] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -108,6 +109,7 @@ class TransformerEntry:
         for name in ("sequence", "weights"):
             if getattr(self, name) is not None and not self.reason:
                 raise PlanError(f"{name}={getattr(self, name)!r}: give the reason= why that is exact.")
+        # Most classes need no entry, so one that changes nothing is a mistake, such as a misspelt field.
         said = (self.refused, self.prologue, self.latents_everywhere, self.sequence, self.weights, self.parts)
         if not any(said):
             raise PlanError("a TransformerEntry without any field says nothing: leave it out.")

@@ -58,6 +58,7 @@ TRANSFORMER_ENTRIES: Mapping[str, TransformerEntry] = {
     ),
     "Flux2Transformer2DModel": TransformerEntry(
         reason=_STATED,
+        # With a cache of keys and values, its attention takes a path of its own, which does not share.
         sequence=Sequences(both_sequences, refused="kv_cache_mode", positions=3),
         weights=stated_tensor_plan,
     ),
@@ -73,6 +74,7 @@ TRANSFORMER_ENTRIES: Mapping[str, TransformerEntry] = {
 }
 """What is known of each class of diffusers, by its name. A subclass shares the entry of its nearest parent."""
 
+# Flat, because classes of one name serve several transformers (WanAttention, for instance).
 _PARTS: Mapping[str, PartEntry] = {
     name: part for entry in TRANSFORMER_ENTRIES.values() for name, part in entry.parts.items()
 }

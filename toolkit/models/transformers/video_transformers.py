@@ -1,4 +1,7 @@
-"""Video transformers in small. Configurations keep what decides correctness and shrink width and depth."""
+"""Video transformers in small. Configurations keep what decides correctness and shrink width and depth.
+
+The functions make the arguments of a call; at scale ``s``, latents are ``s`` times as high and wide.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +34,12 @@ def _wan(s: int) -> dict[str, Any]:
 
 
 def _wan_2_2(s: int) -> dict[str, Any]:
+    # One timestep per token: the first frame of an image-to-video call is free of noise.
     return _wan(s) | {"timestep": torch.full((1, 2 * 16 * s * s), 500.0)}
 
 
 def _vace(s: int) -> dict[str, Any]:
+    # Hints for the layers are made of a second set of latents.
     return _wan(s) | {"control_hidden_states": randn(1, 8, 2, 8 * s, 8 * s)}
 
 
@@ -51,14 +56,17 @@ def _hunyuan_1_5(s: int) -> dict[str, Any]:
         "hidden_states": randn(1, 9, 2, 6 * s, 6 * s),
         "timestep": tensor([500.0]),
         "encoder_hidden_states": randn(1, 10, 16),
+        # Three texts with padding: the class puts the valid tokens of all of them first.
         "encoder_attention_mask": (torch.arange(10) < 7).float()[None],
         "encoder_hidden_states_2": randn(1, 6, 8),
         "encoder_attention_mask_2": (torch.arange(6) < 3).float()[None],
+        # Zeros stand for "no image" here.
         "image_embeds": torch.zeros(1, 3, 12),
     }
 
 
 def _cogvideox(s: int) -> dict[str, Any]:
+    # Rotary tables are an argument here; other classes compute them.
     cells = 2 * 4 * s * 4 * s
     return {
         "hidden_states": randn(1, 2, 4, 8 * s, 8 * s),
@@ -69,6 +77,7 @@ def _cogvideox(s: int) -> dict[str, Any]:
 
 
 def _ltx(s: int) -> dict[str, Any]:
+    # Latents come as tokens, so frames, height and width are given beside them.
     return {
         "hidden_states": randn(1, 2 * 16 * s * s, 4),
         "encoder_hidden_states": randn(1, 8, 16),
@@ -81,6 +90,7 @@ def _ltx(s: int) -> dict[str, Any]:
 
 
 def _ltx2(s: int) -> dict[str, Any]:
+    # Two streams of tokens: every layer returns a pair, and a payload is one too.
     return _ltx(s) | {
         "audio_hidden_states": randn(1, 6, 4),
         "audio_encoder_hidden_states": randn(1, 8, 16),
@@ -99,6 +109,7 @@ def _mochi(s: int) -> dict[str, Any]:
 
 
 def _framepack(s: int) -> dict[str, Any]:
+    # Earlier frames at three resolutions go before the latents as further tokens.
     return _hunyuan(s) | {
         "image_embeds": randn(1, 3, 16),
         "indices_latents": tensor([3, 4]),
@@ -117,6 +128,7 @@ def _kandinsky5(s: int) -> dict[str, Any]:
         "encoder_hidden_states": randn(1, 6, 16),
         "timestep": tensor([500.0]),
         "pooled_projections": randn(1, 8),
+        # Channels come last here.
         "visual_rope_pos": [torch.arange(2), torch.arange(4 * s), torch.arange(4 * s)],
         "text_rope_pos": torch.arange(6),
     }
@@ -127,6 +139,7 @@ def _short_text(s: int) -> dict[str, Any]:
 
 
 def _allegro(s: int) -> dict[str, Any]:
+    # Its mask is of latent cells, not of tokens.
     return _wan(s) | {
         "encoder_hidden_states": randn(1, 1, 8, 16),
         "attention_mask": ones(1, 2, 8 * s, 8 * s),
@@ -138,13 +151,16 @@ _ONE = ("num_layers",)
 _TWO = ("num_layers", "num_single_layers")
 
 VIDEO_TRANSFORMERS = (
+    # Norms over all heads, as in every released Wan; the table says what that means for tensor parallelism.
     Specimen("Wan", "WanTransformer3DModel", _ONE,
              {**_WAN, "cross_attn_norm": True, "qk_norm": "rms_norm_across_heads"}, _wan),
     Specimen("Wan_2.2_5B", "WanTransformer3DModel", _ONE, _WAN, _wan_2_2),
+    # Hints are added after layers 0 and 2.
     Specimen("WanVACE", "WanVACETransformer3DModel", _ONE,
              {**_WAN, "vace_layers": [0, 2], "vace_in_channels": 8}, _vace),
     Specimen("SkyReelsV2", "SkyReelsV2Transformer3DModel", _ONE, _WAN, _wan),
     Specimen("HunyuanVideo", "HunyuanVideoTransformer3DModel", _TWO, _HUNYUAN, _hunyuan),
+    # 9 channels in: 4 of the latent, 4 of a first frame, 1 of its mask.
     Specimen("HunyuanVideo15", "HunyuanVideo15Transformer3DModel", _ONE,
              {**_HEADS, "in_channels": 9, "out_channels": 4, "num_layers": 4, "num_refiner_layers": 1,
               "mlp_ratio": 2.0, "patch_size": 1, "patch_size_t": 1, "text_embed_dim": 16, "text_embed_2_dim": 8,
@@ -166,6 +182,7 @@ VIDEO_TRANSFORMERS = (
     Specimen("ChronoEdit", "ChronoEditTransformer3DModel", _ONE, {**_WAN, "rope_temporal_skip_len": 2}, _wan),
     Specimen("HunyuanVideoFramepack", "HunyuanVideoFramepackTransformer3DModel", _TWO,
              {**_HUNYUAN, "has_image_proj": True, "image_proj_dim": 16, "has_clean_x_embedder": True}, _framepack),
+    # num_text_blocks is a prologue, so depth counts the visual blocks only.
     Specimen("Kandinsky5", "Kandinsky5Transformer3DModel", ("num_visual_blocks",),
              {"in_visual_dim": 4, "in_text_dim": 16, "in_text_dim2": 8, "time_dim": 16, "out_visual_dim": 4,
               "model_dim": 32, "ff_dim": 48, "num_text_blocks": 1, "num_visual_blocks": 4, "axes_dims": (4, 6, 6)},
@@ -174,11 +191,13 @@ VIDEO_TRANSFORMERS = (
              {**_CHANNELS, "num_attention_heads": 2, "attention_head_dim": 24, "num_layers": 4,
               "cross_attention_dim": 48, "sample_height": 8, "sample_width": 8, "sample_frames": 2,
               "caption_channels": 16}, _allegro),
+    # A layer here is a pair of blocks, spatial and temporal, so two layers make four.
     Specimen("Latte", "LatteTransformer3DModel", _ONE,
              {**_HEADS, "in_channels": 4, "out_channels": 8, "num_layers": 2, "cross_attention_dim": 64,
               "sample_size": 8, "patch_size": 2, "caption_channels": 16, "norm_type": "ada_norm_single",
               "num_embeds_ada_norm": 1000, "activation_fn": "gelu-approximate", "norm_elementwise_affine": False,
               "attention_bias": True, "video_length": 2}, _short_text),
+    # The first two of four layers keep weights of their own for text, the others share them.
     Specimen("EasyAnimate", "EasyAnimateTransformer3DModel", _ONE,
              {**_HEADS, **_CHANNELS, "patch_size": 2, "num_layers": 4, "mmdit_layers": 2, "time_embed_dim": 8,
               "text_embed_dim": 16, "sample_width": 8, "sample_height": 8}, _short_text),

@@ -27,6 +27,7 @@ def recognise(clip: Tensor) -> Sentence:
         'a blue square moves up'
     """
     behind = clip.flatten(1).median(1).values[:, None, None, None]
+    # Half of the largest difference is the border between shape and background, also where pixels are half covered.
     apart = (clip - behind).norm(dim=0)
     inside = apart > 0.5 * apart.amax((1, 2), keepdim=True)
     return Sentence(_colour(clip, inside), _shape(inside[0]), _motion(inside))

@@ -84,6 +84,7 @@ def new_video_vae() -> AutoencoderKLWan:
 
 def quiet(vae: Model) -> Model:
     """Start the posterior with little noise, so that there is a picture to learn from at once."""
+    # The second half of the channels are logarithms of variances: exp(-6) is a standard deviation of 0.05.
     half = vae.quant_conv.out_channels // 2
     nn.init.zeros_(vae.quant_conv.weight[half:])
     nn.init.constant_(vae.quant_conv.bias[half:], -6.0)
@@ -109,6 +110,7 @@ def loss_of(vae: Model, sample: Tensor) -> Tensor:
         posterior = vae.encode(sample).latent_dist
         seen = vae.decode(posterior.sample()).sample.float()
     divergence = 0.5 * (posterior.mean.float() ** 2 + posterior.var.float() - 1 - posterior.logvar.float()).mean()
+    # Absolute errors keep edges, squared ones keep areas; the pull only keeps latents from growing.
     return F.l1_loss(seen, sample) + 4 * F.mse_loss(seen, sample) + 1e-5 * divergence
 
 
@@ -124,6 +126,7 @@ def held_out_psnr(vae: Model, phase: Phase) -> dict[str, float]:
     scores = {}
     for name, sample in samples.items():
         seen = vae.decode(vae.encode(sample).latent_dist.mode()).sample.clamp(-1, 1)
+        # The range from -1 to 1 has a peak of 2, squared 4.
         scores[name] = 10 * math.log10(4 / F.mse_loss(seen, sample).item())
     return scores
 
@@ -163,6 +166,7 @@ class Training:
             self.average.load_state_dict(kept["average"])
             self.optimizer.load_state_dict(kept["optimizer"])
         elif self.phase.after:
+            # The average of the phase before, which is its result, not its last and noisier weights.
             kept = torch.load(folder / f"{self.phase.after}.pt")
             self.vae.load_state_dict(kept["average"])
             self.average.load_state_dict(kept["average"])
@@ -216,6 +220,7 @@ def train(name: str, folder: Path, steps: int, every: int) -> None:
     phase = training.phase
     photographs = Photographs(smallest=phase.side + 32)
     started, losses = time.monotonic(), []
+    # Single frames are learnt by 2D convolutions, which cost much less.
     with flat(training.vae) if phase.frames == 1 else nullcontext():
         while training.step < steps:
             sample = batch(photographs, phase, training.step)

@@ -40,7 +40,7 @@ SHIFT = 3.0
 CLEAR = 0.25
 """The noise level below which the weight of an error no longer grows."""
 
-UNTOLD = 0.1
+UNPROMPTED = 0.1
 """Fraction of clips whose prompt is left out, so that guidance has something to lead away from."""
 
 TRAINED = tuple(sentence for sentence in SENTENCES if sentence not in HELD_OUT)
@@ -77,7 +77,7 @@ def encoded(vae: AutoencoderKLWan, sentences: Sequence[Sentence], generator: Gen
     return torch.cat(parts)
 
 
-def loss_of(pipe: WanPipeline, latents: Tensor, told: Tensor, generator: Generator) -> Tensor:
+def loss_of(pipe: WanPipeline, latents: Tensor, which: Tensor, generator: Generator) -> Tensor:
     """Compute the error of the picture predicted from its mixture with noise, at times spread as the sampler's are.
 
     The transformer predicts the picture and not the velocity: to predict the velocity, noise would have to pass through
@@ -87,16 +87,18 @@ def loss_of(pipe: WanPipeline, latents: Tensor, told: Tensor, generator: Generat
     Args:
         pipe: The pipeline whose transformer and text encoder learn.
         latents: Scaled latents, ``b c t h w``.
-        told: The index in ``TRAINED`` of what each shows, or ``len(TRAINED)`` to leave the prompt out (b).
+        which: The index in ``TRAINED`` of what each shows, or ``len(TRAINED)`` to leave the prompt out (b).
         generator: Source of noise and times.
     """
     prompts = [*map(str, TRAINED), ""]
+    # All sentences are encoded once per step, so gradients reach the text encoder from the whole batch.
     texts, _ = pipe.encode_prompt(prompts, do_classifier_free_guidance=False, max_sequence_length=TOKENS)
     even = torch.rand(len(latents), generator=generator)
+    # The same shift as the scheduler applies to its even steps.
     sigma = SHIFT * even / (1 + (SHIFT - 1) * even)
     noise = torch.randn(latents.shape, generator=generator)
     mixed = torch.lerp(latents, noise, sigma[:, None, None, None, None])
-    seen = pipe.transformer(mixed, sigma * pipe.scheduler.config.num_train_timesteps, texts[told]).sample
+    seen = pipe.transformer(mixed, sigma * pipe.scheduler.config.num_train_timesteps, texts[which]).sample
     return ((seen - latents) / sigma.clamp(min=CLEAR)[:, None, None, None, None]).square().mean()
 
 
@@ -139,9 +141,10 @@ class Training:
         """Take one step of a schedule of ``steps``, the same whenever it is taken, and return its loss."""
         generator = Generator().manual_seed(self.step)
         chosen = torch.randint(len(self.latents), (BATCH,), generator=generator)
-        untold = torch.rand(BATCH, generator=generator) < UNTOLD
-        told = torch.where(untold, len(TRAINED), chosen % len(TRAINED))
-        loss = loss_of(self.pipe, self.latents[chosen], told, generator)
+        unprompted = torch.rand(BATCH, generator=generator) < UNPROMPTED
+        # The latents repeat the sentences in order, so the index of a clip tells its sentence.
+        which = torch.where(unprompted, len(TRAINED), chosen % len(TRAINED))
+        loss = loss_of(self.pipe, self.latents[chosen], which, generator)
         lost = descend(self.optimizer, self.models, self.average, loss, RATE * rate_at(self.step, steps), self.step)
         self.step += 1
         return lost
