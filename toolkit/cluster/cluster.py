@@ -166,7 +166,7 @@ class Cluster:
             RankFailed: If a rank raised, with its traceback.
             RankDied: If the process of a rank ended.
             RunTimeout: If ranks had not finished after ``timeout``.
-            RunError: If ``stream`` raised, with that as its cause.
+            RunError: If ``stream`` raised.
         """
         sink = None if stream is None else sink_of(stream)
         call = self._call(Direction.DECODE, options, changes)
@@ -267,26 +267,21 @@ class Cluster:
         return self._workers.make(run, shown, block=block, timeout=timeout)
 
     def _code(self, request: DecodeRequest, *, block: bool, timeout: float | None, progress: bool) -> Run | Job[Run]:
-        """Check a decode or encode, and make its run."""
         run = partial(request.run, fit=request.check(self.ranks), setting=self._workers.describe())
         return self._workers.make(run, Progress(request.plan, progress), block=block, timeout=timeout)
 
     def _call(self, direction: Direction, options: Options | None, changes: OptionFields) -> ModelCall:
-        """The call that workers make: under this process's autocast if the options name none."""
         given = Options.of(options, changes)
-        autocast = given.autocast or ambient_autocast(self._workers.device.type)
-        return ModelCall(direction, replace(given, autocast=autocast))
+        here = ambient_autocast(self._workers.device.type)
+        return ModelCall(direction, replace(given, autocast=given.autocast or here))
 
     @property
     def staged(self) -> bool:
-        """Whether messages between ranks pass through the host: with gloo and an accelerator."""
+        """Whether messages between ranks pass through the host, as with gloo and an accelerator."""
         return self._workers.staged
 
     def cancelled_by(self, event: threading.Event) -> AbstractContextManager[None]:
-        """Let an event, set from any thread, cancel the runs that this thread starts inside a ``with`` block.
-
-        Such a run raises ``RunCancelled``; other runs go on, and the cluster stays usable.
-        """
+        """Let an event, set on any thread, cancel the runs (and only those) that this thread starts in the block."""
         return self._workers.cancelled_by(event)
 
     def close(self) -> None:
