@@ -65,9 +65,9 @@ def test_memory_decides_and_is_said():
     assert next(p.peak for p in whole.predictions if p.plan is None) == 2400 * 100_000 + 1_000_000
     assert divided.plan is not None
     assert "norm_passes=" in choose("AutoencoderKL", 1, memory=20_000_000).reason
-    assert "has not the memory for it" in divided.reason
+    assert "does not have the memory for it" in divided.reason
     assert all(p.peak <= 180_000_000 for p in divided.predictions if p.plan == divided.plan)
-    with pytest.raises(tk.PlanError, match=r"memory=2\.0 MB a rank: the least that any way needs is .* MB .*weights"):
+    with pytest.raises(tk.PlanError, match=r"memory=2\.0 MB per rank: the least that any plan needs is .* MB .*weights"):
         choose("AutoencoderKL", 2, memory=2_000_000)
     with pytest.raises(tk.PlanError, match="any exact way"):
         choose("AutoencoderKL", 2, memory=2_000_000, exact=True)

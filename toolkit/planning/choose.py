@@ -1,4 +1,4 @@
-"""Choosing a plan by what can be predicted of it, and saying why."""
+"""Choosing a plan from predictions, and saying why."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from toolkit.planning.cost import CallCost, call_cost
 from toolkit.planning.predict import Prediction, Task, in_bytes
 
 WORTHWHILE = 1.0
-"""Seconds of one rank's work below which starting, sending and waiting are likely to cost what is gained."""
+"""Seconds of work on one rank below which starting, sending and waiting probably cost more than ranks gain."""
 _UNMODELLED = (
     "Not modelled: messages between ranks (shards exchange borders before every convolution and may lose to tiles over "
-    "a slow link), keys and values that shards gather for attention, and what blends and kernels allocate beside."
+    "a slow link), keys and values that shards gather for attention, and the working memory of blends and kernels."
 )
 
 
 @dataclass(frozen=True, repr=False)
 class Choice:
-    """A plan, why it was chosen, and what was predicted of all.
+    """A plan, the reason why it was chosen, and the predictions for all candidates.
 
     Attributes:
-        plan: the plan to give to ``decode`` or ``encode``; None: do not divide the work.
-        reason: why, in one paragraph.
-        predictions: of every way that was considered, the quickest first.
+        plan: The plan to give to ``decode`` or ``encode``; None: do not divide the work.
+        reason: Why, in one paragraph.
+        predictions: The predictions for every candidate, the quickest first.
     """
 
     plan: TilePlan | ShardPlan | None
@@ -44,7 +44,7 @@ class Choice:
     def __repr__(self) -> str:
         width = max(len(p.name) for p in self.predictions)
         lines = [
-            f"  {p.name:{width}}  {p.time:5.2f}x the time  {in_bytes(p.peak):>8} a rank  {_exactness(p)}"
+            f"  {p.name:{width}}  {p.time:5.2f}x the time  {in_bytes(p.peak):>8} per rank  {_exactness(p)}"
             for p in self.predictions
         ]
         return "\n".join([f"Choice({self.plan!r})", self.reason, *lines])
@@ -54,7 +54,7 @@ class Choice:
             f"<tr><td>{escape(p.name)}</td><td>{p.time:.2f}</td><td>{in_bytes(p.peak)}</td><td>{_exactness(p)}</td></tr>"
             for p in self.predictions
         )
-        head = "<tr><th></th><th>time, of one rank's</th><th>peak a rank</th><th></th></tr>"
+        head = "<tr><th></th><th>time, relative to one rank</th><th>peak per rank</th><th></th></tr>"
         return f"<p><b>{escape(repr(self.plan))}</b></p><p>{escape(self.reason)}</p><table>{head}{rows}</table>"
 
 
@@ -69,26 +69,26 @@ def plan(
     arguments: Mapping[str, Any] | None = None,
     cost: CallCost | None = None,
 ) -> Choice:
-    """Choose how to divide a decode or encode over ranks, from what can be predicted.
+    """Choose how to divide a decode or encode over ranks, from predictions.
 
-    Shards are taken before tiles that take about as long, as they are exact; nothing is divided that one rank has done
-    in a second. The model runs on small inputs for its memory, its speed and its receptive field.
+    Shards are preferred to tiles that take about as long, because shards are exact. Work that one rank does in a second
+    is not divided. The model runs on small inputs to measure its memory, its speed and its receptive field.
 
     Args:
-        vae: a diffusers autoencoder; it is left as it was found.
-        latent: the input of the call, or its shape.
-        ranks: how many ranks there are.
-        memory: most bytes that any rank may hold, the model's weights among them; None: any.
-        exact: whether the result must be that of the whole, to rounding.
-        direction: which call; for encode, ``latent`` is the sample.
-        arguments: further arguments of the call.
-        cost: what a cell costs; measured on this process's device and threads where None.
+        vae: A diffusers autoencoder. It is left as it was found.
+        latent: The input of the call, or its shape.
+        ranks: Number of ranks.
+        memory: The most bytes that any rank may hold, the model's weights included; None: no limit.
+        exact: Whether the result must equal that of the whole input, to rounding.
+        direction: The model call to make. For encode, ``latent`` is the sample.
+        arguments: Further arguments of the call.
+        cost: The cost of a cell; None: measure it on this process's device and threads.
 
     Returns:
-        The plan (or None: do not divide) with its reason and the predictions it rests on.
+        The plan (None: do not divide the work), with its reason and the predictions that it rests on.
 
     Raises:
-        PlanError: where no way fits the memory, with the numbers; for less than one rank.
+        PlanError: If no candidate fits the memory, with the numbers; or if there is less than one rank.
 
     Example:
         >>> from toolkit.models import demo
@@ -101,7 +101,7 @@ def plan(
     if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
         raise PlanError(f"ranks={ranks!r}: must be an int of at least 1.")
     if memory is not None and not isinstance(memory, int | float):
-        raise PlanError(f"memory={memory!r}: must be a number of bytes, as 16 * 10**9 for 16 GB.")
+        raise PlanError(f"memory={memory!r}: must be a number of bytes, such as 16 * 10**9 for 16 GB.")
     shape = tuple(latent.shape) if isinstance(latent, Tensor) else tuple(latent)
     call = ModelCall(Direction.of(direction), Options(arguments=arguments or {}, seed=0))
     cost = cost or call_cost(vae, shape, call)
@@ -112,33 +112,33 @@ def plan(
     if not fitting:
         least = min(possible, key=lambda p: p.peak)
         raise PlanError(
-            f"memory={in_bytes(memory or 0)} a rank: the least that any {'exact ' if exact else ''}way needs is "
+            f"memory={in_bytes(memory or 0)} per rank: the least that any {'exact ' if exact else ''}plan needs is "
             f"{in_bytes(least.peak)} ({least.name}; {in_bytes(cost.weight_bytes)} of it are weights). Use more ranks, "
-            "smaller tiles of your own, or a narrower dtype."
+            "your own smaller tiles, or a narrower dtype."
         )
     best, why = _pick(fitting, task)
     over = len(possible) - len(fitting)
-    limits = [f"{over} of {len(possible)} ways need more than {in_bytes(memory)}."] if memory and over else []
+    limits = [f"{over} of {len(possible)} candidates need more than {in_bytes(memory)}."] if memory and over else []
     return Choice(best.plan, " ".join([why, *limits, *task.notes, _UNMODELLED]), tuple(considered))
 
 
 def _pick(fitting: Sequence[Prediction], task: Task) -> tuple[Prediction, str]:
-    """The best of what fits, and why."""
+    """The best of the predictions that fit, and why."""
     whole = next((p for p in fitting if p.plan is None), None)
     each = task.cost.seconds * 1000
     whole_takes = f"One rank would take about {task.seconds:.2g} s ({task.cells} latent cells of {each:.2g} ms)"
     if whole is not None and task.seconds < WORTHWHILE:
-        return whole, f"{whole_takes}: too little to gain from dividing it. Do not parallelise."
+        return whole, f"{whole_takes}: too little to gain from dividing the work. Do not parallelise."
     exact = next((p for p in fitting if p.exact), None)
     best = exact if exact is not None and exact.time <= 1.1 * fitting[0].time else fitting[0]
     if best.plan is None:
-        return best, f"{whole_takes}, and no way of dividing it over {task.ranks} ranks is quicker. Do not parallelise."
-    quality = "exact to rounding" if best.exact else "approximate: tiles do not see each other, and blend at seams"
+        return best, f"{whole_takes}, and no plan for {task.ranks} ranks is quicker. Do not parallelise."
+    quality = "exact to rounding" if best.exact else "approximate: tiles do not see each other and are blended at seams"
     if not best.exact and task.normalises:
-        quality += "; each is normalised on its own, unless norm_passes= is given, at the cost of a run for each pass"
-    need = "" if whole is not None else ", and has not the memory for it"
+        quality += "; each is normalised on its own, unless you give norm_passes=, where each pass costs another run"
+    need = "" if whole is not None else ", and does not have the memory for it"
     return best, (
-        f"{whole_takes}{need}. By {best.name} over {task.ranks} ranks, the busiest rank computes for {best.time:.2f} "
+        f"{whole_takes}{need}. With {best.name} over {task.ranks} ranks, the busiest rank computes for {best.time:.2f} "
         f"of that time, and no rank holds more than about {in_bytes(best.peak)}. The result is {quality}."
     )
 

@@ -1,4 +1,4 @@
-"""What a model's call costs per latent cell, from two small calls of it."""
+"""The cost of a model's call per latent cell, measured with two small calls."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from toolkit.runs.memory import MemoryCurve, measured
 from toolkit.runs.trace import clock
 
 EXTENTS = (8, 12)
-"""Latent cells along h and w of the two inputs; with all frames of the real one."""
+"""Latent cells along h and w of the two small inputs, which have as many frames as the real one."""
 TIMES = 3
-"""How often each is timed: the least counts, for what else the machine does only adds."""
+"""Number of timings per input. The shortest counts, because whatever else the machine does can only add time."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallCost:
-    """What one latent cell costs, all its frames together.
+    """The cost of one latent cell of h and w, all its frames together.
 
     Attributes:
-        working_bytes: bytes allocated at the peak of a call, its output included.
-        output_bytes: bytes of output.
-        weight_bytes: bytes of the whole model, not per cell.
-        seconds: of computing, on the device and with the threads that this process has.
+        working_bytes: Bytes allocated at the peak of a call, its output included.
+        output_bytes: Bytes of output.
+        weight_bytes: Bytes of the whole model, not per cell.
+        seconds: Time to compute it, on the device and with the threads of this process.
     """
 
     working_bytes: int
@@ -40,15 +40,15 @@ class CallCost:
 
 
 def call_cost(vae: Autoencoder, shape: Sequence[int], call: ModelCall) -> CallCost:
-    """Measure what a cell of an input of ``shape`` costs, where the model is.
+    """Measure the cost of a cell for inputs of ``shape``, on the model's device.
 
-    The model's own call runs on two small inputs, and what the larger costs more is divided by the cells that it has
-    more. Where attention holds all pairs of cells, larger inputs cost more than that per cell.
+    The model's own call runs on two small inputs; the difference in cost is divided by the difference in cells. If
+    attention holds all pairs of cells, larger inputs cost more per cell than this says.
 
     Args:
-        vae: a diffusers autoencoder; it is left as it was found.
-        shape: shape of the call's input.
-        call: which of the model's calls.
+        vae: A diffusers autoencoder. It is left as it was found.
+        shape: The shape of the call's input.
+        call: The model call to make.
 
     Example:
         >>> from toolkit.models.autoencoders.census import specimen
@@ -59,7 +59,7 @@ def call_cost(vae: Autoencoder, shape: Sequence[int], call: ModelCall) -> CallCo
     cells = [extent**2 for extent in EXTENTS]
     per_cell = [(b - a) / (cells[1] - cells[0]) for a, b in zip(small, large, strict=True)]
     weights = sum(parameter.nbytes for parameter in vae.parameters())
-    # On a busy machine the smaller input may have taken longer; nothing costs no time at all.
+    # On a busy machine the smaller input may have taken longer. No cell costs nothing, so fall back to the mean.
     seconds = per_cell[2] if per_cell[2] > 0 else large[2] / cells[1]
     return CallCost(round(per_cell[0]), large[1] // cells[1], weights, seconds)
 
@@ -70,9 +70,9 @@ def _measure(vae: Autoencoder, shape: Sequence[int], call: ModelCall, extent: in
     x = next(vae.parameters()).new_zeros(*shape[:-2], side, side)
     curve = MemoryCurve(0)
     with borrowed(vae), convolution_kernels("onednn"):
-        call(vae, x)  # the first call of a shape pays for what later ones find
+        call(vae, x)  # the first call of a shape also pays for what later ones reuse
         seconds = min(_seconds(vae, x, call) for _ in range(TIMES))
-        # Nothing older is freed meanwhile: PyTorch would warn of memory that it did not see allocated.
+        # Nothing that was allocated before is freed here: PyTorch would warn about memory it did not see allocated.
         with measured(curve, x.device, clock()):
             output: Tensor = call(vae, x)
     return curve.peak or 0, output.nbytes, seconds

@@ -1,4 +1,4 @@
-"""What can be said beforehand of each way to divide a call over ranks: time, memory, exactness."""
+"""Predictions for each way to divide a call over ranks: time, memory, exactness."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ DEFAULT_TILE, DEFAULT_OVERLAP = 32, 8
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What can be said beforehand of one way to divide the work.
+    """The prediction for one plan.
 
     Attributes:
-        name: the way, in words.
-        plan: the plan; None for the model's own call.
-        time: seconds of the busiest rank's computing, over those of one rank that computes the whole.
-        peak: most bytes on any rank: weights, output and working memory.
-        exact: whether the result is the whole call's, to rounding.
+        name: The plan in words.
+        plan: The plan; None for the model's own call.
+        time: Computing time of the busiest rank, over that of one rank that computes the whole.
+        peak: The most bytes on any rank: weights, output and working memory.
+        exact: Whether the result equals that of the whole call, to rounding.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One call to be divided."""
+    """One call to divide over ranks."""
 
     vae: Autoencoder
     shape: tuple[int, ...]
@@ -69,17 +69,17 @@ class Task:
 
     @property
     def seconds(self) -> float:
-        """What one rank would take for the whole."""
+        """Seconds that one rank would take for the whole."""
         return self.cells * self.cost.seconds
 
     @property
     def normalises(self) -> bool:
-        """Whether a normalisation of the model sees the whole map."""
+        """Whether one of the model's norms sees the whole map."""
         return any(isinstance(module, nn.GroupNorm) for module in self.vae.modules())
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is not offered, and why."""
+        """The kinds of plan that are not offered, and why."""
         try:
             sharding_of(self.vae, self.call)
         except ModelError as error:
@@ -87,7 +87,7 @@ class Task:
         return ()
 
     def predictions(self) -> Iterator[Prediction]:
-        """Every way to divide the work that the class allows."""
+        """A prediction for every plan that the class allows."""
         whole = max(rank_peaks(WHOLE, self.extent, self.cost)) + self.cost.weight_bytes
         yield Prediction(WHOLE.summary, None, 1.0, whole, exact=True)
         yield from self._shards()
@@ -122,7 +122,7 @@ class Task:
             yield Prediction(name, tiles, max(tiles.work) / self.cells, peak, exact)
 
     def _grids(self) -> Iterator[tuple[TileGrid, bool]]:
-        """The class's own tiles, evenly placed; and larger ones with the same overlap, one a rank."""
+        """The class's own tiles, evenly spaced; and larger tiles with the same overlap, one per rank."""
         try:
             own = read_tiling(self.vae, self.call.direction)
             tile = {axis: own[axis].tile for axis in self.extent}
@@ -135,7 +135,7 @@ class Task:
             yield TileGrid.cover(self.extent, larger, {a: min(overlap[a], larger[a] - 1) for a in larger}), False
 
     def _exact_grids(self) -> Iterator[tuple[TileGrid, bool]]:
-        """Tiles that overlap by the receptive field, one a rank."""
+        """Tiles that overlap by the receptive field, one per rank."""
         try:
             field = receptive_field(self.vae, self.call.direction, self.call.options.arguments, self.shape)
         except ModelError:
@@ -146,13 +146,13 @@ class Task:
                 yield grid_beyond(field, self.extent, self._tile_of(parts, overlap)), True
 
     def _divisions(self) -> Iterator[dict[str, int]]:
-        """Every h by w that makes as many parts as there are ranks."""
+        """Every h by w with as many parts as there are ranks."""
         for h in range(1, self.ranks + 1):
             if self.ranks % h == 0:
                 yield {"h": h, "w": self.ranks // h}
 
     def _tile_of(self, parts: Mapping[str, int], overlap: Mapping[str, int]) -> dict[str, int]:
-        """The tile of which as many as there are parts cover each axis."""
+        """The size of a tile, so that ``parts`` of them cover each axis."""
         tile = {}
         for axis, extent in self.extent.items():
             size = -(-(extent + (parts[axis] - 1) * overlap[axis]) // parts[axis])
@@ -176,7 +176,7 @@ def rank_peaks(plan: Plan, extent: Mapping[str, int], cost: CallCost) -> tuple[i
 
 
 def latent_extent(run: Run) -> dict[str, int] | None:
-    """Latent cells along each axis of what went into a decode or encode; None where the run does not say."""
+    """Latent cells along each axis of a decode's or encode's input; None if the run does not say."""
     if run.way.seam_grid is not None:
         return run.way.seam_grid.extent
     shape, call = run.record.input.get("shape"), run.record.what.get("call")
@@ -187,5 +187,5 @@ def latent_extent(run: Run) -> dict[str, int] | None:
 
 
 def in_bytes(count: int) -> str:
-    """A number of bytes, in words."""
+    """A number of bytes in words."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
