@@ -82,7 +82,7 @@ def test_picks_choose_what_runs_and_rows_keep_their_numbers():
 def test_nothing_picked_is_nothing_to_run():
     explorer = tk.widgets.sweep(measure, SPACE)
     explorer.controls["blend"].index = ()
-    assert explorer._start.disabled
+    assert explorer.panel.run.disabled
     with pytest.raises(tk.PlanError, match="blend has no value"):
         explorer.start()
     assert explorer.outcome == "not started"
@@ -91,25 +91,25 @@ def test_nothing_picked_is_nothing_to_run():
 def test_rows_appear_as_they_finish_and_cancel_ends_after_the_point_in_flight():
     gate = Gate()
     explorer = tk.widgets.sweep(gate, SPACE)
-    explorer._start.click()
+    explorer.panel.run.click()
     for count in range(3):
         assert gate.begun.acquire(timeout=30)
         assert (len(explorer.table), explorer.outcome) == (count, "running")
         if count < 2:
             gate.go.release()
-    assert explorer._start.disabled
+    assert explorer.panel.run.disabled
     with pytest.raises(tk.ToolkitError, match="a sweep is already running"):
         explorer.start()
-    explorer._cancel.click()  # returns at once
+    explorer.panel.cancel.click()  # returns at once
     assert explorer.outcome == "running"
     gate.go.release()
     assert explorer.wait(30)
     assert explorer.outcome == "cancelled"
     assert explorer.table[["tile", "blend"]].to_numpy().tolist() == [[4, "linear"], [4, "crop"], [8, "linear"]]
     assert gate.seen == [(4, "linear"), (4, "crop"), (8, "linear")]
-    assert "cancelled: 3 of 6 picked points have a row." in explorer._note.value
-    assert explorer._cancel.disabled
-    assert not explorer._start.disabled
+    assert "cancelled: 3 of 6 picked points have a row." in explorer.panel.note.value
+    assert explorer.panel.cancel.disabled
+    assert not explorer.panel.run.disabled
 
 
 def test_the_point_is_the_best_until_somebody_chooses_one():
@@ -177,7 +177,7 @@ def test_any_error_ends_the_sweep_and_is_shown():
     explorer.start()
     assert explorer.wait(30)
     assert explorer.outcome == "failed"
-    assert "SystemExit: out of patience" in explorer._note.value
+    assert "SystemExit: out of patience" in explorer.panel.note.value
 
 
 def test_cancel_leaves_the_cluster_alone_when_the_point_in_flight_does_not_use_it():
@@ -272,7 +272,7 @@ def test_a_finished_table_will_do(done):
     table = tk.sweep(measure, SPACE, progress=False)
     explorer = tk.widgets.sweep(table)
     assert explorer.html == done.html
-    assert explorer._buttons.layout.display == "none"
+    assert explorer.panel.buttons.layout.display == "none"
     explorer.space = {"blend": ["crop"]}
     assert explorer.selected.index.tolist() == [1, 3, 5]
     assert "code" in table.columns
@@ -309,7 +309,7 @@ def test_a_sweep_that_fails_as_a_whole_says_why(tmp_path):
     explorer.wait(30)
     assert explorer.outcome == "failed"
     assert "does not exist; create it first" in explorer.html
-    assert "does not exist; create it first" in explorer._note.value
+    assert "does not exist; create it first" in explorer.panel.note.value
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_an_objective_that_no_row_has_is_said():
     explorer.start()
     explorer.wait(30)
     assert "is not a measure: choose one of psnr, seconds, same." in explorer.html
-    assert not explorer._start.disabled
+    assert not explorer.panel.run.disabled
     assert explorer.outcome == "done"
 
 

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from io import BytesIO
 
 import numpy as np
-import torch
-from einops import rearrange
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import interpolate
 
 from toolkit.evidence.subjects import Subject
 from toolkit.numerics.metrics import frames as frames_of
 from toolkit.plot.error_pixels import ErrorScale, encode, frame_error, pool
+from toolkit.plot.frame_pixels import pixels, reduced
 
 PAPER, INK = "#1B1B1B", "#DDDDDD"
 """Dark on every page: bright surroundings change how the colours of a picture look."""
@@ -77,13 +76,11 @@ def _rows(
 def _pictures(sample: Tensor, frames: Sequence[int], *, width: int) -> list[Image.Image]:
     block = _block(sample, width)
     shown = []
-    for frame in (frames_of(sample)[number].float() for number in frames):
-        colours = frame if len(frame) == 3 else frame.mean(dim=0, keepdim=True).expand(3, -1, -1)
-        small = avg_pool2d(colours[None], block, ceil_mode=True, count_include_pad=False)
+    for frame in (frames_of(sample)[number] for number in frames):
+        small = reduced(frame, block)
         scale = max(width // small.shape[-1], 1)
-        large = interpolate(small, scale_factor=scale, mode="nearest")[0]
-        bytes_ = ((large.nan_to_num(nan=-1.0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        shown.append(Image.fromarray(rearrange(bytes_, "c h w -> h w c").contiguous().numpy()))
+        large = interpolate(small[None], scale_factor=scale, mode="nearest")[0]
+        shown.append(Image.fromarray(pixels(large)))
     return shown
 
 

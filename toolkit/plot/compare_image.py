@@ -8,12 +8,9 @@ from math import inf
 from typing import Any, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from einops import rearrange
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from toolkit.analysis.compare import Comparison
 from toolkit.analysis.compare import compare as measure
@@ -21,6 +18,7 @@ from toolkit.errors import ToolkitError
 from toolkit.numerics.metrics import frames as frames_of
 from toolkit.plot.error_pixels import ErrorScale, encode, frame_error, hover_cells, image
 from toolkit.plot.figure import WIDTH, Figure, make
+from toolkit.plot.frame_pixels import pixels, reduced
 from toolkit.plot.frame_slider import HEIGHT, at_first, check_frames, frame_slider, under
 from toolkit.plot.seam_image import seam_shapes
 from toolkit.plot.theme import ThemeName
@@ -138,13 +136,8 @@ def _jpegs(found: Comparison, numbers: Sequence[int], *, budget: int) -> tuple[l
 
 
 def _jpeg(frame: Tensor, block: int) -> bytes:
-    frame = frame.float()
-    small = avg_pool2d(frame, block, ceil_mode=True, count_include_pad=False) if block > 1 else frame
-    colours = small if len(small) == 3 else small.mean(dim=0, keepdim=True).expand(3, -1, -1)
-    scaled = ((colours.nan_to_num(nan=-1.0).clamp(-1, 1) + 1) * 127.5).round().byte()
-    pixels: npt.NDArray[np.uint8] = rearrange(scaled, "c h w -> h w c").contiguous().numpy()
     buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=QUALITY)
+    Image.fromarray(pixels(reduced(frame, block))).save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()
 
 

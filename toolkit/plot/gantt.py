@@ -6,14 +6,25 @@ from typing import Any
 
 import pandas as pd
 
-from toolkit.geometry.drawing.palette import RANK_COLOURS
 from toolkit.plot.bars import event_bars, filled, rank_axis
 from toolkit.plot.figure import Figure, make, nothing
-from toolkit.plot.theme import ThemeName, Unit, byte_unit, time_unit
+from toolkit.plot.theme import (
+    BLUE,
+    BROWN,
+    GREEN,
+    ORANGE,
+    PINK,
+    SKY,
+    VERMILION,
+    YELLOW,
+    ThemeName,
+    Unit,
+    byte_unit,
+    time_unit,
+)
 from toolkit.plot.wanted import check_run
 from toolkit.runs.run import Run
 
-BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
 STYLES = {
     "whole": (SKY, ""),
     "decode": (BLUE, ""),

@@ -9,15 +9,13 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.counting import counted
-from toolkit.geometry.drawing.palette import RANK_COLOURS
 from toolkit.geometry.plan import PlanKind
 from toolkit.plot.bars import filled, lying_bars
 from toolkit.plot.figure import ABOVE, Figure, make
-from toolkit.plot.theme import ThemeName, byte_unit
+from toolkit.plot.theme import BLUE, BROWN, GREEN, ORANGE, PINK, SKY, VERMILION, YELLOW, ThemeName, byte_unit
 from toolkit.runs.run import Run
 from toolkit.runs.trace import Kind
 
-BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
 STYLES = {
     "halo h": (BLUE, ""),
     "halo w": (SKY, "/"),

@@ -9,14 +9,13 @@ import pandas as pd
 import torch
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.drawing.palette import RANK_COLOURS, rank_colour
+from toolkit.geometry.drawing.palette import rank_colour
 from toolkit.geometry.plan import PlanKind
 from toolkit.plot.figure import ABOVE, Figure, make
-from toolkit.plot.theme import ThemeName, Unit, byte_unit, time_unit
+from toolkit.plot.theme import ORANGE, SKY, VERMILION, ThemeName, Unit, byte_unit, time_unit
 from toolkit.runs.run import Run
 from toolkit.runs.trace import COMPUTING
 
-BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
 STYLES = {
     "weights": ("rgba(127,127,127,0.45)", ""),
     "held": (SKY, "."),

@@ -10,17 +10,16 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.counting import counted
-from toolkit.geometry.drawing.palette import RANK_COLOURS, rank_colour
+from toolkit.geometry.drawing.palette import rank_colour
 from toolkit.geometry.plan import PlanKind
 from toolkit.planning.cost import CallCost
 from toolkit.planning.predict import latent_extent, rank_peaks
 from toolkit.plot.bars import filled
 from toolkit.plot.figure import ABOVE, Figure, make
-from toolkit.plot.theme import ThemeName, Unit, byte_unit
+from toolkit.plot.theme import BLUE, ThemeName, Unit, byte_unit
 from toolkit.plot.wanted import check_run
 from toolkit.runs.run import Run
 
-BLUE, *_ = RANK_COLOURS
 MARK = "#8A8A8A"
 MOST_LABELS = 12
 

@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 
 from toolkit.analysis.scaling import CAUSES, scaling_table
-from toolkit.geometry.drawing.palette import RANK_COLOURS
 from toolkit.plot.bars import GREY, filled
 from toolkit.plot.figure import Figure, make
-from toolkit.plot.theme import ThemeName, time_unit
+from toolkit.plot.theme import BLUE, ORANGE, PINK, SKY, VERMILION, ThemeName, time_unit
 from toolkit.runs.run import Run
 
-BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
 STYLES = {
     "extra computing": (SKY, "x"),
     "moving": (ORANGE, "/"),

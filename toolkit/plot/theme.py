@@ -10,6 +10,9 @@ from toolkit.geometry.drawing.palette import RANK_COLOURS
 
 ThemeName = Literal["neutral", "light", "dark"]
 
+BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BROWN = RANK_COLOURS
+"""The colours of ranks by name, for kinds of bars."""
+
 
 @dataclass(frozen=True, slots=True)
 class Theme:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -58,18 +59,45 @@ class Board:
         self._drawing.value = drawing
 
 
-def bundle(
-    widget: Widget, sentence: str, *, html: str, include: Iterable[str] | None, exclude: Iterable[str] | None
-) -> dict[str, Any]:
-    """The representations that a notebook may show: the widget, and static ones for pages without a kernel.
+class Shown(ABC):
+    """An object that a notebook shows as a widget, and a page without a kernel as static HTML.
+
+    Attributes:
+        widget: The widget that a notebook shows.
+    """
+
+    widget: Widget
+
+    @property
+    @abstractmethod
+    def html(self) -> str:
+        """What is shown now, as HTML without scripts, for pages without a kernel."""
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        everything = {"text/plain": repr(self), "text/html": self.html, WIDGET_MIME: widget_view(self.widget)}
+        kept = set(everything if include is None else include) - set(exclude or ())
+        return {mime: data for mime, data in everything.items() if mime in kept}
+
+
+class Explorer(Shown):
+    """An object whose widget is a board.
 
     Args:
-        widget: The widget.
-        sentence: A sentence that describes what it shows.
-        html: What it shows, as HTML without scripts.
-        include: MIME types to include; None means all.
-        exclude: MIME types to leave out.
+        board: The board.
     """
-    everything = {"text/plain": sentence, "text/html": html, WIDGET_MIME: widget_view(widget)}
-    kept = set(everything if include is None else include) - set(exclude or ())
-    return {mime: data for mime, data in everything.items() if mime in kept}
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self.widget = board.widget
+
+    @property
+    def html(self) -> str:
+        """What is shown now, for pages without a kernel."""
+        return self._board.html
+
+    @property
+    def error(self) -> str:
+        """Why the settings are not possible; empty if they are."""
+        return self._board.error

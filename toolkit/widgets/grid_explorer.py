@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ipywidgets import Widget
 from torch import Tensor
 
 from toolkit.cluster import Cluster
@@ -19,7 +18,7 @@ from toolkit.geometry.tile_plan import TilePlan
 from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.planning.cost import CallCost, call_cost
-from toolkit.widgets.board import Board, bundle
+from toolkit.widgets.board import Board, Explorer
 from toolkit.widgets.grid_view import Forecast, grid_view, sentence
 from toolkit.widgets.markup import code
 from toolkit.widgets.settings import Setting, choice, count
@@ -39,7 +38,7 @@ BLENDS: dict[str, Callable[[], Blend]] = {
 MOST_RANKS = 16
 
 
-class GridExplorer:
+class GridExplorer(Explorer):
     """A tile plan that follows sliders. Made by :func:`explore`.
 
     Every setting can be read and assigned: ``explorer.overlap = 8`` moves the slider.
@@ -75,7 +74,7 @@ class GridExplorer:
         blends = [name for name in BLENDS if name != "diffusers" or not recipe_of(vae).other_blend]
         self.controls = _controls(self._extent, blends, **start)
         self.trial = Trial(vae, latent, cluster=cluster, present=lambda: (self.plan, self.forecast))
-        self._board = Board("Tiles", self.controls, draw=self._draw, below=[self.trial.widget])
+        super().__init__(Board("Tiles", self.controls, draw=self._draw, below=[self.trial.widget]))
         for control in self.controls.values():
             control.observe(lambda change: self.trial.check(self.error), names="value")
 
@@ -94,19 +93,9 @@ class GridExplorer:
         return self.plan.grid
 
     @property
-    def widget(self) -> Widget:
-        """The sliders, the drawing and the button."""
-        return self._board.widget
-
-    @property
     def html(self) -> str:
         """What is shown now, for pages without a kernel."""
         return self._board.html + self.trial.html
-
-    @property
-    def error(self) -> str:
-        """Why the settings are not possible; empty if they are."""
-        return self._board.error
 
     @property
     def snippet(self) -> str:
@@ -125,11 +114,6 @@ class GridExplorer:
 
     def __repr__(self) -> str:
         return f"GridExplorer({self.error or sentence(self.plan, self.forecast)})"
-
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, Any]:
-        return bundle(self.widget, repr(self), html=self.html, include=include, exclude=exclude)
 
 
 def explore(

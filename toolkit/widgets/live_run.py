@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from IPython.display import DisplayHandle, display
@@ -12,7 +12,7 @@ from ipywidgets import HTML, Button, HBox, VBox, Widget
 from toolkit.cluster.job import Job
 from toolkit.errors import PlanError, RunCancelled, ToolkitError
 from toolkit.sweeps.outcome import in_words
-from toolkit.widgets.board import bundle
+from toolkit.widgets.board import Shown
 from toolkit.widgets.live_view import RankState, faults, remaining, rows, states
 from toolkit.widgets.markup import page
 
@@ -20,7 +20,7 @@ INTERVAL = 0.1
 """Seconds between updates."""
 
 
-class LiveRun:
+class LiveRun(Shown):
     """A live view of a run: one row per rank, and a button that cancels it. Made by :func:`live`.
 
     Attributes:
@@ -166,11 +166,6 @@ class LiveRun:
             if self.outcome != "running":
                 self.settle()
                 self._shown[-1].update(self._static(), raw=True)
-
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, Any]:
-        return bundle(self.widget, repr(self), html=self.html, include=include, exclude=exclude)
 
 
 def live(run: Job[Any] | Callable[[], Job[Any]], title: str = "Run") -> LiveRun:

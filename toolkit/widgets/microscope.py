@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import floor, isfinite, log2
-from typing import Any
 
 import pandas as pd
-from ipywidgets import Widget
 
 from toolkit.analysis.compare import Comparison
 from toolkit.errors import PlanError
 from toolkit.numerics.metrics import frames
-from toolkit.widgets.board import Board, bundle
+from toolkit.widgets.board import Board, Explorer
 from toolkit.widgets.microscope_controls import MOST_DOUBLINGS, MOST_SEAMS, NO_SEAM, microscope_controls
 from toolkit.widgets.microscope_page import MicroscopeView
 from toolkit.widgets.microscope_seams import Seams, worst_cell
@@ -21,7 +19,7 @@ from toolkit.widgets.microscope_view import Region
 from toolkit.widgets.settings import Setting
 
 
-class Microscope:
+class Microscope(Explorer):
     """An enlarged place of a comparison. Made by :func:`microscope`.
 
     Every setting can be read and assigned: ``microscope.centre = 64, 32`` moves the sliders.
@@ -56,7 +54,7 @@ class Microscope:
         )
         if amplification is not None:
             self.amplification = amplification
-        self._board = Board("Microscope", self.controls, draw=self._draw)
+        super().__init__(Board("Microscope", self.controls, draw=self._draw))
         for name in ("frame", "centre_h", "centre_w"):
             if name in self.controls:
                 self.controls[name].observe(lambda change: self._left(), names="value")
@@ -119,16 +117,6 @@ class Microscope:
         columns = {name: found[self.frame][:, h, w].tolist() for name, found in self._frames.items()}
         return pd.DataFrame(columns).rename_axis("channel")
 
-    @property
-    def widget(self) -> Widget:
-        """The sliders and the pictures."""
-        return self._board.widget
-
-    @property
-    def html(self) -> str:
-        """What is shown now, for pages without a kernel."""
-        return self._board.html
-
     def go_to(self, seam: int) -> None:
         """Go to the largest error along a seam.
 
@@ -184,11 +172,6 @@ class Microscope:
             f"Microscope(frame {self.frame}, centre {self.centre}, zoom {self.zoom}, amplification "
             f"{self.amplification:g}: |error| {largest:.3g} there)"
         )
-
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, Any]:
-        return bundle(self.widget, repr(self), html=self.html, include=include, exclude=exclude)
 
 
 def microscope(comparison: Comparison, zoom: int = 8, amplification: float | None = None) -> Microscope:

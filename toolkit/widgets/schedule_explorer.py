@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
-from ipywidgets import Widget
-
 from toolkit.analysis.stage_times import StageTimes
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import check_counts
@@ -16,7 +14,7 @@ from toolkit.geometry.schedule import Schedule
 from toolkit.geometry.schedule_formula import step_formula
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.geometry.stage_split import StageSplit
-from toolkit.widgets.board import Board, bundle
+from toolkit.widgets.board import Board, Explorer
 from toolkit.widgets.markup import code
 from toolkit.widgets.settings import Setting, choice, count, quantity
 
@@ -34,7 +32,7 @@ MOST_STAGES, MOST_BRANCHES, MOST_CHUNKS, MOST_REQUESTS, MOST_HOP = 8, 4, 4, 4, 0
 """Right ends of the sliders."""
 
 
-class ScheduleExplorer:
+class ScheduleExplorer(Explorer):
     """A schedule that follows sliders. Made by :func:`schedule`.
 
     Every setting can be read and assigned: ``explorer.stages = 4`` moves the slider.
@@ -70,22 +68,7 @@ class ScheduleExplorer:
         self._seconds = seconds
         self._measured = measured
         self.controls = _controls(**start)
-        self._board = Board("Schedule", self.controls, draw=self._draw)
-
-    @property
-    def widget(self) -> Widget:
-        """The sliders and the drawing."""
-        return self._board.widget
-
-    @property
-    def html(self) -> str:
-        """The current drawing, for pages without a kernel."""
-        return self._board.html
-
-    @property
-    def error(self) -> str:
-        """Why the settings are not possible; empty if they are."""
-        return self._board.error
+        super().__init__(Board("Schedule", self.controls, draw=self._draw))
 
     @property
     def snippet(self) -> str:
@@ -143,11 +126,6 @@ class ScheduleExplorer:
             f"ScheduleExplorer({self.schedule!r} over {self.layers} layers: a step takes {self.step_time:.3f}, on one "
             f"rank {self._alone}; ranks compute {100 * self.utilisation:.0f} % of the time)"
         )
-
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, Any]:
-        return bundle(self.widget, repr(self), html=self.html, include=include, exclude=exclude)
 
 
 def schedule(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from ipywidgets import HTML, Button, HBox, Label, Layout, VBox, Widget
 
 from toolkit.cluster import Cluster
 from toolkit.errors import PlanError, ToolkitError
@@ -16,19 +15,20 @@ from toolkit.plot.sweep_figure import first_objective
 from toolkit.plot.sweep_table import SweepTable, numbers
 from toolkit.sweeps.points import points_of
 from toolkit.sweeps.sweep import reproduce
-from toolkit.widgets.board import bundle
-from toolkit.widgets.markup import refusal
-from toolkit.widgets.sweep_points import Points, best, readable, values_in
+from toolkit.widgets.board import Shown
+from toolkit.widgets.sweep_panel import SweepPanel
+from toolkit.widgets.sweep_points import best, readable, values_in
 from toolkit.widgets.sweep_run import SweepRun
 from toolkit.widgets.sweep_selection import Selection
-from toolkit.widgets.sweep_view import drawing, waiting
+from toolkit.widgets.sweep_view import drawing, nothing
 
 
-class SweepExplorer:
+class SweepExplorer(Shown):
     """A sweep that can be run, brushed and read. Made by :func:`sweep`.
 
     Attributes:
         widget: The widget that a notebook shows.
+        panel: Its parts.
         run: Runs the points; None if there is only a table.
         selection: The picked values and the brushed ranges.
     """
@@ -40,18 +40,13 @@ class SweepExplorer:
         self._chosen = False  # whether the user chose the point; until then it is the best row so far
         self.run: SweepRun | None = None
         self.selection = Selection(space, table is None, changed=self.refresh)
-        self._drawing, self._note = HTML(), Label()
-        self._start = Button(description="Run", tooltip="Run the picked points.", tabbable=True)
-        self._cancel = Button(description="Cancel", tooltip="End the sweep; finished rows stay.", tabbable=True)
-        self._start.on_click(lambda button: self._pressed())
-        self._cancel.on_click(lambda button: self.cancel(wait=False))
-        self._points = Points()
-        self._points.control.observe(lambda change: self._listed(), names="index")
-        wrap = Layout(flex_flow="row wrap")
-        self._shelf, self._buttons = HBox(layout=wrap), HBox([self._start, self._cancel, self._note])
-        picks = HBox(list(self.selection.controls.values()), layout=wrap)
-        below = VBox([self._points.control, self._points.about])
-        self.widget: Widget = VBox([picks, self._buttons, self._drawing, self._shelf, below])
+        self.panel = SweepPanel(
+            self.selection.controls,
+            press_run=self._pressed,
+            press_cancel=lambda: self.cancel(wait=False),
+            choose=self._listed,
+        )
+        self.widget = self.panel.widget
 
     @property
     def table(self) -> pd.DataFrame:
@@ -118,12 +113,12 @@ class SweepExplorer:
     @property
     def controls(self) -> dict[str, Any]:
         """All controls by name, in Tab order."""
-        return self.selection.controls | {"point": self._points.control}
+        return self.selection.controls | {"point": self.panel.points.control}
 
     @property
     def html(self) -> str:
         """What is shown now, for pages without a kernel."""
-        return f"{self._drawing.value}{self._points.about.value}"
+        return self.panel.html
 
     def start(self) -> None:
         """Run the picked points, as the button does.
@@ -182,60 +177,37 @@ class SweepExplorer:
         self._chosen = self._chosen and self._point in found.index[kept]
         if not self._chosen:
             self._point = best(found[kept], target, read=read)
-        self._points.show(found, kept, chosen=self._point, parameters=list(self.selection.picks), target=target)
+        names = list(self.selection.picks)
+        self.panel.points.show(found, kept, chosen=self._point, parameters=names, target=target)
         if read is None or target is None:
-            self._drawing.value = self._nothing(read)
+            error = "" if self.run is None else self.run.error
+            self.panel.draw(nothing(found, read, error=error, objective=self._objective))
         else:
             place = None if self._point is None else list(found.index).index(self._point)
-            self._drawing.value = drawing(read, target, kept=kept, chosen=place)
-        self._settle()
+            self.panel.draw(drawing(read, target, kept=kept, chosen=place))
+        if self.run is None:
+            self.panel.hide_buttons()
+        else:
+            picked = int(self.selection.picked(found).sum())
+            self.panel.settle(self.run.outcome, self.run.error, picked=picked, points=self.selection.points)
 
     def _brush_what_varies(self, read: SweepTable) -> None:
         self.selection.brush_what_varies(read)
-        controls = tuple(brush.control for brush in self.selection.brushes.values())
-        if self._shelf.children != controls:
-            self._shelf.children = controls
+        self.panel.show_brushes(brush.control for brush in self.selection.brushes.values())
 
-    def _listed(self) -> None:
-        if not self._showing and self._points.control.index is not None:
-            self._point, self._chosen = self._points.control.value, True
+    def _listed(self, label: Any) -> None:
+        if not self._showing:
+            self._point, self._chosen = label, True
             self.refresh()
-
-    def _nothing(self, read: SweepTable | None) -> str:
-        """Why there is nothing to draw."""
-        if self.run is not None and self.run.error:
-            return refusal("Sweep", self.run.error)
-        if read is not None:
-            return refusal(
-                "Sweep", f"objective={self._objective!r} is not a measure: choose one of {', '.join(read.measures)}."
-            )
-        found = len(self.table)
-        return waiting(f"{found} rows, none with a measure" if found else "no rows yet: pick values and press Run")
-
-    def _settle(self) -> None:
-        """Update the buttons and the note beside them."""
-        if self.run is None:
-            self._buttons.layout.display = "none"
-            return
-        running, points = self.run.outcome == "running", self.selection.points
-        self._start.disabled, self._cancel.disabled = running or not points, not running
-        picked = self.selection.picked(self.table)
-        failed = f" {self.run.error}" if self.run.error else ""
-        self._note.value = f"{self.run.outcome}: {picked.sum()} of {points} picked points have a row.{failed}"
 
     def _pressed(self) -> None:
         self.start()
-        self._cancel.focus()
+        self.panel.cancel.focus()
 
     def __repr__(self) -> str:
         return (
             f"SweepExplorer({self.outcome}, {len(self.table)} rows, {len(self.selected)} selected, point {self._point})"
         )
-
-    def _repr_mimebundle_(
-        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
-    ) -> dict[str, Any]:
-        return bundle(self.widget, repr(self), html=self.html, include=include, exclude=exclude)
 
 
 def sweep(

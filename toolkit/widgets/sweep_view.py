@@ -15,7 +15,7 @@ from toolkit.plot.scales import sampled
 from toolkit.plot.sweep_axis import Axis
 from toolkit.plot.sweep_figure import varies
 from toolkit.plot.sweep_table import SweepTable, brief, missing, numeric, quantity, short
-from toolkit.widgets.markup import page
+from toolkit.widgets.markup import page, refusal
 
 MOST_LINES, MOST_TITLES, MOST_AXES, LETTERS = 600, 120, 12, 18
 LEVELS = 10
@@ -47,9 +47,23 @@ def drawing(read: SweepTable, target: str, *, kept: np.ndarray, chosen: int | No
     return page("Sweep", facts, body=f'<div class="tk-figure">{svg(width, height, summary, parts)}{notes}</div>')
 
 
-def waiting(facts: str) -> str:
-    """The page shown when there is nothing to draw."""
-    return page("Sweep", facts, body="")
+def nothing(found: pd.DataFrame, read: SweepTable | None, *, error: str, objective: str | None) -> str:
+    """The page shown instead of the drawing: why there is nothing to draw.
+
+    Args:
+        found: The table.
+        read: The table as figures read it; None if no row has a measure.
+        error: The error of a sweep that failed as a whole.
+        objective: The measure that was to colour the lines.
+    """
+    if error:
+        return refusal("Sweep", error)
+    if read is not None:
+        return refusal("Sweep", f"objective={objective!r} is not a measure: choose one of {', '.join(read.measures)}.")
+    rows = len(found)
+    return page(
+        "Sweep", f"{rows} rows, none with a measure" if rows else "no rows yet: pick values and press Run", body=""
+    )
 
 
 def details(row: pd.Series, parameters: Sequence[str], *, measures: Sequence[str]) -> str:
