@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from toolkit.geometry import Span, TileGrid
 from toolkit.geometry.edges import edges_into
-from toolkit.numerics.boxes import Frame
+from toolkit.numerics.boxes import BoxLayout
 from toolkit.numerics.cascade import blend_into, cascade_merge, cascade_share
 from toolkit.numerics.ramps import rising, windows
 from toolkit.numerics.window import merge, window_merge, window_share
@@ -51,25 +51,25 @@ def diffusers_merge(raw: list[torch.Tensor], grid: TileGrid, ratio: int) -> torc
 
 def raw_tiles(grid: TileGrid, ratio: int, dtype: torch.dtype) -> list[torch.Tensor]:
     torch.manual_seed(0)
-    frame = Frame(grid.axes, (ratio,) * len(grid.axes))
-    return [(torch.randn(frame.shape((2, 3, 0, 0), tile.box)) + tile.index).to(dtype) for tile in grid.tiles]
+    boxes = BoxLayout(grid.axes, (ratio,) * len(grid.axes))
+    return [(torch.randn(boxes.shape((2, 3, 0, 0), tile.box)) + tile.index).to(dtype) for tile in grid.tiles]
 
 
 def by_shares(raw: list[torch.Tensor], grid: TileGrid, ratio: int, finish) -> torch.Tensor:
-    frame = Frame(grid.axes, (ratio,) * len(grid.axes))
+    boxes = BoxLayout(grid.axes, (ratio,) * len(grid.axes))
     whole = tuple(Span(0, row[-1].stop) for row in grid.rows)
-    canvas = raw[0].new_empty(frame.shape(raw[0].shape, whole))
+    canvas = raw[0].new_empty(boxes.shape(raw[0].shape, whole))
     for tile in grid.tiles:
-        share = frame.cut(canvas, tile.share_box)
-        share.copy_(frame.cut(raw[tile.index], tile.share_box, tile.box))
+        share = boxes.cut(canvas, tile.share_box)
+        share.copy_(boxes.cut(raw[tile.index], tile.share_box, tile.box))
         edges = {
-            edge.offset: frame.cut(raw[edge.source], edge.box, grid.tiles[edge.source].box).clone()
+            edge.offset: boxes.cut(raw[edge.source], edge.box, grid.tiles[edge.source].box).clone()
             for edge in edges_into(grid, tile)
         }
         overlaps = tuple(
             len(row[p - 1] & row[p]) * ratio if p else 0 for row, p in zip(grid.rows, tile.position, strict=True)
         )
-        finish(share, edges, frame, overlaps)
+        finish(share, edges, boxes, overlaps)
     return canvas
 
 
@@ -88,20 +88,20 @@ def test_cascade_of_shares_is_diffusers_bit_for_bit(grid, ratio, dtype):
 def test_cascade_of_whole_tiles_is_diffusers_bit_for_bit(grid, dtype):
     raw = raw_tiles(grid, 2, dtype)
     canvas = torch.empty_like(diffusers_merge(raw, grid, 2))
-    cascade_merge((tile.clone() for tile in raw), grid, Frame(grid.axes, (2, 2)), canvas)
+    cascade_merge((tile.clone() for tile in raw), grid, BoxLayout(grid.axes, (2, 2)), canvas)
     assert torch.equal(canvas, diffusers_merge(raw, grid, 2))
 
 
 def test_cascade_weights_at_a_corner_are_not_the_windows():
     """Four tiles at the middle of a corner: up-left, up, left, own."""
-    frame = Frame(("h", "w"), (1, 1))
+    boxes = BoxLayout(("h", "w"), (1, 1))
 
     def weights(finish) -> list[float]:
         found = []
         for one in product((1, 0), repeat=2):
             pieces = {offset: torch.full((1, 1, 2, 2), float(offset == one)) for offset in product((1, 0), repeat=2)}
             share = pieces.pop((0, 0))
-            finish(share, pieces, frame, (2, 2))
+            finish(share, pieces, boxes, (2, 2))
             found.append(share[0, 0, 1, 1].item())
         return found
 
@@ -122,7 +122,7 @@ def test_window_by_shares_equals_window_of_whole_tiles(grid, ramp):
     raw = raw_tiles(grid, 2, torch.float64)
     shares = by_shares(raw, grid, 2, lambda *args: window_share(*args, ramp))
     canvas = torch.empty_like(shares)
-    window_merge(raw, grid, Frame(grid.axes, (2, 2)), ramp, canvas)
+    window_merge(raw, grid, BoxLayout(grid.axes, (2, 2)), ramp, canvas)
     assert torch.allclose(shares, canvas, rtol=0, atol=1e-12)
 
 
@@ -131,8 +131,8 @@ def test_window_by_shares_equals_window_of_whole_tiles(grid, ramp):
 def test_window_of_agreeing_tiles_is_their_picture(grid, ramp):
     extent = [row[-1].stop for row in grid.rows]
     picture = torch.randn(1, 2, *([1] * (2 - len(extent))), *extent, dtype=torch.float64)
-    frame = Frame(grid.axes, (1,) * len(grid.axes))
-    merged = merge([frame.cut(picture, tile.box) for tile in grid.tiles], grid, ramp)
+    boxes = BoxLayout(grid.axes, (1,) * len(grid.axes))
+    merged = merge([boxes.cut(picture, tile.box) for tile in grid.tiles], grid, ramp)
     assert torch.allclose(merged, picture, rtol=0, atol=1e-14)
 
 
@@ -160,8 +160,8 @@ def test_ramps_are_symmetric(ramp, size):
 
 def test_three_axes_merge_like_two():
     grid = TileGrid.strided({"t": 5, "h": 7, "w": 7}, tile=4, stride=3)
-    frame = Frame(grid.axes, (1, 1, 1))
+    boxes = BoxLayout(grid.axes, (1, 1, 1))
     picture = torch.randn(1, 2, 5, 7, 7, dtype=torch.float64)
-    raw = [frame.cut(picture, tile.box).clone() for tile in grid.tiles]
+    raw = [boxes.cut(picture, tile.box).clone() for tile in grid.tiles]
     assert torch.allclose(by_shares(raw, grid, 1, cascade_share), picture, rtol=0, atol=1e-14)
     assert torch.allclose(by_shares(raw, grid, 1, lambda *a: window_share(*a, "linear")), picture, rtol=0, atol=1e-14)

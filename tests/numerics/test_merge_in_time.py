@@ -10,7 +10,7 @@ import torch
 from toolkit.geometry.edges import edges_into
 from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.span import Span
-from toolkit.numerics.boxes import Frame
+from toolkit.numerics.boxes import BoxLayout
 from toolkit.numerics.cascade import cascade_merge, cascade_share
 from toolkit.numerics.ramps import windows
 from toolkit.numerics.window import window_merge, window_share
@@ -19,12 +19,12 @@ GRID = TileGrid(
     ("t", "h", "w"),
     ((Span(0, 4), Span(3, 6), Span(5, 8)), (Span(0, 3), Span(2, 5)), (Span(0, 3), Span(1, 4), Span(3, 5))),
 )
-FRAME = Frame(GRID.axes, (4, 2, 2), (1, 2, 2))
+BOXES = BoxLayout(GRID.axes, (4, 2, 2), (1, 2, 2))
 
 
 def raw_tiles() -> list[torch.Tensor]:
     torch.manual_seed(0)
-    return [torch.randn(FRAME.shape((1, 2, 0, 0, 0), tile.box)) + tile.index for tile in GRID.tiles]
+    return [torch.randn(BOXES.shape((1, 2, 0, 0, 0), tile.box)) + tile.index for tile in GRID.tiles]
 
 
 def canvas() -> torch.Tensor:
@@ -32,9 +32,9 @@ def canvas() -> torch.Tensor:
 
 
 def test_a_causal_frame():
-    assert FRAME.spans((Span(0, 4), Span(0, 3), Span(1, 2))) == (Span(0, 13), Span(0, 6), Span(2, 4))
+    assert BOXES.spans((Span(0, 4), Span(0, 3), Span(1, 2))) == (Span(0, 13), Span(0, 6), Span(2, 4))
     video = torch.arange(29.0).view(1, 1, 29, 1, 1)
-    time = Frame(("t",), (4,), (1,))
+    time = BoxLayout(("t",), (4,), (1,))
     assert time.cut(video, (Span(0, 1),)).flatten().tolist() == [0]
     assert time.cut(video, (Span(3, 4),)).flatten().tolist() == [9, 10, 11, 12]
     assert time.cut(video[:, :, 5:], (Span(3, 4),), (Span(2, 8),)).flatten().tolist() == [9, 10, 11, 12]
@@ -46,7 +46,7 @@ def test_windows_of_causal_tiles_sum_to_one(ramp):
     row = GRID.rows[0]
     total = torch.zeros(29, dtype=torch.float64)
     for span, weight in zip(row, windows(row, 4, ramp, first=1), strict=True):
-        start = FRAME.spans((span, span, span))[0].start
+        start = BOXES.spans((span, span, span))[0].start
         total[start : start + len(weight)] += weight
     assert torch.allclose(total, torch.ones(29, dtype=torch.float64))
 
@@ -56,21 +56,21 @@ def test_shares_make_the_same_whole(merge):
     assert GRID.pairwise
     expected, found, raw = canvas(), canvas(), raw_tiles()
     for tile in GRID.tiles:
-        share = FRAME.cut(found, tile.share_box).copy_(FRAME.cut(raw[tile.index], tile.share_box, tile.box))
+        share = BOXES.cut(found, tile.share_box).copy_(BOXES.cut(raw[tile.index], tile.share_box, tile.box))
         edges = {
-            edge.offset: FRAME.cut(raw[edge.source], edge.box, GRID.tiles[edge.source].box).clone()
+            edge.offset: BOXES.cut(raw[edge.source], edge.box, GRID.tiles[edge.source].box).clone()
             for edge in edges_into(GRID, tile)
         }
-        overlaps = FRAME.overlaps(GRID.rows, tile.position)
+        overlaps = BOXES.overlaps(GRID.rows, tile.position)
         if merge == "cascade":
-            cascade_share(share, edges, FRAME, overlaps)
+            cascade_share(share, edges, BOXES, overlaps)
         else:
-            window_share(share, edges, FRAME, overlaps, "linear")
+            window_share(share, edges, BOXES, overlaps, "linear")
     if merge == "cascade":
-        cascade_merge(raw, GRID, FRAME, expected)
+        cascade_merge(raw, GRID, BOXES, expected)
         assert torch.equal(found, expected)
     else:
-        window_merge(raw, GRID, FRAME, "linear", expected)
+        window_merge(raw, GRID, BOXES, "linear", expected)
         torch.testing.assert_close(found, expected, rtol=0, atol=4e-6)
 
 
@@ -80,12 +80,12 @@ def test_pictures_are_merged_before_time_is_blended():
     space = TileGrid(GRID.axes[1:], GRID.rows[1:])
     slabs = []
     for index, span in enumerate(GRID.rows[0]):
-        slab = torch.empty(1, 2, len(FRAME.spans((span,) * 3)[0]), 10, 10)
+        slab = torch.empty(1, 2, len(BOXES.spans((span,) * 3)[0]), 10, 10)
         tiles = [tile.clone() for tile in raw[index * len(space) : (index + 1) * len(space)]]
-        cascade_merge(tiles, space, Frame(space.axes, (2, 2)), slab)
+        cascade_merge(tiles, space, BoxLayout(space.axes, (2, 2)), slab)
         slabs.append(slab)
     for before, after in pairwise(slabs):
         for step in range(4):
             after[:, :, step] = before[:, :, step - 4] * (1 - step / 4) + after[:, :, step] * (step / 4)
-    cascade_merge(raw, GRID, FRAME, found)
+    cascade_merge(raw, GRID, BOXES, found)
     assert torch.equal(found, torch.cat([slabs[0][:, :, :9], slabs[1][:, :, :8], slabs[2]], dim=2))

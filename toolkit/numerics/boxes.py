@@ -1,4 +1,4 @@
-"""From boxes of latent cells to views of sample tensors."""
+"""Where the latent boxes of a grid lie in tensors of samples or latents."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from toolkit.geometry.grid import Box
 from toolkit.geometry.span import Span
 
 DIMS = {"t": -3, "h": -2, "w": -1}
-"""The tensor dim of each grid axis, counted from the end: ``b c h w`` and ``b c t h w`` alike."""
+"""The tensor dim of each grid axis, counted from the end, so it is the same for ``b c h w`` and ``b c t h w``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """How a grid's latent boxes lie in sample tensors.
+class BoxLayout:
+    """Where latent boxes lie in one kind of tensor.
 
     Attributes:
-        axes: the grid's axis names.
-        ratios: sample cells per latent cell along each axis.
-        firsts: sample cells of the first latent cell along each axis; empty where as many as of any other. A causal
-            video model's first latent frame is one frame.
+        axes: The grid's axis names.
+        ratios: Sample cells per latent cell along each axis.
+        firsts: Sample cells of the first latent cell along each axis; empty if it has as many as the others. A causal
+            video model makes a single frame of the first latent frame.
     """
 
     axes: tuple[str, ...]
@@ -35,10 +35,10 @@ class Frame:
         return tuple(DIMS[axis] for axis in self.axes)
 
     def spans(self, box: Box) -> Box:
-        """A latent box in sample cells.
+        """Convert a latent box to sample cells.
 
         Example:
-            >>> Frame(("t", "w"), (4, 8), firsts=(1, 8)).spans((Span(0, 3), Span(2, 4)))
+            >>> BoxLayout(("t", "w"), (4, 8), firsts=(1, 8)).spans((Span(0, 3), Span(2, 4)))
             (0:9, 16:32)
         """
         firsts = self.firsts or self.ratios
@@ -48,17 +48,17 @@ class Frame:
         )
 
     def cut(self, tensor: Tensor, box: Box, outer: Box | None = None) -> Tensor:
-        """The view of ``tensor`` that holds ``box``.
+        """Return the view of ``tensor`` that holds ``box``.
 
         Args:
-            tensor: a sample tensor that holds the box ``outer``; the whole extent where that is None.
-            box: latent spans, one per axis.
-            outer: latent spans at which ``tensor`` begins.
+            tensor: A sample tensor that holds the box ``outer``.
+            box: Latent spans, one per axis.
+            outer: Latent spans of the whole tensor; None if it holds the whole extent.
 
         Example:
             >>> import torch
-            >>> frame = Frame(("h", "w"), (2, 2))
-            >>> frame.cut(torch.arange(16.0).view(1, 1, 4, 4), (Span(1, 2), Span(0, 1)))
+            >>> boxes = BoxLayout(("h", "w"), (2, 2))
+            >>> boxes.cut(torch.arange(16.0).view(1, 1, 4, 4), (Span(1, 2), Span(0, 1)))
             tensor([[[[ 8.,  9.],
                       [12., 13.]]]])
         """
@@ -68,15 +68,15 @@ class Frame:
         return tensor
 
     def shape(self, like: Sequence[int], box: Box) -> tuple[int, ...]:
-        """The shape of a sample tensor that holds ``box`` and is like ``like`` along every other dim."""
+        """Return the shape of a sample tensor that holds ``box`` and has the sizes ``like`` along all other dims."""
         shape = list(like)
         for dim, span in zip(self.dims, self.spans(box), strict=True):
             shape[dim] = len(span)
         return tuple(shape)
 
     def overlaps(self, rows: tuple[tuple[Span, ...], ...], position: tuple[int, ...]) -> tuple[int, ...]:
-        """Sample cells that the tile at ``position`` shares with the tile before it along each axis."""
-        # Only a row's first tile holds the first cell, so an overlap has whole cells only.
+        """Count the sample cells that the tile at ``position`` shares with the tile before it along each axis."""
+        # Only the first tile of a row holds the first cell, so the cells of an overlap all have the same ratio.
         return tuple(
             len(row[place - 1] & row[place]) * ratio if place else 0
             for row, place, ratio in zip(rows, position, self.ratios, strict=True)

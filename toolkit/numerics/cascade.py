@@ -15,7 +15,7 @@ from torch import Tensor
 
 from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.span import shares
-from toolkit.numerics.boxes import Frame
+from toolkit.numerics.boxes import BoxLayout
 
 
 def blend_into(tile: Tensor, before: Tensor, dim: int, size: int) -> None:
@@ -50,7 +50,7 @@ def blend_into(tile: Tensor, before: Tensor, dim: int, size: int) -> None:
 
 
 def cascade_share(
-    share: Tensor, edges: Mapping[tuple[int, ...], Tensor], frame: Frame, overlaps: tuple[int, ...]
+    share: Tensor, edges: Mapping[tuple[int, ...], Tensor], boxes: BoxLayout, overlaps: tuple[int, ...]
 ) -> None:
     """Finish one tile's share in place, from its own raw cells and the raw edges of the tiles before it.
 
@@ -60,55 +60,55 @@ def cascade_share(
     Args:
         share: the raw share of the tile.
         edges: raw edges by offset (how many tiles back along each axis); may be blended in place.
-        frame: the axes.
+        boxes: Where latent boxes lie in the tensors.
         overlaps: overlap with the tile before along each axis, in sample cells.
     """
-    pieces = {**edges, (0,) * len(frame.axes): share}
-    space = [axis for axis, name in enumerate(frame.axes) if name != "t"]
+    pieces = {**edges, (0,) * len(boxes.axes): share}
+    space = [axis for axis, name in enumerate(boxes.axes) if name != "t"]
     for offset in sorted(pieces, reverse=True):
         for axis in space:
             before = (*offset[:axis], 1, *offset[axis + 1 :])
             if offset[axis] == 0 and before in pieces:
-                blend_into(pieces[offset], pieces[before], frame.dims[axis], overlaps[axis])
+                blend_into(pieces[offset], pieces[before], boxes.dims[axis], overlaps[axis])
     # Time comes last: diffusers blends whole pictures, already merged, one into the next.
-    for axis in set(range(len(frame.axes))) - set(space):
-        before = tuple(int(place == axis) for place in range(len(frame.axes)))
+    for axis in set(range(len(boxes.axes))) - set(space):
+        before = tuple(int(place == axis) for place in range(len(boxes.axes)))
         if before in pieces:
-            blend_into(share, pieces[before], frame.dims[axis], overlaps[axis])
+            blend_into(share, pieces[before], boxes.dims[axis], overlaps[axis])
 
 
-def cascade_merge(tiles: Iterable[Tensor], grid: TileGrid, frame: Frame, canvas: Tensor) -> None:
+def cascade_merge(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, canvas: Tensor) -> None:
     """Merge whole raw tiles, given in row-major order, into ``canvas``. Works for any overlap.
 
     Tiles are blended in place. One row of the grid is held at a time; with an axis of time, two merged pictures.
     """
     if grid.axes[0] != "t" or len(grid.axes) == 1:
-        _merge_pictures(tiles, grid, frame, canvas)
+        _merge_pictures(tiles, grid, boxes, canvas)
         return
     tiles = iter(tiles)
-    (row, *rest), dim = grid.rows, frame.dims[0]
+    (row, *rest), dim = grid.rows, boxes.dims[0]
     picture_grid = TileGrid(grid.axes[1:], tuple(rest))
-    picture_frame = Frame(frame.axes[1:], frame.ratios[1:], frame.firsts[1:])
-    time = Frame(frame.axes[:1], frame.ratios[:1], frame.firsts[:1])
+    picture_boxes = BoxLayout(boxes.axes[1:], boxes.ratios[1:], boxes.firsts[1:])
+    time = BoxLayout(boxes.axes[:1], boxes.ratios[:1], boxes.firsts[:1])
     before = None
     for place, (span, share) in enumerate(zip(row, shares(row), strict=True)):
         picture = canvas.new_empty(time.shape(canvas.shape, (span,)))
-        _merge_pictures(itertools.islice(tiles, len(picture_grid)), picture_grid, picture_frame, picture)
+        _merge_pictures(itertools.islice(tiles, len(picture_grid)), picture_grid, picture_boxes, picture)
         if before is not None:
             blend_into(picture, before, dim, *time.overlaps((row,), (place,)))
         time.cut(canvas, (share,)).copy_(time.cut(picture, (share,), (span,)))
         before = picture
 
 
-def _merge_pictures(tiles: Iterable[Tensor], grid: TileGrid, frame: Frame, canvas: Tensor) -> None:
+def _merge_pictures(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, canvas: Tensor) -> None:
     held: dict[tuple[int, ...], Tensor] = {}
     for tile, raw in zip(grid.tiles, tiles, strict=True):
-        overlaps = frame.overlaps(grid.rows, tile.position)
-        for axis, (dim, place) in enumerate(zip(frame.dims, tile.position, strict=True)):
+        overlaps = boxes.overlaps(grid.rows, tile.position)
+        for axis, (dim, place) in enumerate(zip(boxes.dims, tile.position, strict=True)):
             if place:
                 before = held[(*tile.position[:axis], place - 1, *tile.position[axis + 1 :])]
                 blend_into(raw, before, dim, overlaps[axis])
         held[tile.position] = raw
-        frame.cut(canvas, tile.share_box).copy_(frame.cut(raw, tile.share_box, tile.box))
+        boxes.cut(canvas, tile.share_box).copy_(boxes.cut(raw, tile.share_box, tile.box))
         # Of the tiles that blend with a tile, the one a step on along the first axis comes last.
         held.pop((tile.position[0] - 1, *tile.position[1:]), None)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from toolkit.geometry.grid import TileGrid
-from toolkit.numerics.boxes import Frame
+from toolkit.numerics.boxes import BoxLayout
 from toolkit.numerics.metrics import difference
 from toolkit.numerics.sample_grid import sample_grid, sample_ratio
 
@@ -54,24 +54,24 @@ def without_shift(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> Te
         [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25, 0.0]
     """
     tiles = sample_grid(grid, error.shape, ratio)
-    frame = Frame(tiles.axes, (1,) * len(tiles.axes))
+    boxes = BoxLayout(tiles.axes, (1,) * len(tiles.axes))
     shape = [1] * error.ndim
-    for dim in (1 - error.ndim, *frame.dims):
+    for dim in (1 - error.ndim, *boxes.dims):
         shape[dim] = error.shape[dim]
     low, high = error.new_full(shape, inf), error.new_full(shape, -inf)
     for tile, shift in zip(tiles.tiles, _shifts(error.detach(), tiles), strict=True):
         value = shift.view(-1, *(1,) * (error.ndim - 2))
         for bound, pick in ((low, torch.minimum), (high, torch.maximum)):
-            view = frame.cut(bound, tile.box)
+            view = boxes.cut(bound, tile.box)
             view.copy_(pick(view, value))
     return error.detach() - error.detach().clamp(low, high)
 
 
 def _shifts(error: Tensor, tiles: TileGrid) -> Tensor:
-    frame = Frame(tiles.axes, (1,) * len(tiles.axes))
+    boxes = BoxLayout(tiles.axes, (1,) * len(tiles.axes))
     # A core can be empty where three tiles meet: such a tile is judged by its whole box.
-    boxes = (tile.core_box if all(map(len, tile.core_box)) else tile.box for tile in tiles.tiles)
-    return torch.stack([_median(frame.cut(error, box)) for box in boxes])
+    judged = (tile.core_box if all(map(len, tile.core_box)) else tile.box for tile in tiles.tiles)
+    return torch.stack([_median(boxes.cut(error, box)) for box in judged])
 
 
 def _median(cells: Tensor) -> Tensor:

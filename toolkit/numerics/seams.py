@@ -16,7 +16,7 @@ from torch import Tensor
 from toolkit.errors import ToolkitError
 from toolkit.geometry.grid import Seam, TileGrid
 from toolkit.geometry.span import Span, cores
-from toolkit.numerics.boxes import DIMS, Frame
+from toolkit.numerics.boxes import DIMS, BoxLayout
 from toolkit.numerics.colour import without_shift
 from toolkit.numerics.sample_grid import sample_grid
 
@@ -146,7 +146,7 @@ def per_seam(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> tuple[S
         error.detach().abs(),
         without_shift(error, grid, ratio),
     )
-    frame = Frame(tiles.axes, (1,) * len(tiles.axes))
+    boxes = BoxLayout(tiles.axes, (1,) * len(tiles.axes))
     floor = _mean(_interior(size, tiles))
     lines = {axis: seam_lines(row) for axis, row in zip(tiles.axes, tiles.rows, strict=True)}
 
@@ -156,8 +156,8 @@ def per_seam(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> tuple[S
         # Where tiles only touch there is no overlap to look into: take the cells beside the line.
         wide = Span(min(seam.span.start, line - 1), max(seam.span.stop, line + 1))
         box = (*seam.box[:place], wide, *seam.box[place + 1 :])
-        here = frame.cut(size, box)
-        mean, left = _mean(here), _mean(frame.cut(residual, box).abs())
+        here = boxes.cut(size, box)
+        mean, left = _mean(here), _mean(boxes.cut(residual, box).abs())
         return SeamError(seam.axis, line, seam.tiles, mean, float(here.max()), _quotient(mean, floor), left)
 
     return tuple(map(measure, tiles.seams))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from toolkit.geometry.blend import Ramp
 from toolkit.geometry.grid import TileGrid
-from toolkit.numerics.boxes import Frame
+from toolkit.numerics.boxes import BoxLayout
 from toolkit.numerics.ramps import rising, windows
 
 _AS_DIM = {-3: "n -> n 1 1", -2: "n -> n 1", -1: "n -> n"}
@@ -19,7 +19,7 @@ _AS_DIM = {-3: "n -> n 1 1", -2: "n -> n 1", -1: "n -> n"}
 def window_share(
     share: Tensor,
     edges: Mapping[tuple[int, ...], Tensor],
-    frame: Frame,
+    boxes: BoxLayout,
     overlaps: tuple[int, ...],
     ramp: Ramp,
 ) -> None:
@@ -31,7 +31,7 @@ def window_share(
     Args:
         share: the raw share of the tile.
         edges: raw edges by offset (how many tiles back along each axis).
-        frame: the axes.
+        boxes: Where latent boxes lie in the tensors.
         overlaps: overlap with the tile before along each axis, in sample cells.
         ramp: the weights over an overlap.
     """
@@ -39,11 +39,11 @@ def window_share(
     rises = [rising(ramp, size).to(share.device) for size in overlaps]
     # In a copy, wide, because products and sums would be rounded to a narrow dtype each time.
     total = share.to(wide, copy=True)
-    for dim, rise in zip(frame.dims, rises, strict=True):
+    for dim, rise in zip(boxes.dims, rises, strict=True):
         total.narrow(dim, 0, len(rise)).mul_(_along(rise, dim, wide))
     for offset in sorted(edges, reverse=True):
         term, region = edges[offset].to(wide, copy=True), total
-        for step, dim, rise in zip(offset, frame.dims, rises, strict=True):
+        for step, dim, rise in zip(offset, boxes.dims, rises, strict=True):
             if step:
                 term.mul_(_along(1 - rise, dim, wide))
                 region = region.narrow(dim, 0, len(rise))
@@ -53,17 +53,17 @@ def window_share(
     share.copy_(total)
 
 
-def window_merge(tiles: Iterable[Tensor], grid: TileGrid, frame: Frame, ramp: Ramp, canvas: Tensor) -> None:
+def window_merge(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, ramp: Ramp, canvas: Tensor) -> None:
     """Merge whole raw tiles, given in row-major order, into ``canvas``. Works for any overlap."""
-    firsts = frame.firsts or frame.ratios
-    rows = [windows(row, ratio, ramp, first) for row, ratio, first in zip(grid.rows, frame.ratios, firsts, strict=True)]
+    firsts = boxes.firsts or boxes.ratios
+    rows = [windows(row, ratio, ramp, first) for row, ratio, first in zip(grid.rows, boxes.ratios, firsts, strict=True)]
     wide = _wide(canvas)
     total = torch.zeros_like(canvas, dtype=wide)
     for tile, raw in zip(grid.tiles, tiles, strict=True):
         term = raw.to(wide, copy=True)
-        for dim, row, place in zip(frame.dims, rows, tile.position, strict=True):
+        for dim, row, place in zip(boxes.dims, rows, tile.position, strict=True):
             term.mul_(_along(row[place].to(canvas.device), dim, wide))
-        frame.cut(total, tile.box).add_(term)
+        boxes.cut(total, tile.box).add_(term)
     canvas.copy_(total)
 
 
@@ -82,14 +82,14 @@ def merge(tiles: Sequence[Tensor], grid: TileGrid, ramp: Ramp = "linear", ratio:
     Example:
         >>> grid = TileGrid.cover({"h": 5, "w": 7}, tile=4, overlap=2)
         >>> image = torch.arange(35.0).view(1, 1, 5, 7)
-        >>> frame = Frame(grid.axes, (1, 1))
-        >>> bool((merge([frame.cut(image, tile.box) for tile in grid.tiles], grid) - image).abs().max() < 1e-5)
+        >>> boxes = BoxLayout(grid.axes, (1, 1))
+        >>> bool((merge([boxes.cut(image, tile.box) for tile in grid.tiles], grid) - image).abs().max() < 1e-5)
         True
     """
-    frame = Frame(grid.axes, (ratio,) * len(grid.axes))
+    boxes = BoxLayout(grid.axes, (ratio,) * len(grid.axes))
     whole = tuple(type(row[0])(0, row[-1].stop) for row in grid.rows)
-    canvas = tiles[0].new_empty(frame.shape(tiles[0].shape, whole))
-    window_merge(tiles, grid, frame, ramp, canvas)
+    canvas = tiles[0].new_empty(boxes.shape(tiles[0].shape, whole))
+    window_merge(tiles, grid, boxes, ramp, canvas)
     return canvas
 
 

@@ -12,7 +12,7 @@ from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.recipe import BOTH
 from toolkit.models.autoencoders.small_tiles import with_small_tiles
 from toolkit.models.autoencoders.tile_coder import TileCoder
-from toolkit.numerics.boxes import Frame
+from toolkit.numerics.boxes import BoxLayout
 
 RECIPES = {name: entry.tiles for name, entry in AUTOENCODER_ENTRIES.items() if entry.tiles is not None}
 REFUSED = sorted(AUTOENCODER_ENTRIES.keys() - RECIPES.keys())
@@ -114,7 +114,7 @@ def test_a_tile_is_what_the_model_makes_of_it(name, direction):
     grid = tk.TileGrid.cover({"h": 6, "w": 6}, tile=4, overlap=2)
     output = in_tiles(vae, x, call, grid, tk.Blend.crop())
     ratio = specimen.ratio
-    latent, sample = Frame(grid.axes, (1, 1)), Frame(grid.axes, (ratio, ratio))
+    latent, sample = BoxLayout(grid.axes, (1, 1)), BoxLayout(grid.axes, (ratio, ratio))
     source, target = (latent, sample) if direction == "decode" else (sample, latent)
     chunked = specimen.cls == "AutoencoderVidTok"  # what goes through time in chunks is its tiling only
     for tile in grid.tiles:

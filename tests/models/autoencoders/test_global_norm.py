@@ -43,7 +43,7 @@ def in_tiles(coder: TileCoder, x: torch.Tensor, passes: int) -> torch.Tensor:
     with borrowed(coder.vae):
         normed = NormedCoder.over(coder, global_statistics(coder, x, passes)) if passes else coder
         raw = (normed(x, tile) for tile in coder.grid.tiles)
-        window_merge(raw, coder.grid, coder.frame, "crop", coder.raw_view(canvas))
+        window_merge(raw, coder.grid, coder.boxes, "crop", coder.raw_view(canvas))
         coder.finish(canvas)
     return canvas
 

@@ -115,9 +115,9 @@ def _compute_tiles(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchan
     with trace(Kind.BLEND, Label(text="tiles"), bytes=canvas.nbytes):
         view = coder.raw_view(canvas)
         if plan.blend.merge == "cascade":
-            cascade_merge(raw, plan.grid, coder.frame, view)
+            cascade_merge(raw, plan.grid, coder.boxes, view)
         else:
-            window_merge(raw, plan.grid, coder.frame, plan.blend.ramp, view)
+            window_merge(raw, plan.grid, coder.boxes, plan.blend.ramp, view)
     return canvas
 
 

@@ -55,7 +55,7 @@ def compute_tile(coder: TileCoder, x: Tensor, tile: Tile, shares: Shares, edges:
         synchronise(coder.device)
     shares.keep(tile, raw)
     for edge in shares.edges_from(tile.index):
-        edges.hand_on(edge, coder.frame.cut(raw, edge.box, tile.box))
+        edges.hand_on(edge, coder.boxes.cut(raw, edge.box, tile.box))
 
 
 class Shares:
@@ -85,7 +85,7 @@ class Shares:
 
     def keep(self, tile: Tile, raw: Tensor) -> None:
         """Keep the share of a raw tile."""
-        part = self.coder.frame.cut(raw, tile.share_box, tile.box)
+        part = self.coder.boxes.cut(raw, tile.share_box, tile.box)
         if self.view is None:
             self.held[tile.index] = part.clone(memory_format=torch.contiguous_format)
         else:
@@ -94,7 +94,7 @@ class Shares:
     def place(self, tile: Tile, part: Tensor) -> Tensor:
         """Write a share into the output; returns the view of it there."""
         assert self.view is not None
-        return self.coder.frame.cut(self.view, tile.share_box).copy_(part)
+        return self.coder.boxes.cut(self.view, tile.share_box).copy_(part)
 
     def add_edge(self, edge: Edge, piece: Tensor) -> None:
         """Take in an edge of one of this rank's tiles."""
@@ -112,12 +112,12 @@ class Shares:
         """Blend a share with its edges, which are dropped."""
         edges, share = self._edges.pop(index), self.held[index]
         self._finished.add(index)
-        frame, blend = self.coder.frame, self.plan.blend
-        overlaps = frame.overlaps(self.plan.grid.rows, self.plan.grid.tiles[index].position)
+        boxes, blend = self.coder.boxes, self.plan.blend
+        overlaps = boxes.overlaps(self.plan.grid.rows, self.plan.grid.tiles[index].position)
         if blend.merge == "cascade":
-            cascade_share(share, edges, frame, overlaps)
+            cascade_share(share, edges, boxes, overlaps)
         else:
-            window_share(share, edges, frame, overlaps, blend.ramp)
+            window_share(share, edges, boxes, overlaps, blend.ramp)
 
 
 class EdgeExchange:

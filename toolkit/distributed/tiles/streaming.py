@@ -90,7 +90,7 @@ class Bands:
         band = self._waiting[0]
         if self._canvas is None:
             self._canvas = self._coder.canvas(band.box)
-        self._coder.frame.cut(self._coder.raw_view(self._canvas), tile.share_box, band.box).copy_(share)
+        self._coder.boxes.cut(self._coder.raw_view(self._canvas), tile.share_box, band.box).copy_(share)
         self._lacking.remove(tile.index)
         if not self._lacking:
             self._hand_over(band, self._canvas)

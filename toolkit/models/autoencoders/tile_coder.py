@@ -22,7 +22,7 @@ from toolkit.models.autoencoders.shapes import first_weight, output_dtype, outpu
 from toolkit.models.autoencoders.tile_checks import check_call, check_grid
 from toolkit.models.autoencoders.tiling import spatial_ratio
 from toolkit.models.protocols import Autoencoder
-from toolkit.numerics.boxes import Frame
+from toolkit.numerics.boxes import BoxLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class TileCoder:
         grid: The tiles.
         patch: Side of the patches that raw tiles hold as channels; 1 for most models.
         source: Where latent boxes lie in the input.
-        frame: Where latent boxes lie in raw tiles.
+        boxes: Where latent boxes lie in raw tiles.
         shape: Shape of the output, ``b c h w`` or ``b c t h w``.
         dtype: Dtype of the output: the model's, or autocast's while that is on.
         device: The device that the model computes on.
@@ -50,8 +50,8 @@ class TileCoder:
     recipe: Recipe
     grid: TileGrid
     patch: int
-    source: Frame
-    frame: Frame
+    source: BoxLayout
+    boxes: BoxLayout
     shape: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
@@ -86,10 +86,10 @@ class TileCoder:
         latent_shape, sample_shape = (input_shape, shape) if decodes else (shape, input_shape)
         check_grid(vae, recipe, latent_shape, sample_shape, grid)
         patch = patch_side(vae, recipe, call.direction)
-        latent, sample = _frame(vae, grid, 0), _frame(vae, grid, patch)
-        source, frame = (latent, sample) if decodes else (sample, latent)
+        latent, sample = _layout(vae, grid, 0), _layout(vae, grid, patch)
+        source, boxes = (latent, sample) if decodes else (sample, latent)
         device = first_weight(vae, call.direction).device
-        return cls(vae, call, recipe, grid, patch, source, frame, shape, output_dtype(vae, recipe, call), device)
+        return cls(vae, call, recipe, grid, patch, source, boxes, shape, output_dtype(vae, recipe, call), device)
 
     @property
     def whole(self) -> bool:
@@ -99,7 +99,7 @@ class TileCoder:
     @property
     def ratio(self) -> dict[str, int]:
         """Cells of the output per latent cell along each axis."""
-        ratios = zip(self.frame.axes, self.frame.ratios, strict=True)
+        ratios = zip(self.boxes.axes, self.boxes.ratios, strict=True)
         return {axis: ratio if axis == "t" else ratio * self.patch for axis, ratio in ratios}
 
     def __call__(self, x: Tensor, tile: Tile) -> Tensor:
@@ -139,14 +139,14 @@ class TileCoder:
     def spans(self, box: Box) -> Box:
         """Convert a latent box to cells of the output."""
         # Raw tiles count patches, the output counts pixels.
-        scales = (1 if axis == "t" else self.patch for axis in self.frame.axes)
-        spans = zip(self.frame.spans(box), scales, strict=True)
+        scales = (1 if axis == "t" else self.patch for axis in self.boxes.axes)
+        spans = zip(self.boxes.spans(box), scales, strict=True)
         return tuple(Span(span.start * scale, span.stop * scale) for span, scale in spans)
 
     def canvas(self, box: Box | None = None) -> Tensor:
         """Allocate memory for the whole output, or for the part of it at ``box``."""
         shape = list(self.shape)
-        for dim, span in zip(self.frame.dims, self.spans(box) if box else (), strict=bool(box)):
+        for dim, span in zip(self.boxes.dims, self.spans(box) if box else (), strict=bool(box)):
             shape[dim] = len(span)
         return torch.empty(shape, dtype=self.dtype, device=self.device)
 
@@ -163,7 +163,7 @@ class TileCoder:
         if self.patch > 1:
             b, c, t = outer
             outer = [b, c, self.patch, self.patch, t]
-        return self.frame.shape((*outer, h // self.patch, w // self.patch), box)
+        return self.boxes.shape((*outer, h // self.patch, w // self.patch), box)
 
     def finish(self, canvas: Tensor) -> None:
         """Do in place what the class does once after it has merged decoded tiles (Wan clamps)."""
@@ -197,14 +197,14 @@ class TileCoder:
         return rearrange(raw, "b (c q r) t h w -> b c q r t h w", q=self.patch, r=self.patch)
 
 
-def _frame(vae: Autoencoder, grid: TileGrid, patch: int) -> Frame:
+def _layout(vae: Autoencoder, grid: TileGrid, patch: int) -> BoxLayout:
     """Where latent boxes lie in latents (``patch`` 0), or in samples in patches of that side."""
     if not patch:
-        return Frame(grid.axes, (1,) * len(grid.axes))
+        return BoxLayout(grid.axes, (1,) * len(grid.axes))
     ratios = {"h": spatial_ratio(vae) // patch, "w": spatial_ratio(vae) // patch}
     if "t" not in grid.axes:
-        return Frame(grid.axes, tuple(ratios[axis] for axis in grid.axes))
+        return BoxLayout(grid.axes, tuple(ratios[axis] for axis in grid.axes))
     # A causal model makes one frame of the first latent frame and a group of each other one.
     ratios["t"] = temporal_ratio(vae)
     firsts = ratios | {"t": 1}
-    return Frame(grid.axes, tuple(ratios[axis] for axis in grid.axes), tuple(firsts[axis] for axis in grid.axes))
+    return BoxLayout(grid.axes, tuple(ratios[axis] for axis in grid.axes), tuple(firsts[axis] for axis in grid.axes))
