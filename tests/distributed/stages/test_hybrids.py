@@ -214,12 +214,12 @@ class Lone:
         ("Wan", 2, {"hidden_states": torch.ones(1, 4, 3, 10, 6)}, tk.PlanError, "45 tokens.* Use sp=1"),
         ("Wan", 4, {"hidden_states": torch.ones(1, 4, 3, 10, 4)}, tk.PlanError, "30 tokens.* Use sp=2"),
         ("Flux", 2, {"encoder_hidden_states": torch.ones(1, 1, 16)}, tk.PlanError, "1 tokens, fewer than sp=2"),
-        ("Flux2", 2, {"img_ids": torch.ones(16, 4)}, tk.PlanError, r"shape \(16, 4\).* 3 dimensions"),
+        ("Flux2", 2, {"img_ids": torch.ones(16, 4)}, tk.PlanError, r"shape \(16, 4\).* 3 dims"),
         ("Flux2", 2, {"kv_cache_mode": "extract"}, tk.NotExact, "kv_cache_mode does not share"),
         (
             "QwenImage", 4,
             {"encoder_hidden_states": torch.ones(1, 5, 16), "encoder_hidden_states_mask": torch.ones(1, 5)},
-            tk.NotExact, "masks for two ranks only",
+            tk.NotExact, "masks correctly for two ranks only",
         ),
     ],
 )  # fmt: skip
