@@ -165,3 +165,9 @@ def test_refusals(pair):
         compare(a, b.numpy())
     with pytest.raises(ToolkitError, match="not a whole ratio"):
         compare(a, b, TileGrid.cover({"h": 13, "w": 20}, tile=8))
+
+
+@pytest.mark.parametrize("data_range", [0.0, -1.0, float("nan")])
+def test_the_data_range_is_positive(pair, data_range):
+    with pytest.raises(ToolkitError, match=r"data_range=.*: must be above 0"):
+        compare(*pair, data_range=data_range)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 import torch
+from support.plotted_sweeps import measure
 
+import toolkit as tk
 from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
 from toolkit.runs.record import Record
 from toolkit.runs.run import Run
@@ -82,3 +84,9 @@ def large() -> Run:
     grid = TileGrid.cover({"h": 400, "w": 500}, tile=14, overlap=4)
     assert len(grid) == 2000
     return make_run(balanced(grid, 64))
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    space = {"tile": [8, 16, 24], "overlap": [0, 2, 8], "blend": [Blend.linear(), Blend.cosine()]}
+    return tk.sweep(measure, space, progress=False)

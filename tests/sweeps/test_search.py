@@ -114,12 +114,16 @@ class TestRefusals:
         for arguments, message in [
             ({"points": 0}, "points=0"),
             ({"points": True}, "points=True"),
-            ({"points": 3, "direction": "up"}, "direction='up'"),
+            ({"points": 3, "direction": "up"}, "direction of 'seconds'='up': must be one of minimize, maximize"),
+            ({"points": 3, "seed": -1}, "seed=-1: must be an int of at least 0"),
+            ({"points": 3, "objective": ()}, "one direction for each"),
             ({"points": 3, "objective": ("a", "b"), "direction": ("minimize",)}, "one direction for each"),
             ({"points": 3, "objective": ("a", "a")}, "one direction for each"),
         ]:
             with pytest.raises(PlanError, match=message):
                 tk.search({"x": [1]}, **arguments)
+        with pytest.raises(PlanError, match="must map each parameter to its values"):
+            tk.search([{"x": 1}], points=1)
         with pytest.raises(PlanError, match="column of every sweep's table"):
             tk.search({"code": [1]}, points=1)
         for space, message in [

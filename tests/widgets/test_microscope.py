@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import toolkit as tk
+from toolkit.errors import PlanError
 from toolkit.geometry.span import Span
 from toolkit.widgets.ipywidgets_compat import WIDGET_MIME
 from toolkit.widgets.microscope_view import Region, error_colours
@@ -234,3 +235,8 @@ def test_the_page_is_small_the_same_twice_and_needs_nothing():
         assert control.description
         assert len(control.tooltip) > 10
         assert control.tabbable
+
+
+def test_a_region_has_a_zoom_of_at_least_1():
+    with pytest.raises(PlanError, match="zoom=0: must be an int of at least 1"):
+        Region(Span(0, 4), Span(0, 6), 0)

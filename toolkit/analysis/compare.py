@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from toolkit.errors import ToolkitError
+from toolkit.errors import PlanError, ToolkitError
 from toolkit.geometry.grid import TileGrid
 from toolkit.numerics.colour import colour_shift
 from toolkit.numerics.metrics import check_same_shape, decibels, difference, frame_errors
@@ -133,7 +133,7 @@ def compare(
         data_range: Largest minus smallest possible value: 2.0 for samples in -1..1.
 
     Raises:
-        ToolkitError: If shapes or dtypes differ, or the grid does not fit the output.
+        ToolkitError: If shapes or dtypes differ, the grid does not fit the output, or ``data_range`` is not positive.
 
     Example:
         >>> sample = torch.zeros(1, 3, 32, 32)
@@ -142,6 +142,8 @@ def compare(
         >>> compare(sample, sample + 0.5, name="tiled", reference_name="untiled").max_abs
         0.5
     """
+    if not data_range > 0:
+        raise PlanError(f"data_range={data_range}: must be above 0, such as 2.0 for samples in -1..1.")
     a, b = _sample(output, "output"), _sample(reference, "reference")
     check_same_shape(a, b)
     if a.dtype != b.dtype:

@@ -9,6 +9,8 @@ from statistics import median, quantiles
 import pandas as pd
 from tqdm.auto import tqdm
 
+from toolkit.geometry.checks import check_counts
+
 Contender = Callable[[], float]
 
 
@@ -23,6 +25,7 @@ def take_turns(contenders: Mapping[str, Contender], turns: int, *, seed: int = 0
     Returns:
         One row per turn, one column per contender, in seconds.
     """
+    check_counts(turns=turns)
     order, rows = random.Random(seed), []
     for _ in tqdm(range(turns + 1), unit="turn", desc="bench"):
         names = order.sample(sorted(contenders), len(contenders))

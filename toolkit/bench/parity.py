@@ -16,8 +16,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from toolkit.cluster import Cluster
-from toolkit.errors import ToolkitError
+from toolkit.errors import PlanError, ToolkitError
 from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
+from toolkit.geometry.checks import check_choice
 from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.census import CENSUS, Specimen
 from toolkit.models.autoencoders.direction import Direction
@@ -57,6 +58,11 @@ class Check:
     reference: str
     error: float | None
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        check_choice("direction", self.direction, BOTH)
+        if (self.error is None) != bool(self.reason):
+            raise PlanError(f"{self.name}, {self.mode}: a check has either an error or the reason why it is refused.")
 
 
 def parity(

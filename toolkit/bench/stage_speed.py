@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from statistics import median, quantiles
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 import torch
@@ -21,6 +21,7 @@ from toolkit.analysis.stage_times import StageTimes, stage_times
 from toolkit.bench.paired import take_turns
 from toolkit.cluster import Cluster
 from toolkit.geometry import Schedule, StagePlan, StageSplit
+from toolkit.geometry.checks import check_choice, check_counts
 from toolkit.models import demo
 from toolkit.models.transformers.paced import pace
 from toolkit.runs.record import Record
@@ -45,6 +46,9 @@ class Case:
     plan: StagePlan
     requests: int = 1
     experts: int = 1
+
+    def __post_init__(self) -> None:
+        check_counts(requests=self.requests, experts=self.experts)
 
     @property
     def base(self) -> str:
@@ -102,6 +106,8 @@ def bench_stages(
         steps: Number of steps in the loop.
         block: Seconds of an emulated block.
     """
+    check_counts(turns=turns, steps=steps)
+    check_choice("mode", mode, get_args(Mode))
     pipes = _pipelines(mode, steps, block=block)
     transformer = pipes[1].transformer
     found = cases(len(transformer.blocks), mode)

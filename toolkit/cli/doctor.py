@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from packaging.requirements import Requirement
@@ -20,6 +20,7 @@ from toolkit.cli.decode_command import DEVICE_HELP
 from toolkit.cluster import Cluster
 from toolkit.errors import ToolkitError
 from toolkit.geometry import ShardPlan
+from toolkit.geometry.checks import check_choice
 from toolkit.models import demo
 from toolkit.runs.device import device_of_rank
 
@@ -31,6 +32,7 @@ OPTIONAL = {
     "jupyterlab": ("the notebooks", "notebook"),
 }
 SHARED = Path("/dev/shm")
+State = Literal["ok", "missing", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,11 @@ class Finding:
 
     what: str
     found: str
-    state: str = "ok"
+    state: State = "ok"
     hint: str = ""
+
+    def __post_init__(self) -> None:
+        check_choice("state", self.state, get_args(State))
 
     def __str__(self) -> str:
         return f"{self.state:8}{self.what:22}{self.found}" + (f"\n{'':30}{self.hint}" if self.hint else "")

@@ -9,6 +9,7 @@ from math import inf
 from toolkit import plot
 from toolkit.evidence.contact_sheet import chosen_frames, contact_sheet
 from toolkit.evidence.subjects import Subject
+from toolkit.geometry.checks import check_choice
 from toolkit.plot.theme import ThemeName
 
 SHEET = "Contact sheet"
@@ -31,6 +32,9 @@ class Picture:
     kind: str
     light: bytes
     dark: bytes | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, ("png", "jpeg"))
 
 
 def pictures(subjects: Sequence[Subject], base: Subject, *, reference: str) -> Iterator[Picture]:

@@ -180,6 +180,8 @@ def report(
         ...     print(error)
         there are no runs to report on: give a Run, a list of runs, or a mapping of names to runs.
     """
+    if not fps > 0:
+        raise ToolkitError(f"fps={fps}: must be above 0.")
     called = reference_name or _name(reference)
     subjects = gather(
         named(_others(runs, reference), called),

@@ -15,6 +15,7 @@ from torch import Tensor
 from toolkit.analysis.compare import Comparison
 from toolkit.analysis.compare import compare as measure
 from toolkit.errors import ToolkitError
+from toolkit.geometry.checks import check_choice
 from toolkit.numerics.metrics import frames as frames_of
 from toolkit.plot.error_pixels import ErrorScale, encode, frame_error, hover_cells, image
 from toolkit.plot.figure import WIDTH, Figure, make
@@ -73,8 +74,7 @@ def compare(
         >>> compare(measure(sample + 0.5, sample, name="tiled", reference_name="untiled")).describe()
         'tiled beside untiled, frame 0 of 1, 32 x 48 px: largest difference 0.5, PSNR 12.04 dB.'
     """
-    if mode not in get_args(Mode):
-        raise ToolkitError(f"mode={mode!r}: must be one of {', '.join(get_args(Mode))}.")
+    check_choice("mode", mode, get_args(Mode))
     found = _comparison(output, reference)
     worst = int(found.per_frame["max_abs"].fillna(inf).argmax())
     numbers, first = _chosen(found, frames, frame=worst if frame is None else frame)

@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor, where
 from torch.nn.functional import max_pool2d
 
 from toolkit.analysis.compare import Comparison
+from toolkit.errors import PlanError
 from toolkit.geometry.drawing.palette import DIVERGING, SEQUENTIAL
 from toolkit.numerics.metrics import frames
 
@@ -42,6 +44,13 @@ class ErrorScale:
 
     limits: tuple[float, float] = LIMITS
     signed: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = self.limits
+        if not (0 < low < high and isfinite(high)):
+            raise PlanError(
+                f"limits={self.limits}: errors are drawn on a log scale, so give two rising positive numbers."
+            )
 
     @property
     def levels(self) -> int:

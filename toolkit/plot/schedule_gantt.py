@@ -10,7 +10,7 @@ import pandas as pd
 
 from toolkit.analysis.stage_times import StageTimes, stage_times
 from toolkit.errors import ToolkitError
-from toolkit.geometry.checks import Number
+from toolkit.geometry.checks import Number, check_counts
 from toolkit.geometry.counting import counted
 from toolkit.geometry.schedule import Schedule
 from toolkit.geometry.stage_loop import waves
@@ -56,6 +56,7 @@ def schedule(
         >>> schedule(Schedule.looped(stages=2, branches=2, chunks=2), costs=[0.1] * 4).describe()
         'Looped, 2 ranks, predicted: a step takes 0.5 s, on one rank 0.8 s; ranks compute 80 % of the time.'
     """
+    check_counts(steps=steps)
     if isinstance(what, Run | StageTimes):
         if costs is not None or hop:
             raise ToolkitError(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from toolkit.analysis.compare import Comparison
 from toolkit.errors import ToolkitError
+from toolkit.geometry.checks import check_choice, check_counts
 from toolkit.geometry.drawing.palette import rank_colour
 from toolkit.geometry.span import cores
 from toolkit.numerics.seams import SeamProfile
@@ -46,8 +47,9 @@ def seam_profile(
         ToolkitError: If there is nothing to draw, or a comparison has no seam along ``axis``.
     """
     every = comparisons_of(comparisons)
-    if statistic not in get_args(Statistic):
-        raise ToolkitError(f"statistic={statistic!r}: must be one of {', '.join(get_args(Statistic))}.")
+    check_choice("statistic", statistic, get_args(Statistic))
+    if reach is not None:
+        check_counts(reach=reach)
     axis = axis or _common_axis(every)
     reach = reach or max(_half_core(comparison, axis) for comparison in every)
     profiles = [comparison.seam_profile(axis, reach) for comparison in every]

@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from toolkit.analysis.compare import Comparison
-from toolkit.errors import ToolkitError
 from toolkit.numerics.sample_grid import sample_grid
 from toolkit.numerics.seams import seam_lines
 from toolkit.plot.error_pixels import (
@@ -67,8 +66,6 @@ def seams(
         'Absolute error of tiled against untiled, frame 0 of 1, 32 x 48 px: maximum 0.5, mean 0.5.'
     """
     comparisons_of([comparison])
-    if not 0 < limits[0] < limits[1]:
-        raise ToolkitError(f"limits={limits}: errors are drawn on a log scale, so give two rising positive numbers.")
     scale = ErrorScale(limits, signed)
     numbers = check_frames([frame] if frames is None else frames, len(comparison.per_frame))
     first = numbers.index(frame) if frame in numbers else 0

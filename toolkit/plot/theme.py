@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal, get_args
 
-from toolkit.errors import ToolkitError
+from toolkit.errors import PlanError
+from toolkit.geometry.checks import check_choice
 from toolkit.geometry.drawing.palette import RANK_COLOURS
 
 ThemeName = Literal["neutral", "light", "dark"]
@@ -41,14 +43,13 @@ def template(theme: ThemeName) -> dict[str, Any]:
     """A plotly template for one figure: a fifteenth of the size of plotly's own, and not registered globally.
 
     Raises:
-        ToolkitError: If the theme is unknown.
+        PlanError: If the theme is unknown.
 
     Example:
         >>> template("dark")["layout"]["font"]["color"]
         '#DDDDDD'
     """
-    if theme not in get_args(ThemeName):
-        raise ToolkitError(f"theme={theme!r}: must be one of {', '.join(get_args(ThemeName))}.")
+    check_choice("theme", theme, get_args(ThemeName))
     colours = THEMES[theme]
     axis = {"gridcolor": colours.grid, "zeroline": False, "automargin": True}
     # Invisible ticks keep the labels of the two axes apart in the corner.
@@ -76,6 +77,10 @@ class Unit:
 
     scale: float
     name: str
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.scale) and self.scale > 0 and self.name):
+            raise PlanError(f"{self!r}: a unit needs a positive scale and a name.")
 
 
 def time_unit(longest: float) -> Unit:

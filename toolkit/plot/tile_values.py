@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from toolkit.errors import ToolkitError
+from toolkit.geometry.checks import check_choice
 from toolkit.geometry.plan import Plan, PlanKind
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.plot.theme import byte_unit, time_unit
@@ -49,10 +50,9 @@ def check_shown(show: str) -> None:
     """Refuse an unknown quantity.
 
     Raises:
-        ToolkitError: If the name is unknown.
+        PlanError: If the name is unknown.
     """
-    if show not in get_args(Shown):
-        raise ToolkitError(f"show={show!r}: must be one of {', '.join(get_args(Shown))}.")
+    check_choice("show", show, get_args(Shown))
 
 
 def tile_values(show: Shown, what: Plan | Run, *, plan: TilePlan) -> TileValues:

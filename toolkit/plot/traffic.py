@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from toolkit.errors import ToolkitError
+from toolkit.geometry.checks import check_counts
 from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.palette import SEQUENTIAL
 from toolkit.geometry.plan import Plan
@@ -82,6 +83,8 @@ def _measured(what: Run | pd.DataFrame, cell_bytes: int | None) -> tuple[pd.Data
 
 
 def _predicted(plan: Plan, cell_bytes: int | None) -> tuple[pd.DataFrame, Unit]:
+    if cell_bytes is not None:
+        check_counts(cell_bytes=cell_bytes)
     if plan.planned_messages is None:
         raise ToolkitError(f"the messages of {plan.summary} depend on the model: draw a run of this plan instead.")
     rows = [(sender, receiver, 1, cells) for sender, receiver, cells in plan.planned_messages]

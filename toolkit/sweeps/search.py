@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from toolkit.errors import PlanError, ToolkitError
+from toolkit.geometry.checks import check_choice, check_counts, check_ints
 from toolkit.sweeps.points import Point, Value, check_names, values_of
 from toolkit.sweeps.space import Tell
 from toolkit.sweeps.store import Row, Store
@@ -41,14 +42,15 @@ class Search:
     sampler: Any = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.space, Mapping):
+            raise PlanError(f"space={self.space!r}: must map each parameter to its values.")
         check_names(self.space)
-        if isinstance(self.points, bool) or not isinstance(self.points, int) or self.points < 1:
-            raise PlanError(f"points={self.points!r}: must be an int of at least 1.")
+        check_counts(points=self.points)
+        check_ints(0, seed=self.seed)
+        if not self.wanted:
+            raise PlanError("a search needs an objective: name at least one measure.")
         for name, direction in self.wanted.items():
-            if direction not in get_args(Direction):
-                raise PlanError(
-                    f"direction={direction!r} for {name!r}: must be one of {', '.join(get_args(Direction))}."
-                )
+            check_choice(f"direction of {name!r}", direction, get_args(Direction))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -184,7 +186,7 @@ def search(
         raise PlanError(
             f"objective={objective!r}, direction={direction!r}: give different objectives, and one direction for each."
         )
-    return Search(dict(space), points, dict(zip(names, ways, strict=True)), seed, sampler)
+    return Search(space, points, dict(zip(names, ways, strict=True)), seed, sampler)
 
 
 def _choices(name: str, values: Any) -> list[Value] | None:

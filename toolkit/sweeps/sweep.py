@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from toolkit.errors import PlanError, RunCancelled, ToolkitError
+from toolkit.geometry.checks import check_choice
 from toolkit.sweeps.outcome import measures_of, said, status_of
 from toolkit.sweeps.points import Point
 from toolkit.sweeps.search import Search
@@ -81,8 +82,7 @@ def sweep(
         2     8        2  0.5625    done
         3     8        4  0.2500    done
     """
-    if on_error not in get_args(OnError):
-        raise PlanError(f"on_error={on_error!r}: must be one of {', '.join(get_args(OnError))}.")
+    check_choice("on_error", on_error, get_args(OnError))
     if retry and isinstance(space, Search):
         raise PlanError("retry=True: a search never returns to a point; increase its points= instead.")
     source: Space = space if isinstance(space, Search) else Listed(space)

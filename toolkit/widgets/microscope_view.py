@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
+from toolkit.geometry.checks import check_counts
 from toolkit.geometry.drawing.palette import DIVERGING, SEQUENTIAL
 from toolkit.geometry.span import Span
 from toolkit.plot.scales import sampled
@@ -40,6 +41,9 @@ class Region:
     h: Span
     w: Span
     zoom: int
+
+    def __post_init__(self) -> None:
+        check_counts(zoom=self.zoom)
 
     @classmethod
     def around(cls, centre: tuple[int, int], zoom: int, *, shape: tuple[int, int]) -> Self:

@@ -1,4 +1,4 @@
-"""A sweep's two figures: every row drawn, failed ones too, and the front that no row beats."""
+"""A sweep in parallel coordinates: every row drawn, failed ones too."""
 
 from __future__ import annotations
 
@@ -10,38 +10,16 @@ from io import BytesIO
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
+from support.plotted_sweeps import INFINITE, marks
 
-import toolkit as tk
 from toolkit import plot
 from toolkit.errors import ToolkitError
-from toolkit.geometry import Blend
-from toolkit.plot.pareto import unbeaten
-from toolkit.plot.sweep_axis import Axis
 from toolkit.plot.sweep_lines import LANE, LEVELS
 from toolkit.plot.sweep_table import MAX_HOVER_LETTERS
 from toolkit.plot.theme import THEMES
 
 LIMIT = 500_000
-INFINITE = float("inf")
-
-
-def measure(tile, overlap, blend):
-    if overlap >= tile:
-        raise ValueError(f"overlap={overlap}: must be below {tile}.")
-    if tile == 24:
-        raise MemoryError
-    redundancy = (tile / (tile - overlap)) ** 2
-    psnr = INFINITE if tile == 16 and overlap == 8 else 20.0 + overlap + (blend == Blend.cosine()) / 2
-    return {"seconds": 0.1 * redundancy, "peak bytes": tile**2 * 1e6, "psnr": psnr, "exact": psnr > 99}
-
-
-@pytest.fixture(scope="module")
-def table() -> pd.DataFrame:
-    space = {"tile": [8, 16, 24], "overlap": [0, 2, 8], "blend": [Blend.linear(), Blend.cosine()]}
-    return tk.sweep(measure, space, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +38,6 @@ def large() -> pd.DataFrame:
 
 def figures(table: pd.DataFrame, **more) -> dict[str, plot.Figure]:
     return {"sweep": plot.sweep(table, **more), "pareto": plot.pareto(table, **more)}
-
-
-def marks(figure: plot.Figure) -> list:
-    return [trace for trace in figure.data if trace.mode == "markers" and trace.hovertext is not None]
 
 
 def lines(figure: plot.Figure) -> list[np.ndarray]:
@@ -188,72 +162,3 @@ class TestSweep:
             "psnr 20 dB (tile 8, overlap 0, blend Blend.linear()) to "
             "psnr inf dB (tile 16, overlap 8, blend Blend.linear())."
         )
-
-
-class TestAxis:
-    def test_ladder_and_scale(self):
-        assert Axis.ladder("tile", pd.Series([8, 32, 16, 8])).places.tolist() == [0.0, 1.0, 0.5, 0.0]
-        assert Axis.ladder("blend", pd.Series(["b", "a"])).ticks == ((0.0, "b"), (1.0, "a"))
-        assert Axis.ladder("one", pd.Series([3, 3])).places.tolist() == [0.5, 0.5]
-        assert Axis.ladder("many", pd.Series(range(101))).ticks[1] == (0.25, "25")
-        wide = Axis.scale("cost", pd.Series([1.0, 10.0, 1000.0, np.nan]))
-        np.testing.assert_allclose(wide.places, [0, 1 / 3, 1, np.nan])
-        assert wide.title == "cost, log"
-        assert [text for _, text in wide.ticks] == ["1", "5.62", "31.6", "178", "1e+03"]
-        assert Axis.scale("same", pd.Series([2.0, 2.0])).places.tolist() == [0.5, 0.5]
-        assert Axis.scale("psnr", pd.Series([INFINITE, INFINITE])).places.tolist() == [1.0, 1.0]
-        assert Axis.scale("peak bytes", pd.Series([1e6, 5e6])).ticks[-1] == (1.0, "5")
-
-
-class TestPareto:
-    @given(st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=30))
-    def test_unbeaten_by_the_definition(self, rows):
-        def beats(a, b):
-            return all(x <= y for x, y in zip(a, b, strict=True)) and a != b
-
-        wanted = [not any(beats(other, row) for other in rows) for row in rows]
-        assert unbeaten(np.array(rows, float)).tolist() == wanted
-
-    def test_more_psnr_is_better_and_strong_marks_are_the_front(self, table):
-        figure = plot.pareto(table)
-        twin = figure.to_dataframe()
-        done = table["status"] == "done"
-        costs = np.column_stack([table["seconds"], table["peak bytes"], -table["psnr"]])[done]
-        assert twin["unbeaten"][done].tolist() == unbeaten(costs).tolist()
-        assert not twin["unbeaten"][~done].any()
-        strong = sum(len(mark.x) for mark in marks(figure) if mark.marker.size == 12)
-        assert strong == twin["unbeaten"].sum() > 0
-        worse = plot.pareto(table, maximise=()).to_dataframe()["unbeaten"]
-        assert worse.tolist() != twin["unbeaten"].tolist()
-
-    def test_failed_rows_stand_above_the_data(self, table):
-        figure = plot.pareto(table)
-        lane = next(mark for mark in marks(figure) if mark.marker.symbol == "x")
-        assert lane.name == "2 failed, 6 out of memory"
-        assert len(lane.x) == 8
-        others = np.concatenate([mark.y for mark in marks(figure) if mark is not lane])
-        assert min(lane.y) > others.max()
-        (low, high), (left, right) = figure.layout.yaxis.range, figure.layout.xaxis.range
-        assert all(low < y < high for y in lane.y)
-        assert all(left < x < right for x in lane.x)
-
-    def test_wide_numbers_take_a_log_axis(self):
-        rows = pd.DataFrame({"tile": [1, 2], "seconds": [0.1, 100.0], "peak bytes": [1e6, 2e6]})
-        rows = rows.assign(status=["done", "done"])
-        figure = plot.pareto(rows, parameters=["tile"])
-        assert figure.layout.xaxis.type == "log"
-        assert figure.layout.xaxis.title.text == "time (s), log"
-        assert figure.layout.xaxis.range[0] < -1 < 2 < figure.layout.xaxis.range[1]
-        assert figure.layout.yaxis.type is None
-
-    def test_shapes(self, table):
-        figure = plot.pareto(table, shape="blend")
-        shown = {mark.name: mark.marker.symbol for mark in marks(figure) if mark.showlegend}
-        assert shown == {"blend linear": "circle", "blend cosine": "square", "2 failed, 6 out of memory": "x"}
-        with pytest.raises(ToolkitError, match="shape='seconds'"):
-            plot.pareto(table.assign(seconds=np.arange(18.0)), shape="seconds")
-
-    def test_says_what_is_seen(self, table):
-        told = plot.pareto(table).describe()
-        assert told.startswith("18 configurations by time and peak and psnr: 10 done, 2 failed, 6 out of memory; ")
-        assert "(tile 16, overlap 8, blend Blend.linear())" in told

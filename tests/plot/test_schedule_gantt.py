@@ -196,3 +196,8 @@ class TestShown:
         assert len(drawn) % (16 * 8) == 0
         assert f"the first {len(drawn) // (16 * 8)} of 50 steps" in figure.layout.title.text
         assert "of 50 steps" not in plot.schedule(scheduled_run(stage_plan(LOOPED), COSTS, steps=9)).layout.title.text
+
+
+def test_steps_are_a_count():
+    with pytest.raises(ToolkitError, match="steps=0: must be an int of at least 1"):
+        plot.schedule(LOOPED, steps=0)

@@ -1,4 +1,4 @@
-"""Figures of runs in shards: whose shard is where, and what crosses the borders."""
+"""What crosses the borders between shards."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import copy
 import json
 from io import BytesIO
 
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from support.plotted import LIMIT
 
 from toolkit import plot
 from toolkit.errors import ToolkitError
@@ -19,8 +19,8 @@ from toolkit.plot.theme import THEMES
 from toolkit.runs.run_tables import trace_table
 from toolkit.runs.trace import Event, Kind, Label
 
-LIMIT = 500_000
 MODULES = ["decoder.conv_in", "decoder.mid.norm", "decoder.mid.attention", "decoder.up.0.conv", "decoder.conv_out"]
+
 KINDS = {"decoder.mid.norm": "statistics", "decoder.mid.attention": "keys and values"}
 
 
@@ -40,25 +40,6 @@ def trace_of(modules: list[str], ranks: int = 2) -> pd.DataFrame:
 
 def names(figure: plot.Figure) -> list[str]:
     return [text.partition("  ")[0] for text in figure.layout.yaxis.ticktext]
-
-
-class TestRanks:
-    @pytest.mark.parametrize(("call", "shape"), [("decode", [1, 16, 11, 9]), ("encode", [1, 3, 5, 91, 72])])
-    def test_a_run_in_shards(self, sharded, call, shape):
-        figure = plot.ranks(sharded(ShardPlan(h=3, w=2), call=call, shape=shape))
-        assert (
-            figure.describe()
-            == "6 shards on 6 ranks, one per rank; 1.00x the work of the untiled call, imbalance 1.21."
-        )
-        (heat,) = figure.data
-        assert (list(heat.y), list(heat.x)) == ([0, 4, 8, 11], [0, 5, 9])
-        assert np.array(heat.text).flatten().tolist() == list("012345")
-        assert heat.hovertext[2][1].split("<br>") == ["<b>shard 5, rank 5</b>", "h 8:11", "w 5:9", "12 cells"]
-
-    def test_shards_without_an_extent(self, sharded):
-        for given in (ShardPlan(h=2), sharded(ShardPlan(h=2), call=None)):
-            with pytest.raises(ToolkitError, match=r"ShardPlan\(2 x 1 .* does not say how large the map is: .*as_grid"):
-                plot.ranks(given)
 
 
 class TestHalos:
