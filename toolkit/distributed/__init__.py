@@ -1,4 +1,4 @@
-"""SPMD functions over a process group: the same call from a notebook's workers, from torchrun, from any launcher.
+"""SPMD functions over a process group, called alike by a notebook's workers, torchrun and any other launcher.
 
 This is the only package that imports ``torch.distributed``.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["decode", "encode", "generate", "load", "stage"]
 
-# A worker that decodes must not load what pipelines need.
+# Loaded when first used, so a worker that only decodes does not import what pipelines need.
 __getattr__, __dir__ = lazy(
     "toolkit.distributed",
     {

@@ -1,7 +1,7 @@
 """Decode and encode over the ranks of a process group.
 
-Every rank of the group calls the same function with an equal model, input and plan. The plan's ranks are ranks of the
-group; ranks beyond the plan's return at once.
+Every rank of the group calls the same function with an equal model, input and plan. Rank ``i`` of the plan is rank
+``i`` of the group. If the group has more ranks than the plan, the others return at once.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from typing import Unpack
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from toolkit.distributed.comm.failure import FailureFlag
-from toolkit.distributed.comm.group import Member
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.modes import fit, mode_of
 from toolkit.distributed.tiles.streaming import Stream
@@ -40,27 +38,27 @@ def decode(
     """Decode a latent over the ranks of a process group. Without a group, the plan must be for one rank.
 
     Args:
-        vae: a diffusers autoencoder. It is left as it was found.
-        latent: ``b c h w`` or ``b c t h w``, as ``vae.decode`` takes it.
-        plan: how the work is divided; None: the model's own call, on rank 0.
-        group: the group; None for the default one.
+        vae: A diffusers autoencoder. It is left as it was found.
+        latent: The latent, ``b c h w`` or ``b c t h w``, as ``vae.decode`` takes it.
+        plan: How the work is divided; None: the model's own call, on rank 0.
+        group: The group; None: the default group.
         options: How the model is called; None: :class:`toolkit.Options` with its defaults.
-        trace: records what this rank did.
-        convolutions: the kernels of small fp32 CPU convolutions, during this call; they decide the last bits.
-        stream: with tiles of which at most two meet along an axis: called on the plan's root as ``stream(band, start)``
-            with the sample in bands along the grid's first axis, in order, each as soon as no later tile can change
-            it. No rank then holds the whole sample. Give it on all ranks; the bands are those of a run without, bit
-            for bit.
+        trace: Records what this rank does.
+        convolutions: The kernels of small fp32 CPU convolutions during this call; they decide the last bits.
+        stream: Called on the plan's root as ``stream(band, start)``, once for each band of the sample along the grid's
+            first axis, in order, as soon as no later tile can change the band. No rank then holds the whole sample.
+            Needs tiles of which at most two meet along an axis. Give it on all ranks. Joined together, the bands equal
+            the output without ``stream``, bit for bit.
         **changes: Fields of :class:`toolkit.Options` by name (``seed=3``); they replace those of ``options``.
 
     Returns:
         The sample on the plan's root, unless it was streamed; None on the other ranks.
 
     Raises:
-        PlanError: on all ranks alike, where the plan does not fit the latent or has more ranks than the group.
-        ModelError: on all ranks alike, where the mode is not known to be right for the class.
-        NotExact: where an operation cannot be sharded exactly; it names operation and module.
-        RankFailed: where another rank raised.
+        PlanError: On all ranks alike, if the plan does not fit the latent or has more ranks than the group.
+        ModelError: On all ranks alike, if the mode is not known to be right for the class.
+        NotExact: If an operation cannot be sharded exactly; names the operation and the module.
+        RankFailed: If another rank raised.
 
     Example:
         >>> import torch
@@ -88,11 +86,11 @@ def encode(
     convolutions: Convolutions = "onednn",
     **changes: Unpack[OptionFields],
 ) -> Tensor | None:
-    """Encode a sample over the ranks of a process group; as :func:`decode`.
+    """Encode a sample over the ranks of a process group; the arguments are those of :func:`decode`.
 
     Returns:
-        The posterior's parameters (the latent, for classes without a posterior) on the plan's root, None on the other
-        ranks. Draw from them there, once, with one generator.
+        The posterior's parameters (the latent, for classes without a posterior) on the plan's root; None on the other
+        ranks. Draw from them on the root, once, so that all later steps see the same latent.
     """
     call = ModelCall(Direction.ENCODE, Options.of(options, changes))
     return run(vae, sample, plan, call, group, trace=trace, convolutions=convolutions)
@@ -109,16 +107,25 @@ def run(
     convolutions: Convolutions = "onednn",
     stream: Stream | None = None,
 ) -> Tensor | None:
-    """Make a model's call over a group by a plan; :func:`decode` and :func:`encode` end here.
+    """Make a model's call over a group as a plan divides it; :func:`decode` and :func:`encode` end here.
 
-    Ranks beyond the plan's return at once. All ranks check the plan alike, so either all raise or none does.
+    Args:
+        vae: A diffusers autoencoder.
+        x: The input of the call.
+        plan: How the call is divided; None: the model's own call, on rank 0.
+        call: The model call to make.
+        group: The group; None: the default group.
+        trace: Records what this rank does.
+        convolutions: The kernels of small fp32 CPU convolutions.
+        stream: Takes the output in bands; see :func:`decode`.
     """
     plan = or_whole(plan)
-    member = Member.of(group)
-    rank = Rank(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), convolutions)
+    rank = Rank.of(group, trace, convolutions)
     with rank.failure.watch():
-        plan.require_ranks(member.size, "group")
+        # Checked on ranks without work too. The checks depend on what all ranks have in common, so either all raise or
+        # none does, and nobody waits for a rank that has given up.
+        plan.require_ranks(rank.member.size, "group")
         fit(vae, tuple(x.shape), plan, call, stream=stream is not None)
-        if member.rank >= plan.ranks:
+        if rank.member.rank >= plan.ranks:
             return None
         return mode_of(plan).run(vae, x, plan, call, rank, stream)

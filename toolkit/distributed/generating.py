@@ -1,4 +1,8 @@
-"""Generate: an unmodified pipeline over the ranks of a process group."""
+"""Generate: call an unmodified pipeline over the ranks of a process group.
+
+Every rank runs the pipeline's own Python code: schedulers, callbacks, the loop over the steps. Only its modules are
+replaced by twins, which compute on the ranks that the plan says and give every rank the result.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,14 @@ from typing import Any
 
 from torch.distributed import ProcessGroup
 
-from toolkit.distributed.comm.failure import FailureFlag
-from toolkit.distributed.comm.group import Groups, Member
+from toolkit.distributed.comm.group import Groups
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda
 from toolkit.distributed.stages.assembly import Assembly
-from toolkit.distributed.stages.elsewhere import Left
 from toolkit.distributed.stages.engine import PURPOSES
 from toolkit.distributed.stages.hybrid import sharers
 from toolkit.distributed.stages.places import Places
+from toolkit.distributed.stages.remote_modules import LeavePipeline
 from toolkit.distributed.stages.requests import Requests
 from toolkit.errors import PlanError
 from toolkit.geometry.stage_plan import Plans, StagePlan, plans_by_name
@@ -38,45 +41,49 @@ def generate(
     groups: Groups | None = None,
     **call: Any,
 ) -> Any:
-    """Call a pipeline whose transformers lie in stages over the ranks of a process group.
+    """Call a pipeline whose transformers are split into stages over the ranks of a process group.
 
-    Every rank of the group calls this with the same pipeline, plan and arguments; with a generator of the same seed,
-    too. Ranks need weights only for their own layers and modules: see
+    Every rank of the group calls this with the same pipeline, plan and arguments, including a generator with the same
+    seed. A rank needs weights only for its own layers and modules: see
     :func:`toolkit.models.transformers.stage_pipeline.load_pipeline`.
 
     Args:
-        pipe: a diffusers pipeline. It is left as it was found.
-        plan: how its transformer is spread; for several transformers the same, or one for each by name.
-        group: the group; None for the default one. Without any, the plan must be for one rank.
-        requests: several calls in flight: what each has beside ``call``. Each needs a generator of its own.
-        trace: records what this rank did.
-        convolutions: the kernels of small fp32 CPU convolutions while latents are decoded by the plan.
-        groups: further groups of the same ranks, where they are kept from call to call.
-        **call: the arguments of ``pipe(...)``.
+        pipe: A diffusers pipeline. It is left as it was found.
+        plan: How its transformer is split; for several transformers, one plan for all or one for each by name.
+        group: The group; None: the default group. Without any group, the plan must be for one rank.
+        requests: Several calls to keep in flight: for each, the arguments that it has in addition to ``call``. Each
+            needs a generator of its own.
+        trace: Records what this rank does.
+        convolutions: The kernels of small fp32 CPU convolutions while the plan decodes latents.
+        groups: Further groups of the same ranks, if the caller keeps them from call to call.
+        **call: The arguments of ``pipe(...)``.
 
     Returns:
-        On the rank that decodes (rank 0 unless ``plan.vae`` says otherwise): what ``pipe(**call)`` returns; a list
-        where there are ``requests``. None on the others.
+        What ``pipe(**call)`` returns, on the rank that decodes (rank 0 unless ``plan.vae`` says otherwise); a list if
+        ``requests`` are given. None on the other ranks.
 
     Raises:
-        PlanError: where the plan does not fit the pipeline or the group.
-        ModelError: where the pipeline cannot be run in stages.
-        RunError: where ranks were given different noise or prompts.
-        RankFailed: where another rank raised.
+        PlanError: If the plan does not fit the pipeline or the group.
+        ModelError: If the pipeline cannot be run in stages.
+        RunError: If ranks were given different noise or prompts.
+        RankFailed: If another rank raised.
     """
     plans = plans_of(pipe, plan)
     one = next(iter(plans.values()))
     check_requests(one, requests, call)
-    member = Member.of(group)
+    rank = Rank.of(group, trace, convolutions)
+    member = rank.member
     one.require_ranks(member.size, "group")
-    rank = Rank(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), convolutions)
     with ExitStack() as stack:
-        # Groups that the caller does not keep end with this call, also after a failure and on ranks without work.
+        # Groups that the caller does not keep end with this call, even after a failure and on ranks without work.
         groups = groups or stack.enter_context(closing(Groups()))
-        for purpose in PURPOSES:  # torch makes a group only with the help of all ranks, also of those without work
+        # torch creates a group only if all ranks take part. So ranks without work ask for every group too, in the same
+        # order as the others, and only then return.
+        for purpose in PURPOSES:
             groups.like(member, purpose)
         for place, each in enumerate(plans.values()):
-            sharers(Places.of(each, None, member.rank, member.size, place % each.experts), member, groups)
+            places = Places.of(each, None, me=member.rank, size=member.size, expert=place % each.experts)
+            sharers(places, member, groups=groups)
         if member.rank >= one.ranks:
             return None
         with rank.failure.watch():
@@ -84,6 +91,7 @@ def generate(
             try:
                 results = _run(assembly, [{**call, **more} for more in requests or [{}]])
             except BaseException:
+                # Do not wait for what was sent to ranks that may have failed.
                 assembly.abandon()
                 raise
             assembly.close()
@@ -93,33 +101,41 @@ def generate(
 
 
 def _run(assembly: Assembly, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Make the calls: a single one on this thread, several as requests that take turns."""
     if len(calls) == 1:
         agenda = Agenda(assembly.rank)
-        result = _left_early(partial(assembly.pipeline(agenda), **calls[0]))
+        result = _until_left(partial(assembly.pipeline(agenda), **calls[0]))
         agenda.close()
         return [result]
     requests = Requests[Any](assembly.rank)
     pipelines = [partial(assembly.pipeline(requests), **arguments) for arguments in calls]
-    return requests.run([partial(_left_early, pipeline) for pipeline in pipelines])
+    return requests.run([partial(_until_left, pipeline) for pipeline in pipelines])
 
 
-def _left_early(function: Callable[[], Any]) -> Any:
+def _until_left(function: Callable[[], Any]) -> Any:
+    """Call a pipeline; return None if this rank left it where the latents are decoded."""
     try:
         return function()
-    except Left:
+    except LeavePipeline:
         return None
 
 
 def plans_of(source: Any, plan: StagePlan | Plans) -> Plans:
-    """The plan of each expert of a pipeline.
+    """The plan of each transformer of a pipeline, in the pipeline's order.
+
+    Args:
+        source: A pipeline, or the folder of one.
+        plan: One plan for all transformers, or one for each by name.
 
     Raises:
-        PlanError: where names or ranks do not agree.
+        PlanError: If a name is missing or unknown, or the plans are for different ranks.
     """
     experts = list(experts_of(source))
     plans = plans_by_name(plan, experts)
     if sorted(plans) != sorted(experts):
-        raise PlanError(f"plans are for {', '.join(plans)}, the pipeline has {', '.join(experts)}: one for each.")
+        raise PlanError(
+            f"plans are for {', '.join(plans)}, but the pipeline has {', '.join(experts)}: give one plan for each."
+        )
     one = plans[experts[0]]
     for other in plans.values():
         same = (one.ranks, one.experts, one.encoders, one.vae) == (
@@ -129,28 +145,37 @@ def plans_of(source: Any, plan: StagePlan | Plans) -> Plans:
             other.vae,
         )
         if not same:
-            raise PlanError(f"{one!r} and {other!r}: the plans of a pipeline's transformers need the same ranks.")
+            raise PlanError(
+                f"{one!r} and {other!r}: the plans of a pipeline's transformers must be for the same ranks."
+            )
     if one.experts not in (1, len(experts)):
         raise PlanError(
-            f"the plan has {one.experts} groups of ranks for experts, the pipeline has {len(experts)} "
+            f"the plan has {one.experts} groups of ranks for experts, but the pipeline has {len(experts)} "
             f"({', '.join(experts)}): use experts=1 or {len(experts)}."
         )
     return {name: plans[name] for name in experts}
 
 
 def check_requests(plan: StagePlan, requests: Sequence[Mapping[str, Any]] | None, call: Mapping[str, Any]) -> None:
-    """Refuse requests that would draw from each other's random numbers.
+    """Refuse requests that would draw random numbers from the same generator.
+
+    Their order of drawing depends on the plan, so the noise of each request would too.
+
+    Args:
+        plan: The plan of the pipeline's transformers.
+        requests: What each request has in addition to ``call``; None: there is only one.
+        call: The arguments that all requests share.
 
     Raises:
-        PlanError: where there are none, or one has no generator of its own.
+        PlanError: If the list is empty, or a request does not have a generator of its own.
     """
     if requests is None:
         return
     if not requests:
-        raise PlanError("requests is empty: give the arguments of one call at least, or leave it out.")
+        raise PlanError("requests is empty: give the arguments of at least one call, or leave it out.")
     given = [{**call, **more}.get("generator") for more in requests]
     if any(generator is None for generator in given) or len({id(one) for one in given}) < len(given):
         raise PlanError(
             "requests in flight draw their noise in turns: give each a generator of its own, "
-            'as {"generator": torch.Generator().manual_seed(0)}.'
+            'such as {"generator": torch.Generator().manual_seed(0)}.'
         )

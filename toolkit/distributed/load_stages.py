@@ -1,4 +1,4 @@
-"""Loading: of a pipeline in a folder, what one rank of a plan needs."""
+"""Loading: the part of a pipeline's folder that one rank of a plan needs."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def load(
     device: torch.device | str = "cpu",
     **kwargs: Any,
 ) -> Any:
-    """Load this rank's part of a pipeline: its own layers, and those of the other modules that the plan has here.
+    """Load this rank's part of a pipeline: its own layers, and the other modules that the plan puts on this rank.
 
     Args:
-        folder: the folder of a pipeline, as ``save_pretrained`` writes it.
-        plan: how its transformers are spread over the ranks; None: all of it.
-        group: the group whose ranks are meant; None for the default one.
-        device: where the weights go.
-        **kwargs: what the pipeline's ``from_pretrained`` takes, as ``dtype``.
+        folder: The folder of a pipeline, as ``save_pretrained`` writes it.
+        plan: How the pipeline's transformers are split over the ranks; None: load all of it.
+        group: The group that the plan's ranks belong to; None: the default group.
+        device: The device that the weights go to.
+        **kwargs: Arguments of the pipeline's ``from_pretrained``, such as ``dtype``.
 
     Returns:
         The pipeline, of its own class, for :func:`~toolkit.distributed.generate` with the same plan.
 
     Raises:
-        ModelError: where the folder holds no pipeline that can be cut in stages.
-        PlanError: on a rank that the plan has no part for.
+        ModelError: If the folder does not hold a pipeline that can be split into stages.
+        PlanError: On a rank that the plan has no part for.
     """
     with quiet():
         pipe = load_whole(fspath(folder), **kwargs) if plan is None else _part(fspath(folder), plan, group, kwargs)
@@ -57,13 +57,15 @@ def _part(folder: str, plan: StagePlan | Plans, group: ProcessGroup | None, kwar
     rank, plans = Member.of(group).rank, plans_of(folder, plan)
     one = next(iter(plans.values()))
     if rank >= one.ranks:
-        raise PlanError(f"rank {rank}: the plan is for {one.ranks} ranks and has nothing for it; load on those only.")
+        raise PlanError(f"rank {rank} has no part in a plan for {one.ranks} ranks: load on the plan's ranks only.")
+    # With experts=2, each group of ranks loads its own transformer only.
     spans = {
         name: plans[name].layers_of(rank)
         for place, name in enumerate(plans)
         if place % one.experts == one.expert_of(rank)
     }
     pipe = load_pipeline(folder, spans, modules_on(rank, one, modules_of(folder)), **kwargs)
+    # Tensor parallelism: keep only this rank's slice of each weight.
     for name in spans:
         setattr(pipe, name, cut(getattr(pipe, name), plans[name], rank))
     return pipe

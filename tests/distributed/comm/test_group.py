@@ -22,7 +22,7 @@ def test_one_process_on_an_accelerator_needs_no_group():
     """Wall 4: an exchange asked the group that was not there for its backend."""
     alone = Member.of(None)
     device = torch.device("cuda")
-    assert not alone.staged(device)
+    assert not alone.through_host(device)
     exchange = Exchange(alone, FailureFlag(None, 0), Recorder(), device)
     exchange.flush()
     exchange.close()

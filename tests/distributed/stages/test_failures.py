@@ -62,7 +62,7 @@ def test_different_seeds_on_ranks(two):
         plan = tk.StagePlan(tk.StageSplit.even(6, 2), tk.Schedule.interleaved(2, 2))
         tk.distributed.generate(pipe, plan, **tiny.call(seed=dist.get_rank()))
 
-    with pytest.raises(tk.RankFailed, match="give the same seed or generator on all"):
+    with pytest.raises(tk.RankFailed, match="the same seed or generator"):
         two.run(job)
     assert usable(two)
 
@@ -162,7 +162,7 @@ def test_what_is_refused_before_a_worker_starts():
             (lambda: cluster.generate(pipe, plans(pipe, tk.Schedule.interleaved(1, 2), experts=2)), "experts=1"),
             (lambda: cluster.generate(pipe, fits, requests=[{}, {}]), "a generator of its own"),
             (lambda: cluster.generate(pipe, fits, requests=[]), "requests is empty"),
-            (lambda: cluster.generate(pipe, None, requests=[{}]), "requests without a plan"),
+            (lambda: cluster.generate(pipe, None, requests=[{}]), "requests= without a plan"),
             (lambda: cluster.generate(pipe, fits, load={"dtype": torch.bfloat16}), "loaded already"),
         ]:  # fmt: skip
             with pytest.raises(tk.PlanError, match=message):

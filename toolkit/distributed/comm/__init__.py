@@ -1,1 +1,1 @@
-"""How ranks talk: groups, messages, and what a rank does when another one fails."""
+"""How ranks communicate: groups, messages between two ranks, and what happens when a rank fails."""

@@ -1,7 +1,10 @@
-"""Failures: when one rank raises, all raise, within seconds and with its reason.
+"""Failures: when one rank raises, every rank raises within seconds, and each names the first rank's reason.
 
-The flag is a key in the group's store. A rank that raises sets it; ranks that wait for a message look at it while they
-wait. Nothing is sent while all goes well.
+The flag is one key in the group's store, which all ranks can reach. A rank that raises writes its traceback there;
+a rank that waits for a message looks at the key while it waits. As long as nothing fails, nothing is written.
+
+    rank 1   raises ValueError --> writes the key --> raises ValueError
+    rank 0   waits for rank 1's message, looks at the key every 0.2 s --> raises RankFailed(rank 1, "ValueError: ...")
 """
 
 from __future__ import annotations
@@ -19,16 +22,19 @@ from toolkit.errors import RankFailed
 
 KEY = "toolkit/failure"
 
+PATIENCE = 2.0
+"""Seconds to wait for another rank's reason after a connection broke: the rank closes it before it has written one."""
+
 
 @dataclass(frozen=True, slots=True)
 class FailureFlag:
-    """Tells the ranks of a group of the first failure among them.
+    """The first failure among the ranks of a group.
 
-    Once set it stays: messages may be lost or half sent, so the group is of no use any more.
+    Once set, the flag stays set: messages may be lost or half sent, so the group cannot be used any more.
 
     Attributes:
-        store: the group's store; None where a process runs alone.
-        rank: this rank.
+        store: The group's store; None for a process that runs alone.
+        rank: This rank.
     """
 
     store: Store | None
@@ -36,25 +42,46 @@ class FailureFlag:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Announce what is raised inside the ``with`` block; refuse to begin after an earlier failure."""
+        """Report what the ``with`` block raises to all ranks.
+
+        Raises:
+            RankFailed: Before the block runs, if a rank has failed earlier.
+        """
         self.check()
         try:
             yield
         except RankFailed:
+            # Another rank's failure, which is already in the store.
             raise
         except BaseException as error:
             self._announce(error)
             raise
 
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Raise another rank's failure in place of the RuntimeError that it causes here.
+
+        A collective whose peer has died raises "connection closed", which says nothing about the reason.
+        """
+        try:
+            yield
+        except RuntimeError:
+            self.check(patience=PATIENCE)
+            raise
+
     def check(self, patience: float = 0.0) -> None:
-        """Raise if another rank has failed, waiting up to ``patience`` seconds for its word.
+        """Raise if another rank has failed.
+
+        Args:
+            patience: Seconds to wait for a rank's report if there is none yet.
 
         Raises:
-            RankFailed: with the failing rank's own traceback.
+            RankFailed: With the failing rank's own traceback.
         """
         if self.store is None:
             return
         until = time.monotonic() + patience
+        # Not Store.wait, which blocks in C++, where Ctrl-C does not reach it.
         while not self.store.check([KEY]):
             if time.monotonic() >= until:
                 return
@@ -67,5 +94,6 @@ class FailureFlag:
             return
         summary = f"{type(error).__name__}: {error}"
         text = json.dumps([self.rank, summary, "".join(traceback.format_exception(error))])
-        # The first to fail has the word; later failures are mostly its consequences.
+        # compare_set writes only if the key is not there yet. So the first failure is kept: later ones are mostly its
+        # consequences.
         self.store.compare_set(KEY, "", text)

@@ -1,4 +1,4 @@
-"""Process groups: whom a rank talks to, and how groups start and end."""
+"""Process groups: who is in them, and how they start and end."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Member:
     """This process as one rank of a group.
 
     Attributes:
-        group: the group; None for the default one, or where a single process runs alone.
-        rank: rank within the group.
-        size: number of ranks in the group.
+        group: The group; None for the default group, and for a process that runs alone.
+        rank: This process's rank in the group.
+        size: Number of ranks in the group.
     """
 
     group: ProcessGroup | None
@@ -30,48 +30,54 @@ class Member:
 
     @classmethod
     def of(cls, group: ProcessGroup | None) -> Member:
-        """This process in ``group`` (None: the default group; alone where none was started).
+        """Find this process's place in a group.
+
+        Args:
+            group: The group; None: the default group, or this process alone if no group was started.
 
         Raises:
-            PlanError: where this process is not in the group.
+            PlanError: If this process is not in the group.
         """
         if group is None and not dist.is_initialized():
             return cls(None, 0, 1)
         rank = dist.get_rank(group)
         if rank < 0:
             raise PlanError(
-                f"global rank {dist.get_rank()} is not in the group that was given: call only on the group's own ranks."
+                f"global rank {dist.get_rank()} is not in the given group: make this call only on the group's ranks."
             )
         return cls(group, rank, dist.get_world_size(group))
 
     def send(self, tensor: Tensor, to: int) -> Work:
-        """Start to send ``tensor`` to a rank of the group; it must stay as it is until the transfer is done."""
+        """Start to send a tensor to a rank of the group. Do not write to it until the transfer is done."""
         return _started(dist.isend(tensor, group=self.group, group_dst=to))
 
     def receive(self, tensor: Tensor, source: int) -> Work:
-        """Start to receive ``tensor`` from a rank of the group."""
+        """Start to receive into ``tensor`` from a rank of the group."""
         return _started(dist.irecv(tensor, group=self.group, group_src=source))
 
-    def staged(self, device: torch.device) -> bool:
-        """Whether tensors on ``device`` must pass through the host: gloo moves host memory only."""
-        # A process that runs alone has no group to ask, and sends nothing.
+    def through_host(self, device: torch.device) -> bool:
+        """Whether tensors on ``device`` must be copied to the host to be sent: gloo moves host memory only."""
+        # A process that runs alone has no group whose backend could be asked, and sends nothing.
         return device.type != "cpu" and self.size > 1 and dist.get_backend(self.group) == "gloo"
 
     @property
     def store(self) -> Store | None:
-        """The group's key-value store; None where this process runs alone."""
+        """The group's key-value store; None if this process runs alone."""
         if self.size == 1:
             return None
         return store_of(self.group)
 
 
 class Groups:
-    """Further groups of the same ranks, made when first asked for and kept: messages of one never wait for another's.
+    """Further groups of the same ranks: messages in one group never wait for messages in another.
 
-    All ranks of the default group must ask for the same ones in the same order. (torch can make a group among its own
-    ranks alone, but names it by how many groups a process has made before, so that ranks of different pasts wait for
-    each other for ever.) Of any other group there are no further ones: all messages share it, in an order that is the
-    same on every rank.
+    A group is created when it is first asked for, and kept. All ranks of the default group must ask for the same groups
+    in the same order, even ranks that will not use them. torch could create a group among its own ranks alone, but it
+    names the group by how many groups the process has created before, so ranks that have created different numbers of
+    groups would wait for each other's keys and deadlock.
+
+    A group other than the default one gets no further groups. All its messages share the one group; that is slower but
+    safe, because their order is the same on every rank.
     """
 
     def __init__(self) -> None:
@@ -79,7 +85,12 @@ class Groups:
         self._among: dict[tuple[tuple[int, ...], ...], ProcessGroup | None] = {}
 
     def like(self, member: Member, purpose: str) -> Member:
-        """This process in the group for a purpose."""
+        """Find this process's place in the group for a purpose; create the group if it does not exist yet.
+
+        Args:
+            member: This process in the default group, or in another group, which is then returned as it is.
+            purpose: The name of the group.
+        """
         if member.size == 1 or member.group is not None:
             return member
         if purpose not in self._made:
@@ -87,28 +98,29 @@ class Groups:
         return Member(self._made[purpose], member.rank, member.size)
 
     def among(self, member: Member, lines: tuple[tuple[int, ...], ...]) -> ProcessGroup | None:
-        """The group of those ranks that are on a line with this one; None where it is on none.
+        """Return the group of the ranks on the same line as this one; None if this rank is on no line.
 
         Args:
-            member: this process in the default group.
-            lines: ranks, each on one line at most.
+            member: This process in the default group.
+            lines: The ranks of each line; no rank is on more than one.
 
         Raises:
-            PlanError: where it is another group.
+            PlanError: If ``member`` is in another group than the default one.
         """
         if member.group is not None:
             raise PlanError(
-                f"groups of ranks {lines} are made of the default group only: leave out group, or give a mesh that has "
-                "them."
+                f"groups of ranks {lines} can only be made from the default group: leave out group=, or give a mesh "
+                "that has them."
             )
         if lines not in self._among:
+            # Every rank creates the groups of all lines, its own and the others: see the class.
             made = [dist.new_group(list(line), backend=dist.get_backend()) for line in lines]
             mine = (group for line, group in zip(lines, made, strict=True) if member.rank in line)
             self._among[lines] = next(mine, None)
         return self._among[lines]
 
     def close(self) -> None:
-        """End the groups."""
+        """Destroy the groups."""
         for group in (*self._made.values(), *self._among.values()):
             if group is not None:
                 dist.destroy_process_group(group)
@@ -117,16 +129,17 @@ class Groups:
 
 
 def _started(work: Work | None) -> Work:
+    # torch returns None, and transfers nothing, on a process outside the group.
     if work is None:
         raise RuntimeError("this process is not in the group.")
     return work
 
 
 def backend_of(device: torch.device, ranks: int) -> str:
-    """The backend for ranks on devices like ``device``.
+    """Choose the backend for ranks on devices like ``device``.
 
-    A device's own backend (nccl on CUDA) needs one device a rank; ranks that share a device talk through gloo, staged
-    through the host.
+    A device's own backend (nccl on CUDA) needs one device per rank. Ranks that share a device communicate through
+    gloo, by way of the host.
 
     Example:
         >>> backend_of(torch.device("cpu"), 4)
@@ -138,20 +151,20 @@ def backend_of(device: torch.device, ranks: int) -> str:
 
 
 def host_store(timeout: float) -> dist.TCPStore:
-    """A store on a free port of the loopback interface, owned by this process."""
+    """Start a store on a free port of the loopback interface; it lives as long as this process."""
     return dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=timeout))
 
 
-def join(port: int, generation: int, backend: str, rank: int, size: int, timeout: float) -> None:
-    """Start the default group of this process, through the store on ``port``.
+def join(port: int, generation: int, *, backend: str, rank: int, size: int, timeout: float) -> None:
+    """Start the default group of this process; all its ranks meet at the store on ``port``.
 
     Args:
-        port: port of :func:`host_store`.
-        generation: counts the groups that used the store, so that none finds an earlier one's keys.
-        backend: ``gloo`` or the device's own.
-        rank: this process's rank.
-        size: number of ranks.
-        timeout: seconds after which an operation of the group gives up.
+        port: The port of :func:`host_store`.
+        generation: Number of groups that have used the store before, so that no group finds an earlier one's keys.
+        backend: ``"gloo"``, or the device's own backend.
+        rank: This process's rank.
+        size: Number of ranks.
+        timeout: Seconds after which an operation of the group gives up.
     """
     limit = timedelta(seconds=timeout)
     store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=limit)
@@ -160,8 +173,10 @@ def join(port: int, generation: int, backend: str, rank: int, size: int, timeout
 
 
 def warm_up(device: torch.device) -> None:
-    """Connect every rank with every other: the first message of a pair sets up its connection."""
+    """Connect every pair of ranks: the first message of a pair is slow, because it sets up the connection."""
     rank, size = dist.get_rank(), dist.get_world_size()
+    # In each round every rank sends to the one `shift` places after it and receives from the one `shift` before it:
+    # each send has its receive in the same round, so no rank waits for one that is a round behind.
     for shift in range(1, size):
         to, source = (rank + shift) % size, (rank - shift) % size
         incoming, outgoing = torch.zeros(1, device=device), torch.ones(1, device=device)
@@ -171,6 +186,6 @@ def warm_up(device: torch.device) -> None:
 
 
 def leave() -> None:
-    """End the default group of this process."""
+    """Destroy the default group of this process, if there is one."""
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""A pipeline as one rank of a plan runs it: transformers in stages, every other module where the plan has it."""
+"""A pipeline as one rank of a plan runs it: transformers in stages, every other module on the rank that has it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.group import Groups
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda
-from toolkit.distributed.stages.elsewhere import Elsewhere
 from toolkit.distributed.stages.engine import PURPOSES, Engine
 from toolkit.distributed.stages.hybrid import shared, sharers
 from toolkit.distributed.stages.places import Places
+from toolkit.distributed.stages.remote_modules import RemoteModules
 from toolkit.distributed.stages.staged import check, staged
 from toolkit.geometry.plan import or_whole
 from toolkit.geometry.stage_plan import Plans, StagePlan
 from toolkit.models.transformers.pipeline_parts import experts_of, modules_of
 
 AFTER = frozenset(["vocoder", "safety_checker"])
-"""Modules that a pipeline uses after its latents are decoded, on the rank that has them."""
+"""Modules that a pipeline uses after its latents are decoded, so only on the rank that goes on with the pipeline."""
 
 
 class Assembly:
-    """What this rank has of a pipeline.
+    """This rank's part of a pipeline.
 
     Args:
-        pipe: a diffusers pipeline with weights at least where this rank computes. It is not changed.
-        plans: how each of its transformers is spread over the ranks.
-        rank: this process.
-        groups: further groups of the same ranks.
+        pipe: A diffusers pipeline with weights at least for what this rank computes. It is not changed.
+        plans: How each of its transformers is split over the ranks.
+        rank: This process.
+        groups: Further groups of the same ranks.
     """
 
     def __init__(self, pipe: Any, plans: Plans, rank: Rank, groups: Groups) -> None:
@@ -43,19 +43,29 @@ class Assembly:
         }
         device = next(iter(self.engines.values())).device
         exchange = Exchange(groups.like(rank.member, PURPOSES[2]), rank.failure, rank.trace, device)
-        self.elsewhere = Elsewhere(rank, exchange, self.plan.ranks)
+        self.remote = RemoteModules(rank, exchange, self.plan.ranks)
 
     def _engine(self, place: int, name: str, plan: StagePlan, groups: Groups) -> Engine:
         transformer = getattr(self.pipe, name)
-        places = Places.of(plan, None, self.rank.member.rank, plan.ranks, place % plan.experts)
+        me = self.rank.member.rank
+        places = Places.of(plan, None, me=me, size=plan.ranks, expert=place % plan.experts)
         label = name if len(experts_of(self.pipe)) > 1 else ""
-        group = sharers(places, self.rank.member, groups)
-        return Engine(shared(check(transformer, plan), places, self.rank, group), places, self.rank, groups, label)
+        group = sharers(places, self.rank.member, groups=groups)
+        twin = shared(check(transformer, plan), places, rank=self.rank, group=group)
+        return Engine(twin, places, rank=self.rank, groups=groups, name=label)
 
     def pipeline(self, agenda: Agenda) -> Any:
-        """A twin of the pipeline whose modules are this rank's, with schedulers of its own."""
+        """Make a twin of the pipeline for one request.
+
+        Args:
+            agenda: The agenda that the request's calls go to.
+
+        Returns:
+            A copy of the pipeline with twins of its modules, and with schedulers of its own.
+        """
         twin = copy.copy(self.pipe)
         for name, part in self.pipe.components.items():
+            # A scheduler counts its steps in itself, so requests in flight must not share one.
             if part is not None and not isinstance(part, nn.Module) and hasattr(part, "config"):
                 setattr(twin, name, copy.deepcopy(part))
         for name, engine in self.engines.items():
@@ -66,30 +76,37 @@ class Assembly:
 
     def _module(self, name: str, module: nn.Module, agenda: Agenda) -> Any:
         if "vae" in name:
-            return self.elsewhere.vae(name, module, self.plan.vae, self.plan.output_rank, agenda)
+            return self.remote.vae(name, module, plan=self.plan.vae, root=self.plan.output_rank, agenda=agenda)
         if name in AFTER:
             return module
-        return self.elsewhere.encoder(name, module, self.plan.encoders)
+        return self.remote.encoder(name, module, self.plan.encoders)
 
     def close(self) -> None:
-        """Wait until all that was sent has left, and end the links."""
+        """Wait until everything sent has left, and end the links."""
         for engine in self.engines.values():
             engine.close()
-        self.elsewhere.close()
+        self.remote.close()
 
     def abandon(self) -> None:
-        """End the links, after a failure."""
+        """End the links after a failure, without waiting for what was sent."""
         for engine in self.engines.values():
             engine.abandon()
-        self.elsewhere.exchange.close()
+        self.remote.exchange.close()
 
 
 def modules_on(rank: int, plan: StagePlan, names: Mapping[str, Any]) -> list[str]:
-    """Which of a pipeline's other modules a rank needs the weights of."""
+    """List the modules besides transformers whose weights a rank needs.
+
+    Args:
+        rank: The rank.
+        plan: The plan of the pipeline's transformers.
+        names: The pipeline's modules by name.
+    """
     decoding = or_whole(plan.vae).working
     found = []
     for name in names:
         if "vae" in name:
+            # The output rank encodes for all, so it needs the VAE even if others decode.
             ranks = {*decoding, plan.output_rank}
         elif name in AFTER:
             ranks = {plan.output_rank}

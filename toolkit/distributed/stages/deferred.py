@@ -1,8 +1,12 @@
-"""Deferred calls: a result that is asked for before it is computed.
+"""Deferred tensors: results that a pipeline holds before they are computed.
 
-An unmodified pipeline calls its transformer for one guidance branch after the other, and looks at the results only when
-it has called for all. So a call returns at once a tensor that stands for its result; the first look at any settles all
-that are pending, together, in whatever order a schedule wants.
+An unmodified pipeline calls its transformer for one guidance branch after the other, and looks at the results only
+after the last call. So a call can return at once, with a tensor that stands for the result. The first look at any of
+them runs all pending calls together, in whatever order the schedule wants.
+
+    noise = transformer(x, text)         Deferred: nothing is computed
+    empty = transformer(x, no_text)      Deferred
+    noise - empty                        both are computed here, then subtracted
 """
 
 from __future__ import annotations
@@ -12,19 +16,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
+
+from toolkit.numerics.tensor_compat import tree_map_only
 
 _LATER = frozenset([Tensor.__getitem__, Tensor.float, Tensor.to])
-"""Functions of one tensor whose result is a tensor: on a deferred one they are deferred too."""
+"""Functions of one tensor that return a tensor: applied to a deferred tensor, their result is deferred too."""
 
 
 class Deferred(Tensor):
-    """Stands for a tensor that is not computed yet; any use of it, its shape too, gives the real one's.
+    """Stands for a tensor that is not computed yet; every use of it, even of its shape, gets the real one.
 
-    Slicing and casting wait with it: some pipelines cut a result to size before they call for the next branch.
+    Slicing and casting are deferred as well, because some pipelines cut a result to size before they call the
+    transformer for the next branch.
 
     Args:
-        promise: gives the tensor; called once at most.
+        promise: Computes the tensor; called once at most.
 
     Example:
         >>> asked = []
@@ -42,8 +48,10 @@ class Deferred(Tensor):
 
     @staticmethod
     def __new__(cls, promise: Callable[[], Tensor]) -> Deferred:
-        """A tensor without memory of its own."""
-        tensor = Tensor._make_subclass(cls, torch.empty(0))
+        """Make a tensor without memory of its own."""
+        # A subclass of Tensor, so that isinstance checks in pipelines pass. Nobody sees the empty tensor inside: every
+        # function goes through __torch_function__ below.
+        tensor = torch.empty(0).as_subclass(cls)
         tensor._promise, tensor._value, tensor._derived = promise, None, []
         return tensor
 
@@ -63,16 +71,20 @@ class Deferred(Tensor):
         return func(*settled(args), **settled(kwargs))
 
     def settle(self) -> Tensor:
-        """The real tensor."""
+        """Return the real tensor; compute it if nobody has asked before."""
         if self._value is None:
             value = self._promise()
-            self._value = value if self._value is None else self._value  # the promise of a derived one may have set it
+            # The promise of a derived tensor settles its source, whose derived tensors are settled below: then this
+            # one has its value already, and that one counts.
+            self._value = value if self._value is None else self._value
+            # Derived tensors are computed now, before anybody can write to the value: a cast that was asked for before
+            # a write must not see the write.
             derived, self._derived = self._derived, []
-            for one in derived:  # before anybody can write to the value
+            for one in derived:
                 one.settle()
         return self._value
 
 
 def settled(tree: Any) -> Any:
-    """``tree`` with real tensors in place of deferred ones."""
-    return pytree.tree_map_only(Deferred, Deferred.settle, tree)
+    """Replace the deferred tensors inside nested containers by the real ones."""
+    return tree_map_only(Deferred, Deferred.settle, tree)

@@ -1,4 +1,15 @@
-"""The engine of a staged transformer: this rank's chunks of it, and the links to other ranks."""
+"""The engine of a staged transformer: this rank's chunks of layers, and the links to the other ranks.
+
+One call on three ranks, with one chunk each (``chunk 1`` runs layers 4 to 7, say):
+
+    rank 0   chunk 0 --> output --.
+    rank 1                        '--> chunk 1 --> output --.
+    rank 2                                                  '--> chunk 2 --> result --> sent to all ranks
+    all      take_result: every rank ends up with the result, because every rank runs the pipeline's code
+
+Outputs travel in one process group, results in another. A result is sent long before the other ranks take it, and
+messages between two ranks arrive in order: in one group, it would hold up the outputs that are needed first.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import nn
 
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.group import Groups
 from toolkit.distributed.comm.rank import Rank
-from toolkit.distributed.stages.call import Call
+from toolkit.distributed.stages.deferred_call import DeferredCall
+from toolkit.distributed.stages.hybrid import device_of
 from toolkit.distributed.stages.link import Link
 from toolkit.distributed.stages.places import Places
 from toolkit.models.transformers.split_check import returned_by
@@ -21,32 +32,31 @@ from toolkit.runs.device import synchronise
 from toolkit.runs.trace import Event, Kind, Label, Recorder, clock
 
 PURPOSES = ("stages", "results", "modules")
-"""What messages are for; each has a group of its own."""
+"""The purposes of messages; each has a process group of its own, so they never wait for each other."""
 
 
 class Engine:
-    """Computes this rank's part of a transformer's calls.
-
-    Messages between stages and results have a group each, and so never wait for each other.
+    """Computes this rank's chunks of a transformer's calls.
 
     Args:
-        transformer: with weights at least where this rank computes.
-        places: who does what.
-        rank: this process, in the group of all that are told the results.
-        groups: further groups of the same ranks.
-        name: the transformer's, for the trace; empty where there is only one.
+        transformer: The transformer, with weights at least for this rank's chunks.
+        places: Which rank does what.
+        rank: This process, in the group of all ranks that get the results.
+        groups: Further groups of the same ranks.
+        name: The transformer's name for the trace; empty if the pipeline has only one.
 
     Attributes:
-        returned: what a call returns, as a tree of tensors, with ``return_dict`` or without, where it is known.
+        returned: The structure of what a call returns, as far as it is known: by ``return_dict``, a tree of tensors.
     """
 
-    def __init__(self, transformer: nn.Module, places: Places, rank: Rank, groups: Groups, name: str = "") -> None:
+    def __init__(self, transformer: nn.Module, places: Places, *, rank: Rank, groups: Groups, name: str = "") -> None:
         self.places, self.plan, self.rank, self.name = places, places.plan, rank, name
         self.stages = [Stage(transformer, self.plan.split.stages[chunk]) for chunk in places.chunks]
-        self.device = next((p.device for p in transformer.parameters() if not p.is_meta), torch.device("cpu"))
+        self.device = device_of(transformer.parameters())
         between, results = (groups.like(rank.member, purpose) for purpose in PURPOSES[:2])
         self._exchanges = [Exchange(one, rank.failure, rank.trace, self.device) for one in (between, results)]
         stages, self._results = self._exchanges
+        # A lone stage hands its output on to itself: see DeferredCall.payload.
         alone = self.plan.mesh["pp"] == 1 or not self.stages
         self._before = None if alone else Link(stages, places.neighbour(-1))
         self._after = None if alone else Link(stages, places.neighbour(1))
@@ -56,17 +66,19 @@ class Engine:
 
     @property
     def laps(self) -> int:
-        """How often a call comes to each rank."""
+        """Number of times that a call comes to each rank."""
         return self.plan.schedule.chunks
 
-    def compute(self, call: Call, lap: int) -> None:
-        """Compute this rank's chunk of a call in one lap around the ranks, and hand it on."""
+    def compute(self, call: DeferredCall, lap: int) -> None:
+        """Compute this rank's chunk of a call in one lap around the ranks, and pass its output on."""
         if not self.places.computes(call.index):
             return
         stage, chunk = self.stages[lap], self.places.chunks[lap]
         label = call.label(chunk, self.name)
         watch = _Watch(self.rank.trace, label)
 
+        # The stage calls this when it comes to its first own layer. What the model's forward does before that, such as
+        # embeddings, is computed on every rank and overlaps with the wait.
         def receive() -> Any:
             with watch.paused():
                 if self._before is None:
@@ -79,49 +91,50 @@ class Engine:
         watch.stop()
         if stage.last:
             call.result = output
-            self._tell(call)
+            self._send_result(call)
         elif self._after is None:
             call.payload = output
         else:
             self._after.send(output, call.form(chunk + 1), call.digest, label)
 
-    def finish(self, call: Call) -> None:
-        """Wait until a call's result is on this rank."""
+    def take_result(self, call: DeferredCall) -> None:
+        """Wait until a call's result is on this rank, and store it in the call."""
         source = self.places.source(call.index)
         if source == self.places.me:
-            call.finish(call.result)
+            call.complete(call.result)
         else:
-            call.finish(
-                self._link(source, self.places.me).receive(call.form(), call.digest, call.label(expert=self.name))
-            )
+            link = self._link(source, self.places.me)
+            call.complete(link.receive(call.form(), call.digest, call.label(expert=self.name)))
 
-    def _tell(self, call: Call) -> None:
-        """Send a result to all other ranks, where this rank is the one to do so."""
+    def _send_result(self, call: DeferredCall) -> None:
+        """Send a result to all other ranks, if this rank is the one that does so."""
         source = self.places.source(call.index)
+        # With sp or tp several ranks compute the last chunk and hold the same result; one of them sends it.
         if source == self.places.me:
             for rank in range(self.places.size):
                 if rank != source:
                     self._link(source, rank).send(call.result, call.form(), call.digest, call.label(expert=self.name))
 
     def _link(self, source: int, to: int) -> Link:
+        # One link per direction: both of its ends remember the forms of what came along it.
         if (source, to) not in self._others:
             self._others[source, to] = Link(self._results, to if source == self.places.me else source)
         return self._others[source, to]
 
     def close(self) -> None:
-        """Wait until all that was sent has left, and end the links."""
+        """Wait until everything sent has left, and end the links."""
         for exchange in self._exchanges:
             exchange.flush()
         self.abandon()
 
     def abandon(self) -> None:
-        """End the links, after a failure."""
+        """End the links after a failure, without waiting for what was sent."""
         for exchange in self._exchanges:
             exchange.close()
 
 
 class _Watch:
-    """Notes stretches of computing, without the waits between them."""
+    """Records stretches of compute time in the trace, without the waits between them."""
 
     def __init__(self, trace: Recorder, label: Label) -> None:
         self._trace, self._label, self._begin = trace, label, clock()

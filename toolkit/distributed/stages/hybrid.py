@@ -1,4 +1,11 @@
-"""Hybrids: ranks that share the sequence or the weights of each other's stages."""
+"""Hybrids: several ranks compute one stage together and share its sequence (``sp``) or its weights (``tp``).
+
+A plan for 2 stages with ``sp=2`` on 4 ranks. Lines along an axis of the mesh are process groups:
+
+    axis pp (stages)         rank 0 --> rank 2        both hold the weights of stage 0, or of stage 1
+                             rank 1 --> rank 3
+    axis sp (the sequence)   {0, 1}, {2, 3}           each computes half of the tokens of one stage
+"""
 
 from __future__ import annotations
 
@@ -10,12 +17,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
-from torch.distributed._functional_collectives import AsyncCollectiveTensor
 from torch.distributed.device_mesh import DeviceMesh
-from torch.utils import _pytree as pytree
 
 from toolkit.distributed.comm.failure import FailureFlag
 from toolkit.distributed.comm.group import Groups, Member
+from toolkit.distributed.comm.process_group_compat import AsyncCollectiveTensor
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.places import Places
 from toolkit.geometry.stage_plan import StagePlan
@@ -23,14 +29,15 @@ from toolkit.models.transformers.ghost import stand_in
 from toolkit.models.transformers.layers import owned
 from toolkit.models.transformers.sequence_parallel import SharedSequence, check_sequence
 from toolkit.models.transformers.tensor_parallel import check_weights, cut_weights, share_weights
+from toolkit.numerics.tensor_compat import tree_map_only
 
 
 def check_shared(transformer: nn.Module, plan: StagePlan) -> None:
-    """Refuse a transformer whose stages ranks cannot share as a plan has it.
+    """Refuse a transformer whose stages ranks cannot share in the way of a plan.
 
     Raises:
-        ModelError: where one of this class, or in this state, cannot be shared.
-        PlanError: where it does not divide.
+        ModelError: If the class, or the state of this transformer, does not allow it.
+        PlanError: If its heads or weights do not divide evenly.
     """
     if plan.sp > 1:
         check_sequence(transformer, plan.sp)
@@ -39,10 +46,13 @@ def check_shared(transformer: nn.Module, plan: StagePlan) -> None:
 
 
 def cut(transformer: nn.Module, plan: StagePlan, rank: int) -> nn.Module:
-    """A transformer with a rank's part of its layers' weights, to be kept in place of the whole from call to call.
+    """Keep only a rank's part of the weights of its layers.
+
+    Returns:
+        The transformer to keep in place of the whole one from call to call.
 
     Raises:
-        ModelError: where the layers of the rank cannot be cut.
+        ModelError: If the layers of the rank cannot be cut.
     """
     if plan.tp == 1:
         return transformer
@@ -50,17 +60,22 @@ def cut(transformer: nn.Module, plan: StagePlan, rank: int) -> nn.Module:
     return cut_weights(transformer, layers, plan.position(rank)["tp"], plan.tp)
 
 
-def sharers(places: Places, member: Member, groups: Groups, mesh: DeviceMesh | None = None) -> ProcessGroup | None:
-    """The group of ranks that share a stage with this one; None where it is alone with its own, or has none.
+def sharers(places: Places, member: Member, *, groups: Groups, mesh: DeviceMesh | None = None) -> ProcessGroup | None:
+    """Return the group of ranks that share a stage with this one.
 
-    Every rank of the default group asks for it, those without a part in the plan too: only all together make groups.
+    Every rank of the default group calls this, even one without a part in the plan, because only all of them together
+    can create groups.
 
     Args:
-        places: who does what.
-        member: this process.
-        groups: where they are kept.
-        mesh: has them already.
+        places: Which rank does what.
+        member: This process.
+        groups: Creates and keeps the groups.
+        mesh: A mesh that has the groups already, if there is one.
+
+    Returns:
+        The group; None if this rank computes its stages alone, or has none.
     """
+    # A plan has one of the two axes at most.
     axis = next((axis for axis in ("sp", "tp") if places.plan.mesh[axis] > 1), None)
     if axis is None:
         return None
@@ -69,17 +84,20 @@ def sharers(places: Places, member: Member, groups: Groups, mesh: DeviceMesh | N
     return None if mesh.get_coordinate() is None else mesh.get_group(axis)
 
 
-def shared(transformer: nn.Module, places: Places, rank: Rank, group: ProcessGroup | None) -> nn.Module:
-    """What takes the place of a transformer where ranks share its stages: the same to its caller.
+def shared(transformer: nn.Module, places: Places, *, rank: Rank, group: ProcessGroup | None) -> nn.Module:
+    """Make the stand-in for a transformer whose stages are shared; its caller sees no difference.
 
     Args:
-        transformer: with weights at least where this rank computes. It is not changed.
-        places: who does what.
-        rank: this process.
-        group: those that share a stage with it (:func:`sharers`).
+        transformer: The transformer, with weights at least for what this rank computes. It is not changed.
+        places: Which rank does what.
+        rank: This process.
+        group: The ranks that share a stage with it (:func:`sharers`).
+
+    Returns:
+        The stand-in; the transformer itself if this rank shares nothing.
 
     Raises:
-        ModelError: where the layers on this rank cannot be shared.
+        ModelError: If the layers on this rank cannot be shared.
     """
     plan = places.plan
     if group is None or not places.chunks:
@@ -91,32 +109,28 @@ def shared(transformer: nn.Module, places: Places, rank: Rank, group: ProcessGro
 
 
 def _sequence(transformer: nn.Module, group: ProcessGroup, failure: FailureFlag) -> Any:
+    """The stand-in that computes this rank's part of the sequence, by diffusers' own context parallelism."""
     device = device_of(transformer.parameters())
     mesh = DeviceMesh.from_group(group, device.type, mesh_dim_names=("ulysses",))
     sharing = SharedSequence(transformer, mesh, device)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        with sharing(args, kwargs):
-            try:
-                output = transformer(*args, **kwargs)
-                # What a rank gathers comes as a tensor that waits when it is looked at.
-                return pytree.tree_map_only(AsyncCollectiveTensor, AsyncCollectiveTensor.wait, output)
-            except RuntimeError:
-                failure.check(patience=2.0)  # a rank that failed closes its connections: its reason is worth more
-                raise
+        with sharing(args, kwargs), failure.explained():
+            output = transformer(*args, **kwargs)
+            # A gathered tensor is still under way, and waits only when torch first looks at it. Wait here, so that
+            # everybody after this finds a plain tensor.
+            return tree_map_only(AsyncCollectiveTensor, AsyncCollectiveTensor.wait, output)
 
     return stand_in(transformer, forward)
 
 
 def _total(group: ProcessGroup, failure: FailureFlag, tensor: Tensor) -> Tensor:
-    try:
+    """Add up the partial results of all ranks that share weights."""
+    with failure.explained():
         dist.all_reduce(tensor, group=group)
-    except RuntimeError:
-        failure.check(patience=2.0)
-        raise
     return tensor
 
 
 def device_of(parameters: Iterable[Tensor]) -> torch.device:
-    """Where a module's weights are, those on the meta device aside."""
+    """The device of a module's weights. Weights of other ranks, on the meta device, do not count."""
     return next((p.device for p in parameters if not p.is_meta), torch.device("cpu"))

@@ -1,8 +1,20 @@
-"""Several requests in flight: pipelines that take turns, so that one computes while another's results are under way.
+"""Several requests in flight: pipelines take turns, so one computes while another's results are under way.
 
-Each request is an unmodified pipeline's call on a thread of its own. Only one thread runs at a time: it goes on
-until it needs a result, and then it is the next one's turn. Whose turn it is follows from the calls alone, so it is the
-same on every rank.
+Each request is an unmodified pipeline's call, so it needs a thread of its own: only a thread can be stopped in the
+middle of somebody else's code and go on later. But only one thread runs at a time. It runs until it needs a result,
+hands the turn back, and sleeps. Two requests, two stages on two ranks (``R1`` is request 1):
+
+    rank 0   R0 up to its call, chunk 0   R1 up to its call, chunk 0   R0 takes its result, goes on ...
+    rank 1                                R0: chunk 1                  R1: chunk 1
+
+Why the order is the same on every rank: no clock and no message decides it. A round goes through the requests by index,
+and a request's turn ends where its own code first needs a result, which is the same place on every rank, because every
+rank runs the same code on the same numbers. So each rank computes the same chunks and takes the same results in the
+same order, and messages between two ranks match.
+
+Why this cannot deadlock: a request waits for a result only at the beginning of its turn, for a call of the round
+before. This rank has computed and sent its own part of that whole round by then, so a rank that is still in that round
+needs nothing more from this one to get to its end.
 """
 
 from __future__ import annotations
@@ -13,7 +25,7 @@ from typing import Generic, TypeVar
 
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda, Item, compute, number
-from toolkit.distributed.stages.call import Call
+from toolkit.distributed.stages.deferred_call import DeferredCall
 from toolkit.distributed.stages.engine import Engine
 from toolkit.distributed.stages.thread_state import ThreadState
 from toolkit.runs.profiler_compat import ThreadAllocations
@@ -22,17 +34,17 @@ T = TypeVar("T")
 
 
 class Abandoned(BaseException):
-    """Ends a request's thread after a failure elsewhere."""
+    """Ends the thread of a request after a failure elsewhere. It is not an Exception: pipelines may catch those."""
 
 
 class Requests(Agenda, Generic[T]):
     """The agenda of several requests.
 
-    A round gives every request its turn: its results of the last round are taken, its pipeline runs up to its next
-    calls, and their first chunks are computed; then come the further chunks, lap by lap.
+    In each round every request gets one turn: it takes the results of its last round, its pipeline runs up to the next
+    calls, and this rank computes their first chunks. After that come the further chunks of all requests, lap by lap.
 
     Args:
-        rank: this process.
+        rank: This process.
     """
 
     def __init__(self, rank: Rank) -> None:
@@ -40,35 +52,51 @@ class Requests(Agenda, Generic[T]):
         self._requests: list[_Request[T]] = []
         self._turn: _Request[T] | None = None
 
-    def begin(self, engine: Engine, args: tuple[object, ...], kwargs: dict[str, object]) -> Call:
-        """Note a call of the request whose turn it is."""
+    def begin(self, engine: Engine, args: tuple[object, ...], kwargs: dict[str, object]) -> DeferredCall:
+        """Record a call of the request whose turn it is; it runs later.
+
+        Raises:
+            ModelError: If the other ranks have left this request's pipeline already.
+        """
         request = self._turn
         assert request is not None
         self.check_here(request.left)
-        call = self.call_of(engine, args, kwargs, request.count, request.index)
+        call = self.call_of(engine, args, kwargs, index=request.count, request=request.index)
         request.count += 1
         request.items.append(Item(call, engine))
         return call
 
     def leave(self) -> None:
-        """Note that from now on only one rank goes on with the request whose turn it is."""
+        """Record that only one rank goes on with the request whose turn it is: the others leave its pipeline."""
         assert self._turn is not None
         self._turn.left = True
 
-    def settle(self, call: Call) -> None:
-        """Wait until a call is done, while it is the turn of others."""
+    def settle(self, call: DeferredCall) -> None:
+        """Wait until a call is done, while others have their turns. Called on the request's thread."""
         if not call.done:
             assert self._turn is not None
             self._turn.pause()
 
     def run(self, functions: Sequence[Callable[[], T]]) -> list[T]:
-        """Run requests to their ends, and return what each returned."""
+        """Run requests to their ends.
+
+        Args:
+            functions: What each request calls.
+
+        Returns:
+            What each function returned.
+
+        Raises:
+            BaseException: What the first function to fail raised; the other requests are abandoned.
+        """
         with self.rank.failure.watch():
             self._requests = [_Request(index, function) for index, function in enumerate(functions)]
             try:
                 active = list(self._requests)
                 while active:
                     self._round(active)
+                    # A request that has returned may still have calls that nobody looked at: other ranks expect this
+                    # rank to compute its part of them, so it stays for another round.
                     active = [request for request in active if request.items or not request.ended]
             finally:
                 for request in self._requests:
@@ -78,8 +106,9 @@ class Requests(Agenda, Generic[T]):
     def _round(self, active: Sequence[_Request[T]]) -> None:
         computing: list[_Request[T]] = []
         for request in active:
+            # A held request keeps the calls that it made in an earlier round; it only asks again for room.
             if not request.held:
-                request.finish()
+                request.take_results()
                 if not request.ended:
                     self._turn = request
                     request.resume()
@@ -89,20 +118,26 @@ class Requests(Agenda, Generic[T]):
             if not request.held:
                 compute(request.items, 0)
                 computing.append(request)
+        # Lap by lap over all requests, as Agenda does over the calls of one: see there why this cannot deadlock.
         laps = [item.engine.laps for request in computing for item in request.items]
         for lap in range(1, max(laps, default=0)):
             for request in computing:
                 compute(request.items, lap)
 
     def _has_room(self, request: _Request[T]) -> bool:
-        """Whether a request may compute: no more than the schedule has in flight use the same ranks."""
+        """Whether a request may compute now: its ranks serve at most as many requests as the schedule allows.
+
+        With ``experts=2`` a request moves from the ranks of one transformer to those of the other in the middle of its
+        loop, so its new ranks may be full.
+        """
         if request.ended or not request.items:
             request.on = None
             return True
         engine = request.items[0].engine
         others = sum(other.on == engine.places.ranks for other in self._requests if other is not request)
         if others >= engine.plan.schedule.in_flight:
-            # It leaves the ranks that it was on all the same: what it holds there is of no use any more.
+            # It gives up the ranks that it was on, because it has no more work for them. If it kept them, two requests
+            # that want to change places would wait for each other.
             request.on = None
             return False
         request.on = engine.places.ranks
@@ -110,18 +145,21 @@ class Requests(Agenda, Generic[T]):
 
 
 class _Request(Generic[T]):
-    """A function on a thread that runs in turns.
+    """A function on a thread of its own that runs in turns.
+
+    Two semaphores pass the turn on, like a baton: the main thread releases ``_go`` and waits for ``_back``; the
+    request's thread does the opposite. So at any moment exactly one of the two runs.
 
     Attributes:
-        index: its place among the requests.
-        items: its calls of this round.
-        count: how many calls it has made.
-        steps: how many times it has come to a result.
-        held: whether it waits for room on its next ranks.
-        on: the ranks that compute for it.
-        left: whether other ranks have left the function.
-        ended: whether the function has returned.
-        value: what the function returned.
+        index: Its place among the requests.
+        items: Its calls of this round.
+        count: Number of calls that it has made.
+        steps: Number of times that it has asked for a result.
+        held: Whether it waits for room on its next ranks.
+        on: The ranks that compute for it; None if it has no calls.
+        left: Whether the other ranks have left its pipeline.
+        ended: Whether the function has returned.
+        value: What the function returned.
     """
 
     value: T
@@ -135,19 +173,24 @@ class _Request(Generic[T]):
         self._error: BaseException | None = None
         self._abandoned = False
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
+        # torch keeps autocast, gradient mode and the device per thread: the new thread gets the settings of this one.
         self._state, self._memory = ThreadState.current(), ThreadAllocations()
         self._thread = threading.Thread(target=self._run, name=f"toolkit-request-{index}", daemon=True)
         self._thread.start()
 
     def resume(self) -> None:
-        """Let the function run until it needs a result, or ends."""
+        """Let the function run until it needs a result, or returns.
+
+        Raises:
+            BaseException: What the function raised.
+        """
         self._go.release()
         self._back.acquire()
         if self._error is not None:
             raise self._error
 
     def pause(self) -> None:
-        """Called on the thread: let others run until it is resumed."""
+        """Hand the turn back and sleep until it is this request's turn again. Called on the request's thread."""
         self._memory.stop()
         self._back.release()
         self._go.acquire()
@@ -155,14 +198,14 @@ class _Request(Generic[T]):
         if self._abandoned:
             raise Abandoned
 
-    def finish(self) -> None:
+    def take_results(self) -> None:
         """Take the results of the last round."""
         for call, engine in self.items:
-            engine.finish(call)
+            engine.take_result(call)
         self.items = []
 
     def abandon(self) -> None:
-        """End the thread, wherever it is."""
+        """End the thread, wherever it sleeps. A thread that has ended already is not affected."""
         self._abandoned = True
         self._go.release()
         self._thread.join(timeout=10)
@@ -170,6 +213,7 @@ class _Request(Generic[T]):
     def _run(self) -> None:
         self._go.acquire()
         try:
+            # Abandoned before its first turn, the function does not even begin.
             if not self._abandoned:
                 with self._state.applied():
                     self._memory.start()
@@ -180,6 +224,7 @@ class _Request(Generic[T]):
         except Abandoned:
             pass
         except BaseException as error:
+            # Raised again by resume(), on the main thread.
             self._error = error
         finally:
             self.ended = True

@@ -1,4 +1,8 @@
-"""Calls told apart: by the shapes of what they are given, and by its values."""
+"""Telling calls apart: by the shapes of their arguments (the signature), and by their values (the digest).
+
+Every result brings the digest of its call's arguments. A rank whose own call has another digest was given other noise,
+prompts or timesteps, and raises instead of mixing two different runs.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +11,33 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from toolkit.distributed.stages.deferred import settled
+from toolkit.numerics.tensor_compat import tree_leaves, tree_map
 
 _MASK = (1 << 63) - 1
+"""Digests travel as int64, so they have 63 bits."""
 
 
 def signature(arguments: Any) -> str:
-    """The form of a call's arguments: two calls with the same one send the same shapes between stages.
+    """Describe the form of a call's arguments: calls with the same signature send the same shapes between stages.
 
     Example:
         >>> signature({"x": torch.zeros(2, 3), "return_dict": False})
         "{'x': 2x3 float32, 'return_dict': False}"
     """
-    return repr(pytree.tree_map(_form, settled(arguments))).replace("'<", "").replace(">'", "")
+    return repr(tree_map(_form, settled(arguments))).replace("'<", "").replace(">'", "")
 
 
 def _form(leaf: Any) -> Any:
     if isinstance(leaf, Tensor):
         return f"<{'x'.join(map(str, leaf.shape))} {str(leaf.dtype).removeprefix('torch.')}>"
+    # The repr of other objects may hold an address, which differs from rank to rank.
     return leaf if isinstance(leaf, int | float | str | bool | type(None)) else f"<{type(leaf).__name__}>"
 
 
 def digest(arguments: Any) -> int:
-    """A number of 63 bits that tells a call's arguments from others, their values too: alike on all ranks.
+    """Compute a number of 63 bits from a call's arguments, values included; it is the same on every rank.
 
     Example:
         >>> noise = torch.randn(8)
@@ -39,9 +45,10 @@ def digest(arguments: Any) -> int:
         (True, False)
     """
     total = int.from_bytes(blake2b(signature(arguments).encode(), digest_size=8).digest(), "little")
-    for tensor in pytree.tree_leaves(settled(arguments)):
+    for tensor in tree_leaves(settled(arguments)):
         if isinstance(tensor, Tensor) and tensor.numel():
-            # XOR does not see where a value stands, and values that come twice cancel: so once more for every third.
+            # torch.hash_tensor XORs all values: it does not see their order, and equal values cancel in pairs. Hashing
+            # every third value once more catches both, for a third of the price.
             flat = tensor.detach().reshape(-1)
             total = total * 31 + _hash(flat) * 7 + _hash(flat[::3])
     return total & _MASK

@@ -1,4 +1,4 @@
-"""A transformer in stages, as an unmodified pipeline calls it."""
+"""A staged transformer: its layers are on several ranks, and an unmodified pipeline calls it like any other."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
-from torch.utils import _pytree as pytree
 
-from toolkit.distributed.comm.failure import FailureFlag
-from toolkit.distributed.comm.group import Groups, Member
+from toolkit.distributed.comm.group import Groups
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda
-from toolkit.distributed.stages.call import Call
 from toolkit.distributed.stages.deferred import Deferred
+from toolkit.distributed.stages.deferred_call import DeferredCall
 from toolkit.distributed.stages.engine import Engine
 from toolkit.distributed.stages.hybrid import check_shared, shared, sharers
 from toolkit.distributed.stages.places import Places
@@ -27,6 +25,7 @@ from toolkit.models.transformers.ghost import stand_in
 from toolkit.models.transformers.proof import Proof
 from toolkit.models.transformers.split_check import check_class
 from toolkit.models.transformers.splittable import check_fits, check_splittable
+from toolkit.numerics.tensor_compat import tree_flatten, tree_leaves, tree_unflatten
 from toolkit.runs.trace import Recorder
 
 
@@ -39,26 +38,27 @@ def stage(
     proof: Proof | None = None,
     trace: Recorder | None = None,
 ) -> Any:
-    """Spread a transformer's layers over ranks; every rank of the group calls this, and then the same pipeline.
+    """Split a transformer's layers over ranks. Every rank of the group calls this, and then runs the same pipeline.
 
-    What it returns takes the transformer's place in an unmodified pipeline. Its calls are deferred: the first look at
-    a result computes all that are pending, in the order of the plan's schedule, and every rank has every result.
+    The returned module takes the transformer's place in an unmodified pipeline. Its calls are deferred: the first look
+    at a result computes all pending calls, in the order of the plan's schedule. Every rank gets every result.
 
     Args:
-        plan: Split and schedule.
+        plan: The split of the layers, and the schedule.
         transformer: A diffusers transformer. It is not changed; layers of other ranks may be on the meta device.
-        mesh: where the plan's axes of more than one rank lie; None: the group's first ranks.
-        group: the ranks that call; None for the default group.
-        proof: of a class that the toolkit does not know; see :func:`toolkit.models.transformers.split_check.prove`.
-        trace: records what this rank did.
+        mesh: A device mesh with the plan's axes that have more than one rank; None: the group's first ranks.
+        group: The ranks that make this call; None: the default group.
+        proof: The proof for a class that the toolkit does not know; see
+            :func:`toolkit.models.transformers.split_check.prove`.
+        trace: Records what this rank does.
 
     Returns:
         A module of the transformer's own class that shares its weights. Call its ``close()`` at the end: it waits
-        until what this rank has sent has left.
+        until everything that this rank has sent has left.
 
     Raises:
-        PlanError: where the plan does not fit the transformer, the mesh or the group.
-        ModelError: where the class is not known to be exact in stages.
+        PlanError: If the plan does not fit the transformer, the mesh or the group.
+        ModelError: If the class is not known to be exact in stages.
 
     Example:
         >>> from toolkit.geometry import Schedule, StageSplit
@@ -74,27 +74,33 @@ def stage(
     """
     if isinstance(plan, nn.Module):
         raise PlanError("stage(transformer, plan): the plan comes first, as in tk.virtual(plan, transformer).")
-    member = Member.of(group)
-    rank = Rank(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), "aten")
-    places = Places.of(plan, mesh, member.rank, member.size)
+    rank = Rank.of(group, trace, "aten")
+    member = rank.member
+    places = Places.of(plan, mesh, me=member.rank, size=member.size)
     check(transformer, plan, proof)
     with ExitStack() as stack:
         groups = stack.enter_context(closing(Groups()))
-        part = shared(transformer, places, rank, sharers(places, member, groups, mesh))
-        twin = staged(transformer, Engine(part, places, rank, groups), Agenda(rank))
-        stack.pop_all()  # from here on, the twin's close() ends the groups
-    finish = twin.close
+        part = shared(transformer, places, rank=rank, group=sharers(places, member, groups=groups, mesh=mesh))
+        twin = staged(transformer, Engine(part, places, rank=rank, groups=groups), Agenda(rank))
+        # Nothing has failed, so the groups must outlive this function: the twin's close() ends them.
+        stack.pop_all()
+    close_calls = twin.close
 
     def close() -> None:
         with closing(groups):
-            finish()
+            close_calls()
 
     twin.close = close
     return twin
 
 
 def check(transformer: nn.Module, plan: StagePlan, proof: Proof | None = None) -> nn.Module:
-    """The transformer, where it can be run in the stages of a plan; else a refusal."""
+    """Return the transformer if it can be run in the stages of a plan.
+
+    Raises:
+        PlanError: If the plan does not fit the transformer.
+        ModelError: If the class, or the state of this transformer, is not known to be exact in stages.
+    """
     check_splittable(transformer)
     check_fits(plan.split, transformer)
     check_class(transformer, proof)
@@ -103,17 +109,23 @@ def check(transformer: nn.Module, plan: StagePlan, proof: Proof | None = None) -
 
 
 def staged(transformer: nn.Module, engine: Engine, agenda: Agenda) -> Any:
-    """A twin of a transformer whose calls an engine computes when the agenda says so."""
-    calls = Calls(transformer, engine, agenda)
-    twin = stand_in(transformer, calls)
-    twin.close = calls.close
+    """Make a twin of a transformer whose calls go to an agenda, and are computed by an engine."""
+    forward = DeferredForward(transformer, engine, agenda)
+    twin = stand_in(transformer, forward)
+    twin.close = forward.close
     return twin
 
 
-class Calls:
-    """What takes the place of a transformer's forward.
+class DeferredForward:
+    """Takes the place of a transformer's forward: records each call, and returns deferred tensors.
 
-    Where it is not known what a call returns, the first one is computed at once, and shows it.
+    To return deferred tensors it must know the structure of the output. If that is not known of the class, the first
+    call is computed at once and shows it.
+
+    Args:
+        transformer: The transformer, for its signature.
+        engine: Computes its calls.
+        agenda: Decides when they run.
     """
 
     def __init__(self, transformer: nn.Module, engine: Engine, agenda: Agenda) -> None:
@@ -121,27 +133,28 @@ class Calls:
         self._engine, self._agenda = engine, agenda
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Note a call, and return what stands for its result."""
+        """Record a call, and return what stands for its result."""
         call = self._agenda.begin(self._engine, args, kwargs)
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
+        # The structure depends on return_dict: a plain tuple, or an output class of diffusers.
         as_dict = bool(bound.arguments.get("return_dict"))
         if as_dict in self._engine.returned and self._engine.plan.schedule.overlap:
             spec = self._engine.returned[as_dict]
             leaves = [Deferred(partial(self._leaf, call, place)) for place in range(spec.num_leaves)]
-            return pytree.tree_unflatten(leaves, spec)
+            return tree_unflatten(leaves, spec)
         self._agenda.settle(call)
-        leaves, spec = pytree.tree_flatten(call.result)
+        leaves, spec = tree_flatten(call.result)
         if all(isinstance(leaf, Tensor) for leaf in leaves):
             self._engine.returned[as_dict] = spec
         return call.result
 
-    def _leaf(self, call: Call, place: int) -> Tensor:
+    def _leaf(self, call: DeferredCall, place: int) -> Tensor:
         self._agenda.settle(call)
-        leaf: Tensor = pytree.tree_leaves(call.result)[place]
+        leaf: Tensor = tree_leaves(call.result)[place]
         return leaf
 
     def close(self) -> None:
-        """Compute what is pending, and wait until all that was sent has left."""
+        """Compute the calls that are still pending, and wait until everything sent has left."""
         self._agenda.close()
         self._engine.close()

@@ -103,7 +103,7 @@ def _as_if_spawned(setup: Setup) -> None:
 def _join(context: Context, generation: int) -> None:
     setup = context.setup
     context.groups = group.Groups()
-    group.join(setup.port, generation, setup.backend, setup.rank, setup.size, setup.timeout)
+    group.join(setup.port, generation, backend=setup.backend, rank=setup.rank, size=setup.size, timeout=setup.timeout)
     group.warm_up(context.device if setup.backend != "gloo" else torch.device("cpu"))
 
 

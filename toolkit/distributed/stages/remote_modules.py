@@ -1,4 +1,12 @@
-"""Modules that live on one rank: called everywhere, computed there, the result told to all."""
+"""Modules whose weights are on one rank only: every rank calls them, one computes, and all get the result.
+
+    every rank   encoder(prompt)      the pipeline's own line
+    the owner    computes, sends the result to every other rank
+    the others   receive it
+
+The VAE's decode is different, because it is the last thing that a pipeline does: only the output rank needs its result.
+The other ranks leave the pipeline there, by an exception that the caller of the pipeline expects.
+"""
 
 from __future__ import annotations
 
@@ -26,19 +34,22 @@ from toolkit.models.transformers.ghost import stand_in
 from toolkit.runs.trace import Kind, Label
 
 
-class Left(BaseException):
-    """Leaves a pipeline on a rank that has no part in what follows. No Exception, which the pipeline might catch."""
+class LeavePipeline(BaseException):
+    """Leaves a pipeline on a rank that has no part in what follows.
+
+    It is not an Exception, because pipelines may catch those.
+    """
 
 
 @dataclass(slots=True, eq=False)
-class Elsewhere:
+class RemoteModules:
     """Calls of modules that have weights on one rank only.
 
     Attributes:
-        rank: this process.
-        exchange: its messages.
-        ranks: how many ranks call the modules.
-        links: to or from each other rank.
+        rank: This process.
+        exchange: Its messages.
+        ranks: Number of ranks that call the modules.
+        links: The link to or from each other rank.
     """
 
     rank: Rank
@@ -46,17 +57,18 @@ class Elsewhere:
     ranks: int
     links: dict[int, Link] = field(default_factory=dict)
 
-    def told(self, name: str, call: Callable[..., Any], owner: int) -> Callable[..., Any]:
-        """``call`` as every rank calls it: made on ``owner``, its result on all.
+    def called_on(self, owner: int, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a call so that every rank may make it, ``owner`` computes it, and all get the result.
 
         Args:
-            name: for the trace.
-            call: a module's method.
-            owner: the rank that has the weights.
+            owner: The rank that has the weights.
+            name: The name of the call for the trace.
+            call: A module, or one of its methods.
         """
 
         def everywhere(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = settled((args, kwargs))
+            # Key and digest travel with the result, so ranks that were given different prompts notice it.
             key, number = f"{name} {signature((args, kwargs))}", digest((args, kwargs))
             label = Label(text=name)
             if self.rank.member.rank != owner:
@@ -71,17 +83,24 @@ class Elsewhere:
         return everywhere
 
     def encoder(self, name: str, module: nn.Module, owner: int) -> Any:
-        """A twin of an encoder whose calls are made on ``owner``."""
-        return stand_in(module, self.told(name, module, owner))
+        """Make a twin of an encoder whose calls are computed on ``owner``."""
+        return stand_in(module, self.called_on(owner, name, module))
 
-    def vae(self, name: str, module: Any, plan: TilePlan | ShardPlan | None, root: int, agenda: Agenda) -> Any:
-        """A twin of an autoencoder: it encodes on ``root`` for all, and decodes by the plan, for ``root`` alone.
+    def vae(self, name: str, module: Any, *, plan: TilePlan | ShardPlan | None, root: int, agenda: Agenda) -> Any:
+        """Make a twin of an autoencoder that encodes on ``root`` for all ranks, and decodes for ``root`` alone.
 
-        The other ranks leave the pipeline there. The last thing that a pipeline does with its transformer must have
-        been done by then; the agenda refuses a call that comes later.
+        The other ranks leave the pipeline at its decode. So the pipeline must not call its transformer after that; the
+        agenda refuses such a call.
+
+        Args:
+            name: The module's name in the pipeline.
+            module: The autoencoder.
+            plan: How a decode is divided; None: not at all.
+            root: The rank that gets the sample.
+            agenda: The agenda of the request; it is informed when the pipeline decodes.
         """
         twin = stand_in(module, module.forward)
-        twin.encode = self.told(f"{name}.encode", module.encode, root)
+        twin.encode = self.called_on(root, f"{name}.encode", module.encode)
         own = inspect.signature(module.decode)
 
         def decode(*args: Any, **kwargs: Any) -> Any:
@@ -89,22 +108,24 @@ class Elsewhere:
             agenda.leave()
             if plan is None:
                 if self.rank.member.rank != root:
-                    raise Left
+                    raise LeavePipeline
                 with self.rank.trace(Kind.WHOLE, Label(text=f"{name}.decode")):
                     return module.decode(*args, **kwargs)
+            # Pipelines pass arguments by position or by name: bind them as the model's own signature does.
             bound = own.bind(*args, **kwargs)
             bound.apply_defaults()
             latent, *more = bound.arguments.items()
             given = {key: value for key, value in more if key != "return_dict" and value is not None}
             sample = self._decode(module, latent[1], plan, given)
             if sample is None:
-                raise Left
+                raise LeavePipeline
             return SimpleNamespace(sample=sample) if bound.arguments.get("return_dict") else (sample,)
 
         twin.decode = decode
         return twin
 
     def _decode(self, vae: Any, latent: Tensor, plan: TilePlan | ShardPlan, given: dict[str, Any]) -> Tensor | None:
+        # A decode with **kwargs of its own binds what it does not name as one argument called "kwargs".
         arguments = {key: value for key, value in given.items() if key != "kwargs"} | given.get("kwargs", {})
         call = ModelCall(Direction.DECODE, Options(arguments=arguments))
         member, rank = self.rank.member, self.rank
@@ -116,6 +137,6 @@ class Elsewhere:
         return self.links[peer]
 
     def close(self) -> None:
-        """Wait until all that was sent has left."""
+        """Wait until everything sent has left, and end the messages."""
         self.exchange.flush()
         self.exchange.close()
