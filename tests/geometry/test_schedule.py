@@ -230,8 +230,8 @@ def test_reading_is_the_inverse_of_writing(schedule):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("rank 0 0B0", "'0B0' is no action"),
-        ("rank 0 F", "'F' is no action"),
+        ("rank 0 0B0", "'0B0' is not an action"),
+        ("rank 0 F", "'F' is not an action"),
         ("rank 1 0F0", "must begin with 'rank 0'"),
     ],
 )
@@ -265,7 +265,7 @@ def test_the_repr_makes_an_equal_schedule(schedule):
         (lambda: Schedule.interleaved(0, 2), "stages=0: must be an int of at least 1"),
         (lambda: Schedule.looped(2, 2, 1.5), "chunks=1.5: must be an int of at least 1"),
         (lambda: Schedule.requests(2, 2, 0), "in_flight=0"),
-        (lambda: Schedule(2, 2, in_flight=3, overlap=False), "use 1 of each, or overlap=True"),
+        (lambda: Schedule(2, 2, in_flight=3, overlap=False), "Use 1 of each, or overlap=True"),
         (lambda: Schedule.looped(2, 2, 2).step_time([1] * 2), "chunk_costs has 2 values: give 4, one for each chunk"),
         (lambda: Schedule.interleaved(2, 2).step_time([1, -1]), "chunk_costs[1]=-1"),
         (lambda: Schedule.interleaved(2, 2).step_time([1, 1], hop=-0.5), "hop[0]=-0.5"),

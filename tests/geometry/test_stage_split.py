@@ -31,7 +31,7 @@ def test_even_splits_own_every_layer_once():
         assert [layer for stage in split.stages for layer in range(stage.start, stage.stop)] == list(range(layers))
         assert max(split.counts) - min(split.counts) <= 1
         assert sorted(split.counts, reverse=True) == list(split.counts)
-        assert sum(split.shares) == 1
+        assert sum(split.fractions) == 1
         for layer in range(layers):
             assert layer in split.stages[split.owner(layer)]
 
@@ -102,11 +102,11 @@ def test_a_cap_moves_layers_and_its_bound_is_allowed():
             4,
             [1] * 30,
             7,
-            "cap=7: 30 layers, 30 in all, do not fit 4 stages: the best split needs 8; raise cap to 8, or",
+            "cap=7: 30 layers, 30 in all, do not fit into 4 stages. The best split needs 8; raise cap to 8, or",
         ),
         (30, 4, [1] * 30, 7, "use 5 stages"),
         (3, 2, [1, 9, 1], 7, "needs 10; raise cap to 10 (one layer alone needs 9)"),
-        (2, 2, [3, 1], [2, 5], "cap=2 + 5: no split of 2 layers, 4 in all, keeps under it; raise it"),
+        (2, 2, [3, 1], [2, 5], "cap=2 + 5: no split of 2 layers, 4 in all, stays within these caps; raise them"),
     ],
 )
 def test_a_cap_that_cannot_be_met_is_refused_with_the_numbers(layers, stages, memory, cap, said):
@@ -152,9 +152,9 @@ def test_at_cuts_where_it_is_told():
     [
         (
             lambda: StageSplit.even(3, 4),
-            "3 layers in 4 stages: every stage needs 1 layer at least; use 3 stages or fewer",
+            "3 layers in 4 stages: every stage needs at least 1 layer. Use at most 3 stages",
         ),
-        (lambda: StageSplit.balanced([1] * 3, 4), "use 3 stages or fewer"),
+        (lambda: StageSplit.balanced([1] * 3, 4), "Use at most 3 stages"),
         (lambda: StageSplit.even(3, 0), "stages=0: must be an int of at least 1"),
         (lambda: StageSplit.even(True, 1), "layers=True: must be an int"),
         (lambda: StageSplit.at([5, 5], 9), "stage 1 would hold layers 5:5"),
@@ -199,7 +199,7 @@ def test_the_notebook_form(stages):
     assert len(page) < 50_000
     root = ElementTree.fromstring(page)
     rows = [["".join(cell.itertext()) for cell in row] for row in root.iter("tr")]
-    assert rows[0] == ["stage", "layers", "share", "which"]
+    assert rows[0] == ["stage", "layers", "of all", "which"]
     assert rows[1] == ["0", str(80 // stages), f"{100 / stages:.1f} %", f"0:{80 // stages}"]
     if stages == 40:
         assert rows[-1] == ["24 more", "48", "60.0 %", "32:80"]

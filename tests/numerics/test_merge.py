@@ -14,7 +14,7 @@ from toolkit.geometry import Span, TileGrid
 from toolkit.geometry.edges import edges_into
 from toolkit.numerics.boxes import BoxLayout
 from toolkit.numerics.cascade import blend_into, cascade_merge, cascade_share
-from toolkit.numerics.ramps import rising, windows
+from toolkit.numerics.ramps import rising, tile_weights
 from toolkit.numerics.window import merge, window_merge, window_share
 
 GRIDS = [
@@ -92,7 +92,7 @@ def test_cascade_of_whole_tiles_is_diffusers_bit_for_bit(grid, dtype):
     assert torch.equal(canvas, diffusers_merge(raw, grid, 2))
 
 
-def test_cascade_weights_at_a_corner_are_not_the_windows():
+def test_cascade_weights_at_a_corner_are_not_those_of_the_window_merge():
     """Four tiles at the middle of a corner: up-left, up, left, own."""
     boxes = BoxLayout(("h", "w"), (1, 1))
 
@@ -140,11 +140,11 @@ def test_window_of_agreeing_tiles_is_their_picture(grid, ramp):
     extent=st.integers(1, 90), tile=st.integers(1, 40), share=st.floats(0, 0.99), ratio=st.sampled_from([1, 2, 3, 8])
 )
 @settings(max_examples=200, deadline=None)
-def test_windows_sum_to_one(extent, tile, share, ratio):
+def test_weights_of_tiles_sum_to_one(extent, tile, share, ratio):
     grid = TileGrid.cover({"w": extent}, tile=tile, overlap=int(share * tile))
     for ramp in ("linear", "cosine", "crop"):
         total = torch.zeros(extent * ratio, dtype=torch.float64)
-        for span, weight in zip(grid.rows[0], windows(grid.rows[0], ratio, ramp), strict=True):
+        for span, weight in zip(grid.rows[0], tile_weights(grid.rows[0], ratio, ramp), strict=True):
             total[span.start * ratio : span.stop * ratio] += weight
             assert (weight >= 0).all()
         assert torch.allclose(total, torch.ones_like(total), rtol=0, atol=1e-12)

@@ -12,7 +12,7 @@ from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.span import Span
 from toolkit.numerics.boxes import BoxLayout
 from toolkit.numerics.cascade import cascade_merge, cascade_share
-from toolkit.numerics.ramps import windows
+from toolkit.numerics.ramps import tile_weights
 from toolkit.numerics.window import window_merge, window_share
 
 GRID = TileGrid(
@@ -42,10 +42,10 @@ def test_a_causal_frame():
 
 
 @pytest.mark.parametrize("ramp", ["linear", "cosine", "crop"])
-def test_windows_of_causal_tiles_sum_to_one(ramp):
+def test_weights_of_causal_tiles_sum_to_one(ramp):
     row = GRID.rows[0]
     total = torch.zeros(29, dtype=torch.float64)
-    for span, weight in zip(row, windows(row, 4, ramp, first=1), strict=True):
+    for span, weight in zip(row, tile_weights(row, 4, ramp, first=1), strict=True):
         start = BOXES.spans((span, span, span))[0].start
         total[start : start + len(weight)] += weight
     assert torch.allclose(total, torch.ones(29, dtype=torch.float64))

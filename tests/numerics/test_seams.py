@@ -39,7 +39,7 @@ class TestSampleGrid:
 
     @pytest.mark.parametrize("shape", [(1, 3, 240, 415), (1, 3, 120, 416)])
     def test_a_foreign_sample_is_refused(self, shape):
-        with pytest.raises(ToolkitError, match=r"are not the sample's"):
+        with pytest.raises(ToolkitError, match=r"do not give the sample's"):
             sample_grid(GRID, shape, RATIO)
 
     def test_no_whole_ratio(self):

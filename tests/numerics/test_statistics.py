@@ -71,7 +71,7 @@ def test_empty_parts_count_nothing():
     assert nothing.count == 0
     assert torch.equal(merged.mean, whole.mean)
     assert torch.equal(merged.m2, whole.m2)
-    with pytest.raises(tk.PlanError, match="count nothing"):
+    with pytest.raises(tk.PlanError, match="parts are empty"):
         Moments.merge([nothing, nothing])
 
 

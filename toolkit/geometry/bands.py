@@ -1,4 +1,4 @@
-"""Bands: the parts of an output that are finished one after another, in the order of a grid's first axis."""
+"""Bands: the parts of an output that are complete one after another, along a grid's first axis."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from toolkit.geometry.span import Span
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What no tile after those in one place along the grid's first axis writes to.
+    """The shares of all tiles at one place along the grid's first axis. No later tile writes to it.
 
     Attributes:
-        index: that place: bands are finished in this order.
-        box: the band, in latent units: the shares of its tiles, side by side.
-        tiles: the tiles whose shares it is made of, ascending by index.
+        index: The place along the first axis. Bands are complete in this order.
+        box: The band in latent units.
+        tiles: The tiles whose shares make up the band, in ascending order.
     """
 
     index: int
@@ -25,7 +25,7 @@ class Band:
 
 
 def bands(grid: TileGrid) -> tuple[Band, ...]:
-    """The bands of a grid. They partition the extent along its first axis and are whole along the others.
+    """The bands of a grid. They divide its first axis and span the whole of the others.
 
     Example:
         >>> grid = TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8)

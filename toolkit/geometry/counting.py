@@ -1,10 +1,10 @@
-"""Numbers of things, in words."""
+"""Counts in words."""
 
 from __future__ import annotations
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things.
+    """A number and its noun, with a plural s unless the number is 1.
 
     Example:
         >>> counted(1, "rank"), counted(2, "rank")

@@ -1,8 +1,12 @@
-"""Edges: what a tile must know of the tiles before it to finish its own share.
+"""Edges: the parts of earlier tiles that a tile needs to blend its own share.
 
-A tile's share runs from its own start to the next tile's start, so it holds every overlap with an earlier tile. In a
-pairwise grid those overlaps are the earlier tiles' trailing edges, which no blend has written to: raw edges, exchanged
-once, let every tile be finished where it was computed.
+A tile's share runs from its own start to the next tile's start, so it contains every overlap with an earlier tile. In a
+pairwise grid these overlaps are the trailing edges of the earlier tiles, and no blend writes to a trailing edge. So the
+ranks exchange raw edges once, and then each rank blends its own tiles:
+
+    tile 0   |======share======|~~edge~~|
+    tile 1                     |======share======|~~edge~~|
+                               the overlap: share of tile 1, edge of tile 0
 """
 
 from __future__ import annotations
@@ -21,10 +25,10 @@ class Edge:
     """The part of an earlier tile that lies in a later tile's share.
 
     Attributes:
-        source: index of the earlier tile.
-        target: index of the tile that needs it.
-        offset: how many tiles the source lies before the target, per axis: 0 or 1, not all 0.
-        box: the cells in question, one span per axis.
+        source: Index of the earlier tile.
+        target: Index of the tile that needs the edge.
+        offset: Number of tiles from the source to the target along each axis: 0 or 1, not all 0.
+        box: The cells of the edge, one span per axis.
     """
 
     source: int
@@ -39,7 +43,7 @@ class Edge:
 
 
 def edges_into(grid: TileGrid, tile: Tile) -> tuple[Edge, ...]:
-    """The edges that ``tile`` needs, ascending by source: corner first, then up, then left on a 2-D grid.
+    """The edges that ``tile`` needs, in ascending order of source. On a 2-D grid: the corner, upper and left edge.
 
     Example:
         >>> grid = TileGrid.strided({"h": 56, "w": 56}, tile=32, stride=24)
@@ -50,7 +54,7 @@ def edges_into(grid: TileGrid, tile: Tile) -> tuple[Edge, ...]:
 
 
 def all_edges(grid: TileGrid) -> tuple[Edge, ...]:
-    """Every edge of the grid in the one order that all ranks follow: by target, then by source."""
+    """All edges of the grid, by target and then by source. All ranks exchange edges in this order."""
     overlaps, offsets = _overlaps(grid), _offsets(grid)
     return tuple(edge for tile in grid.tiles for edge in _edges_into(grid, tile, overlaps, offsets))
 
@@ -59,6 +63,7 @@ def _edges_into(
     grid: TileGrid, tile: Tile, overlaps: list[list[Span]], offsets: list[tuple[tuple[int, ...], int]]
 ) -> Iterator[Edge]:
     for offset, distance in offsets:
+        # The first tiles along an axis have no tile before them.
         if any(step > place for step, place in zip(offset, tile.position, strict=True)):
             continue
         box = tuple(
@@ -70,12 +75,12 @@ def _edges_into(
 
 
 def _overlaps(grid: TileGrid) -> list[list[Span]]:
-    """Per axis and place: what the tile there shares with the one before it (nothing, at the first place)."""
+    """The overlap of each tile with the one before it, by axis and place; empty at the first place."""
     return [[Span(0, 0), *(a & b for a, b in pairwise(row))] for row in grid.rows]
 
 
 def _offsets(grid: TileGrid) -> list[tuple[tuple[int, ...], int]]:
-    """Every way to step back by at most one tile per axis, with the step's length in tile indices, longest first."""
+    """All steps back by at most one tile per axis, each with its length in tile indices, longest first."""
     offsets = [offset for offset in product((1, 0), repeat=len(grid.axes)) if any(offset)]
     lengths = [prod(grid.shape[axis + 1 :]) for axis in range(len(grid.axes))]
     return [(offset, sum(s * n for s, n in zip(offset, lengths, strict=True))) for offset in offsets]

@@ -1,4 +1,4 @@
-"""Contiguous partitions of a row of layers: the slowest part as fast as it can be, no part over its cap."""
+"""Split layers into contiguous parts so that the slowest part is as fast as possible and no part exceeds its cap."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from toolkit.geometry.checks import Number
 
 Bounds = tuple[int, ...]
 Weigh = Callable[[int, int, int], Fraction | None]
-"""Weight of part ``k`` where it holds ``start <= layer < stop``; None where it may not."""
+"""The weight of part ``k`` if it holds ``start <= layer < stop``; None if that exceeds the part's cap."""
 
 
 def balanced_bounds(
     costs: Sequence[Number], speeds: Sequence[Number], memory: Sequence[Number], caps: Sequence[Number]
 ) -> Bounds:
-    """Bounds of the partition whose slowest part takes the least time.
+    """The bounds of the partition whose slowest part takes the least time.
 
-    Among the partitions that reach this time, the one with the least sum of squared times, so that the faster parts are
-    even too; among equals, the one whose first parts are longest. Sums are exact: no tie hangs on a rounding.
+    Several partitions may have the same slowest time. Of these, the one with the smallest sum of squared times is
+    chosen, so that the other parts are even too; of those, the one whose first parts are longest. All sums are exact
+    fractions, so rounding never decides a tie.
 
     Args:
-        costs: cost of each layer.
-        speeds: of each part; its time is its cost over its speed.
-        memory: what each layer holds.
-        caps: the most that each part may hold.
+        costs: Cost of each layer.
+        speeds: Speed of each part. A part takes its cost divided by its speed.
+        memory: Memory of each layer.
+        caps: Memory limit of each part.
 
     Raises:
-        PlanError: where no partition keeps under the caps.
+        PlanError: If no partition stays within the caps.
 
     Example:
         >>> balanced_bounds([1] * 6, speeds=[1, 2], memory=[1] * 6, caps=[6, 6])
@@ -45,6 +46,9 @@ def balanced_bounds(
     def time(k: int, start: int, stop: int) -> Fraction | None:
         return (work[stop] - work[start]) / speed[k] if held[stop] - held[start] <= cap[k] else None
 
+    # Two passes: the first finds the least possible slowest time. The second admits only parts that do not exceed it
+    # and minimises the sum of squares. One pass could not do both: the best tail for one goal is not the best for the
+    # other.
     bounds = _best(layers, parts, time, max)
     if bounds is None:
         raise PlanError(_over_the_cap(memory, caps))
@@ -58,12 +62,19 @@ def balanced_bounds(
 
 
 def _best(layers: int, parts: int, weigh: Weigh, join: Callable[[Fraction, Fraction], Fraction]) -> Bounds | None:
-    """The partition of least joined weight, by dynamic programming from the last part to the first."""
-    # best[start]: least joined weight of the layers from start on in the parts from k on, and where part k ends.
+    """The partition with the least combined weight, by dynamic programming from the last part to the first.
+
+    Works because both ways to combine (``max`` and ``+``) never decrease when a tail gets heavier: the best partition
+    of the layers from ``start`` on contains the best partition of the layers from its first cut on.
+    """
+    # best[start] is the best way to put the layers from start on into parts k, k + 1, ...: its weight and its bounds.
+    # Before the loop no part is left, so only "no layers" is possible.
     best: dict[int, tuple[Fraction, Bounds]] = {layers: (Fraction(0), (layers,))}
     for k in reversed(range(parts)):
         longer: dict[int, tuple[Fraction, Bounds]] = {}
+        # Each of the k parts before needs a layer, and so does each part from k on. Part 0 must start at layer 0.
         for start in range(k, layers - (parts - k) + 1) if k else (0,):
+            # Longest part first, and only a strictly better one replaces it: of equals, the first part is longest.
             for stop in range(layers, start, -1):
                 if stop in best and (weight := weigh(k, start, stop)) is not None:
                     joined = join(weight, best[stop][0])
@@ -79,12 +90,12 @@ def _weights(bounds: Bounds, weigh: Weigh) -> list[Fraction]:
 
 
 def _over_the_cap(memory: Sequence[Number], caps: Sequence[Number]) -> str:
-    """Says by how much the caps are too low, and what would do."""
+    """The error message: how far the caps are too low, and what would be enough."""
     layers, parts, held = len(memory), len(caps), _sums(memory)
     whole, largest = f"{layers} layers, {_shown(held[-1])} in all,", max(_exact(memory))
     if len(set(caps)) > 1:
         most = " + ".join(map(_shown, _exact(caps)))
-        return f"cap={most}: no split of {whole} keeps under it; raise it."
+        return f"cap={most}: no split of {whole} stays within these caps; raise them."
 
     def needed(k: int, start: int, stop: int) -> Fraction:
         return held[stop] - held[start]
@@ -96,11 +107,11 @@ def _over_the_cap(memory: Sequence[Number], caps: Sequence[Number]) -> str:
         remedy += f" (one layer alone needs {_shown(largest)})"
     elif (enough := _fewest(memory, cap)) <= layers:
         remedy += f", or use {enough} stages"
-    return f"cap={_shown(cap)}: {whole} do not fit {parts} stages: the best split needs {_shown(least)}; {remedy}."
+    return f"cap={_shown(cap)}: {whole} do not fit into {parts} stages. The best split needs {_shown(least)}; {remedy}."
 
 
 def _fewest(memory: Sequence[Number], cap: Fraction) -> int:
-    """Parts needed where no layer is over the cap: fill each before the next is begun."""
+    """The number of parts needed if no single layer exceeds the cap: fill each part before starting the next."""
     parts, held = 1, Fraction(0)
     for size in _exact(memory):
         parts, held = (parts, held + size) if held + size <= cap else (parts + 1, size)
@@ -112,7 +123,7 @@ def _sums(values: Sequence[Number]) -> list[Fraction]:
 
 
 def _shown(value: Fraction) -> str:
-    """The value, or the next float above it: what is given as enough is enough."""
+    """The value as text. Rounds up if it is no exact float, so that the number shown is always enough."""
     if value.denominator == 1:
         return str(value)
     near = float(value)

@@ -1,4 +1,4 @@
-"""Schedules: in which order ranks compute the branches of a denoising step, and what that takes."""
+"""Schedules: the order in which ranks compute the branches of a denoising step, and how long a step takes."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from toolkit.errors import PlanError
 from toolkit.geometry.checks import Number, check_counts, check_quantities
 from toolkit.geometry.drawing.stage_views import schedule_view
 from toolkit.geometry.schedule_table import Action, Table, write_table
-from toolkit.geometry.simulate import Event, Program, period, steps_from_rest
+from toolkit.geometry.simulate import Program, TimedAction, period, steps_from_rest
 
 
 @dataclass(frozen=True, repr=False)
 class Schedule:
-    """Who computes what in which order during one denoising step.
+    """Which rank computes what, and in which order, during one denoising step.
 
-    The model is cut into ``depth`` chunks. Chunk ``c`` lies on rank ``c % stages``, so that a branch passes all ranks
-    ``chunks`` times. A rank takes its chunks one after the other, and all branches within a chunk.
+    The model is split into ``depth`` chunks. Chunk ``c`` is on rank ``c % stages``, so a branch passes through all
+    ranks ``chunks`` times. A rank computes all branches of one chunk before it goes on to its next chunk.
 
     Attributes:
-        stages: how many ranks the model is cut over.
-        branches: guidance branches of a request: the calls of the transformer that one step needs.
-        chunks: chunks on each rank.
-        in_flight: requests in flight, each with a loop of its own.
-        overlap: whether a branch may start before the one before it is back.
+        stages: Number of ranks that the model is split over.
+        branches: Guidance branches per request: the transformer calls that one step needs.
+        chunks: Chunks on each rank.
+        in_flight: Requests in flight, each with its own denoising loop.
+        overlap: Whether a branch may start before the previous one is back.
 
     Raises:
-        PlanError: for a count below 1, or several requests or chunks without overlap.
+        PlanError: If a count is below 1, or there are several requests or chunks without overlap.
 
     Example:
         >>> schedule = Schedule.looped(stages=2, branches=2, chunks=2)
@@ -52,24 +52,24 @@ class Schedule:
         check_counts(stages=self.stages, branches=self.branches, chunks=self.chunks, in_flight=self.in_flight)
         if not self.overlap and (self.in_flight, self.chunks) != (1, 1):
             raise PlanError(
-                f"overlap=False with in_flight={self.in_flight}, chunks={self.chunks}: only overlap makes use of "
-                "several; use 1 of each, or overlap=True."
+                f"overlap=False with in_flight={self.in_flight}, chunks={self.chunks}: several requests or "
+                "chunks need overlap. Use 1 of each, or overlap=True."
             )
 
     @classmethod
     def sequential(cls, stages: int, branches: int) -> Schedule:
-        """One branch after the other: stages save memory, and no time.
+        """Run one branch after the other: stages save memory but no time.
 
-        A step takes ``branches`` times what a branch takes on one rank.
+        A step takes as long as all its branches on one rank.
         """
         return cls(stages, branches, overlap=False)
 
     @classmethod
     def interleaved(cls, stages: int, branches: int) -> Schedule:
-        """Branches follow each other through the stages.
+        """Send the branches through the stages one behind the other.
 
-        With P equal stages, B branches and c for a branch on one rank, a step takes ``(P + B - 1) c / P``; with unequal
-        ones the sum over the stages and B - 1 times the slowest.
+        With P equal stages, B branches, and a time of c for a branch on one rank, a step takes ``(P + B - 1) c / P``.
+        With unequal stages, it takes the sum of all stages plus B - 1 times the slowest.
 
         Example:
             >>> print(Schedule.interleaved(stages=3, branches=2))
@@ -81,18 +81,19 @@ class Schedule:
 
     @classmethod
     def looped(cls, stages: int, branches: int, chunks: int) -> Schedule:
-        """Every rank has several chunks, a lap of the ranks apart: less of a step is spent filling and draining.
+        """Give every rank several chunks, so that each branch goes around the ranks several times.
 
-        With V chunks a rank and B <= P, a step takes ``(P V + B - 1) c / (P V)``. More branches than ranks fill every
-        lap: then it takes ``(B V + P - 1) c / (P V)``.
+        Shorter chunks spend less of a step on filling and draining the pipeline. With V chunks per rank and B <= P, a
+        step takes ``(P V + B - 1) c / (P V)``. More branches than ranks keep every rank busy, and a step takes
+        ``(B V + P - 1) c / (P V)``.
         """
         return cls(stages, branches, chunks)
 
     @classmethod
     def requests(cls, stages: int, branches: int, requests: int, chunks: int = 1) -> Schedule:
-        """Several requests in flight, each stepping on its own: one computes while another's results are on their way.
+        """Keep several requests in flight, each with its own steps: they fill each other's idle time.
 
-        A step of all R requests takes ``max(R B, P + B - 1) c / P``; with V chunks a rank,
+        A step of all R requests takes ``max(R B, P + B - 1) c / P``. With V chunks per rank, it takes
         ``((V - 1) max(R B, P) + max(R B, P + B - 1)) c / (P V)``.
 
         Example:
@@ -108,12 +109,12 @@ class Schedule:
 
     @property
     def depth(self) -> int:
-        """Chunks that a branch passes: the stages that the model must be split in."""
+        """Number of chunks that a branch passes through: the number of stages that the model must be split into."""
         return self.stages * self.chunks
 
     @property
     def kind(self) -> str:
-        """The constructor that makes this schedule."""
+        """Name of the constructor that makes this schedule."""
         if not self.overlap:
             return "sequential"
         if self.in_flight > 1:
@@ -121,23 +122,23 @@ class Schedule:
         return "looped" if self.chunks > 1 else "interleaved"
 
     def rank_of(self, chunk: int) -> int:
-        """The rank that a chunk lies on."""
+        """The rank that holds a chunk."""
         return chunk % self.stages
 
     def request_of(self, branch: int) -> int:
-        """The request of a branch. Branches are counted through the requests: ``branches`` of the first come first."""
+        """The request that a branch belongs to. Branches are numbered through all requests, the first request first."""
         return branch // self.branches
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        """All of a step, each action after those that it waits for: chunk by chunk, or branch by branch."""
+        """All actions of a step, each after the ones that it waits for: chunk by chunk, or branch by branch."""
         chunks, branches = range(self.depth), range(self.in_flight * self.branches)
         if self.overlap:
             return tuple(Action(chunk, branch) for chunk in chunks for branch in branches)
         return tuple(Action(chunk, branch) for branch in branches for chunk in chunks)
 
     def order(self, rank: int) -> tuple[Action, ...]:
-        """What one rank does in a step, in order.
+        """The actions of one rank in a step, in order.
 
         Example:
             >>> " ".join(map(str, Schedule.looped(2, branches=2, chunks=2).order(rank=1)))
@@ -147,21 +148,21 @@ class Schedule:
 
     @property
     def table(self) -> Table:
-        """One step from rest in slots, every action taking one: a row for each rank."""
-        events = self.timeline((1,) * self.depth)
-        slots = int(max(event.stop for event in events))
+        """The first step in slots, one row per rank. Every action takes one slot."""
+        timed = self.timeline((1,) * self.depth)
+        slots = int(max(one.stop for one in timed))
         rows: list[list[Action | None]] = [[None] * slots for _ in range(self.ranks)]
-        for event in events:
-            rows[event.rank][int(event.start)] = event.action
+        for one in timed:
+            rows[one.rank][int(one.start)] = one.action
         return tuple(map(tuple, rows))
 
-    def timeline(self, chunk_costs: Sequence[Number], hop: Number = 0.0, steps: int = 1) -> tuple[Event, ...]:
+    def timeline(self, chunk_costs: Sequence[Number], hop: Number = 0.0, steps: int = 1) -> tuple[TimedAction, ...]:
         """When each action starts and ends, over the first steps of a loop.
 
         Args:
-            chunk_costs: what one branch takes in each chunk.
-            hop: time from the end of a chunk to its result's arrival at the next rank.
-            steps: how many steps.
+            chunk_costs: Time of one branch in each chunk.
+            hop: Time from the end of a chunk until its result arrives at the next rank.
+            steps: Number of steps.
 
         Example:
             >>> first, *_, last = Schedule.interleaved(stages=2, branches=2).timeline([2, 3], hop=1)
@@ -170,19 +171,22 @@ class Schedule:
         """
         self._check(chunk_costs, hop)
         check_counts(steps=steps)
-        return tuple(e for events, _ in islice(steps_from_rest(self._program, chunk_costs, hop), steps) for e in events)
+        loop = islice(steps_from_rest(self._program, chunk_costs, hop), steps)
+        return tuple(one for timed, _ in loop for one in timed)
 
     def step_time(self, chunk_costs: Sequence[Number], hop: Number = 0.0) -> Number:
-        """Time of a step in the long run; with several requests in flight, of a step of each of them.
+        """Time of a step in the long run. With several requests in flight, a step of every request.
 
-        Computed by simulation, exactly; with costs that are fractions, the result is one.
+        The simulation is exact: if the costs are fractions, so is the result.
 
         Args:
-            chunk_costs: what one branch takes in each chunk.
-            hop: time from the end of a chunk to its result's arrival at the next rank, or of the last at the first.
+            chunk_costs: Time of one branch in each chunk.
+            hop: Time from the end of a chunk until its result arrives at the next rank (from the last chunk: at rank
+                0).
 
         Example:
-            Three ranks, the second of which is slower: the sum of the stages, and once more the slowest.
+            With three ranks and a slower second one, two branches take the sum of the stages plus the slowest once
+            more, plus three hops:
 
             >>> Schedule.interleaved(stages=3, branches=2).step_time([10, 14, 10], hop=1)
             51
@@ -191,7 +195,7 @@ class Schedule:
         return period(self._program, chunk_costs, hop)
 
     def loop_time(self, chunk_costs: Sequence[Number], steps: int, hop: Number = 0.0) -> Number:
-        """Time of a whole loop from rest until the last result of every request is back at the first rank."""
+        """Time of a whole loop, until the last result of every request is back at the first rank."""
         self._check(chunk_costs, hop)
         check_counts(steps=steps)
         *_, (_, end) = islice(steps_from_rest(self._program, chunk_costs, hop), steps)
@@ -199,13 +203,13 @@ class Schedule:
 
     @property
     def utilisation(self) -> float:
-        """The part of all ranks' time spent computing, where all chunks take equally long and links no time."""
+        """Fraction of all ranks' time spent computing, if all chunks take equally long and links take no time."""
         work = self.depth * self.branches * self.in_flight
         return float(work / (self.ranks * self.step_time((1,) * self.depth)))
 
     @property
     def bubble(self) -> float:
-        """The part of all ranks' time spent waiting: 1 less the utilisation."""
+        """Fraction of all ranks' time spent waiting: 1 minus the utilisation."""
         return 1 - self.utilisation
 
     @property

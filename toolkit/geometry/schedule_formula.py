@@ -1,4 +1,4 @@
-"""What a step of a schedule takes, by the formula for chunks of equal cost and links without."""
+"""The time of a step by formula, for chunks of equal cost and links that take no time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 
 def step_formula(schedule: Schedule) -> tuple[str, Fraction]:
-    """The formula of a step of all requests, and its value; 1 is a branch on one rank.
+    """The formula for a step of all requests, and its value. The unit is the time of a branch on one rank.
 
-    P are the ranks, B the branches of a request, V the chunks on a rank and R the requests. A lap of the ranks lasts
-    until all branches have entered it, or the first is round; the last lap until the last branch is round.
+    P is the number of ranks, B the branches per request, V the chunks per rank and R the requests. The branches go
+    around the ranks V times. The next lap starts when all branches have started this one and the first has completed
+    it; the last lap ends when the last branch has completed it.
 
     Example:
         >>> from toolkit.geometry.schedule import Schedule
@@ -32,7 +33,7 @@ def step_formula(schedule: Schedule) -> tuple[str, Fraction]:
 
 
 def _written(schedule: Schedule) -> str:
-    """The formula as short as it is for this kind of schedule."""
+    """The formula in its shortest form for this kind of schedule."""
     if schedule.in_flight > 1:
         last = "max(R B, P + B - 1)"
         return f"{last} / P" if schedule.chunks == 1 else f"((V - 1) max(R B, P) + {last}) / (P V)"

@@ -1,4 +1,4 @@
-"""The table of a schedule: which rank does what in which slot, written as torch.distributed.pipelining writes it."""
+"""The table of a schedule: what each rank does in each slot, in the notation of torch.distributed.pipelining."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from toolkit.errors import PlanError
 
 @dataclass(frozen=True, slots=True, order=True)
 class Action:
-    """One branch through one chunk: what a rank does at one go.
+    """One branch through one chunk: the unit of work of a rank.
 
     Attributes:
-        chunk: which chunk, counted through the model.
-        branch: which branch, counted through the requests.
+        chunk: Index of the chunk in the model.
+        branch: Index of the branch, numbered through all requests.
 
     Example:
         >>> str(Action(chunk=2, branch=0)), Action.parse("2F0")
@@ -27,14 +27,14 @@ class Action:
 
     @classmethod
     def parse(cls, text: str) -> Action:
-        """The action that ``str`` wrote: chunk, F for forward, branch.
+        """The inverse of ``str``: read the chunk, F for forward, and the branch.
 
         Raises:
-            PlanError: for anything else.
+            PlanError: If the text is anything else.
         """
         found = re.fullmatch(r"(\d+)F(\d+)", text)
         if found is None:
-            raise PlanError(f"{text!r} is no action: write chunk, F and branch, as in 2F0.")
+            raise PlanError(f"{text!r} is not an action: write chunk, F and branch, for example 2F0.")
         return cls(*map(int, found.groups()))
 
     def __str__(self) -> str:
@@ -42,13 +42,13 @@ class Action:
 
 
 Table = tuple[tuple[Action | None, ...], ...]
-"""A row for each rank, a column for each slot; None where the rank is idle."""
+"""One row per rank and one column per slot; None if the rank is idle."""
 
 IDLE = "."
 
 
 def write_table(table: Table) -> str:
-    """A line for each rank, its actions in columns, a dot where it is idle.
+    """Write one line per rank, with its actions in columns and a dot for each idle slot.
 
     Example:
         >>> print(write_table(((Action(0, 0), Action(0, 1), None), (None, Action(1, 0), Action(1, 1)))))
@@ -66,10 +66,10 @@ def write_table(table: Table) -> str:
 
 
 def read_table(text: str) -> Table:
-    """The table that :func:`write_table` wrote.
+    """Read a table: the inverse of :func:`write_table`.
 
     Raises:
-        PlanError: where a word is no action, or a rank's line is missing.
+        PlanError: If a word is not an action, or a rank's line is missing.
 
     Example:
         >>> read_table("rank 0  0F0  .")

@@ -1,12 +1,12 @@
-"""A schedule in time: when each action starts and ends, given what chunks and links take.
+"""A schedule in time: when each action starts and ends, given the times of chunks and links.
 
-An action starts once its rank has done what stands before it in the rank's order, and its input is there: from the
-chunk before it, one hop later; or, for the first chunk, from the scheduler's step, which waits for the results of all
-branches of the request. A hop is time on the link, in which both ranks may compute.
+An action starts when two things are true: its rank has completed the actions before it, and its input is there. The
+input comes from the previous chunk, one hop later. The first chunk waits for the scheduler's step instead, which needs
+the results of all branches of the request. Both ranks may compute during a hop: it is time on the link.
 
-So a step maps the times at which ranks and requests are free to the next such times, by sums and maxima only: it is
-linear in the max-plus algebra, and its time in the long run is its eigenvalue, the greatest mean over the cycles of
-what waits for what.
+So a step maps the times at which ranks and requests are free to the next such times, by sums and maxima only. In the
+max-plus algebra (where ``max`` takes the place of addition and ``+`` that of multiplication) this is a linear map. Its
+eigenvalue is the time of a step in the long run: the largest mean over all cycles of actions that wait for each other.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from toolkit.geometry.schedule_table import Action
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What of a schedule decides its times.
+    """The parts of a schedule that decide its times.
 
     Attributes:
-        ranks: number of ranks.
-        in_flight: number of requests.
-        depth: chunks that a branch passes.
-        jobs: each action with its rank and its request, such that it comes after those that it waits for.
+        ranks: Number of ranks.
+        in_flight: Number of requests.
+        depth: Number of chunks that a branch passes through.
+        jobs: Each action with its rank and its request. An action comes after the ones that it waits for.
     """
 
     ranks: int
@@ -36,15 +36,15 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One action at its time.
+class TimedAction:
+    """An action with its start and end.
 
     Attributes:
-        step: which step of the denoising loop.
-        rank: who does it.
-        action: what is done.
-        start: when it starts.
-        stop: when it ends.
+        step: Index of the denoising step.
+        rank: The rank that computes the action.
+        action: The action.
+        start: When it starts.
+        stop: When it ends.
     """
 
     step: int
@@ -55,12 +55,12 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """Where a schedule stands between two steps.
+class FreeTimes:
+    """The state of a schedule between two steps.
 
     Attributes:
-        free: when each rank has done its part of the step.
-        back: when each request's results are back at the first rank.
+        free: When each rank has completed its part of the step.
+        back: When the results of each request are back at the first rank.
     """
 
     free: tuple[Number, ...]
@@ -68,42 +68,49 @@ class Moment:
 
 
 def one_step(
-    program: Program, costs: Sequence[Number], hop: Number, now: Moment, step: int = 0
-) -> tuple[list[Event], Moment]:
-    """The events of a step that begins at ``now``, and where it leaves the schedule."""
-    free, back, arrived, events = list(now.free), list(now.back), dict[int, Number](), list[Event]()
-    # On one rank nothing travels. An int keeps fractions exact.
+    program: Program, costs: Sequence[Number], hop: Number, now: FreeTimes, step: int = 0
+) -> tuple[list[TimedAction], FreeTimes]:
+    """Simulate one step that begins at ``now``: its actions in time, and the state after it."""
+    free, back, arrived, timed = list(now.free), list(now.back), dict[int, Number](), list[TimedAction]()
+    # With one rank nothing travels. The 0 is an int, not a float, so that sums of fractions stay fractions.
     travel = hop if hop and program.ranks > 1 else 0
-    # With sequential branches the first chunk of a branch comes after the last one of the branch before, and so reads
-    # the time at which that is back.
+    # The jobs are in an order in which each comes after those that it waits for, so one pass is enough. Sequential
+    # branches need no rule of their own: the last chunk of a branch updates back[request] before the first chunk of the
+    # next branch reads it. With overlap, the first chunks of all branches come before
+    # any last chunk, so they read the value of the previous step.
     for action, rank, request in program.jobs:
         start = max(free[rank], arrived[action.branch] if action.chunk else back[request])
         free[rank] = start + costs[action.chunk]
         arrived[action.branch] = free[rank] + travel
         if action.chunk == program.depth - 1:
-            back[request] = arrived[action.branch]  # the branches of a request come back in order
-        events.append(Event(step, rank, action, start, free[rank]))
-    return events, Moment(tuple(free), tuple(back))
+            # The branches of a request come back in order, so the last one to be assigned is the latest.
+            back[request] = arrived[action.branch]
+        timed.append(TimedAction(step, rank, action, start, free[rank]))
+    return timed, FreeTimes(tuple(free), tuple(back))
 
 
-def steps_from_rest(program: Program, costs: Sequence[Number], hop: Number) -> Iterator[tuple[list[Event], Moment]]:
-    """One step after another, without end; at first all ranks are free and all requests ready, at time 0."""
-    now, step = Moment((0,) * program.ranks, (0,) * program.in_flight), 0
+def steps_from_rest(
+    program: Program, costs: Sequence[Number], hop: Number
+) -> Iterator[tuple[list[TimedAction], FreeTimes]]:
+    """Simulate steps without end. At time 0 all ranks are free and all requests are ready."""
+    now, step = FreeTimes((0,) * program.ranks, (0,) * program.in_flight), 0
     while True:
-        events, now = one_step(program, costs, hop, now, step)
-        yield events, now
+        timed, now = one_step(program, costs, hop, now, step)
+        yield timed, now
         step += 1
 
 
 def period(program: Program, costs: Sequence[Number], hop: Number) -> Number:
-    """What a step takes in the long run, without error: no longer loop comes closer.
+    """The time of a step in the long run. It is exact: simulating more steps does not improve it.
 
-    Karp (1978): with ``x[k]`` the vector of times after ``k`` steps from rest and ``n`` its length, the eigenvalue is
-    the greatest over components of the least of ``(x[n] - x[k]) / (n - k)`` over ``k < n``.
+    This is Karp's theorem (1978). Let ``x[k]`` be the vector of ``n`` times after ``k`` steps. The eigenvalue is the
+    maximum over components of the minimum over ``k < n`` of ``(x[n] - x[k]) / (n - k)``.
     """
     if program.in_flight == 1:
-        # Nothing of a step starts before all of the last one is back: every step takes what the first one takes.
+        # A step starts only when all results of the previous one are back, so every step takes as long as the first.
         return next(steps_from_rest(program, costs, hop))[1].back[0]
+    # x[k] holds the free time of every rank and of every request. n steps are enough, because a simple cycle in the
+    # graph of what waits for what passes each of these n components at most once.
     n = program.ranks + program.in_flight
     times: list[tuple[Number, ...]] = [(0,) * n]
     for _, (_, now) in zip(range(n), steps_from_rest(program, costs, hop), strict=False):

@@ -1,4 +1,4 @@
-"""How long the denoising loops of a pipeline's calls take on stages: several transformers, several requests."""
+"""The time of whole denoising loops in stages, with several transformers and several requests."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ def loop_time(
     requests: int = 1,
     hop: Number = 0,
 ) -> Number:
-    """Time from the first stage's start until the last result of every request is back, from rest.
+    """Time from the start of the first stage until the last result of every request is back.
 
-    Requests of the same length go through in waves of as many as the schedule has in flight. Transformers on the same
-    ranks follow each other. Where each has ranks of its own, they work like a belt: one wave is with the second
-    transformer while the next one is with the first.
+    Requests run in waves, as many at a time as the schedule has in flight, and all take equally many steps.
+    Transformers on the same ranks run one after the other. Transformers with their own ranks form a pipeline: while one
+    wave is in the second transformer, the next one is in the first.
 
     Args:
-        plan: the stages; of several transformers the same schedule.
-        costs: what one branch takes in each chunk, for each transformer by name, in the order in which they are used.
-        steps: how many steps each request has with each transformer.
-        requests: how many.
-        hop: time from the end of a chunk to its result's arrival at the next rank.
+        plan: The stages. Several transformers have the same schedule.
+        costs: Time of one branch in each chunk, for each transformer by name, in the order in which they are used.
+        steps: Number of steps that each request takes with each transformer.
+        requests: Number of requests.
+        hop: Time from the end of a chunk until its result arrives at the next rank.
 
     Raises:
-        PlanError: where costs and steps are not of the same transformers.
+        PlanError: If costs and steps do not name the same transformers in the same order.
 
     Example:
-        Two transformers of equal cost, five steps each; ten steps of two branches on one rank would take 20.
+        Two transformers of equal cost, five steps each. Ten steps of two branches on one rank would take 20.
 
         >>> from toolkit.geometry.stage_split import StageSplit
         >>> plan = StagePlan(StageSplit.even(8, 1), Schedule.interleaved(stages=1, branches=2), experts=2)
@@ -46,8 +46,10 @@ def loop_time(
     check_counts(requests=requests)
     if list(costs) != list(steps):
         raise PlanError(
-            f"costs of {list(costs)}, steps of {list(steps)}: give both for each transformer, in one order."
+            f"costs of {list(costs)}, steps of {list(steps)}: name the same transformers in both, in the same order."
         )
+    # When each group of ranks is free. A wave starts with a transformer when its group is free and the wave itself is
+    # done with the transformer before.
     free: list[Number] = [0] * plan.experts
     for wave in waves(plan.schedule, requests):
         schedule = replace(plan.schedule, in_flight=wave)
@@ -60,7 +62,7 @@ def loop_time(
 
 
 def waves(schedule: Schedule, requests: int) -> list[int]:
-    """How many requests compute together, one wave after the other.
+    """Number of requests in each wave.
 
     Example:
         >>> waves(Schedule.requests(stages=2, branches=2, requests=2), requests=5)

@@ -1,4 +1,4 @@
-"""Stages: a row of layers cut into contiguous parts, each layer in one of them."""
+"""Stage splits: the layers of a model, divided into contiguous stages."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from toolkit.geometry.span import Span
 
 @dataclass(frozen=True, repr=False)
 class StageSplit:
-    """The layers of a model in stages: contiguous, none empty, every layer in exactly one.
+    """The layers of a model in contiguous stages. No stage is empty, and every layer is in exactly one.
 
     Attributes:
         bounds: 0, the first layer of every later stage, and the number of layers.
 
     Raises:
-        PlanError: where a stage would be empty.
+        PlanError: If a stage would be empty.
 
     Example:
         >>> split = StageSplit.even(layers=30, stages=4)
@@ -39,7 +39,7 @@ class StageSplit:
 
     @property
     def split(self) -> StageSplit:
-        """Itself, so that a split can be given wherever only a plan's split matters."""
+        """The split itself, so that a split works wherever only a plan's split is needed."""
         return self
 
     def __post_init__(self) -> None:
@@ -50,15 +50,15 @@ class StageSplit:
             if start >= stop:
                 raise PlanError(
                     f"bounds={self.bounds}: stage {stage} would hold layers {start}:{stop}; "
-                    "every stage needs 1 layer at least, so bounds must rise."
+                    "every stage needs at least 1 layer, so bounds must increase."
                 )
 
     @classmethod
     def even(cls, layers: int, stages: int) -> StageSplit:
-        """Stages whose numbers of layers differ by one at most; the first stages have more.
+        """Stages whose numbers of layers differ by at most one, longer stages first.
 
         Raises:
-            PlanError: where there are fewer layers than stages.
+            PlanError: If there are fewer layers than stages.
         """
         check_counts(layers=layers, stages=stages)
         _check_enough(layers, stages)
@@ -73,23 +73,24 @@ class StageSplit:
         cap: Number | Sequence[Number] | None = None,
         speeds: Sequence[Number] | None = None,
     ) -> StageSplit:
-        """The split whose slowest stage is as fast as it can be.
+        """The split whose slowest stage is as fast as possible.
 
-        Where several splits are, the others of its stages are as even as they can be, and the first ones longest.
+        Of several such splits, the one whose other stages are most even; of those, the one with the longest first
+        stages.
 
         Args:
-            costs: what each layer takes on a device of speed 1, in any unit.
-            stages: how many stages.
-            memory: what each layer holds (its weights), in any unit; with ``cap``.
-            cap: the most that a stage may hold; one number, or one for each stage. A rank with several chunks holds
-                several stages.
-            speeds: of the device of each stage; all the same by default.
+            costs: Time of each layer on a device of speed 1, in any unit.
+            stages: Number of stages.
+            memory: Memory of each layer (its weights), in any unit. Needs ``cap``.
+            cap: Memory limit of a stage: one number, or one per stage. A rank with several chunks holds several
+                stages.
+            speeds: Speed of each stage's device; all equal by default.
 
         Raises:
-            PlanError: where there are fewer layers than stages, or no split keeps under the cap.
+            PlanError: If there are fewer layers than stages, or no split stays within the cap.
 
         Example:
-            FLUX: 19 double and 38 single blocks that take equally long, but hold 340 and 142 million weights.
+            FLUX has 19 double and 38 single blocks that take equally long but hold 340 and 142 million weights.
 
             >>> costs, weights = [1] * 57, [340] * 19 + [142] * 38
             >>> StageSplit.balanced(costs, 3).costs(weights)
@@ -105,7 +106,7 @@ class StageSplit:
         _check_enough(layers, stages)
         if (memory is None) != (cap is None):
             given, missing = ("memory", "cap") if cap is None else ("cap", "memory")
-            raise PlanError(f"{given} without {missing}: a cap bounds the memory of a stage; give both or none.")
+            raise PlanError(f"{given} without {missing}: cap limits the memory of a stage, so give both or neither.")
         speeds = [1] * stages if speeds is None else speeds
         memory = [0] * layers if memory is None else memory
         caps = cap if isinstance(cap, Sequence) else [0 if cap is None else cap] * stages
@@ -117,7 +118,7 @@ class StageSplit:
 
     @classmethod
     def at(cls, bounds: Sequence[int], layers: int) -> StageSplit:
-        """Cut before the layers in ``bounds``; 0 and ``layers`` may stand at its ends, both or neither.
+        """Cut before each layer in ``bounds``. It may also include 0 and ``layers`` at its ends, both or neither.
 
         Example:
             >>> StageSplit.at([10, 20], layers=24)
@@ -145,7 +146,7 @@ class StageSplit:
 
     @property
     def imbalance(self) -> float:
-        """The longest stage's number of layers over the mean: 1.0 is perfect."""
+        """Layers of the longest stage over the mean: 1.0 is perfect."""
         return max(self.counts) * len(self) / self.layers
 
     def __len__(self) -> int:
@@ -155,14 +156,14 @@ class StageSplit:
         """The stage that holds a layer.
 
         Raises:
-            PlanError: for a layer that is not there.
+            PlanError: If the split has no such layer.
         """
         if not 0 <= layer < self.layers:
             raise PlanError(f"layer={layer}: must be one of the split's {self.layers} layers, 0..{self.layers - 1}.")
         return bisect_right(self.bounds, layer) - 1
 
     def costs(self, costs: Sequence[Number]) -> tuple[Number, ...]:
-        """The sum over each stage of what is given for each layer: times, or weights.
+        """Sum the values of the layers in each stage, for example their times or weights.
 
         Example:
             >>> StageSplit.at([1], layers=3).costs([5, 1, 2])
@@ -172,8 +173,8 @@ class StageSplit:
         return tuple(sum(costs[stage.start : stage.stop]) for stage in self.stages)
 
     @property
-    def shares(self) -> tuple[Fraction, ...]:
-        """The part of all layers that each stage has."""
+    def fractions(self) -> tuple[Fraction, ...]:
+        """Fraction of all layers in each stage."""
         return tuple(Fraction(count, self.layers) for count in self.counts)
 
     def __repr__(self) -> str:
@@ -188,5 +189,6 @@ class StageSplit:
 def _check_enough(layers: int, stages: int) -> None:
     if layers < stages:
         raise PlanError(
-            f"{layers} layers in {stages} stages: every stage needs 1 layer at least; use {layers} stages or fewer."
+            f"{layers} layers in {stages} stages: every stage needs at least 1 layer. "
+            f"Use at most {counted(layers, 'stage')}."
         )

@@ -1,8 +1,18 @@
-"""The cascade merge: diffusers' in-place blend of overlapping tiles, bit for bit.
+"""The cascade merge: diffusers' in-place blend of overlapping tiles, equal in every bit.
 
-diffusers blends each tile, in row-major order, into its upper neighbour and then into its left one, in place; both are
-already blended by then. The weights follow from that order, so the order is part of the result. Classes that tile in
-time merge each picture in this way first, and then blend the merged pictures.
+diffusers goes through the tiles in row-major order and blends each one in place, first with its upper and then with its
+left neighbour. Both have been blended before. So the order of tiles matters: it decides the weights. Classes that tile
+in time merge each slab in this way first, and then blend the merged slabs.
+
+A rank can still blend its own tiles without the rest of the sample. Take a tile D and its neighbours A, B and C:
+
+    A | B     D's share (from D's start to the next tile's start) contains four overlapping pieces:
+    --+--     a corner of A, an edge of B along the top, an edge of C along the left, and D's own cells.
+    C | D
+
+diffusers blends the edge of B with the corner of A, then the edge of C with the corner of A, then D with the edge of B,
+and last D with the edge of C. In a pairwise grid, no other blend writes to these pieces. So this is a cascade over
+2 x 2 raw pieces, and :func:`cascade_share` runs it.
 """
 
 from __future__ import annotations
@@ -19,16 +29,16 @@ from toolkit.numerics.boxes import BoxLayout
 
 
 def blend_into(tile: Tensor, before: Tensor, dim: int, size: int) -> None:
-    """Ramp the first ``size`` cells of ``tile`` along ``dim`` in from the last ones of ``before``, in place.
+    """Blend the last ``size`` cells of ``before`` into the first ``size`` cells of ``tile`` along ``dim``, in place.
 
-    Equal in every bit to diffusers' row-by-row ``blend_v`` and ``blend_h``: there, as here, each product is rounded to
-    the tensor's dtype before the two are added.
+    Equal in every bit to ``blend_v`` and ``blend_h`` of diffusers, which go row by row. Both round each product to the
+    tensor's dtype before they add the two.
 
     Args:
-        tile: the later tile; only its first ``size`` cells are written.
-        before: the earlier tile, of the same size along every other dim.
-        dim: the dim along which they overlap.
-        size: the overlap in cells.
+        tile: The later tile. Only its first ``size`` cells are written.
+        before: The earlier tile, of the same size along every other dim.
+        dim: The dim along which the tiles overlap, counted from the end.
+        size: The overlap in cells.
 
     Example:
         >>> a, b = torch.zeros(1, 1, 4, 1), torch.ones(1, 1, 4, 1)
@@ -38,7 +48,8 @@ def blend_into(tile: Tensor, before: Tensor, dim: int, size: int) -> None:
     """
     if size == 0:
         return
-    # Weights in the precision in which kernels multiply by a Python number.
+    # diffusers multiplies by Python floats. For a narrow dtype, torch's kernels convert such a number to float32, not
+    # to the dtype. So the weights are rounded in the same way here.
     wide = torch.float64 if tile.dtype == torch.float64 else torch.float32
     steps = [step / size for step in range(size)]
     shape = [size if d == tile.ndim + dim else 1 for d in range(tile.ndim)]
@@ -52,17 +63,19 @@ def blend_into(tile: Tensor, before: Tensor, dim: int, size: int) -> None:
 def cascade_share(
     share: Tensor, edges: Mapping[tuple[int, ...], Tensor], boxes: BoxLayout, overlaps: tuple[int, ...]
 ) -> None:
-    """Finish one tile's share in place, from its own raw cells and the raw edges of the tiles before it.
+    """Blend one tile's share in place, from its own raw cells and the raw edges of the tiles before it.
 
-    The edges and the share are a small grid of their own, two pieces along each axis: the cascade over it, in
-    row-major order, leaves in the share what the cascade over the whole grid would.
+    The edges and the share form a small grid with two pieces along each axis. The cascade over this grid gives the
+    share the same values as the cascade over the whole grid.
 
     Args:
-        share: the raw share of the tile.
-        edges: raw edges by offset (how many tiles back along each axis); may be blended in place.
+        share: The raw share of the tile.
+        edges: Raw edges by offset (number of tiles back along each axis). They may be blended in place.
         boxes: Where latent boxes lie in the tensors.
-        overlaps: overlap with the tile before along each axis, in sample cells.
+        overlaps: Overlap with the tile before along each axis, in sample cells.
     """
+    # An offset of 1 is the tile before along that axis, 0 the tile itself: (1, 1) is the corner, (0, 0) the share.
+    # Offsets in descending order are row-major order: the corner first, the share last.
     pieces = {**edges, (0,) * len(boxes.axes): share}
     space = [axis for axis, name in enumerate(boxes.axes) if name != "t"]
     for offset in sorted(pieces, reverse=True):
@@ -70,7 +83,7 @@ def cascade_share(
             before = (*offset[:axis], 1, *offset[axis + 1 :])
             if offset[axis] == 0 and before in pieces:
                 blend_into(pieces[offset], pieces[before], boxes.dims[axis], overlaps[axis])
-    # Time comes last: diffusers blends whole pictures, already merged, one into the next.
+    # Time comes last: diffusers blends each slab into the next when both have been merged in space.
     for axis in set(range(len(boxes.axes))) - set(space):
         before = tuple(int(place == axis) for place in range(len(boxes.axes)))
         if before in pieces:
@@ -78,29 +91,34 @@ def cascade_share(
 
 
 def cascade_merge(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, canvas: Tensor) -> None:
-    """Merge whole raw tiles, given in row-major order, into ``canvas``. Works for any overlap.
+    """Merge whole raw tiles into ``canvas``. Works for any overlap, also where three tiles meet.
 
-    Tiles are blended in place. One row of the grid is held at a time; with an axis of time, two merged pictures.
+    Args:
+        tiles: The tiles in row-major order. They are blended in place. One row of the grid is held at a time and, with
+            a time axis, two merged slabs.
+        grid: Where the tiles lie, in latent cells.
+        boxes: Where latent boxes lie in the tensors.
+        canvas: The tensor to fill.
     """
     if grid.axes[0] != "t" or len(grid.axes) == 1:
-        _merge_pictures(tiles, grid, boxes, canvas)
+        _merge_slab(tiles, grid, boxes, canvas)
         return
     tiles = iter(tiles)
     (row, *rest), dim = grid.rows, boxes.dims[0]
-    picture_grid = TileGrid(grid.axes[1:], tuple(rest))
-    picture_boxes = BoxLayout(boxes.axes[1:], boxes.ratios[1:], boxes.firsts[1:])
+    slab_grid = TileGrid(grid.axes[1:], tuple(rest))
+    slab_boxes = BoxLayout(boxes.axes[1:], boxes.ratios[1:], boxes.firsts[1:])
     time = BoxLayout(boxes.axes[:1], boxes.ratios[:1], boxes.firsts[:1])
     before = None
     for place, (span, share) in enumerate(zip(row, shares(row), strict=True)):
-        picture = canvas.new_empty(time.shape(canvas.shape, (span,)))
-        _merge_pictures(itertools.islice(tiles, len(picture_grid)), picture_grid, picture_boxes, picture)
+        slab = canvas.new_empty(time.shape(canvas.shape, (span,)))
+        _merge_slab(itertools.islice(tiles, len(slab_grid)), slab_grid, slab_boxes, slab)
         if before is not None:
-            blend_into(picture, before, dim, *time.overlaps((row,), (place,)))
-        time.cut(canvas, (share,)).copy_(time.cut(picture, (share,), (span,)))
-        before = picture
+            blend_into(slab, before, dim, *time.overlaps((row,), (place,)))
+        time.cut(canvas, (share,)).copy_(time.cut(slab, (share,), (span,)))
+        before = slab
 
 
-def _merge_pictures(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, canvas: Tensor) -> None:
+def _merge_slab(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, canvas: Tensor) -> None:
     held: dict[tuple[int, ...], Tensor] = {}
     for tile, raw in zip(grid.tiles, tiles, strict=True):
         overlaps = boxes.overlaps(grid.rows, tile.position)
@@ -110,5 +128,5 @@ def _merge_pictures(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, c
                 blend_into(raw, before, dim, overlaps[axis])
         held[tile.position] = raw
         boxes.cut(canvas, tile.share_box).copy_(boxes.cut(raw, tile.share_box, tile.box))
-        # Of the tiles that blend with a tile, the one a step on along the first axis comes last.
+        # The last tile to read a tile is the next one along the first axis. That one is done now.
         held.pop((tile.position[0] - 1, *tile.position[1:]), None)

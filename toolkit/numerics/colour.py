@@ -1,4 +1,4 @@
-"""Error in the colour of whole tiles, apart from error at their seams."""
+"""Errors in the colour of whole tiles, as opposed to errors at their seams."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from toolkit.numerics.sample_grid import sample_grid, sample_ratio
 
 
 def colour_shift(a: Tensor, b: Tensor, grid: TileGrid | None = None, ratio: Mapping[str, int] | None = None) -> Tensor:
-    """The signed shift of each tile's colour: the median of ``a - b`` over its core, channel by channel.
+    """The signed colour shift of each tile: the median of ``a - b`` over its core, per channel.
 
-    A tile that came out brighter as a whole shifts by just that; a thin line at a seam does not move a
-    median.
+    If a whole tile is too bright, this is by how much. A thin line at a seam does not change a median.
 
     Args:
-        a: ``b c h w`` or ``b c t h w``.
-        b: the reference, of the same shape.
-        grid: the tiles, in latent cells; the whole sample as one tile where None.
-        ratio: sample cells per latent cell along each axis; from the shape where None.
+        a: The sample, ``b c h w`` or ``b c t h w``.
+        b: The reference, of the same shape.
+        grid: The tiles, in latent cells. None: the whole sample is one tile.
+        ratio: Sample cells per latent cell along each axis. None: taken from the shape.
 
     Returns:
-        ``tile c``, rows in the order of ``grid.tiles``.
+        The shifts ``tile c``, in the order of ``grid.tiles``.
 
     Example:
         >>> a = torch.zeros(1, 1, 4, 16)
@@ -42,11 +41,10 @@ def colour_shift(a: Tensor, b: Tensor, grid: TileGrid | None = None, ratio: Mapp
 
 
 def without_shift(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> Tensor:
-    """What no blend of the tiles' colour shifts explains of an error.
+    """The part of an error that no blend of shifted tile colours can explain.
 
-    A blend of tiles whose colours are shifted lies between their shifts. What sticks out of that interval
-    remains, so a step or a ramp from one tile's colour to the next leaves 0, and a line at the seam stays
-    whole.
+    Where tiles with shifted colours are blended, the error lies between their shifts. Only the part outside that
+    interval is kept. So a step or a ramp from one tile's colour to the next gives 0, and a line at a seam stays.
 
     Example:
         >>> error = torch.tensor([0.0, 0.0, 0.0, 0.25, 0.5, 0.5, 0.75, 0.5]).view(1, 1, 1, 8)
@@ -58,6 +56,7 @@ def without_shift(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> Te
     shape = [1] * error.ndim
     for dim in (1 - error.ndim, *boxes.dims):
         shape[dim] = error.shape[dim]
+    # The smallest and the largest shift of the tiles that hold a cell. Dims that are not divided have size 1 here.
     low, high = error.new_full(shape, inf), error.new_full(shape, -inf)
     for tile, shift in zip(tiles.tiles, _shifts(error.detach(), tiles), strict=True):
         value = shift.view(-1, *(1,) * (error.ndim - 2))
@@ -69,7 +68,7 @@ def without_shift(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> Te
 
 def _shifts(error: Tensor, tiles: TileGrid) -> Tensor:
     boxes = BoxLayout(tiles.axes, (1,) * len(tiles.axes))
-    # A core can be empty where three tiles meet: such a tile is judged by its whole box.
+    # Where three tiles meet, a core can be empty. Then the median is taken over the whole tile.
     judged = (tile.core_box if all(map(len, tile.core_box)) else tile.box for tile in tiles.tiles)
     return torch.stack([_median(boxes.cut(error, box)) for box in judged])
 

@@ -1,8 +1,8 @@
-"""The convolution kernel that small fp32 tiles fall into on a CPU, and the way around it.
+"""A faster kernel for small fp32 convolutions on a CPU.
 
-ATen hands a CPU convolution of batch 1 in fp32 to oneDNN only above 20480 cells (the first four dims multiplied:
-``b c t h`` of a video); below, it runs a kernel of its own that is up to several times slower per pixel and rounds
-differently. Tiles fall under that bound sooner than the whole sample, which can turn a gain from two ranks into a loss.
+ATen uses oneDNN for fp32 CPU convolutions of batch 1 only above 20480 cells (the product of the first four dims, which
+are ``b c t h`` for a video). Below, it uses its own kernel, which is up to several times slower per pixel and rounds
+differently. Tiles are below this bound more often than the whole sample, so two ranks can be slower than one.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _BOUND = 20480
 
 
 class OneDnnConvolutions(TorchFunctionMode):
-    """Within this context, small fp32 CPU convolutions run in oneDNN, as large ones do.
+    """In this context, small fp32 CPU convolutions run in oneDNN, like large ones.
 
-    Only ``conv2d`` and ``conv3d`` without gradients are touched, and only those that ATen would keep from oneDNN. The
-    result differs from ATen's own by rounding.
+    This changes only ``conv2d`` and ``conv3d`` without gradients, and only where ATen would use its own kernel. The
+    result differs from ATen's by rounding.
 
     Example:
         >>> x, weight = torch.ones(1, 3, 8, 8), torch.ones(4, 3, 3, 3)
@@ -44,10 +44,10 @@ class OneDnnConvolutions(TorchFunctionMode):
 
 
 def convolution_kernels(kind: Convolutions) -> AbstractContextManager[Any]:
-    """The context in which fp32 CPU convolutions use the kernels of ``kind``: ``"onednn"``, or ``"aten"``'s choice.
+    """The context for ``kind``: ``"onednn"`` for small fp32 CPU convolutions, or ``"aten"`` for ATen's own choice.
 
     Raises:
-        PlanError: for another kind.
+        PlanError: If ``kind`` is neither.
     """
     if kind not in get_args(Convolutions):
         raise PlanError(f"convolutions={kind!r}: must be one of {', '.join(get_args(Convolutions))}.")
@@ -64,7 +64,7 @@ def convolve(
     dilation: int | tuple[int, ...] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """``func`` of the other arguments, in oneDNN where ATen would keep a small fp32 CPU convolution from it."""
+    """Call ``func`` with the other arguments, or oneDNN if ATen would not use it for a small fp32 CPU convolution."""
     if not _kept_from_onednn(input, weight, padding, groups):
         return func(input, weight, bias, stride, padding, dilation, groups)
     n = weight.ndim - 2
@@ -74,6 +74,8 @@ def convolve(
 
 
 def _kept_from_onednn(input: Tensor, weight: Tensor, padding: object, groups: int) -> bool:
+    # ATen uses oneDNN by itself for several samples or groups and above the bound. Kernels of width 1, padding by name,
+    # gradients and autocast are left to ATen.
     return (
         input.dtype == weight.dtype == torch.float32
         and input.device.type == "cpu"

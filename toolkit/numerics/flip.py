@@ -1,7 +1,8 @@
-"""FLIP: the difference that a viewer sees when two pictures flip back and forth at one place (Andersson et al. 2020).
+"""FLIP: the difference that a viewer sees when two pictures alternate in the same place (Andersson et al. 2020).
 
-Written after the paper, "FLIP: A Difference Evaluator for Alternating Images", for pictures of ordinary range. PSNR and
-SSIM judge what a tensor holds; FLIP judges what is seen of it on a screen at a distance, 0 (nothing) to 1.
+Implements the paper "FLIP: A Difference Evaluator for Alternating Images" for pictures of low dynamic range. PSNR and
+SSIM compare the values of two tensors. FLIP estimates how visible the difference is on a screen at a given distance,
+from 0 (invisible) to 1.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from toolkit.errors import ToolkitError
-from toolkit.numerics.metrics import frames_beside
+from toolkit.numerics.metrics import paired_frames
 
 PIXELS_PER_DEGREE = 67.0
-"""Of a 4K screen 0.7 m wide at 0.7 m, as in the paper."""
+"""Pixels per degree of visual angle, for a 4K screen 0.7 m wide at a distance of 0.7 m, as in the paper."""
 
-# Contrast sensitivity of the three channels as sums of Gaussians, (a, b) each; b in squared degrees.
+# Contrast sensitivity of the three channels (luminance, red-green, blue-yellow) as sums of Gaussians (a, b), where b is
+# in squared degrees. _WIDEST is the largest b: it decides the size of the filters.
 _SENSITIVITY = (((1.0, 0.0047),), ((1.0, 0.0053),), ((34.1, 0.04), (13.5, 0.025)))
 _WIDEST = 0.04
 _FEATURE_DEGREES = 0.082
 _COLOUR_POWER, _FEATURE_POWER = 0.7, 0.5
 _KNEE, _KNEE_ERROR = 0.4, 0.95
-"""Up to this part of the largest difference errors rise to the second number; the rest is for the largest."""
+"""Colour differences (after the power) up to 0.4 of the largest map to errors of 0 to 0.95, the rest to 0.95 to 1."""
 
 _TO_XYZ = torch.tensor(
     [
@@ -39,18 +41,18 @@ _WHITE = _TO_XYZ.sum(dim=1)
 
 
 def flip(a: Tensor, b: Tensor, data_range: float = 2.0, pixels_per_degree: float = PIXELS_PER_DEGREE) -> list[float]:
-    """The mean FLIP error of each frame, in the order ``(b t)``; ``nan`` where a frame holds one.
+    """The mean FLIP error of each frame, in the order ``(b t)``; ``nan`` for a frame that contains ``nan``.
 
-    Samples are taken as sRGB, grey where there is one channel, and what no screen shows is clipped.
+    Samples are read as sRGB, or as grey if they have one channel. Values outside the range are clipped.
 
     Args:
-        a: ``b c h w`` or ``b c t h w``, of 1 or 3 channels.
-        b: the reference, of the same shape.
+        a: The sample, ``b c h w`` or ``b c t h w``, with 1 or 3 channels.
+        b: The reference, of the same shape.
         data_range: 2.0 for samples in -1..1, 1.0 for samples in 0..1.
-        pixels_per_degree: pixels of the screen per degree of the eye.
+        pixels_per_degree: Pixels of the screen per degree of visual angle.
 
     Raises:
-        ToolkitError: for other channels, another range, or shapes that differ.
+        ToolkitError: If the number of channels or the range is another one, or the shapes differ.
 
     Example:
         >>> grey = torch.zeros(1, 3, 8, 8)
@@ -63,32 +65,33 @@ def flip(a: Tensor, b: Tensor, data_range: float = 2.0, pixels_per_degree: float
 def flip_maps(
     a: Tensor, b: Tensor, data_range: float = 2.0, pixels_per_degree: float = PIXELS_PER_DEGREE
 ) -> Iterator[Tensor]:
-    """The FLIP error of each pixel, ``h w`` in 0..1, frame by frame; see :func:`flip`."""
+    """The FLIP error of each pixel, one map ``h w`` in 0..1 per frame. See :func:`flip`."""
     if data_range not in (1.0, 2.0):
-        raise ToolkitError(f"data_range={data_range}: FLIP is of pictures, in 0..1 (1.0) or -1..1 (2.0).")
+        raise ToolkitError(f"data_range={data_range}: FLIP needs samples in 0..1 (data_range=1.0) or -1..1 (2.0).")
     if not (isfinite(pixels_per_degree) and pixels_per_degree > 0):
-        raise ToolkitError(f"pixels_per_degree={pixels_per_degree}: must be a finite number above 0; 67 is usual.")
-    for pair in frames_beside(a, b):
+        raise ToolkitError(f"pixels_per_degree={pixels_per_degree}: must be a finite number above 0, usually 67.")
+    for pair in paired_frames(a, b):
         x, y = (_shown(frame, data_range) for frame in pair)
         yield _error(x, y, pixels_per_degree)
 
 
 def _shown(frame: Tensor, data_range: float) -> Tensor:
-    """Linear red, green and blue, ``3 h w``, as a screen shows them."""
+    """The light of the screen: linear red, green and blue, ``3 h w``, from sRGB values."""
     if len(frame) not in (1, 3):
-        raise ToolkitError(f"{len(frame)} channels: FLIP is of grey or red, green and blue; use psnr and ssim.")
+        raise ToolkitError(f"{len(frame)} channels: FLIP needs 1 (grey) or 3 (RGB). Use psnr and ssim instead.")
     value = ((frame + 1) / 2 if data_range == 2.0 else frame).clamp(0, 1).expand(3, -1, -1)
     return torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
 def _error(x: Tensor, y: Tensor, density: float) -> Tensor:
+    # Colour errors are raised to a power below 1 where edges or points differ, which makes them larger there.
     opponents = [_opponent(picture) for picture in (x, y)]
     colour = _colour_error(*(_perceived(one, density) for one in opponents))
     return colour ** (1 - _feature_error(_luminance(opponents[0]), _luminance(opponents[1]), density))
 
 
 def _opponent(rgb: Tensor) -> Tensor:
-    """Luminance, red against green, blue against yellow: CIELAB's axes without its cube root."""
+    """Luminance, red-green and blue-yellow: the axes of CIELAB without its cube root (YCxCz in the paper)."""
     x, y, z = torch.einsum("ij,jhw->ihw", _TO_XYZ, rgb) / _WHITE[:, None, None]
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
@@ -105,14 +108,15 @@ def _luminance(opponent: Tensor) -> Tensor:
 
 
 def _perceived(opponent: Tensor, density: float) -> Tensor:
-    """What the eye resolves at this distance, in CIELAB, colours weaker where it is dark (Hunt's effect)."""
+    """What the eye can resolve at this distance, in CIELAB. Dark colours are weaker (the Hunt effect)."""
     reach = ceil(3 * sqrt(_WIDEST / (2 * pi**2)) * density)
     place = torch.arange(-reach, reach + 1, dtype=torch.float64) / density
     seen = []
     for channel, terms in zip(opponent, _SENSITIVITY, strict=True):
         profiles = [torch.exp(-((pi * place) ** 2) / b) for _, b in terms]
         weights = [a * sqrt(pi / b) for a, b in terms]
-        # Each Gaussian is a product of two profiles; their sum is not.
+        # A Gaussian filter is separable: down the columns, then along the rows. A sum of two Gaussians is not, so each
+        # is applied on its own. The total of all filter weights is one, so that flat areas keep their colour.
         total = sum(w * float(p.sum()) ** 2 for w, p in zip(weights, profiles, strict=True))
         parts = (w * _separable(channel[None], p, p) for w, p in zip(weights, profiles, strict=True))
         seen.append(torch.stack(list(parts)).sum(dim=0) / total)
@@ -132,29 +136,31 @@ def _hunt(lab: Tensor) -> Tensor:
 
 
 def _distance(x: Tensor, y: Tensor) -> Tensor:
-    """HyAB: fit for large differences, where Euclid's in CIELAB is not."""
+    """The HyAB distance. It also holds for large differences, where the Euclidean distance in CIELAB does not."""
     return (x[0] - y[0]).abs() + (x[1:] - y[1:]).square().sum(dim=0).sqrt()
 
 
 def _colour_error(x: Tensor, y: Tensor) -> Tensor:
+    # Of all colours that a screen can show, green and blue differ most in this metric: they set the scale.
     green, blue = (_hunt(_lab(torch.eye(3, dtype=torch.float64)[index].view(3, 1, 1))) for index in (1, 2))
     most = float(_distance(green, blue)) ** _COLOUR_POWER
     error, knee = _distance(x, y) ** _COLOUR_POWER, _KNEE * most
     above = _KNEE_ERROR + (error - knee) / (most - knee) * (1 - _KNEE_ERROR)
-    # Filtered colours may lie a rounding further apart than the two that bound the scale.
+    # Rounding in the filters can push a difference slightly above the largest one, hence the clamp.
     return torch.where(error < knee, error * _KNEE_ERROR / knee, above).clamp(max=1.0)
 
 
 def _feature_error(x: Tensor, y: Tensor, density: float) -> Tensor:
-    """How far edges and points of one picture are missing in the other."""
+    """How strongly edges and points of one picture are missing in the other."""
     deviation = 0.5 * _FEATURE_DEGREES * density
     reach = ceil(3 * deviation)
     place = torch.arange(-reach, reach + 1, dtype=torch.float64)
     bell = torch.exp(-(place**2) / (2 * deviation**2))
+    # The first and second derivative of a Gaussian respond to edges and to points.
     kernels = (-place * bell, (place**2 / deviation**2 - 1) * bell)
     differences = []
     for kernel in kernels:
-        # Rising and falling parts weigh 1 each, over the whole square.
+        # Scale the positive weights to sum to 1 and the negative ones to -1, so that flat areas give 0.
         balanced = torch.where(kernel > 0, kernel / kernel.clamp(min=0).sum(), -kernel / kernel.clamp(max=0).sum())
         smooth = bell / bell.sum()
         strength = [
@@ -165,14 +171,14 @@ def _feature_error(x: Tensor, y: Tensor, density: float) -> Tensor:
 
 
 def _separable(picture: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """Correlate ``1 h w`` with the product of two profiles, its border repeated outwards."""
+    """Correlate ``1 h w`` with the product of two profiles. The border is padded with its own values."""
     reach = len(down) // 2
     wide = pad(picture[None], (reach,) * 4, mode="replicate")[0]
     return _along(_along(wide, down, -2), across, -1)
 
 
 def _along(wide: Tensor, profile: Tensor, dim: int) -> Tensor:
-    """Correlate along one dim, shift by shift: ten times quicker than a convolution in double precision."""
+    """Correlate along one dim, shift by shift. This is ten times faster than a float64 convolution."""
     length = wide.shape[dim] - len(profile) + 1
     first, *others = profile.tolist()
     total = wide.narrow(dim, 0, length) * first

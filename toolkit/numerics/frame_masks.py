@@ -1,7 +1,7 @@
-"""Attention masks that only tell frames apart, held by their frames: ``t x t`` numbers for ``(t h w) x (t h w)``.
+"""Attention masks with one value per pair of frames: ``t x t`` numbers stand for a mask ``(t h w) x (t h w)``.
 
-Causal video autoencoders let a frame see itself and what came before. The mask that they build has as many numbers as
-pairs of tokens, of which all of a pair of frames are alike: at 720p it would not fit into any memory.
+In causal video autoencoders, a frame attends to itself and to earlier frames. The models build a mask with one number
+per pair of tokens, although all tokens of a frame have the same values. At 720p it would not fit into any memory.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ _SHAPED = frozenset(["unsqueeze", "squeeze", "expand", "view", "reshape", "repea
 
 
 class FrameMask(Tensor):
-    """Stands for a mask: has its shape, no storage, and the values for each pair of frames.
+    """A stand-in for a mask: it has the mask's shape, no storage, and one value per pair of frames.
 
-    It goes through the arithmetic by which models make masks; what it does not know raises.
+    It supports the operations that models use to build masks. Any other operation that returns such a mask raises.
+
+    Attributes:
+        frames: The values, ``t x t``.
 
     Example:
         >>> mask = frame_causal_mask(frames=2, cells=3)
@@ -32,7 +35,7 @@ class FrameMask(Tensor):
 
     @classmethod
     def of(cls, frames: Tensor, cells: int) -> Self:
-        """The mask with the values ``frames`` (``t x t``) for frames of ``cells`` tokens."""
+        """Make the mask with the values ``frames`` (``t x t``), for frames of ``cells`` tokens each."""
         size = len(frames) * cells
         mask = torch.empty(size, size, dtype=frames.dtype, device="meta").as_subclass(cls)
         mask.frames = frames
@@ -42,7 +45,7 @@ class FrameMask(Tensor):
     def __torch_function__(
         cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Do to the frames what is done to the mask."""
+        """Apply the operation to the mask on the meta device, for its shape, and to the values of the frames."""
         kwargs = kwargs or {}
         out = super().__torch_function__(func, types, args, kwargs)
         if isinstance(out, FrameMask):
@@ -50,9 +53,9 @@ class FrameMask(Tensor):
             if name in _CELLWISE:
                 out.frames = func(*(one.frames if isinstance(one, FrameMask) else one for one in args), **kwargs)
             elif name in _SHAPED:
-                out.frames = args[0].frames
+                out.frames = args[0].frames  # a change of shape does not change the values
             else:
-                raise NotImplementedError(f"{name} of a mask that is held by its frames")
+                raise NotImplementedError(f"{name} is not supported for a mask with one value per pair of frames.")
         return out
 
 
@@ -63,14 +66,14 @@ def frame_causal_mask(
     device: torch.device | str = "cpu",
     batch_size: int | None = None,
 ) -> FrameMask:
-    """The additive mask by which a frame sees itself and earlier ones.
+    """The additive mask that lets a frame attend to itself and to earlier frames.
 
     Args:
-        frames: number of frames.
-        cells: tokens of each.
-        dtype: of the mask.
-        device: where its frames' values lie.
-        batch_size: samples that it is for, in a dim in front; None for no such dim.
+        frames: Number of frames.
+        cells: Number of tokens per frame.
+        dtype: The dtype of the mask.
+        device: The device of the values.
+        batch_size: The size of an additional first dim; None for none.
     """
     hidden = torch.ones(frames, frames, dtype=torch.bool, device=device).triu(1)
     mask = FrameMask.of(torch.zeros(frames, frames, dtype=dtype, device=device).masked_fill(hidden, -torch.inf), cells)
@@ -78,10 +81,10 @@ def frame_causal_mask(
 
 
 def pairs_of_frames(index: Tensor, other: Tensor) -> tuple[FrameMask, FrameMask] | None:
-    """``meshgrid(index, other, indexing="xy")`` of frame numbers repeated for each token, held by frames.
+    """``meshgrid(index, other, indexing="xy")`` for the frame number of each token, with one value per pair of frames.
 
     Returns:
-        None where the numbers are not those of frames of equally many tokens.
+        The two grids; None if the inputs are not frame numbers of frames with equally many tokens.
     """
     if index.ndim != 1 or index.dtype.is_floating_point or not torch.equal(index, other):
         return None

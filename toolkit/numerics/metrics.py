@@ -1,8 +1,7 @@
-"""How far two samples are apart: largest error, PSNR and SSIM, on raw tensors.
+"""How much two samples differ: largest error, PSNR and SSIM, on raw tensors.
 
-Compare what the model returned, never what a codec made of it: 66 dB between two decodes can become 43 dB
-between the same two as MP4. Everything is computed in float64, one frame at a time, whatever the dtype of the
-inputs.
+Compare the outputs of a model before any codec: the PSNR of two decodes can fall from 66 dB to 43 dB once both are MP4
+files. Everything is computed in float64, one frame at a time, whatever the dtype of the inputs.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ from torch import Tensor
 
 from toolkit.errors import ToolkitError
 
-SSIM_WINDOW = 7
-"""Side of the window over which SSIM takes its means; smaller frames get the largest odd window that fits."""
+SSIM_SIDE = 7
+"""The side of the square over which SSIM averages. Smaller frames use the largest odd side that fits."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameError:
-    """The distance of one frame from the same frame of the reference.
+    """How much one frame differs from the same frame of the reference.
 
     Attributes:
-        max_abs: largest absolute difference.
-        mse: mean squared difference.
-        psnr: in dB; ``inf`` where the frames are equal.
-        ssim: 1.0 where the frames are equal.
+        max_abs: Largest absolute difference.
+        mse: Mean squared difference.
+        psnr: Peak signal-to-noise ratio in dB; ``inf`` for equal frames.
+        ssim: Structural similarity; 1.0 for equal frames.
     """
 
     max_abs: float
@@ -39,51 +38,51 @@ class FrameError:
 
 
 def max_abs(a: Tensor, b: Tensor) -> float:
-    """The largest absolute difference; ``nan`` where either holds one.
+    """The largest absolute difference; ``nan`` if either sample contains ``nan``.
 
     Args:
-        a: ``b c h w`` or ``b c t h w``.
-        b: the same shape.
+        a: The sample, ``b c h w`` or ``b c t h w``.
+        b: The reference, of the same shape.
 
     Raises:
-        ToolkitError: where the shapes differ or are of no picture or video.
+        ToolkitError: If the shapes differ, or are not those of pictures or videos.
 
     Example:
         >>> max_abs(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), -0.5))
         0.5
     """
-    return float(torch.stack([(x - y).abs().max() for x, y in frames_beside(a, b)]).max())
+    return float(torch.stack([(x - y).abs().max() for x, y in paired_frames(a, b)]).max())
 
 
 def psnr(a: Tensor, b: Tensor, data_range: float = 2.0) -> float:
     """Peak signal-to-noise ratio in dB over all frames together; ``inf`` for equal samples.
 
     Args:
-        a: ``b c h w`` or ``b c t h w``.
-        b: the same shape.
-        data_range: largest minus smallest possible value: 2.0 for samples in -1..1.
+        a: The sample, ``b c h w`` or ``b c t h w``.
+        b: The reference, of the same shape.
+        data_range: Largest minus smallest possible value: 2.0 for samples in -1..1.
 
     Example:
         >>> psnr(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.5))
         12.041199826559248
     """
-    errors = [(x - y).square().mean() for x, y in frames_beside(a, b)]
+    errors = [(x - y).square().mean() for x, y in paired_frames(a, b)]
     return decibels(float(torch.stack(errors).mean()), data_range)
 
 
 def ssim(a: Tensor, b: Tensor, data_range: float = 2.0) -> float:
-    """Mean structural similarity over frames (Wang et al. 2004), colours as channels of one picture.
+    """Mean structural similarity over all frames (Wang et al. 2004), averaged over colour channels.
 
-    scikit-image computes it: its figures are the ones that readers can check against, and SSIM has enough
-    variants (window, border, covariance) that an own one would agree with nobody's.
+    scikit-image computes it. SSIM has many variants (size, border, covariance), so a version of our own would match no
+    one else's numbers.
 
     Args:
-        a: ``b c h w`` or ``b c t h w``.
-        b: the same shape.
-        data_range: largest minus smallest possible value: 2.0 for samples in -1..1.
+        a: The sample, ``b c h w`` or ``b c t h w``.
+        b: The reference, of the same shape.
+        data_range: Largest minus smallest possible value: 2.0 for samples in -1..1.
 
     Raises:
-        ToolkitError: where a frame is less than 3 cells high or wide: SSIM needs a 3 x 3 window at least.
+        ToolkitError: If a frame is less than 3 cells high or wide.
 
     Example:
         >>> ramp = torch.linspace(-1, 1, 64).view(1, 1, 8, 8)
@@ -91,12 +90,12 @@ def ssim(a: Tensor, b: Tensor, data_range: float = 2.0) -> float:
         (1.0, 0.64)
     """
     _check_range(data_range)
-    similarities = [_frame_ssim(x, y, data_range) for x, y in frames_beside(a, b)]
+    similarities = [_frame_ssim(x, y, data_range) for x, y in paired_frames(a, b)]
     return sum(similarities) / len(similarities)
 
 
 def frame_errors(a: Tensor, b: Tensor, data_range: float = 2.0) -> tuple[FrameError, ...]:
-    """All figures of each frame, in the order ``(b t)``.
+    """All metrics of each frame, in the order ``(b t)``.
 
     Example:
         >>> video = torch.zeros(1, 3, 5, 8, 8)
@@ -105,7 +104,7 @@ def frame_errors(a: Tensor, b: Tensor, data_range: float = 2.0) -> tuple[FrameEr
     """
     _check_range(data_range)
     errors = []
-    for x, y in frames_beside(a, b):
+    for x, y in paired_frames(a, b):
         mse = float((x - y).square().mean())
         errors.append(
             FrameError(float((x - y).abs().max()), mse, decibels(mse, data_range), _frame_ssim(x, y, data_range))
@@ -114,7 +113,7 @@ def frame_errors(a: Tensor, b: Tensor, data_range: float = 2.0) -> tuple[FrameEr
 
 
 def difference(a: Tensor, b: Tensor) -> Tensor:
-    """``a - b`` in float32, or in float64 where either is, so that narrow dtypes do not round the error away.
+    """``a - b`` on the CPU, in float32, or in float64 if either is. In a narrow dtype, small errors would round to 0.
 
     Example:
         >>> half = torch.ones(1, 1, 1, 1, dtype=torch.bfloat16)
@@ -127,7 +126,7 @@ def difference(a: Tensor, b: Tensor) -> Tensor:
 
 
 def decibels(mse: float, data_range: float = 2.0) -> float:
-    """PSNR in dB from a mean squared error."""
+    """Convert a mean squared error to PSNR in dB."""
     _check_range(data_range)
     if mse in (0, inf):
         return inf if mse == 0 else -inf
@@ -135,10 +134,10 @@ def decibels(mse: float, data_range: float = 2.0) -> float:
 
 
 def frames(sample: Tensor) -> tuple[Tensor, ...]:
-    """The frames ``c h w`` of ``b c h w`` or ``b c t h w``, in the order ``(b t)``; views, not copies.
+    """Split ``b c h w`` or ``b c t h w`` into frames ``c h w``, in the order ``(b t)``. They are views, not copies.
 
     Raises:
-        ToolkitError: for any other number of dims, or an empty tensor.
+        ToolkitError: If the number of dims is another one, or the tensor is empty.
 
     Example:
         >>> len(frames(torch.zeros(2, 3, 5, 8, 8))), frames(torch.zeros(2, 3, 8, 8))[1].shape
@@ -146,19 +145,21 @@ def frames(sample: Tensor) -> tuple[Tensor, ...]:
     """
     if sample.ndim not in (4, 5) or sample.numel() == 0:
         raise ToolkitError(
-            f"shape {tuple(sample.shape)}: must be b c h w or b c t h w, with nothing empty; "
-            "add the missing dims, e.g. by sample[None]."
+            f"shape {tuple(sample.shape)}: must be b c h w or b c t h w, and not empty. "
+            "Add missing dims, for example with sample[None]."
         )
     if sample.ndim == 4:
         return sample.unbind(0)
     return tuple(frame for video in sample.unbind(0) for frame in video.unbind(1))
 
 
-def frames_beside(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs of frames ``c h w`` in float64 on the CPU, one at a time: a video in float64 may not fit.
+def paired_frames(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield each frame ``c h w`` of ``a`` with that of ``b``, in float64 on the CPU.
+
+    Frames are converted one at a time, because a whole video in float64 may not fit into memory.
 
     Raises:
-        ToolkitError: where the shapes differ or are of no picture or video.
+        ToolkitError: If the shapes differ, or are not those of pictures or videos.
     """
     check_same_shape(a, b)
     for x, y in zip(frames(a.detach()), frames(b.detach()), strict=True):
@@ -169,10 +170,12 @@ def check_same_shape(a: Tensor, b: Tensor) -> None:
     """Refuse to compare samples of different shapes.
 
     Raises:
-        ToolkitError: naming both shapes.
+        ToolkitError: If the shapes differ. The message names both.
     """
     if a.shape != b.shape:
-        raise ToolkitError(f"shapes {tuple(a.shape)} and {tuple(b.shape)} differ: compare samples of the same latent.")
+        raise ToolkitError(
+            f"shapes {tuple(a.shape)} and {tuple(b.shape)} differ. Compare samples made from the same latent."
+        )
 
 
 def _wide(frame: Tensor) -> Tensor:
@@ -182,11 +185,13 @@ def _wide(frame: Tensor) -> Tensor:
 def _frame_ssim(a: Tensor, b: Tensor, data_range: float) -> float:
     smallest = min(a.shape[-2:])
     if smallest < 3:
-        raise ToolkitError(f"frame of {a.shape[-2]} x {a.shape[-1]}: SSIM needs at least 3 x 3; use max_abs and psnr.")
-    window = min(SSIM_WINDOW, smallest - (smallest + 1) % 2)
+        raise ToolkitError(
+            f"frame of {a.shape[-2]} x {a.shape[-1]}: SSIM needs at least 3 x 3. Use max_abs and psnr instead."
+        )
+    side = min(SSIM_SIDE, smallest - (smallest + 1) % 2)  # scikit-image takes odd sides only
     return float(
         structural_similarity(  # type: ignore[no-untyped-call]
-            a.numpy(), b.numpy(), win_size=window, data_range=data_range, channel_axis=0
+            a.numpy(), b.numpy(), win_size=side, data_range=data_range, channel_axis=0
         )
     )
 

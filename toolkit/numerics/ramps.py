@@ -1,4 +1,4 @@
-"""Ramps: blend weights over an overlap, and the windows that they make of whole tiles."""
+"""Ramps: blend weights over an overlap, and the weights of whole tiles."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from toolkit.geometry.span import Span
 
 
 def rising(ramp: Ramp, size: int) -> Tensor:
-    """Weights of the later tile over an overlap of ``size`` cells, sampled at cell centres. float64.
+    """The weights of the later tile over an overlap of ``size`` cells, sampled at cell centres, in float64.
 
-    The earlier tile's weights are one minus these.
+    The earlier tile has one minus these weights.
 
     Example:
         >>> rising("linear", 4).tolist(), rising("crop", 4).tolist()
@@ -29,20 +29,20 @@ def rising(ramp: Ramp, size: int) -> Tensor:
     return place
 
 
-def windows(spans: tuple[Span, ...], ratio: int, ramp: Ramp, first: int | None = None) -> list[Tensor]:
-    """One weight per sample cell for each tile of a row; at every cell the weights of all tiles sum to one. float64.
+def tile_weights(spans: tuple[Span, ...], ratio: int, ramp: Ramp, first: int | None = None) -> list[Tensor]:
+    """The weight of each tile at each of its sample cells along one axis, in float64. They sum to one at every cell.
 
-    Each tile rises over its overlap with the tile before it and falls over the one with the tile after it. Where three
-    or more tiles meet, what that gives is divided by its sum.
+    The weights of a tile rise over its overlap with the previous tile and fall over its overlap with the next one.
+    Where three or more tiles meet, they are divided by their sum.
 
     Args:
-        spans: the tiles along one axis, in latent units.
-        ratio: sample cells per latent cell.
-        ramp: the weights over an overlap.
-        first: sample cells of the first latent cell; ``ratio`` where None.
+        spans: The tiles along one axis, in latent units.
+        ratio: Sample cells per latent cell.
+        ramp: The weights over an overlap.
+        first: Sample cells of the first latent cell; None if it has as many as the others.
 
     Example:
-        >>> [w.tolist() for w in windows((Span(0, 3), Span(2, 4)), 2, "linear")]
+        >>> [w.tolist() for w in tile_weights((Span(0, 3), Span(2, 4)), 2, "linear")]
         [[1.0, 1.0, 1.0, 1.0, 0.75, 0.25], [0.25, 0.75, 1.0, 1.0]]
     """
     lag = ratio - first if first is not None else 0

@@ -1,4 +1,4 @@
-"""Attention over keys that arrive in blocks: no one ever holds them all."""
+"""Attention over keys that arrive in blocks, so that no rank has to hold all of them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import torch
 from torch import Tensor
 
 QUERIES = 1024
-"""Queries scored at a time: bounds the scores in memory."""
+"""Number of queries computed at a time. It limits the memory for the scores."""
 
 
 class RunningAttention:
-    """Softmax attention of fixed queries over blocks of keys and values, in fp32 (online softmax).
+    """Softmax attention of fixed queries over blocks of keys and values (online softmax), in fp32 or wider.
 
-    The result does not depend on how the keys are cut, but for rounding (Milakov and Gimelshein 2018).
+    The result does not depend on how the keys are divided into blocks, except for rounding (Milakov and Gimelshein
+    2018). For each query, this class keeps the largest score so far (``top``), and relative to it the sum of the
+    exponentials (``weight``) and of the exponentials times the values (``sum``). When a block raises the largest score,
+    both sums are scaled down to the new one.
 
     Args:
-        query: ``... n d``.
-        width: size of a value.
-        scale: of the scores; None for ``1 / sqrt(d)``.
+        query: The queries, ``... n d``.
+        width: Size of a value.
+        scale: Factor of the scores; None for ``1 / sqrt(d)``.
 
     Example:
         >>> q, k, v = torch.randn(3, 1, 1, 5, 8, generator=torch.Generator().manual_seed(0))
@@ -40,27 +43,29 @@ class RunningAttention:
         self._sum = torch.zeros((*shape, width), dtype=wide, device=query.device)
 
     def add(self, key: Tensor, value: Tensor, rows: slice = slice(None)) -> None:
-        """Attend over a block of keys and values as well, ``... m d`` and ``... m width``.
+        """Add a block of keys and values.
 
         Args:
-            key: the block's keys.
-            value: the block's values.
-            rows: which queries attend to it.
+            key: The keys, ``... m d``.
+            value: The values, ``... m width``.
+            rows: The queries that attend to this block.
         """
         first, last, _ = rows.indices(self._query.shape[-2])
-        # Wide from the first product on: a narrow score is off by more than attention can take.
+        # Widen before the first product: the rounding of scores in a narrow dtype is too much after the exponential.
         key, value = key.to(self._sum.dtype).transpose(-1, -2), value.to(self._sum.dtype)
         for start in range(first, last, QUERIES):
             part = slice(start, min(start + QUERIES, last))
+            # Views: the in-place operations below update the state of these queries.
             top, weight, total = self._top[..., part, :], self._weight[..., part, :], self._sum[..., part, :]
             scores = self._query[..., part, :].to(key.dtype) @ key * self._scale
             peak = torch.maximum(top, scores.amax(-1, keepdim=True))
             scores = (scores - peak).exp_()
+            # In the first block, top is -inf: the factor is 0, and the empty sums stay 0.
             kept = (top - peak).exp_()
             weight.mul_(kept).add_(scores.sum(-1, keepdim=True))
             total.mul_(kept).add_(scores @ value)
             top.copy_(peak)
 
     def result(self) -> Tensor:
-        """The attention so far, in the query's dtype."""
+        """The attention over all blocks so far, in the dtype of the queries."""
         return (self._sum / self._weight).to(self._query.dtype)

@@ -1,4 +1,4 @@
-"""A grid of latent cells as a grid of sample cells (pixels, frames)."""
+"""Convert a grid of latent cells to a grid of sample cells (pixels, frames)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from toolkit.numerics.boxes import DIMS
 
 
 def sample_ratio(shape: Sequence[int], grid: TileGrid) -> dict[str, int]:
-    """Sample cells per latent cell along each axis, from the shape of the sample that a grid is for.
+    """Sample cells per latent cell along each axis, from the shape of a sample and its grid.
 
-    Along ``t`` a video model may make one frame of the first latent frame and ``ratio`` of every other;
-    where that fits, it is taken.
+    A causal video model makes one frame of the first latent frame and ``ratio`` frames of each other one. If the number
+    of frames fits this rule, the rule is used.
 
     Raises:
-        ToolkitError: where the sample is no whole multiple of the grid's extent.
+        ToolkitError: If the sample is not a whole multiple of the grid's extent.
 
     Example:
         >>> grid = TileGrid.cover({"t": 3, "h": 4, "w": 6}, tile=4)
@@ -33,22 +33,22 @@ def sample_ratio(shape: Sequence[int], grid: TileGrid) -> dict[str, int]:
             ratios[axis] = cells // latent
         else:
             raise ToolkitError(
-                f"axis {axis!r}: {cells} sample cells over {latent} latent cells is not a whole ratio; "
-                "give the grid that this sample was made with."
+                f"axis {axis!r}: {cells} sample cells over {latent} latent cells is not a whole ratio. "
+                "Use the grid that this sample was made with."
             )
     return ratios
 
 
 def sample_grid(grid: TileGrid, shape: Sequence[int], ratio: Mapping[str, int]) -> TileGrid:
-    """The same grid in sample cells.
+    """The grid in sample cells.
 
     Args:
-        grid: in latent cells.
-        shape: of the sample, ``b c h w`` or ``b c t h w``.
-        ratio: sample cells per latent cell along each axis.
+        grid: The grid in latent cells.
+        shape: Shape of the sample, ``b c h w`` or ``b c t h w``.
+        ratio: Sample cells per latent cell along each axis.
 
     Raises:
-        ToolkitError: where the grid does not cover the sample.
+        ToolkitError: If the grid does not cover the sample.
 
     Example:
         >>> sample_grid(TileGrid.cover({"w": 6}, tile=4, overlap=2), (1, 3, 8, 48), {"w": 8}).rows
@@ -57,12 +57,12 @@ def sample_grid(grid: TileGrid, shape: Sequence[int], ratio: Mapping[str, int]) 
     rows = []
     for axis, row in zip(grid.axes, grid.rows, strict=True):
         cells, times = _extent(shape, axis), ratio[axis]
-        # A causal video model's first latent frame is one frame, not `times`.
+        # A causal video model makes one frame of the first latent frame, not `times`.
         offset = cells - row[-1].stop * times
         if offset not in ((0, 1 - times) if axis == "t" else (0,)):
             raise ToolkitError(
-                f"axis {axis!r}: {row[-1].stop} latent cells at ratio {times} are not the sample's {cells}; "
-                "give the grid and the ratio that this sample was made with."
+                f"axis {axis!r}: {row[-1].stop} latent cells at ratio {times} do not give the sample's {cells} cells. "
+                "Use the grid and the ratio that this sample was made with."
             )
         rows.append(tuple(Span(max(0, s.start * times + offset), s.stop * times + offset) for s in row))
     return TileGrid(grid.axes, tuple(rows))

@@ -1,7 +1,7 @@
-"""How large an error is at the seams of a grid, and how it falls off beside them.
+"""How large an error is at the seams of a grid, and how it decreases with the distance from them.
 
-A seam's line is the centre of the overlap of its two tiles, rounded down to the edge of a sample cell; where
-tiles only touch, the line is where they touch. Everything here is in sample cells (pixels, frames).
+The line of a seam is the centre of the overlap of its two tiles, rounded down to the edge of a sample cell. If the
+tiles only touch, the line is where they touch. All positions here are in sample cells (pixels, frames).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from toolkit.numerics.sample_grid import sample_grid
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How large the absolute error is over some cells.
+    """The absolute error over a set of cells.
 
     Attributes:
-        mean: its mean.
-        p99: the value that 99 % of the cells do not exceed.
-        max: its maximum.
+        mean: Mean error.
+        p99: The value that 99 % of the cells do not exceed.
+        max: Largest error.
     """
 
     mean: float
@@ -38,14 +38,13 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class SeamProfile:
-    """The absolute error against the distance to the nearest seam of one axis.
+    """The absolute error as a function of the distance to the nearest seam of one axis.
 
     Attributes:
-        axis: the axis along which distance is taken.
-        distance: signed distance of a cell's centre from the seam's line, ascending: -1.5, -0.5, 0.5, ...
-        levels: the error at each distance, over all seams of the axis and everything along the other axes.
-        interior: the error over the half of the axis that is farthest from its seams: what a seam should come
-            down to.
+        axis: The axis along which distance is measured.
+        distance: Signed distance of a cell's centre from the seam's line, ascending: -1.5, -0.5, 0.5, ...
+        levels: The error at each distance, over all seams of the axis and all positions along the other axes.
+        interior: The error over the half of the axis that is farthest from its seams. A good seam is no worse.
     """
 
     axis: str
@@ -59,15 +58,15 @@ class SeamError:
     """The error where two tiles meet.
 
     Attributes:
-        axis: the axis along which they are neighbours.
-        position: the seam's line, in sample cells along ``axis``.
-        tiles: indices of the earlier and the later tile.
-        mean: mean absolute error in their overlap (in the two cells beside the line, where they only touch).
-        max: largest absolute error there.
-        ratio: ``mean`` over the mean in the interior, the half of every axis that is farthest from its seams;
-            1.0 where both are 0.
-        residual: mean of what is left there after :func:`~toolkit.numerics.colour.without_shift`: near 0
-            where the tiles differ in colour only.
+        axis: The axis along which the tiles are neighbours.
+        position: The seam's line, in sample cells along ``axis``.
+        tiles: Indices of the earlier and the later tile.
+        mean: Mean absolute error in their overlap. If the tiles only touch: in the two cells beside the line.
+        max: Largest absolute error there.
+        ratio: ``mean`` over the mean error in the interior, which is the half of every axis that is farthest from its
+            seams; 1.0 if both are 0.
+        residual: Mean absolute error there after :func:`~toolkit.numerics.colour.without_shift`; near 0 if the tiles
+            differ in colour only.
     """
 
     axis: str
@@ -80,7 +79,7 @@ class SeamError:
 
 
 def seam_lines(row: tuple[Span, ...]) -> list[int]:
-    """Where the seams of one axis lie: the centre of each overlap, rounded down.
+    """The lines of the seams along one axis: the centre of each overlap, rounded down.
 
     Example:
         >>> seam_lines((Span(0, 32), Span(24, 56), Span(48, 60)))
@@ -92,17 +91,17 @@ def seam_lines(row: tuple[Span, ...]) -> list[int]:
 def seam_profile(
     error: Tensor, grid: TileGrid, axis: str, ratio: Mapping[str, int], reach: int | None = None
 ) -> SeamProfile:
-    """The absolute error against the signed distance to the nearest seam of ``axis``.
+    """The absolute error as a function of the signed distance to the nearest seam of ``axis``.
 
     Args:
-        error: ``b c h w`` or ``b c t h w``; signed or absolute.
-        grid: the tiles, in latent cells.
-        axis: along which to take the distance.
-        ratio: sample cells per latent cell along each axis.
-        reach: largest distance, in sample cells; as far as there are cells where None.
+        error: The error, signed or absolute, ``b c h w`` or ``b c t h w``.
+        grid: The tiles, in latent cells.
+        axis: The axis along which to measure the distance.
+        ratio: Sample cells per latent cell along each axis.
+        reach: Largest distance, in sample cells; None for all cells.
 
     Raises:
-        ToolkitError: where the axis has no seam, or ``reach`` is below 1.
+        ToolkitError: If the axis has no seam, or ``reach`` is below 1.
 
     Example:
         >>> error = torch.zeros(1, 1, 4, 16)
@@ -117,6 +116,7 @@ def seam_profile(
     if reach is not None and reach < 1:
         raise ToolkitError(f"reach={reach}: must be at least 1 sample cell.")
     distance = _distance(rows[axis])
+    # One row per position along the axis. distance has one number per row, so a comparison selects rows.
     cells = error.detach().abs().movedim(DIMS[axis], 0).flatten(1)
     shown = sorted({d for d in distance.tolist() if reach is None or abs(d) <= reach})
     return SeamProfile(
@@ -131,9 +131,9 @@ def per_seam(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> tuple[S
     """The error at each seam of a grid, in the order of ``grid.seams``.
 
     Args:
-        error: signed, ``b c h w`` or ``b c t h w``.
-        grid: the tiles, in latent cells.
-        ratio: sample cells per latent cell along each axis.
+        error: The signed error, ``b c h w`` or ``b c t h w``.
+        grid: The tiles, in latent cells.
+        ratio: Sample cells per latent cell along each axis.
 
     Example:
         >>> error = torch.full((1, 1, 4, 16), 0.25)
@@ -153,7 +153,7 @@ def per_seam(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> tuple[S
     def measure(seam: Seam) -> SeamError:
         place = tiles.axes.index(seam.axis)
         line = lines[seam.axis][tiles.tiles[seam.tiles[0]].position[place]]
-        # Where tiles only touch there is no overlap to look into: take the cells beside the line.
+        # Tiles that only touch have no overlap. Widen the span to the cells beside the line.
         wide = Span(min(seam.span.start, line - 1), max(seam.span.stop, line + 1))
         box = (*seam.box[:place], wide, *seam.box[place + 1 :])
         here = boxes.cut(size, box)
@@ -164,6 +164,7 @@ def per_seam(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> tuple[S
 
 
 def _interior(size: Tensor, tiles: TileGrid) -> Tensor:
+    """The part of the absolute error that is far from the seams along every axis."""
     for axis, row in zip(tiles.axes, tiles.rows, strict=True):
         if len(row) > 1:
             size = size.index_select(DIMS[axis], _far(_distance(row)).nonzero().flatten())
@@ -171,12 +172,13 @@ def _interior(size: Tensor, tiles: TileGrid) -> Tensor:
 
 
 def _distance(row: tuple[Span, ...]) -> Tensor:
-    """Signed distance of each cell's centre from the nearest seam line, the earlier one of equals."""
+    """The signed distance of each cell's centre from the nearest seam line. Of two equally near, the earlier one."""
     gaps = (torch.arange(row[-1].stop) + 0.5)[:, None] - torch.tensor(seam_lines(row))
     return gaps.gather(1, gaps.abs().argmin(1, keepdim=True)).squeeze(1)
 
 
 def _far(distance: Tensor) -> Tensor:
+    """Whether each cell is in the half that is farthest from the seams."""
     return distance.abs() >= distance.abs().median()
 
 

@@ -1,4 +1,4 @@
-"""Moments of parts of a map, merged into those of the whole: group normalisation where no one holds the whole map."""
+"""Merge the moments of parts of a map, for group normalisation where no rank holds the whole map."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from torch import Tensor
 from toolkit.errors import PlanError
 
 _PIECE = 16384
-"""Values of a group whose deviations are held at a time: they stay in the cache."""
+"""Number of values per group that are processed at a time. Their deviations fit into the CPU cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """Count, mean and squared deviation of parts of a map, for each sample and group.
+    """Count, mean and sum of squared deviations (M2) of a part of a map, for each sample and group.
 
-    These three merge without loss of digits (Chan, Golub, LeVeque 1979); the mean of variances is not the variance of
-    the whole, and the difference of sums of squares loses in fp32 what the mean is large against.
+    These three can be merged without a loss of precision (Chan, Golub, LeVeque 1979). The alternatives are wrong: the
+    mean of the parts' variances is not the variance of the whole, and ``E[x^2] - E[x]^2`` cancels in fp32 if the mean
+    is large compared with the deviation.
 
     Attributes:
-        count: values under each mean.
-        mean: ``b g``, fp32 or wider.
-        m2: sum of squared deviations from that mean, ``b g``.
+        count: Number of values per sample and group.
+        mean: Their mean, ``b g``, in fp32 or wider.
+        m2: Sum of their squared deviations from the mean, ``b g``.
 
     Example:
         >>> ramp = torch.arange(12.0).view(1, 2, 6)
@@ -42,19 +43,19 @@ class Moments:
 
     @property
     def variance(self) -> Tensor:
-        """The variance of what was counted, as normalisation takes it: over the count, not one less."""
+        """The variance as normalisation uses it: divided by the count, not by the count minus one."""
         return self.m2 / self.count
 
     @classmethod
     def merge(cls, parts: Sequence[Moments]) -> Moments:
-        """The moments of all parts together, merged in the order given: the order decides the last bits.
+        """Merge the moments of all parts, in the given order. The order affects the last bits.
 
         Raises:
-            PlanError: where there is no part, or none of them counts anything.
+            PlanError: If there are no parts, or all are empty.
         """
         counted = [part for part in parts if part.count]
         if not counted:
-            raise PlanError(f"{len(parts)} parts that count nothing: moments need at least one value.")
+            raise PlanError(f"all {len(parts)} parts are empty: moments need at least one value.")
         whole = counted[0]
         for part in counted[1:]:
             whole = whole._with(part)
@@ -63,17 +64,18 @@ class Moments:
     def _with(self, other: Moments) -> Moments:
         count = self.count + other.count
         delta = other.mean - self.mean
-        # Ratios of counts are formed by Python, in double precision.
+        # Each part's M2 is about its own mean. About the common mean, the sum grows by delta^2 n m / (n + m). Ratios of
+        # counts are Python floats, in double precision.
         mean = self.mean + delta * (other.count / count)
         return Moments(count, mean, self.m2 + other.m2 + delta * delta * (self.count * other.count / count))
 
     def packed(self) -> Tensor:
-        """Mean and M2 as one tensor ``2 b g``, to be sent; counts follow from shapes, which every rank knows."""
+        """Mean and M2 as one tensor ``2 b g`` to send. Every rank knows the shapes, and so the counts."""
         return torch.stack((self.mean, self.m2))
 
     @classmethod
     def unpacked(cls, count: int, packed: Tensor) -> Moments:
-        """The moments that :meth:`packed` made."""
+        """The inverse of :meth:`packed`."""
         return cls(count, packed[0], packed[1])
 
 
@@ -81,14 +83,16 @@ def moments_of(x: Tensor, groups: int) -> Moments:
     """The moments of ``x``, for each sample and group of channels.
 
     Args:
-        x: ``b c *``; may be empty along any dim behind the channels.
-        groups: groups of consecutive channels, as in GroupNorm.
+        x: The values, ``b c *``. Any dim after the channels may be empty.
+        groups: Number of groups of consecutive channels, as in GroupNorm.
 
     Raises:
-        PlanError: where the channels do not divide into the groups.
+        PlanError: If the number of channels is not divisible by the number of groups.
     """
     if groups < 1 or x.shape[1] % groups:
-        raise PlanError(f"groups={groups} for {x.shape[1]} channels: channels must divide evenly into groups.")
+        raise PlanError(
+            f"groups={groups} for {x.shape[1]} channels: the number of groups must divide that of channels."
+        )
     values, wide = rearrange(x, "b (g c) ... -> b g (c ...)", g=groups), _wide(x)
     count = values.shape[-1]
     if not count:
@@ -101,10 +105,11 @@ def moments_of(x: Tensor, groups: int) -> Moments:
 
 
 def _in_two_passes(values: Tensor, wide: torch.dtype) -> Moments:
-    """Moments along the last dim, a piece at a time: no second copy of the map, and vectorised, as var_mean is not.
+    """Moments along the last dim, on a CPU. Needs no second copy of the map, and is faster than torch.var_mean there.
 
-    Deviations are taken from the mean of the first pass, and their own mean, which rounding leaves, is taken out of
-    both (the corrected two-pass algorithm; Chan, Golub, LeVeque 1983).
+    The corrected two-pass algorithm (Chan, Golub, LeVeque 1983): the first pass computes the mean, the second sums the
+    deviations from it. The mean is rounded, so the deviations do not sum to exactly 0. That rest corrects both the mean
+    and M2.
     """
     count = values.shape[-1]
     mean = values.mean(-1, keepdim=True, dtype=wide)
@@ -125,18 +130,18 @@ def group_norm_with(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """GroupNorm of ``x`` by the moments of a larger map, of which ``x`` is a part.
+    """GroupNorm of ``x``, a part of a larger map, with the moments of the whole map.
 
     Args:
-        x: ``b c *``.
-        groups: groups of consecutive channels.
-        moments: mean and variance to normalise by, for each of ``b`` and each group.
-        weight: ``c``; None for ones.
-        bias: ``c``; None for zeros.
-        eps: added to the variance.
+        x: The part, ``b c *``.
+        groups: Number of groups of consecutive channels.
+        moments: The moments of the whole map, for each sample and group.
+        weight: Scale per channel, ``c``; None for ones.
+        bias: Shift per channel, ``c``; None for zeros.
+        eps: Constant added to the variance.
 
     Returns:
-        The normalised part, of ``x``'s dtype, computed in fp32 or wider.
+        The normalised part, in the dtype of ``x``, computed in fp32 or wider.
 
     Example:
         >>> x = torch.arange(24.0).view(1, 4, 6)
@@ -147,7 +152,8 @@ def group_norm_with(
     wide, each = _wide(x), channels // groups
     mean, variance = (repeat(value, "b g -> (b g c)", c=each).to(wide) for value in (moments.mean, moments.variance))
     scale, shift = (None if value is None else value.to(wide).repeat(batch) for value in (weight, bias))
-    # Batch normalisation by given statistics is this very operation, in one pass and wide inside for narrow dtypes.
+    # Batch normalisation with given statistics is the same operation if each channel of each sample is a channel. It
+    # takes one pass, and computes in fp32 inside for narrow dtypes.
     flat = x.reshape(1, batch * channels, *x.shape[2:])
     return F.batch_norm(flat, mean, variance, scale, shift, training=False, eps=eps).reshape(x.shape)
 

@@ -1,7 +1,7 @@
-"""Names of torch that have no public spelling, each behind a function of ours.
+"""Functions that wrap private names of torch.
 
-Everything private that the toolkit needs of torch's tensors is here, so a new release that moves a name breaks this
-file and its test, and nothing else.
+Every private name that the toolkit needs for tensors is used in this file only. If a new release of torch moves one,
+only this file and its test break.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils import _pytree
 
 TreeSpec = _pytree.TreeSpec
-"""The structure of a tree without its leaves: what :func:`tree_flatten` returns beside them."""
+"""The structure of a tree without its leaves, as returned by :func:`tree_flatten`."""
 
 T = TypeVar("T")
 
@@ -23,8 +23,8 @@ T = TypeVar("T")
 def tree_flatten(tree: Any) -> tuple[list[Any], TreeSpec]:
     """Split nested lists, tuples, dicts and output classes into their leaves and their structure.
 
-    The reason for torch's own, private ``_pytree``: diffusers registers its output classes there, so results that a
-    model wraps in one are opened too. Without it every payload between stages would have to be a plain tuple.
+    Why the private ``torch.utils._pytree``: diffusers registers its output classes there, so results in such a class
+    are split too. Without it, everything that travels between stages would have to be a plain tuple.
 
     Example:
         >>> leaves, spec = tree_flatten({"a": (1, 2), "b": [3]})
@@ -35,7 +35,7 @@ def tree_flatten(tree: Any) -> tuple[list[Any], TreeSpec]:
 
 
 def tree_unflatten(leaves: Iterable[Any], spec: TreeSpec) -> Any:
-    """Put leaves back into a structure: the inverse of :func:`tree_flatten`, from the same private module."""
+    """Put leaves back into a structure: the inverse of :func:`tree_flatten`."""
     return _pytree.tree_unflatten(list(leaves), spec)
 
 
@@ -45,12 +45,12 @@ def tree_leaves(tree: Any) -> list[Any]:
 
 
 def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Apply a function to every leaf of nested containers; the containers are made anew."""
+    """Apply a function to every leaf of nested containers, and return new containers."""
     return _pytree.tree_map(function, tree)
 
 
 def tree_map_only(kind: type[T], function: Callable[[T], Any], tree: Any) -> Any:
-    """Apply a function to the leaves of one type; other leaves stay as they are.
+    """Apply a function to all leaves of one type. Other leaves stay as they are.
 
     Example:
         >>> tree_map_only(int, lambda x: x + 1, {"a": 1, "b": ("two", 3)})
@@ -60,11 +60,11 @@ def tree_map_only(kind: type[T], function: Callable[[T], Any], tree: Any) -> Any
 
 
 def version_of(tensor: Tensor) -> int:
-    """Count the in-place writes to a tensor's memory so far, over all views of it.
+    """Count the in-place writes to a tensor's memory so far, through any view of it.
 
-    The reason for ``Tensor._version``: autograd keeps this counter and nothing public tells whether a tensor was
-    written to. Without it, arguments that change before a deferred call runs, and models that change between runs,
-    would go unnoticed. Inference tensors keep no counter; for them this is always 0.
+    Why ``Tensor._version``: autograd keeps this counter, and no public function tells whether a tensor was written to.
+    Without it, nobody would notice arguments that change before a deferred call runs, or models that change between
+    runs. Inference tensors have no counter; for them the result is always 0.
 
     Example:
         >>> import torch
@@ -78,10 +78,10 @@ def version_of(tensor: Tensor) -> int:
 
 
 def function_modes() -> list[TorchFunctionMode]:
-    """List the ``TorchFunctionMode`` contexts that this thread is in, the outermost first.
+    """List the active ``TorchFunctionMode`` contexts of this thread, the outermost first.
 
-    The reason for ``torch.overrides._get_current_function_mode_stack``: a call that is made later, or on another
-    thread, must run under the modes that it was asked for under, and there is no public way to list them.
+    Why ``torch.overrides._get_current_function_mode_stack``: a deferred call, or one that runs on another thread, must
+    run under the modes that were active when it was requested. There is no public way to list them.
 
     Example:
         >>> class Nothing(TorchFunctionMode):
@@ -94,10 +94,10 @@ def function_modes() -> list[TorchFunctionMode]:
 
 
 def new_shared_storage(size: int) -> torch.UntypedStorage:
-    """A storage of ``size`` bytes in shared memory.
+    """Allocate ``size`` bytes of shared memory.
 
-    The reason for torch's private method: the public ``share_memory_()`` first needs ordinary memory of that size and
-    copies it. Without it, packing a model would need its size twice.
+    Why the private ``UntypedStorage._new_shared``: the public ``share_memory_()`` allocates ordinary memory first and
+    copies it. Packing a model would need twice its size.
 
     Raises:
         RuntimeError: If there is too little shared memory.

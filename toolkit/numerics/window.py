@@ -1,4 +1,4 @@
-"""The window merge: a weighted sum of tiles whose weights are normalised to one at every cell."""
+"""The window merge: a weighted sum of tiles. The weights add up to one at every cell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from toolkit.geometry.blend import Ramp
 from toolkit.geometry.grid import TileGrid
 from toolkit.numerics.boxes import BoxLayout
-from toolkit.numerics.ramps import rising, windows
+from toolkit.numerics.ramps import rising, tile_weights
 
 _AS_DIM = {-3: "n -> n 1 1", -2: "n -> n 1", -1: "n -> n"}
 
@@ -23,25 +23,27 @@ def window_share(
     overlaps: tuple[int, ...],
     ramp: Ramp,
 ) -> None:
-    """Finish one tile's share in place, from its own raw cells and the raw edges of the tiles before it.
+    """Blend one tile's share in place, from its own raw cells and the raw edges of the tiles before it.
 
-    Terms are added in one fixed order (own cells, then edges from the farthest), so the bits do not depend on where or
-    when the tiles were computed.
+    Terms are added in a fixed order (own cells, then edges from the farthest to the nearest), so no bit of the result
+    depends on where or when the tiles were computed.
 
     Args:
-        share: the raw share of the tile.
-        edges: raw edges by offset (how many tiles back along each axis).
+        share: The raw share of the tile.
+        edges: Raw edges by offset (number of tiles back along each axis).
         boxes: Where latent boxes lie in the tensors.
-        overlaps: overlap with the tile before along each axis, in sample cells.
-        ramp: the weights over an overlap.
+        overlaps: Overlap with the tile before along each axis, in sample cells.
+        ramp: The weights over an overlap.
     """
     wide = _wide(share)
     rises = [rising(ramp, size).to(share.device) for size in overlaps]
-    # In a copy, wide, because products and sums would be rounded to a narrow dtype each time.
+    # Add up in a wide copy: in a narrow dtype, every product and every sum would be rounded.
     total = share.to(wide, copy=True)
     for dim, rise in zip(boxes.dims, rises, strict=True):
         total.narrow(dim, 0, len(rise)).mul_(_along(rise, dim, wide))
     for offset in sorted(edges, reverse=True):
+        # Along an axis with offset 1, the edge covers the overlap at the start of the share, and its weights fall.
+        # Along the other axes it is as long as the share, and rises over the overlap like the share itself.
         term, region = edges[offset].to(wide, copy=True), total
         for step, dim, rise in zip(offset, boxes.dims, rises, strict=True):
             if step:
@@ -54,9 +56,11 @@ def window_share(
 
 
 def window_merge(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, ramp: Ramp, canvas: Tensor) -> None:
-    """Merge whole raw tiles, given in row-major order, into ``canvas``. Works for any overlap."""
+    """Merge whole raw tiles, in row-major order, into ``canvas``. Works for any overlap."""
     firsts = boxes.firsts or boxes.ratios
-    rows = [windows(row, ratio, ramp, first) for row, ratio, first in zip(grid.rows, boxes.ratios, firsts, strict=True)]
+    rows = [
+        tile_weights(row, ratio, ramp, first) for row, ratio, first in zip(grid.rows, boxes.ratios, firsts, strict=True)
+    ]
     wide = _wide(canvas)
     total = torch.zeros_like(canvas, dtype=wide)
     for tile, raw in zip(grid.tiles, tiles, strict=True):
@@ -68,16 +72,16 @@ def window_merge(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, ramp
 
 
 def merge(tiles: Sequence[Tensor], grid: TileGrid, ramp: Ramp = "linear", ratio: int = 1) -> Tensor:
-    """Merge the tiles of a grid in this process, by the window merge.
+    """Merge the tiles of a grid in this process, with the window merge.
 
     Args:
-        tiles: one ``... h w`` (or ``... t h w``) tensor per tile, row-major, ``ratio`` times the tile's spans.
-        grid: where they lie.
-        ramp: the weights over an overlap.
-        ratio: sample cells per latent cell along every axis.
+        tiles: One tensor ``... h w`` (or ``... t h w``) per tile in row-major order, ``ratio`` times the tile's size.
+        grid: Where the tiles lie.
+        ramp: The weights over an overlap.
+        ratio: Sample cells per latent cell along every axis.
 
     Returns:
-        The merged sample, of the tiles' dtype.
+        The merged sample, in the dtype of the tiles.
 
     Example:
         >>> grid = TileGrid.cover({"h": 5, "w": 7}, tile=4, overlap=2)
@@ -94,7 +98,7 @@ def merge(tiles: Sequence[Tensor], grid: TileGrid, ramp: Ramp = "linear", ratio:
 
 
 def _along(weights: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
-    """A row of weights, shaped to multiply a tensor along ``dim`` (counted from the end)."""
+    """Reshape weights so that they multiply a tensor along ``dim`` (counted from the end)."""
     return rearrange(weights.to(dtype), _AS_DIM[dim])
 
 

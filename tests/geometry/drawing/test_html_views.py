@@ -119,7 +119,7 @@ def test_the_table_of_a_plan():
     two = TilePlan(TileGrid(("w",), ((Span(0, 1200), Span(800, 2000)),)), Blend.cosine(), Assignment((0, 2), 4), root=2)
     page = two._repr_html_()
     assert cells(page) == [
-        ["rank", "tiles", "cells computed", "share", "sent", "received", ""],
+        ["rank", "tiles", "cells computed", "of all", "sent", "received", ""],
         ["0", "1", "1,200", "50.0 %", "1,200", "0", ""],
         ["1", "0", "0", "0.0 %", "0", "0", "idle"],
         ["2", "1", "1,200", "50.0 %", "0", "1,200", "root"],
@@ -188,7 +188,7 @@ def test_a_table_of_many_ranks_sums_up_the_rest():
 
 def test_the_table_of_an_assignment():
     assert cells(Assignment((0, 2, 2, 0) * 5, 3)._repr_html_()) == [
-        ["rank", "tiles", "share", "which"],
+        ["rank", "tiles", "of all", "which"],
         ["0", "10", "50.0 %", "0 3 4 7 8 11 12 15 ..."],
         ["1", "0", "0.0 %", "idle"],
         ["2", "10", "50.0 %", "1 2 5 6 9 10 13 14 ..."],
@@ -204,9 +204,9 @@ def test_an_assignment_s_strip_shows_owners_in_order():
 
 
 def test_a_blend_says_what_its_merge_does():
-    assert "tiles may come in any order" in Blend.linear()._repr_html_()
-    assert "cut in its middle" in Blend.crop()._repr_html_()
-    assert "the order of tiles is part of the result" in Blend.diffusers()._repr_html_()
+    assert "the order of tiles does not matter" in Blend.linear()._repr_html_()
+    assert "cut in the middle" in Blend.crop()._repr_html_()
+    assert "the order of tiles matters" in Blend.diffusers()._repr_html_()
     assert "3/8 upper left" in Blend.diffusers()._repr_html_()
 
 

@@ -165,7 +165,7 @@ def test_tiles_keep_their_index_where_others_are_not_drawn():
 
 def test_a_picture_that_is_not_to_scale_says_so():
     grid = TileGrid.cover({"h": 8, "w": 2000}, tile={"h": 2, "w": 500})
-    assert draw_grid(grid.axes, grid.rows, summary="a grid").notes == ("h and w are not drawn to one scale",)
+    assert draw_grid(grid.axes, grid.rows, summary="a grid").notes == ("h and w have different scales",)
     assert draw_grid(("h", "w"), TileGrid.cover({"h": 60, "w": 104}, 32, 8).rows, summary="a grid").notes == ()
 
 

@@ -1,4 +1,4 @@
-"""HTML for notebooks: a table beside a picture, in the colours of the page it is on. No scripts, nothing fetched."""
+"""HTML for notebooks: a table beside a picture, in the colours of the page. No scripts and no downloads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolkit.geometry.drawing.svg import Picture
 
 LIGHT = {"ink": "#1f2328", "soft": "#57606a", "paper": "#ffffff", "line": "#d0d7de", "tile": "#dde3ea"}
 DARK = {"ink": "#e6edf3", "soft": "#9ea7b3", "paper": "#111111", "line": "#444c56", "tile": "#39424d"}
-"""Colours by role, for pages that do not name their own."""
+"""Colours by role, for pages that do not define their own."""
 
 _HOST = {
     "ink": "--jp-content-font-color1,var(--vscode-editor-foreground",
@@ -44,9 +44,9 @@ _RULES = """
 
 
 def view(title: str, facts: str, table: str, picture: Picture) -> str:
-    """A heading, a table beside a picture, and what must be said about the picture.
+    """A heading, and a table beside a picture with its notes.
 
-    Where a page drops styles, as viewers of untrusted notebooks do, the picture stays hidden and the table remains.
+    Viewers of untrusted notebooks drop styles. Then the picture stays hidden, and the table remains.
     """
     notes = f"<p>{escape('; '.join(picture.notes))}.</p>" if picture.notes else ""
     return (
@@ -57,12 +57,12 @@ def view(title: str, facts: str, table: str, picture: Picture) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[str] = ()) -> str:
-    """A table of cells that are HTML already: see :func:`cell`, :func:`word` and :func:`bar`.
+    """A table of cells made by :func:`cell`, :func:`word`, :func:`bar` and :func:`chip`.
 
     Args:
-        head: names of the columns; none for a table without a head.
-        rows: the cells.
-        words: names of the columns that hold words.
+        head: Names of the columns; empty for a table without a head.
+        rows: The cells, as HTML.
+        words: Names of the columns that hold words. They are aligned left.
 
     Example:
         >>> table(["rank"], [[cell(3)]])
@@ -75,7 +75,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[st
 
 
 def cell(content: object) -> str:
-    """A number, its thousands set apart, or any other text, aligned right.
+    """A number with separated thousands, or any other text, aligned right.
 
     Example:
         >>> cell(12345), cell("a < b")
@@ -90,12 +90,12 @@ def word(content: object) -> str:
 
 
 def bar(value: int, most: int) -> str:
-    """A number on a bar as long as its part of ``most``."""
+    """A number on a bar. The bar is full at ``most``."""
     return f'<td class="tk-bar" style="--tk-part:{100 * value / max(most, 1):.0f}%">{value:,}</td>'
 
 
 def chip(rank: int) -> str:
-    """A rank's number on its colour."""
+    """The number of a rank on the rank's colour."""
     colour = rank_colour(rank)
     style = f"background:{colour};color:{text_on(colour)}"
     return f'<td><span class="tk-chip" style="{style}">{rank}</span></td>'
@@ -109,7 +109,7 @@ def _theme(colours: dict[str, str]) -> str:
 
 
 def _style() -> str:
-    """Light, dark where the system says so, and then whatever the page itself says."""
+    """The rules: light by default, dark if the system asks for it, and above both the page's own theme."""
     marks = "[data-jp-theme-light={}] .tk-view,.vscode-{} .tk-view,[data-theme={}] .tk-view,[theme={}] .tk-view"
     light, dark = marks.format("true", *["light"] * 3), marks.format("false", *["dark"] * 3)
     return (

@@ -1,4 +1,4 @@
-"""What each value shows in a notebook. Functions of plain integers and spans, so that the values can import them."""
+"""The HTML of each plan in a notebook. Takes plain integers and spans only, so that plans can import this module."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from toolkit.geometry.drawing.svg_strip import draw_strip
 from toolkit.geometry.span import Span
 
 MOST_ROWS = 16
-"""Ranks that a table lists."""
+"""Most ranks that a table lists."""
 
 MOST_INDICES = 8
-"""Tile indices that a row of a table lists."""
+"""Most tile indices that a row of a table lists."""
 
 _Rows = tuple[tuple[Span, ...], ...]
 
 _MERGES = {
-    "window": "A sum of tiles times weights, which add up to one at every cell: tiles may come in any order.",
-    "crop": "Every overlap is cut in its middle: nothing is mixed, and tiles may come in any order.",
-    "cascade": "Each tile is blended in place into its upper, then its left neighbour, which are blended already: "
-    "the order of tiles is part of the result.",
+    "window": "A weighted sum of tiles. Weights add up to one at every cell, so the order of tiles does not matter.",
+    "crop": "Every overlap is cut in the middle. Nothing is mixed, so the order of tiles does not matter.",
+    "cascade": "Each tile is blended in place into its upper and then its left neighbour, both already blended. So "
+    "the order of tiles matters.",
 }
 _CORNERS = {
     "window": "one quarter of each",
-    "crop": "one tile alone",
+    "crop": "one tile only",
     "cascade": "3/8 upper left,\n1/8 upper right,\n1/4 lower left,\n1/4 lower right",
 }
 
 
 def grid_view(axes: tuple[str, ...], rows: _Rows, facts: str) -> str:
-    """A line per axis, beside the grid with its tiles' indices.
+    """One line per axis, beside the grid with the index of each tile.
 
     Args:
-        axes: axis names.
-        rows: the spans along each axis.
-        facts: what else to say, in one sentence.
+        axes: Axis names.
+        rows: The spans along each axis.
+        facts: Further facts, in one sentence.
     """
     lines = []
     for axis, row in zip(axes, rows, strict=True):
@@ -51,12 +51,12 @@ def grid_view(axes: tuple[str, ...], rows: _Rows, facts: str) -> str:
 
 
 def assignment_view(owners: Sequence[int], counts: Sequence[int], facts: str) -> str:
-    """A line per rank, beside the tiles in order.
+    """One line per rank, beside the tiles in order.
 
     Args:
-        owners: the rank of each tile.
-        counts: tiles of each rank.
-        facts: what else to say, in one sentence.
+        owners: The rank of each tile.
+        counts: Number of tiles of each rank.
+        facts: Further facts, in one sentence.
     """
     tiles: defaultdict[int, list[int]] = defaultdict(list)
     for index, rank in enumerate(owners):
@@ -70,11 +70,11 @@ def assignment_view(owners: Sequence[int], counts: Sequence[int], facts: str) ->
         share = _percent(sum(rest), len(owners))
         lines.append([cell(f"{len(rest)} more"), cell(sum(rest)), cell(share), word(_idle(rest))])
     picture = draw_strip(owners, f"The rank of each tile, in order: {facts}")
-    return view("Assignment", facts, table(["rank", "tiles", "share", "which"], lines, words=["which"]), picture)
+    return view("Assignment", facts, table(["rank", "tiles", "of all", "which"], lines, words=["which"]), picture)
 
 
 def blend_view(ramp: str, merge: str, facts: str) -> str:
-    """What the merge does, beside the weights over one overlap."""
+    """A description of the merge, beside the weights over one overlap."""
     kind = "crop" if ramp == "crop" else merge
     rows = {"ramp": ramp, "merge": merge, "in the middle of four tiles": _CORNERS[kind]}
     lines = [[word(name), word(value)] for name, value in rows.items()]
@@ -91,15 +91,15 @@ def plan_view(
     *,
     root: int,
 ) -> str:
-    """A line per rank, beside the grid with its tiles' ranks.
+    """One line per rank, beside the grid with the rank of each tile.
 
     Args:
-        axes: axis names.
-        rows: the spans along each axis.
-        owners: the rank of each tile.
-        ledger: tiles, and cells computed, sent and received, of each rank.
-        facts: what else to say, in one sentence.
-        root: the rank that ends up with the output.
+        axes: Axis names.
+        rows: The spans along each axis.
+        owners: The rank of each tile.
+        ledger: Number of tiles, and cells computed, sent and received, of each rank.
+        facts: Further facts, in one sentence.
+        root: The rank that ends up with the output.
     """
     busiest, whole = max(work for _, work, *_ in ledger), sum(work for _, work, *_ in ledger)
     lines = []
@@ -112,18 +112,18 @@ def plan_view(
         numbers = [cell(tiles), cell(work), cell(_percent(work, whole)), *map(cell, moved)]
         lines.append([cell(f"{len(rest)} more"), *numbers, word(_idle([tiles for tiles, *_ in rest]))])
     picture = draw_grid(axes, rows, owners, summary=f"Tiles of {_extents(axes, rows)}, by rank: {facts}")
-    head = ["rank", "tiles", "cells computed", "share", "sent", "received", ""]
+    head = ["rank", "tiles", "cells computed", "of all", "sent", "received", ""]
     return view("TilePlan", facts, table(head, lines), picture)
 
 
 def shard_view(rows: _Rows, facts: str, *, unit: str, root: int) -> str:
-    """A line per rank, beside the lattice of their shards.
+    """One line per rank, beside the picture of the shards.
 
     Args:
-        rows: the parts of h and of w.
-        facts: what else to say, in one sentence.
-        unit: what the parts are counted in.
-        root: the rank that ends up with the output.
+        rows: The parts of h and of w.
+        facts: Further facts, in one sentence.
+        unit: The unit of the parts.
+        root: The rank that ends up with the output.
     """
     down, across = map(len, rows)
     lines = []
@@ -137,7 +137,7 @@ def shard_view(rows: _Rows, facts: str, *, unit: str, root: int) -> str:
     if (rest := down * across - MOST_ROWS) > 0:
         note = f"root is {root}" if root >= MOST_ROWS else ""
         lines.append([cell(f"{rest} more"), cell(""), cell(""), word(""), word(note)])
-    summary = f"The shards of h in {down} and w in {across} parts, by rank: {facts}"
+    summary = f"Shards by rank, {down} along h and {across} along w: {facts}"
     picture = draw_grid(("h", "w"), rows, range(down * across), summary=summary, noun="shard", unit=unit)
     head = ["rank", "part of h", "part of w", "neighbours", ""]
     return view("ShardPlan", facts, table(head, lines, words=["neighbours"]), picture)

@@ -1,4 +1,4 @@
-"""Colours: one per rank, the same in every picture, and apart for colour-blind eyes too."""
+"""Colours: one per rank, the same in every picture, and distinct for colour-blind readers too."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ RANK_COLOURS = (
     "#F0E442",  # yellow
     "#8C564B",  # brown
 )
-"""Okabe and Ito's colours, with a brown for their black, which a dark page would swallow.
+"""The colours of Okabe and Ito, with brown instead of black, which would not show on a dark page.
 
-Any two are at least 10 apart in CIEDE2000, also as seen with protanopia, deuteranopia or tritanopia.
+Any two differ by at least 10 in CIEDE2000, also with protanopia, deuteranopia or tritanopia.
 """
 
 SEQUENTIAL = "Viridis"
-"""Colour scale for quantities from 0 up, by plotly's name."""
+"""Plotly's name of the colour scale for quantities from 0 up."""
 
 DIVERGING = "RdBu_r"
-"""Colour scale for quantities on both sides of 0, which is white; blue is below."""
+"""Plotly's name of the colour scale for signed quantities: 0 is white, negative values are blue."""
 
 
 def rank_colour(rank: int) -> str:
-    """The colour of a rank. Colours repeat after eight ranks: always print the rank's number as well.
+    """The colour of a rank. Colours repeat after eight ranks, so always print the rank's number as well.
 
     Example:
         >>> rank_colour(0), rank_colour(8)
@@ -35,7 +35,7 @@ def rank_colour(rank: int) -> str:
 
 
 def text_on(colour: str) -> str:
-    """Black or white, whichever reads better on ``colour``: a contrast of at least 4.58 on any colour.
+    """Black or white, whichever is more legible on ``colour``. The contrast is at least 4.58 on any colour.
 
     Example:
         >>> text_on(rank_colour(0)), text_on(rank_colour(1))
@@ -45,7 +45,7 @@ def text_on(colour: str) -> str:
 
 
 def contrast(one: str, other: str) -> float:
-    """How far apart two colours are in lightness, 1 to 21, as WCAG 2 defines it; text wants 4.5.
+    """The contrast ratio of two colours, 1 to 21, as WCAG 2 defines it. Text needs at least 4.5.
 
     Example:
         >>> contrast("#000000", "#FFFFFF")

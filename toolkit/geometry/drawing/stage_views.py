@@ -1,4 +1,4 @@
-"""What splits, schedules and stage plans show in a notebook."""
+"""The HTML of splits, schedules and stage plans in a notebook."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from toolkit.geometry.drawing.svg_grid import draw_grid
 from toolkit.geometry.span import Span
 
 if TYPE_CHECKING:
-    from toolkit.geometry.simulate import Event
+    from toolkit.geometry.simulate import TimedAction
 
 MOST_SPANS = 4
-"""Runs of layers that a row of a table lists."""
+"""Most spans of layers that a row of a table lists."""
 
 
 def split_view(stages: Sequence[Span], facts: str) -> str:
-    """A line per stage, beside the row of layers.
+    """One line per stage, beside the row of layers.
 
     Args:
-        stages: the layers of each stage.
-        facts: what else to say, in one sentence.
+        stages: The layers of each stage.
+        facts: Further facts, in one sentence.
     """
     counts, layers = [len(stage) for stage in stages], stages[-1].stop
     lines = [
@@ -36,32 +36,32 @@ def split_view(stages: Sequence[Span], facts: str) -> str:
         lines.append([cell(f"{len(rest)} more"), cell(sum(rest)), cell(share), cell(f"{layers - sum(rest)}:{layers}")])
     summary = f"The stage of each layer: {facts}"
     picture = draw_grid(("layer",), (tuple(stages),), range(len(stages)), summary=summary, noun="stage")
-    return view("StageSplit", facts, table(["stage", "layers", "share", "which"], lines), picture)
+    return view("StageSplit", facts, table(["stage", "layers", "of all", "which"], lines), picture)
 
 
-def schedule_view(lines: Mapping[str, str], events: Sequence[Event], ranks: int, facts: str) -> str:
-    """What a schedule takes, beside two steps of it.
+def schedule_view(lines: Mapping[str, str], timed: Sequence[TimedAction], ranks: int, facts: str) -> str:
+    """The numbers of a schedule, beside its first two steps.
 
     Args:
-        lines: what to say, by name.
-        events: the actions to draw.
-        ranks: number of ranks.
-        facts: what else to say, in one sentence.
+        lines: The numbers, by name.
+        timed: The actions to draw.
+        ranks: Number of ranks.
+        facts: Further facts, in one sentence.
     """
     rows = [[word(name), cell(value)] for name, value in lines.items()]
-    return view("Schedule", facts, table([], rows), gantt(events, ranks, facts))
+    return view("Schedule", facts, table([], rows), gantt(timed, ranks, facts))
 
 
 def plan_view(
-    ledger: Sequence[tuple[Mapping[str, int], Sequence[Span]]], events: Sequence[Event], ranks: int, facts: str
+    ledger: Sequence[tuple[Mapping[str, int], Sequence[Span]]], timed: Sequence[TimedAction], ranks: int, facts: str
 ) -> str:
-    """A line per rank, beside two steps of the schedule.
+    """One line per rank, beside the first two steps of the schedule.
 
     Args:
-        ledger: place in the mesh and layers of each rank.
-        events: the actions to draw.
-        ranks: number of ranks of one schedule.
-        facts: what else to say, in one sentence.
+        ledger: The place in the mesh and the layers of each rank.
+        timed: The actions to draw.
+        ranks: Number of ranks of one schedule.
+        facts: Further facts, in one sentence.
     """
     axes = list(ledger[0][0])
     lines = []
@@ -71,23 +71,23 @@ def plan_view(
     if rest := ledger[MOST_ROWS:]:
         lines.append([cell(f"{len(rest)} more"), *(cell("") for _ in axes), cell(""), word("")])
     head = ["rank", *axes, "layers", "which"]
-    return view("StagePlan", facts, table(head, lines, words=["which"]), gantt(events, ranks, facts))
+    return view("StagePlan", facts, table(head, lines, words=["which"]), gantt(timed, ranks, facts))
 
 
-def gantt(events: Sequence[Event], ranks: int, facts: str) -> Picture:
-    """Actions in time, coloured by branch; steps after the first are paler."""
+def gantt(timed: Sequence[TimedAction], ranks: int, facts: str) -> Picture:
+    """The actions over time, coloured by branch. Steps after the first are paler."""
     bars = [
         Bar(
-            rank=event.rank,
-            start=float(event.start),
-            stop=float(event.stop),
-            label=str(event.action),
-            branch=event.action.branch,
-            title=f"step {event.step}, rank {event.rank}: chunk {event.action.chunk} of branch {event.action.branch}, "
-            f"{float(event.start):.3g} to {float(event.stop):.3g}",
-            faint=event.step > 0,
+            rank=one.rank,
+            start=float(one.start),
+            stop=float(one.stop),
+            label=str(one.action),
+            branch=one.action.branch,
+            title=f"step {one.step}, rank {one.rank}: chunk {one.action.chunk} of branch {one.action.branch}, "
+            f"{float(one.start):.3g} to {float(one.stop):.3g}",
+            faint=one.step > 0,
         )
-        for event in events
+        for one in timed
     ]
-    summary = f"What each rank computes over time, coloured by branch, the second step paler: {facts}"
+    summary = f"The actions of each rank over time, coloured by branch; the second step is paler: {facts}"
     return draw_gantt(bars, ranks, summary, unit="time (1: a branch on one device)")

@@ -1,4 +1,4 @@
-"""SVG from plain integers: the few pieces that the pictures of plans are made of."""
+"""SVG from plain integers: the few elements that the pictures of plans use."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from hashlib import blake2s
 from html import escape
 
 HATCH = "url(#hatch)"
-"""The fill for overlaps. :func:`svg` gives the pattern a name of its own in every picture."""
+"""The fill for overlaps. :func:`svg` gives the pattern a different name in every picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A drawing, and what a reader must be told about it.
+    """A drawing and its notes.
 
     Attributes:
-        svg: the drawing.
-        notes: what it leaves out or distorts, a phrase each.
+        svg: The drawing.
+        notes: What the drawing leaves out or distorts, one phrase each.
     """
 
     svg: str
@@ -25,10 +25,10 @@ class Picture:
 
 
 def svg(width: int, height: int, summary: str, parts: Iterable[str]) -> str:
-    """The whole drawing, described by ``summary`` to those who cannot see it.
+    """The whole drawing. Screen readers read ``summary``.
 
-    Its only id is that of the hatch pattern, made from the content: the same picture gives the same bytes, and two
-    pictures on one page do not take each other's pattern.
+    Its only id is the name of the hatch pattern, a hash of the content. So equal pictures are equal in every byte, and
+    two pictures on one page do not use each other's pattern.
 
     Example:
         >>> svg(8, 4, "a dash", [path(rect(0, 1, 8, 2))])
@@ -54,7 +54,7 @@ def rect(x: int, y: int, width: int, height: int) -> str:
 
 
 def path(data: str, title: str = "", **attributes: str | float) -> str:
-    """A path; ``title`` shows when the pointer rests on it.
+    """A path. Its ``title`` appears when the pointer rests on it.
 
     Example:
         >>> path("M0 0h9", stroke_width=2)
@@ -65,7 +65,7 @@ def path(data: str, title: str = "", **attributes: str | float) -> str:
 
 
 def text(x: float, y: float, content: object, **attributes: str | float) -> str:
-    """A label, its baseline at ``y``.
+    """A label with its baseline at ``y``.
 
     Example:
         >>> text(3, 9.5, "h < w", text_anchor="end")
@@ -75,7 +75,7 @@ def text(x: float, y: float, content: object, **attributes: str | float) -> str:
 
 
 def group(parts: Iterable[str], **attributes: str | float) -> str:
-    """Parts that share attributes.
+    """A group of parts with common attributes.
 
     Example:
         >>> group(["<b/>"], fill="none")
@@ -91,7 +91,7 @@ def _attributes(values: dict[str, str | float]) -> str:
 
 
 def _hatch(name: str) -> str:
-    # A dark and a light line side by side: one of them shows on any colour.
+    # A dark line beside a light one: on any colour, one of the two is visible.
     dark = '<path d="M1.5 0v7" stroke="#000" stroke-opacity=".45"/>'
     light = '<path d="M2.6 0v7" stroke="#fff" stroke-opacity=".6"/>'
     return (

@@ -1,4 +1,4 @@
-"""One axis of a grid's picture: which of its tiles are drawn, where, and the labels along it."""
+"""One axis of a grid's picture: the tiles that are drawn, their positions in pixels, and the labels."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Row = tuple[Span, ...]
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The tiles of one axis that are drawn, in cells, and the pixels that they get.
+    """The drawn tiles of one axis, in cells, and the length of the axis in pixels.
 
     Attributes:
-        name: its name; empty for the flat axis of a strip, which has no labels.
-        spans: the drawn tiles.
-        cores: their cores.
-        overlaps: what they share with each other and with the first tile that is not drawn.
-        count: tiles in all.
-        extent: cells in all.
-        length: pixels.
-        unit: what stands after the extent, where it is not counted in cells.
+        name: Name of the axis; empty for the flat axis of a strip, which has no labels.
+        spans: The drawn tiles.
+        cores: Their cores.
+        overlaps: Their overlaps with each other and with the first tile that is not drawn.
+        count: Number of all tiles.
+        extent: Number of all cells.
+        length: Length in pixels.
+        unit: The unit of the extent; empty for cells.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Axis:
 
     @classmethod
     def first(cls, most: int, name: str, row: Row) -> Axis:
-        """At most ``most`` tiles of ``row``, from its start.
+        """The first ``most`` tiles of ``row``, or fewer.
 
         Example:
             >>> axis = Axis.first(2, "w", (Span(0, 6), Span(4, 10), Span(8, 14)))
@@ -57,16 +57,16 @@ class Axis:
         return self.cores[-1].stop
 
     def pixels(self, span: Span) -> tuple[int, int]:
-        """Where a span starts, and its length: at least one pixel, unless it is empty."""
+        """The start and length of a span: at least one pixel long unless the span is empty."""
         start, stop = (round(min(cell, self.end) * self.length / self.end) for cell in (span.start, span.stop))
         return start, max(stop - start, min(len(span), 1))
 
     def cuts(self) -> list[int]:
-        """Pixels at which one core ends and the next starts."""
+        """The pixels at which one core ends and the next starts."""
         return [self.pixels(core)[0] for core in self.cores[1:]]
 
     def labelled(self, room: Callable[[int], int]) -> Iterator[tuple[int, int]]:
-        """Pixel and cell of the end, and of each tile start that has ``room(cell)`` pixels between the others."""
+        """The labels as pixel and cell: the end, and each tile start with ``room(cell)`` free pixels around it."""
         yield self.length, self.end
         free, last = -room(0), self.length - room(self.end) // 2
         for span in self.spans:
@@ -77,7 +77,7 @@ class Axis:
 
 
 def labels_below(axis: Axis, left: int, bottom: int) -> str:
-    """Tile starts and the name of a horizontal axis, in the 30 pixels below ``bottom``."""
+    """The tile starts and the name of a horizontal axis, in the 30 pixels below ``bottom``."""
     cells = axis.labelled(lambda cell: 6 * len(str(cell)) + 8)
     ticks = [text(left + place, bottom + 13, cell) for place, cell in cells]
     name = text(left + axis.length / 2, bottom + 26, f"{axis.name} {axis.extent}{axis.unit}", class_="tk-name")
@@ -85,7 +85,7 @@ def labels_below(axis: Axis, left: int, bottom: int) -> str:
 
 
 def labels_beside(axis: Axis, left: int, top: int) -> str:
-    """Tile starts and the name of a vertical axis, to the left of ``left``."""
+    """The tile starts and the name of a vertical axis, to the left of ``left``."""
     ticks = [text(left - 5, top + place + 4, cell) for place, cell in axis.labelled(lambda _: 13)]
     x, y = left - margin(axis) + 11, top + axis.length / 2
     turned = text(0, 0, f"{axis.name} {axis.extent}{axis.unit}", class_="tk-name", text_anchor="middle")
@@ -94,7 +94,7 @@ def labels_beside(axis: Axis, left: int, top: int) -> str:
 
 
 def margin(axis: Axis) -> int:
-    """Pixels that the labels of a vertical axis need.
+    """Width of the labels of a vertical axis, in pixels.
 
     Example:
         >>> margin(Axis.first(9, "h", (Span(0, 128),)))

@@ -8,15 +8,15 @@ from toolkit.geometry.drawing.palette import rank_colour
 from toolkit.geometry.drawing.svg import HATCH, Picture, group, path, rect, svg, text
 
 SIZE = 8
-"""Cells of the overlap that is drawn."""
+"""Cells of the drawn overlap."""
 
 _STEP, _HIGH, _LEFT, _TOP, _BESIDE = 26, 120, 34, 22, 3
 
 
 def rising(ramp: str, merge: str, size: int = SIZE) -> tuple[float, ...]:
-    """Weights of the later tile, cell by cell over an overlap; the earlier tile's are one minus these.
+    """The weight of the later tile at each cell of an overlap. The earlier tile has one minus this.
 
-    The window merge samples its ramp at cell centres, diffusers' cascade at cell starts.
+    The window merge samples its ramp at cell centres, the cascade of diffusers at cell starts.
 
     Example:
         >>> rising("linear", "window", 4), rising("linear", "cascade", 4), rising("crop", "window", 4)
@@ -31,7 +31,7 @@ def rising(ramp: str, merge: str, size: int = SIZE) -> tuple[float, ...]:
 
 
 def draw_blend(ramp: str, merge: str, summary: str) -> Picture:
-    """Draw both tiles' weights over an overlap of eight cells, with three cells of each tile alone beside it."""
+    """Draw the weights of both tiles over an overlap of eight cells, and over three more cells of each tile."""
     weights = (0.0,) * _BESIDE + rising(ramp, merge) + (1.0,) * _BESIDE
     cells = len(weights)
     start, width = _LEFT + _BESIDE * _STEP, SIZE * _STEP

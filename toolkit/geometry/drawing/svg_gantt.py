@@ -1,4 +1,4 @@
-"""The picture of a schedule: a row for each rank, time to the right, a box for each action in its branch's colour."""
+"""The picture of a schedule: one row per rank, time to the right, and one box per action in its branch's colour."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolkit.geometry.drawing.palette import rank_colour, text_on
 from toolkit.geometry.drawing.svg import Picture, group, path, rect, svg, text
 
 MOST_BARS, MOST_RANKS = 160, 16
-"""Boxes and ranks that are drawn at most."""
+"""Most boxes and most ranks that are drawn."""
 
 _ROOM, _WIDEST, _HIGH, _PITCH, _LEFT = 560, 44, 24, 28, 56
 
@@ -20,13 +20,13 @@ class Bar:
     """One box.
 
     Attributes:
-        rank: its row.
-        start: where it starts, in any unit of time.
-        stop: where it ends.
-        label: what it says where there is room.
-        branch: chooses its colour, and is said where there is room for little.
-        title: what it says when the pointer rests on it.
-        faint: whether it is drawn paler, as what comes after the point of the picture.
+        rank: The row.
+        start: When the box starts, in any unit of time.
+        stop: When it ends.
+        label: The text in the box, if it fits.
+        branch: The branch. It sets the colour, and is the text if only a number fits.
+        title: The text that appears when the pointer rests on the box.
+        faint: Whether the box is paler, because it is not the subject of the picture.
     """
 
     rank: int
@@ -39,13 +39,13 @@ class Bar:
 
 
 def draw_gantt(bars: Sequence[Bar], ranks: int, summary: str, unit: str = "time") -> Picture:
-    """Draw boxes, the earliest first, to one scale of time.
+    """Draw boxes over time, the earliest first.
 
     Args:
-        bars: the boxes; those of one rank do not overlap.
-        ranks: number of rows.
-        summary: the picture in one sentence.
-        unit: what the axis counts.
+        bars: The boxes. Boxes of one rank do not overlap.
+        ranks: Number of rows.
+        summary: The picture in one sentence.
+        unit: The label of the time axis.
 
     Example:
         >>> bars = [Bar(0, step, step + 1, "0F0", 0, "rank 0") for step in range(200)]
@@ -87,7 +87,7 @@ def _boxes(bars: Sequence[Bar], scale: float) -> list[str]:
 
 
 def _fitting(bar: Bar, width: int) -> tuple[str, int]:
-    """The label, or the branch alone, or nothing, and the font size at which it fits."""
+    """The text that fits (the label, the branch, or nothing) and its font size."""
     for label, least in ((bar.label, 8), (str(bar.branch), 7)):
         size = min(12, int(width / (0.62 * len(label) + 0.3)))
         if size >= least:

@@ -1,4 +1,4 @@
-"""The picture of a grid: a strip, a plane, or one plane for each of the first tiles of a third axis."""
+"""The picture of a grid: a strip, a plane, or one plane per tile of a third axis."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from toolkit.geometry.drawing.svg_panel import Panel
 from toolkit.geometry.span import Span
 
 MOST_TILES = 20
-"""Tiles drawn along an axis; half as many where there are several panels."""
+"""Most tiles drawn along an axis; half as many if there are several panels."""
 
 MOST_PANELS = 4
-"""Tiles of the slowest of three axes that are drawn, a panel each."""
+"""Most tiles drawn of the slowest of three axes, one panel each."""
 
 MOST_TITLES = 120
-"""Tiles up to which each says its spans when the pointer rests on it."""
+"""Most drawn tiles for which each shows its spans when the pointer rests on it."""
 
 ROOM, PANEL_ROOM, STRIP = 400, 196, 40
-"""Pixels: the longest side of a lone panel, and of one of several; the height of a strip."""
+"""In pixels: the longest side of a single panel, that of one of several panels, and the height of a strip."""
 
 LEAST, MOST = 18, 110
-"""Pixels along an axis for each of its tiles."""
+"""Fewest and most pixels per tile along an axis."""
 
 _FLAT = (Span(0, 1),)
 
@@ -41,13 +41,13 @@ def draw_grid(
     """Draw the grid that is the product of ``rows``.
 
     Args:
-        axes: one to three axis names, slowest first.
-        rows: the spans along each axis.
-        owners: the rank of each tile, which then colours and numbers its core.
-        summary: the picture in one sentence.
-        noun: what a tile is called.
-        unit: what stands after extents and spans that are not counted in cells.
-        most: tiles that are drawn along an axis; half as many where there are several panels.
+        axes: One to three axis names, slowest first.
+        rows: The spans along each axis.
+        owners: The rank of each tile, to colour and number its core; by default cores show the tile's index.
+        summary: The picture in one sentence.
+        noun: The word for a tile.
+        unit: The unit of extents and spans; empty for cells.
+        most: Most tiles drawn along an axis; half as many if there are several panels.
 
     Example:
         >>> draw_grid(("w",), ((Span(0, 8), Span(4, 12)),), owners=(0, 1), summary="two tiles").notes
@@ -77,7 +77,7 @@ def draw_grid(
 
 
 def _lay_out(names: Sequence[str], rows: Sequence[Row], most: int, several: bool) -> tuple[Axis, Axis]:
-    """The plane's two axes, to one scale unless that leaves too little to a tile."""
+    """The two axes of the plane, to the same scale unless that makes tiles too small."""
     most, room = (most // 2, PANEL_ROOM) if several else (most, ROOM)
     axes = [Axis.first(most, name, row) for name, row in zip(names, rows, strict=True)]
     scale = min(min(room, MOST * len(axis.spans)) / axis.end for axis in axes if axis.name)
@@ -103,7 +103,7 @@ def _notes(axes: tuple[Axis, Axis], slow: Row, name: str, noun: str) -> Iterator
         yield "drawn: the first " + ", ".join(f"{some} of {all_} {noun}s along {axis}" for some, all_, axis in cut)
     down, across = axes
     if down.name and not 0.9 < across.length * down.end / (across.end * down.length) < 1.1:
-        yield f"{down.name} and {across.name} are not drawn to one scale"
+        yield f"{down.name} and {across.name} have different scales"
 
 
 def _legend(tile: int, left: int, y: int) -> str:

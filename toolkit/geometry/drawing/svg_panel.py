@@ -1,4 +1,4 @@
-"""One panel of a grid's picture: cores filled and numbered, overlaps hatched, one whole tile outlined."""
+"""One panel of a grid's picture: numbered cores, hatched overlaps, and the outline of one whole tile."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from toolkit.geometry.drawing.svg_axis import Axis, labels_below, labels_beside
 from toolkit.geometry.span import Span
 
 SMALLEST = 5
-"""Font size, in pixels, below which a number is left out."""
+"""Smallest font size in pixels. A number that needs a smaller one is left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The tiles at one place of the slowest axis.
+    """The tiles at one place along the slowest axis.
 
     Attributes:
-        down: the vertical axis.
-        across: the horizontal axis.
-        left: pixels to the left of it.
-        top: pixels above it.
-        first: index of its first tile.
-        noun: what a tile is called.
+        down: The vertical axis.
+        across: The horizontal axis.
+        left: Pixels to the left of the panel.
+        top: Pixels above the panel.
+        first: Index of its first tile.
+        noun: The word for a tile.
     """
 
     down: Axis
@@ -38,12 +38,12 @@ class Panel:
     noun: str = "tile"
 
     def draw(self, owners: Sequence[int] | None, outlined: bool, titles: bool) -> str:
-        """The panel: cores coloured and numbered by rank, or numbered by tile where there are no ``owners``.
+        """Draw the panel. Cores are coloured and numbered by rank or, without ``owners``, numbered by tile.
 
         Args:
-            owners: the rank of each tile.
-            outlined: whether to outline one tile with its overlaps.
-            titles: whether each tile says its spans when the pointer rests on it.
+            owners: The rank of each tile.
+            outlined: Whether to outline one tile with its overlaps.
+            titles: Whether each tile shows its spans when the pointer rests on it.
         """
         tiles, numbers = defaultdict(list), defaultdict(list)
         widest = self._digits(owners)
@@ -69,12 +69,12 @@ class Panel:
 
     @property
     def middle(self) -> tuple[int, int, int]:
-        """Index and place of the tile that is outlined."""
+        """Index, row and column of the outlined tile."""
         i, j = len(self.down.spans) // 2, len(self.across.spans) // 2
         return self.first + i * self.across.count + j, i, j
 
     def _places(self) -> Iterator[tuple[int, int, int, tuple[int, int, int, int]]]:
-        """Index, row and column of each tile, and its core in pixels: left, top, width and height."""
+        """The index, row and column of each tile, and its core in pixels: left, top, width and height."""
         rows, columns = ([axis.pixels(core) for core in axis.cores] for axis in (self.down, self.across))
         for (i, (y, height)), (j, (x, width)) in product(enumerate(rows), enumerate(columns)):
             yield self.first + i * self.across.count + j, i, j, (self.left + x, self.top + y, width, height)
@@ -84,7 +84,7 @@ class Panel:
         return self.left + x, self.top + y, width, height
 
     def _digits(self, owners: Sequence[int] | None) -> int:
-        """Length of the longest number in the panel."""
+        """Digits of the longest number in the panel."""
         indices = (index for index, *_ in self._places())
         return max(len(str(index if owners is None else owners[index])) for index in indices)
 
@@ -94,7 +94,7 @@ class Panel:
         return f"{self.noun} {index}: {', '.join(spans)}"
 
     def _cuts(self) -> Iterator[str]:
-        """Lines between cores; dashes where the drawing ends before the grid does."""
+        """The lines between cores, and dashed lines where the drawing ends before the grid does."""
         rows = [f"M{self.left} {self.top + y}h{self.across.length}" for y in [*self.down.cuts(), self.down.length]]
         columns = [f"M{self.left + x} {self.top}v{self.down.length}" for x in [*self.across.cuts(), self.across.length]]
         torn = [ends[-1] for ends, axis in ((rows, self.down), (columns, self.across)) if axis.end < axis.extent]

@@ -1,4 +1,4 @@
-"""The picture of an assignment: tiles in order, each coloured and numbered by its rank."""
+"""The picture of an assignment: the tiles in order, coloured and numbered by rank."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from toolkit.geometry.drawing.palette import rank_colour, text_on
 from toolkit.geometry.drawing.svg import Picture, group, path, rect, svg, text
 
 PER_LINE, MOST_LINES = 16, 10
-"""Tiles in a line, and lines, that are drawn at most."""
+"""Tiles per line, and most lines that are drawn."""
 
 _SIDE, _LEFT = 24, 40
 
 
 def draw_strip(owners: Sequence[int], summary: str) -> Picture:
-    """Draw the ranks of tiles 0, 1, 2, ... in lines of 16, the first tile's index beside each line.
+    """Draw the rank of each tile in lines of 16 tiles, with the index of the first tile beside each line.
 
     Example:
         >>> draw_strip([0, 1] * 500, "many tiles").notes
