@@ -22,7 +22,7 @@ from typing import Any
 from torch import nn
 
 from toolkit.errors import ModelError, NotExact, PlanError
-from toolkit.models.diffusers_compat import (
+from toolkit.models.diffusers_parallel_compat import (
     attention_processors,
     is_parallel,
     sequence_hooks,

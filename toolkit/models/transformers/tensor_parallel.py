@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from toolkit.errors import ModelError, PlanError
-from toolkit.models.diffusers_compat import cuts_of
+from toolkit.models.diffusers_parallel_compat import cuts_of
 from toolkit.models.module_compat import copy_with_own_children
 from toolkit.models.protocols import Transformer
 from toolkit.models.transformers.cut_modules import (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolkit.models.class_lookup import entry_by_class
-from toolkit.models.diffusers_compat import stated_tensor_plan
+from toolkit.models.diffusers_parallel_compat import stated_tensor_plan
 from toolkit.models.transformers.parallel_plans import both_sequences, wan_tokens, wan_weights
 from toolkit.models.transformers.transformer_entry import PartEntry, Sequences, TransformerEntry
 
