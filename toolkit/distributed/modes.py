@@ -106,7 +106,7 @@ def _run_tiles(
     vae: Autoencoder, x: Tensor, plan: TilePlan, call: ModelCall, rank: Rank, stream: Stream | None
 ) -> Tensor | None:
     with convolution_kernels(rank.convolutions):
-        return run_tiles(vae, x, plan, call, rank, stream)
+        return run_tiles(vae, x, plan=plan, call=call, rank=rank, stream=stream)
 
 
 def _run_shards(

@@ -1,4 +1,13 @@
-"""Statistics of all tiles over ranks: every rank gathers its own tiles', and all ranks merge all of them alike."""
+"""GroupNorm statistics of all tiles: every rank computes those of its own tiles, and all ranks merge all of them.
+
+One pass over two ranks, before the tiles themselves are computed:
+
+    rank 0   tiles 0, 1 --> statistics of 0, 1  --.     .--> statistics of 0, 1, 2, 3 --> merged
+                                                   swap
+    rank 1   tiles 2, 3 --> statistics of 2, 3  --'     '--> statistics of 0, 1, 2, 3 --> merged
+
+All ranks merge in the order of the tiles, so they get the same bits, for any number of ranks.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +36,10 @@ _STATISTICS = Label(purpose="statistics of tiles")
 
 
 def check_norm_passes(call: ModelCall, plan: Plan) -> None:
-    """Refuse passes for statistics with a plan that has no use for them.
+    """Refuse ``norm_passes`` with a plan that has no use for them.
 
     Raises:
-        PlanError: If there are passes, and the plan has no tiles or has tiles along ``t``.
+        PlanError: If the call asks for passes, and the plan has no tiles or has tiles along ``t``.
     """
     if call.options.norm_passes:
         passes = call.options.norm_passes
@@ -38,36 +47,44 @@ def check_norm_passes(call: ModelCall, plan: Plan) -> None:
         check_passes(passes, grid)
 
 
-def with_statistics(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> TileCoder:
-    """The coder, its GroupNorms using the statistics of all tiles where the call asks for that."""
+def with_statistics(coder: TileCoder, x: Tensor, *, plan: TilePlan, exchange: Exchange, trace: Recorder) -> TileCoder:
+    """Return the coder to compute this rank's tiles with.
+
+    Returns:
+        A coder whose GroupNorms use the statistics of all tiles, if the call asks for that; otherwise ``coder``.
+    """
     if coder.whole or not coder.call.options.norm_passes or not plan.assignment.tiles_of(exchange.member.rank):
         return coder
-    return NormedCoder.over(coder, gather_statistics(coder, x, plan, exchange, trace))
+    return NormedCoder.over(coder, gather_statistics(coder, x, plan=plan, exchange=exchange, trace=trace))
 
 
-def gather_statistics(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Statistics:
-    """The statistics of all tiles, on every rank that has a tile; the others do not call it.
-
-    They are merged in the order of the tiles, so that they do not depend on the ranks, bit for bit.
+def gather_statistics(
+    coder: TileCoder, x: Tensor, *, plan: TilePlan, exchange: Exchange, trace: Recorder
+) -> Statistics:
+    """Compute the statistics of all tiles. Every rank that has a tile calls this; ranks without tiles do not.
 
     Args:
-        coder: the model, borrowed, and its grid.
-        x: the whole input.
-        plan: the tiles and their ranks.
-        exchange: messages to the other ranks.
-        trace: what this rank did.
+        coder: The model, borrowed, and its grid.
+        x: The whole input.
+        plan: The tiles and their ranks.
+        exchange: Messages to the other ranks.
+        trace: Records what this rank does.
 
     Raises:
-        ModelError: where the model has no GroupNorm, or one that cannot be placed on the map.
+        ModelError: If the model has no GroupNorm, or one whose place on the map is not known.
     """
     mine, merged = plan.assignment.tiles_of(exchange.member.rank), None
+    # The statistics of a layer depend on those of the layers before it. Each pass computes the tiles with the result of
+    # the pass before, which brings all layers closer to what they see in an untiled call.
     for number in range(coder.call.options.norm_passes):
         own = {}
         for index in mine:
             with trace(Kind.NORMS, Label(tile=index, text=f"pass {number}")):
                 own[index] = tile_statistics(coder, x, plan.grid.tiles[index], merged)
                 synchronise(coder.device)
-        merge_statistics(own)  # raises alike on all ranks what would leave others waiting
+        # Merged once without the others, because this raises on all ranks alike what would otherwise make some of them
+        # wait for messages of a rank that has raised.
+        merge_statistics(own)
         merged = merge_statistics({**own, **_of_others(own[mine[0]], list(own.values()), plan, exchange)})
     assert merged is not None
     return merged
@@ -76,12 +93,13 @@ def gather_statistics(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exc
 def _of_others(
     like: Statistics, own: Sequence[Statistics], plan: TilePlan, exchange: Exchange
 ) -> dict[int, Statistics]:
-    """The statistics of the other ranks' tiles, for this rank's own."""
+    """Swap statistics with every other rank; returns those of the other ranks' tiles, by tile."""
     me, posted = exchange.member.rank, dict[int, Message]()
     packed = torch.stack([_pack(tile) for tile in own])
     for peer in sorted(set(plan.assignment.owners) - {me}):
         shape = (len(plan.assignment.tiles_of(peer)), packed.shape[1])
-        # Of two ranks the lower one sends first: where sends wait for their receives, two that both send would lock.
+        # Of two ranks the lower one sends first. On a transport where a send waits for its receive, two ranks that both
+        # send first would wait for each other.
         if me < peer:
             exchange.send(packed, peer, _STATISTICS)
         posted[peer] = exchange.receive(shape, packed.dtype, peer, _STATISTICS)
@@ -95,12 +113,13 @@ def _of_others(
 
 
 def _pack(statistics: Statistics) -> Tensor:
-    """One row of numbers, in which fp32 means and counts of cells lose nothing."""
+    """Put the statistics of a tile into one row of float64, which holds fp32 means and counts of cells exactly."""
     counts = statistics[0].mean.new_tensor([norm.count for norm in statistics], dtype=torch.float64)
     return torch.cat([counts, *(norm.packed().flatten().double() for norm in statistics)])
 
 
 def _unpack(row: Tensor, like: Statistics) -> Iterator[Moments]:
+    """Take a row apart; the sizes of its parts are those of this rank's own statistics ``like``."""
     sizes = [norm.packed().numel() for norm in like]
     counts, *norms = row.split([len(like), *sizes])
     for count, values, norm in zip(counts.tolist(), norms, like, strict=True):

@@ -1,6 +1,13 @@
-"""Tiles over ranks: each rank computes its own tiles, the root ends up with the output.
+"""Tiles over ranks: each rank computes its own tiles, and the root ends up with the output.
 
-Ranks without a tile return at once and take part in nothing.
+Four ways to get from tiles to an output, by what the grid allows and the caller asks for:
+
+    one tile                        its owner makes the model's own, untiled call
+    at most two tiles meet          every rank blends the parts that its own tiles end up in (shares.py)
+    the same, with a stream         the same, and the root hands the output over in bands (streaming.py)
+    three tiles meet along an axis  raw tiles travel to the root, which merges them in row-major order
+
+Ranks without a tile return at once and send nothing.
 """
 
 from __future__ import annotations
@@ -27,17 +34,17 @@ from toolkit.runs.trace import Kind, Label, Recorder
 
 
 def run_tiles(
-    vae: Autoencoder, x: Tensor, plan: TilePlan, call: ModelCall, rank: Rank, stream: Stream | None = None
+    vae: Autoencoder, x: Tensor, *, plan: TilePlan, call: ModelCall, rank: Rank, stream: Stream | None = None
 ) -> Tensor | None:
-    """Compute ``x`` in the tiles of ``plan``; every rank of the group calls it.
+    """Make a model's call in the tiles of a plan; every rank of the group calls this.
 
     Args:
-        vae: a diffusers autoencoder.
-        x: the input of the model's call.
-        plan: the tiles and their ranks.
-        call: which of the model's calls.
-        rank: this process, and what it reports to.
-        stream: takes the output in bands, on the plan's root.
+        vae: A diffusers autoencoder.
+        x: The input of the call.
+        plan: The tiles and their ranks.
+        call: The model call to make.
+        rank: This process.
+        stream: Takes the output in bands, on the plan's root.
 
     Returns:
         The output on the plan's root, unless it was streamed; None on the other ranks.
@@ -49,7 +56,7 @@ def run_tiles(
     exchange = Exchange(rank.member, rank.failure, rank.trace, coder.device)
     try:
         with borrowed(vae, plan.grid):
-            coder = with_statistics(coder, x, plan, exchange, rank.trace)
+            coder = with_statistics(coder, x, plan=plan, exchange=exchange, trace=rank.trace)
             return _compute(coder, x, plan, exchange, rank.trace, stream)
     finally:
         exchange.close()
@@ -58,6 +65,7 @@ def run_tiles(
 def _compute(
     coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder, stream: Stream | None
 ) -> Tensor | None:
+    """Choose one of the four ways, and complete the output on the root."""
     if coder.whole:
         output = _compute_whole(coder, x, plan, exchange, trace)
         if stream is None or output is None:
@@ -66,10 +74,10 @@ def _compute(
             stream(output, 0)
         return None
     if stream is not None:
-        stream_shares(coder, x, plan, exchange, trace, stream)
+        stream_shares(coder, x, plan=plan, exchange=exchange, trace=trace, stream=stream)
         return None
     if plan.finish == "shares":
-        canvas = compute_shares(coder, x, plan, exchange, trace)
+        canvas = compute_shares(coder, x, plan=plan, exchange=exchange, trace=trace)
     else:
         canvas = _compute_tiles(coder, x, plan, exchange, trace)
     if canvas is None:
@@ -81,7 +89,7 @@ def _compute(
 
 
 def _compute_whole(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
-    """A grid of one tile is no tiling: its owner makes the model's own untiled call."""
+    """Make the model's own untiled call on the rank that owns the only tile, and send the output to the root."""
     me, owner = exchange.member.rank, plan.assignment.owners[0]
     output = None
     if me == owner:
@@ -98,7 +106,11 @@ def _compute_whole(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchan
 
 
 def _compute_tiles(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
-    """Where three tiles meet: raw tiles travel whole, and the root merges them in row-major order."""
+    """Compute this rank's tiles, and send them whole to the root, which merges all of them.
+
+    Where three tiles meet, what one of them contributes depends on the two before it, blended already. So tiles cannot
+    be blended where they were computed.
+    """
     me = exchange.member.rank
     own: dict[int, Tensor] = {}
     for index in plan.assignment.tiles_of(me):
@@ -122,10 +134,12 @@ def _compute_tiles(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchan
 
 
 def _in_order(coder: TileCoder, plan: TilePlan, exchange: Exchange, own: dict[int, Tensor]) -> Iterator[Tensor]:
-    """All raw tiles, row-major: the root's own, and the others' as they are received, several at a time."""
+    """Yield all raw tiles in row-major order: the root's own, and the others' as they arrive."""
     posted: dict[int, Message] = {}
     remote = deque(tile for tile in plan.grid.tiles if tile.index not in own)
     for index, _ in enumerate(plan.grid.tiles):
+        # A few receives at a time: enough to keep the links busy, and the root never holds all raw tiles. Each rank
+        # sends its tiles in ascending order, so receives in row-major order match its sends.
         while remote and len(posted) < RECEIVES_IN_FLIGHT:
             tile = remote.popleft()
             shape, owner = coder.raw_shape(tile.box), plan.assignment.owners[tile.index]

@@ -1,8 +1,23 @@
-"""Tiles over ranks where at most two meet along an axis: every rank finishes its own tiles' shares.
+"""Tiles of which at most two meet along an axis: every rank blends its own tiles' *shares*.
 
-A tile's share holds its overlaps with earlier tiles and none with later ones. Once a rank has computed a tile it keeps
-the share, hands the trailing edges on to the tiles after it, and drops the rest. A share is finished as soon as the
-edges that it needs are there; finished shares travel to the root once.
+A tile's share is the part of the output that its rank completes. It begins where the tile begins and ends where the
+next tile begins. So it holds the tile's overlap with the tile before, and none with the tile after. Three tiles along
+one axis, each with an overlap (``=``) of three cells:
+
+    cells          0    5    10   15   20   25
+    tile 0         --------===                        overlap with tile 1
+    tile 1                 ===------===               overlaps with tiles 0 and 2
+    tile 2                          ===--------
+    shares         [ 0    ][ 1     ][ 2       ]
+
+To complete its share, tile 1 needs the last three cells of tile 0: the *edge* from 0 to 1. Nothing has been blended
+into an edge, because at most two tiles meet there. So a rank that has computed a tile
+
+    1. keeps a copy of its share,
+    2. hands its edges to the tiles after it, on this rank or another (in 2-D: to the right, below, and diagonally),
+    3. drops the rest of the raw tile,
+
+and blends a share as soon as all edges into it are there. Blended shares travel to the root once, each.
 """
 
 from __future__ import annotations
@@ -24,22 +39,32 @@ from toolkit.runs.device import synchronise
 from toolkit.runs.trace import Kind, Label, Recorder
 
 
-def compute_shares(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
-    """Compute this rank's tiles, finish their shares, and bring all shares to the root.
+def compute_shares(
+    coder: TileCoder, x: Tensor, *, plan: TilePlan, exchange: Exchange, trace: Recorder
+) -> Tensor | None:
+    """Compute this rank's tiles, blend their shares, and bring all shares to the root.
+
+    Args:
+        coder: The model and its grid.
+        x: The whole input.
+        plan: The tiles and their ranks.
+        exchange: Messages to the other ranks.
+        trace: Records what this rank does.
 
     Returns:
-        The merged output on the root, before what the class does once after its merge; None elsewhere.
+        The merged output on the root, before what the class does once after its merge; None on the other ranks.
     """
     me = exchange.member.rank
     canvas = coder.canvas() if me == plan.root else None
-    shares = Shares(coder, plan, me, None if canvas is None else coder.raw_view(canvas))
+    shares = Shares(coder, plan, me=me, view=None if canvas is None else coder.raw_view(canvas))
     edges = EdgeExchange(coder, plan, exchange)
     for index in plan.assignment.tiles_of(me):
-        compute_tile(coder, x, plan.grid.tiles[index], shares, edges, trace)
+        compute_tile(coder, x, tile=plan.grid.tiles[index], shares=shares, edges=edges, trace=trace)
         edges.post(computed=index)
-        finish_shares(shares, edges.arrived(), trace, computed=index)
+        # Blend what is complete already: it frees the edges, and the last tile leaves less to do.
+        blend_shares(shares, edges.arrived(), trace, computed=index)
     edges.post(computed=len(plan.grid))
-    finish_shares(shares, edges.remaining(), trace)
+    blend_shares(shares, edges.remaining(), trace)
     if canvas is None:
         _deliver(shares, exchange, plan.root)
     else:
@@ -48,7 +73,9 @@ def compute_shares(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchan
     return canvas
 
 
-def compute_tile(coder: TileCoder, x: Tensor, tile: Tile, shares: Shares, edges: EdgeExchange, trace: Recorder) -> None:
+def compute_tile(
+    coder: TileCoder, x: Tensor, *, tile: Tile, shares: Shares, edges: EdgeExchange, trace: Recorder
+) -> None:
     """Compute a tile, keep its share, hand its edges on, and drop the rest."""
     with trace(Kind.DECODE, Label(tile=tile.index)):
         raw = coder(x, tile)
@@ -59,59 +86,66 @@ def compute_tile(coder: TileCoder, x: Tensor, tile: Tile, shares: Shares, edges:
 
 
 class Shares:
-    """The shares that one rank holds, raw until their edges are in.
+    """The shares that one rank holds: raw at first, blended once all edges into them are there.
 
     Args:
-        coder: shapes and the frame.
-        plan: the plan.
-        me: this rank.
-        view: the output as raw tiles lie in it, on the root: its shares are kept there and nowhere else.
+        coder: The shapes, and where boxes lie in tensors.
+        plan: The tiles and their ranks.
+        me: This rank.
+        view: On the root: the output, as raw tiles lie in it. The root's shares are kept there and nowhere else.
+
+    Attributes:
+        held: The shares by tile.
     """
 
-    def __init__(self, coder: TileCoder, plan: TilePlan, me: int, view: Tensor | None) -> None:
+    def __init__(self, coder: TileCoder, plan: TilePlan, *, me: int, view: Tensor | None) -> None:
         self.coder, self.plan, self.me, self.view = coder, plan, me, view
         self.held: dict[int, Tensor] = {}
         self._edges: dict[int, dict[tuple[int, ...], Tensor]] = defaultdict(dict)
         self._missing: dict[int, int] = defaultdict(int)
         self._leaving: dict[int, list[Edge]] = defaultdict(list)
-        self._finished: set[int] = set()
+        self._blended: set[int] = set()
         for edge in all_edges(plan.grid):
             self._missing[edge.target] += 1
             self._leaving[edge.source].append(edge)
 
     def edges_from(self, source: int) -> list[Edge]:
-        """The edges that later tiles need of tile ``source``."""
+        """List the edges of tile ``source`` that later tiles need."""
         return self._leaving[source]
 
     def keep(self, tile: Tile, raw: Tensor) -> None:
         """Keep the share of a raw tile."""
         part = self.coder.boxes.cut(raw, tile.share_box, tile.box)
         if self.view is None:
+            # A copy: a view would keep the whole raw tile in memory.
             self.held[tile.index] = part.clone(memory_format=torch.contiguous_format)
         else:
             self.held[tile.index] = self.place(tile, part)
 
     def place(self, tile: Tile, part: Tensor) -> Tensor:
-        """Write a share into the output; returns the view of it there."""
+        """Write a share into the output; return the view of it there."""
         assert self.view is not None
         return self.coder.boxes.cut(self.view, tile.share_box).copy_(part)
 
     def add_edge(self, edge: Edge, piece: Tensor) -> None:
-        """Take in an edge of one of this rank's tiles."""
+        """Add an edge into one of this rank's tiles."""
         self._edges[edge.target][edge.offset] = piece
 
     def ready(self, index: int) -> bool:
-        """Whether tile ``index`` is computed, its edges are all in, and it is not finished yet."""
+        """Whether the share of tile ``index`` can be blended: it is computed, its edges are there, it is not done yet.
+
+        A tile without edges, such as the first, is never ready: there is nothing to blend.
+        """
         return index in self.held and index in self._edges and len(self._edges[index]) == self._missing[index]
 
     def final(self, index: int) -> bool:
-        """Whether this rank holds the share of tile ``index`` and nothing of it will change."""
-        return index in self.held and (index in self._finished or not self._missing[index])
+        """Whether this rank holds the share of tile ``index`` and nothing will change it any more."""
+        return index in self.held and (index in self._blended or not self._missing[index])
 
-    def finish(self, index: int) -> None:
-        """Blend a share with its edges, which are dropped."""
+    def blend(self, index: int) -> None:
+        """Blend a share with its edges, and drop the edges."""
         edges, share = self._edges.pop(index), self.held[index]
-        self._finished.add(index)
+        self._blended.add(index)
         boxes, blend = self.coder.boxes, self.plan.blend
         overlaps = boxes.overlaps(self.plan.grid.rows, self.plan.grid.tiles[index].position)
         if blend.merge == "cascade":
@@ -121,15 +155,28 @@ class Shares:
 
 
 class EdgeExchange:
-    """The edges that come to one rank's tiles, from its own tiles and from other ranks.
+    """The edges into one rank's tiles, from its own tiles and from other ranks.
 
-    With each peer there is one queue of edges, in the plan's order, that both ends work off in that order: sends when
-    the source is computed, receives when the target is. No tags and no metadata are needed, and no order can deadlock.
+    With each other rank there is one queue that holds the edges of *both* directions, sorted by target, then by source.
+    Both ranks derive the same queue from the plan and work it off in the same order: an edge is started by its sender
+    once its source is computed, by its receiver once its target is, and nothing behind it in the queue before that.
+    Two ranks that own the tiles 0 2 and 1 3 of a row, with the edge from tile 1 to tile 2 written ``1>2``:
+
+        queue     0>1   1>2   2>3
+        rank 0    send  recv  send        it computes tile 0, then tile 2
+        rank 1    recv  send  recv        it computes tile 1, then tile 3
+
+    So the n-th message between two ranks is the n-th entry of their queue for both: no tags, no metadata.
+
+    Why no assignment can deadlock: computing a tile waits for nobody, and neither do the transfers that are started
+    between tiles. A rank waits only at the end, when all its tiles are computed. By then it has started every transfer
+    of all its queues (``post`` with every tile computed stops at nothing), and the other ranks do the same in their own
+    time. So every receive that a rank waits for has its send.
 
     Args:
-        coder: shapes.
-        plan: the plan.
-        exchange: the messages.
+        coder: The shapes of edges.
+        plan: The tiles and their ranks.
+        exchange: The messages.
     """
 
     def __init__(self, coder: TileCoder, plan: TilePlan, exchange: Exchange) -> None:
@@ -139,29 +186,33 @@ class EdgeExchange:
         self._leaving: dict[Edge, Tensor] = {}
         self._posted: deque[tuple[Edge, Message]] = deque()
         self._queues: dict[int, deque[Edge]] = defaultdict(deque)
+        # plan.edges are the edges between ranks, in the one order that all ranks follow.
         for edge in plan.edges:
             ends = self.owners[edge.source], self.owners[edge.target]
             if self.me in ends:
-                self._queues[ends[ends[0] == self.me]].append(edge)
+                peer = ends[1] if ends[0] == self.me else ends[0]
+                self._queues[peer].append(edge)
 
     def hand_on(self, edge: Edge, piece: Tensor) -> None:
-        """Take an edge of a tile that this rank has just computed to where it is needed."""
+        """Take over an edge of a tile that this rank has just computed, for whoever needs it."""
+        # Copies in both cases: a view would keep the whole raw tile in memory, and the cascade blends edges in place.
         if self.owners[edge.target] == self.me:
             self._local.append((edge, piece.clone()))
         else:
             self._leaving[edge] = piece.clone(memory_format=torch.contiguous_format)
 
     def post(self, computed: int) -> None:
-        """Start every transfer whose turn it is, this rank's tiles up to index ``computed`` being done."""
+        """Start every transfer whose turn it is, when this rank's tiles up to index ``computed`` are done."""
         for peer, edges in self._queues.items():
             while edges and self.start(edges[0], peer, computed):
                 edges.popleft()
 
     def start(self, edge: Edge, peer: int, computed: int) -> bool:
-        """Start the transfer of an edge, if this rank is ready for it; whether it was."""
+        """Start the transfer of an edge if this rank is ready for it; return whether it was."""
         if edge in self._leaving:
             self.link.send(self._leaving.pop(edge), peer, _label(edge))
         elif self.owners[edge.target] == self.me and edge.target <= computed:
+            # Not earlier, although it could be: until its target is computed, the buffer would only take up memory.
             message = self.link.receive(self.coder.raw_shape(edge.box), self.coder.dtype, peer, _label(edge))
             self._posted.append((edge, message))
         else:
@@ -169,7 +220,7 @@ class EdgeExchange:
         return True
 
     def arrived(self) -> Iterator[tuple[Edge, Tensor]]:
-        """The edges that are there, without waiting for others."""
+        """Yield the edges that are there, without waiting for others."""
         waiting = deque(entry for entry in self._posted if not entry[1].done.is_set())
         ready = [entry for entry in self._posted if entry not in waiting]
         self._posted = waiting
@@ -178,38 +229,47 @@ class EdgeExchange:
         yield from ((edge, self.link.take(message)) for edge, message in ready)
 
     def remaining(self) -> Iterator[tuple[Edge, Tensor]]:
-        """All edges that are still to come, waiting for them."""
+        """Yield all edges that are still to come, waiting for each."""
         while self._posted:
             edge, message = self._posted.popleft()
             yield edge, self.link.take(message)
 
 
-def finish_shares(shares: Shares, edges: Iterable[tuple[Edge, Tensor]], trace: Recorder, computed: int = -1) -> None:
-    """Take in edges, and finish each share that is complete with them, or by having just been computed."""
+def blend_shares(shares: Shares, edges: Iterable[tuple[Edge, Tensor]], trace: Recorder, *, computed: int = -1) -> None:
+    """Add edges, and blend each share that they complete.
 
-    def finish(index: int) -> None:
+    Args:
+        shares: The shares of this rank.
+        edges: Edges into its tiles.
+        trace: Records what this rank does.
+        computed: The tile that was just computed, whose edges may all have been there before; -1: none.
+    """
+
+    def blend(index: int) -> None:
         if shares.ready(index):
             with trace(Kind.BLEND, Label(tile=index), bytes=shares.held[index].nbytes):
-                shares.finish(index)
+                shares.blend(index)
 
-    finish(computed)
+    blend(computed)
     for edge, piece in edges:
         shares.add_edge(edge, piece)
-        finish(edge.target)
+        blend(edge.target)
 
 
 def _deliver(shares: Shares, exchange: Exchange, root: int) -> None:
-    """Send this rank's finished shares to the root, in the order of the tiles."""
+    """Send this rank's blended shares to the root, in the order of the tiles."""
     for index in sorted(shares.held):
         exchange.send(shares.held.pop(index), root, share_label(index))
 
 
 def _collect(shares: Shares, exchange: Exchange) -> None:
-    """Receive the other ranks' finished shares, several at a time, and write them into the output."""
+    """Receive the other ranks' blended shares, and write them into the output."""
     owners, coder = shares.plan.assignment.owners, shares.coder
+    # In the order of the tiles, as each rank sends its own. All edges between two ranks come before the shares.
     remote = deque(tile for tile in shares.plan.grid.tiles if owners[tile.index] != shares.me)
     posted: deque[tuple[Tile, Message]] = deque()
     while remote or posted:
+        # A few at a time: the links stay busy, and the root needs memory for a few shares beside the output only.
         while remote and len(posted) < RECEIVES_IN_FLIGHT:
             tile = remote.popleft()
             shape = coder.raw_shape(tile.share_box)
@@ -219,7 +279,7 @@ def _collect(shares: Shares, exchange: Exchange) -> None:
 
 
 def share_label(index: int) -> Label:
-    """The label of a message that takes the share of tile ``index`` to the root."""
+    """The label of the message that takes the share of tile ``index`` to the root."""
     return Label(tile=index, purpose="share")
 
 

@@ -1,7 +1,13 @@
-"""Tiles over ranks, streamed: bands of the output leave the root as they are finished, and no rank holds all of it.
+"""Streamed tiles: the root hands over the output in bands, as soon as each is complete, and no rank holds all of it.
 
-A band is made of the shares of the tiles in one place along the grid's first axis. Every rank sends a share as soon as
-nothing of it will change; the root gathers one band at a time, finishes it and hands it over.
+A band consists of the shares (see shares.py) of all tiles at one place along the grid's first axis. For a grid over h
+and w with 2 x 3 tiles:
+
+    tiles  0  1  2      band 0: the shares of tiles 0, 1, 2      handed over first
+    tiles  3  4  5      band 1: the shares of tiles 3, 4, 5
+
+Every rank sends a share as soon as nothing will change it any more. The root collects one band at a time, completes it
+and hands it over, before it receives a share of the next.
 """
 
 from __future__ import annotations
@@ -12,7 +18,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from toolkit.distributed.comm.exchange import Exchange, Message
-from toolkit.distributed.tiles.shares import EdgeExchange, Shares, compute_tile, finish_shares, share_label
+from toolkit.distributed.tiles.shares import EdgeExchange, Shares, blend_shares, compute_tile, share_label
 from toolkit.errors import PlanError
 from toolkit.geometry.bands import Band, bands
 from toolkit.geometry.edges import Edge
@@ -24,11 +30,11 @@ from toolkit.runs.device import synchronise
 from toolkit.runs.trace import Kind, Label, Recorder
 
 Stream = Callable[[Tensor, int], object]
-"""Called with a band and the place in the output where it starts, along the grid's first axis; bands come in order."""
+"""Called with a band, and the cell of the output where it starts along the grid's first axis. Bands come in order."""
 
 
 def check_stream(plan: Plan) -> None:
-    """Refuse plans that finish nothing before they finish everything.
+    """Refuse plans that cannot complete a part of the output before the rest.
 
     Raises:
         PlanError: For anything but tiles of which at most two meet along an axis.
@@ -42,37 +48,38 @@ def check_stream(plan: Plan) -> None:
 
 
 def stream_shares(
-    coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder, stream: Stream
+    coder: TileCoder, x: Tensor, *, plan: TilePlan, exchange: Exchange, trace: Recorder, stream: Stream
 ) -> None:
-    """Compute this rank's tiles; on the root, also hand the output over, band by band.
+    """Compute this rank's tiles; on the root, also hand over the output, band by band.
 
     Args:
-        coder: the model and its grid.
-        x: the whole input.
-        plan: the tiles and their ranks.
-        exchange: messages to the other ranks.
-        trace: what this rank did.
-        stream: takes the bands, on the root. A band is its own to keep; while it runs, the root does nothing else.
+        coder: The model and its grid.
+        x: The whole input.
+        plan: The tiles and their ranks.
+        exchange: Messages to the other ranks.
+        trace: Records what this rank does.
+        stream: Takes the bands, on the root. It may keep a band or change it. While it runs, the root does nothing
+            else.
     """
     me = exchange.member.rank
-    shares = Shares(coder, plan, me, None)
+    shares = Shares(coder, plan, me=me, view=None)
     transfers = Transfers(shares, exchange, Bands(coder, plan, trace, stream) if me == plan.root else None)
     for index in plan.assignment.tiles_of(me):
-        compute_tile(coder, x, plan.grid.tiles[index], shares, transfers, trace)
-        finish_shares(shares, (), trace, computed=index)
+        compute_tile(coder, x, tile=plan.grid.tiles[index], shares=shares, edges=transfers, trace=trace)
+        blend_shares(shares, (), trace, computed=index)
         transfers.advance(trace, computed=index)
     transfers.complete(trace)
     exchange.flush()
 
 
 class Bands:
-    """The band that the root gathers at present, and those still to come.
+    """The band that the root collects at present, and the bands still to come.
 
     Args:
-        coder: shapes, and what the class does after its merge.
-        plan: the plan.
-        trace: what this rank did.
-        stream: takes each band.
+        coder: The shapes, and what the class does after its merge.
+        plan: The tiles and their ranks.
+        trace: Records what this rank does.
+        stream: Takes each band.
     """
 
     def __init__(self, coder: TileCoder, plan: TilePlan, trace: Recorder, stream: Stream) -> None:
@@ -82,12 +89,13 @@ class Bands:
         self._lacking = self._tiles_of_the_next()
 
     def lacks(self, index: int) -> bool:
-        """Whether the share of tile ``index`` is wanted now."""
+        """Whether the present band still lacks the share of tile ``index``."""
         return index in self._lacking
 
     def put(self, tile: Tile, share: Tensor) -> None:
-        """Put a finished share into the present band, and hand that over where it was the last."""
+        """Put a blended share into the present band; hand the band over if that was the last share of it."""
         band = self._waiting[0]
+        # Memory for a band is allocated when its first share arrives, so there is one band at a time.
         if self._canvas is None:
             self._canvas = self._coder.canvas(band.box)
         self._coder.boxes.cut(self._coder.raw_view(self._canvas), tile.share_box, band.box).copy_(share)
@@ -99,7 +107,7 @@ class Bands:
         with self._trace(Kind.FINISH, Label(text=f"band {band.index}"), bytes=canvas.nbytes):
             self._coder.finish(canvas)
             synchronise(self._coder.device)
-        # The band is the stream's own from here on, also to drop.
+        # From here on the band belongs to the stream: without this line it could not free the band's memory.
         self._canvas = None
         with self._trace(Kind.STREAM, Label(text=f"band {band.index}"), bytes=canvas.nbytes):
             self._stream(canvas, self._coder.spans(band.box)[0].start)
@@ -111,23 +119,28 @@ class Bands:
 
 
 class Transfers(EdgeExchange):
-    """The edges between ranks, and the finished shares on their way to the root.
+    """The edges between ranks, and the blended shares on their way to the root.
 
-    All transfers have one order: the edges into a tile by their source, then the share of that tile, then the next
-    tile's. With each peer there is one queue in that order, which both ends work off; the root also posts its receives
-    of shares in that order over all peers, a few at a time and for the present band only.
+    All transfers have one order, the same on every rank: the edges into tile 0, the share of tile 0, the edges into
+    tile 1, the share of tile 1, and so on. With each other rank there is one queue of what travels between the two, in
+    this order, and both work it off from the front. The root also posts its receives of shares in this order over *all*
+    ranks: a few at a time, and for the present band only.
 
-    No order of events can deadlock. Take the first transfer of the order that has not happened. All before it have, so
-    it is at the head of its queue at both ends; computing a tile waits for nobody. An edge's source and target are then
-    computed at some time, and both ends start it. A share is final, because the edges into its tile have come; the
-    bands before its own have been handed over, because all of their shares have come; so it is sent, and received. A
-    rank that waits, waits for the first in the order of what it has posted: what the first transfer of all needs of
-    this rank lies before that, and has been done.
+    Why no order of events can deadlock. Look at the first transfer, in the order of all, that has not happened yet.
+    Everything before it has, so it is at the front of its queue on both sides, and no side waits for a later one:
+
+    * An edge starts when its source is computed (sender) and its target is computed (receiver). Computing a tile waits
+      for nobody, so both happen.
+    * A share is sent when it is final. It is, because its tile is computed and the edges into it have come. The root
+      receives it when it belongs to the present band. It does, because all shares before it have come, so the bands
+      before its own have been handed over.
+    * A rank that waits (``complete``) waits for the first transfer, in the order of all, that it has posted. What the
+      first transfer of all needs of this rank comes before that, and so has been started.
 
     Args:
-        shares: the shares that this rank holds.
-        exchange: the messages.
-        collected: the bands, on the root; None elsewhere.
+        shares: The shares that this rank holds.
+        exchange: The messages.
+        collected: The bands, on the root; None on the other ranks.
     """
 
     def __init__(self, shares: Shares, exchange: Exchange, collected: Bands | None) -> None:
@@ -135,9 +148,11 @@ class Transfers(EdgeExchange):
         super().__init__(shares.coder, plan, exchange)
         self._shares, self._bands, self._root = shares, collected, plan.root
         away = [tile for tile in plan.grid.tiles if self.owners[tile.index] != plan.root]
+        # Only the root uses these three: shares of other ranks that it has not posted, its own, and those posted.
         self._remote = deque(away if self.me == plan.root else ())
         self._own = deque(tile for tile in plan.grid.tiles if self.owners[tile.index] == self.me == plan.root)
         self._coming: deque[tuple[Tile, Message]] = deque()
+        # The queue with each peer, with edges and shares. It takes the place of the base class's queue of edges.
         self._turns: dict[int, deque[Edge | Tile]] = {}
         peers = {self.owners[tile.index] for tile in away} if self.me == plan.root else {plan.root} - {self.me}
         for peer in sorted(peers | set(self._queues)):
@@ -146,18 +161,26 @@ class Transfers(EdgeExchange):
             self._turns[peer] = deque(sorted(turns, key=_turn))
 
     def advance(self, trace: Recorder, computed: int) -> None:
-        """Do all that can be done without waiting for another rank, tiles up to ``computed`` being done."""
+        """Do everything that can be done without waiting for another rank.
+
+        Args:
+            trace: Records what this rank does.
+            computed: This rank's tiles up to this index are computed.
+        """
+        # An edge that arrives may complete a share, which may be the next to send or complete a band, which may allow
+        # the next receive: go round until nothing moves.
         moving = True
         while moving:
             arrived = list(self.arrived())
-            finish_shares(self._shares, arrived, trace)
+            blend_shares(self._shares, arrived, trace)
             moving = any([arrived, self._gather(), self._start_all(computed)])
 
     def complete(self, trace: Recorder) -> None:
-        """Do all that is left, waiting for other ranks."""
+        """Do everything that is left, waiting for other ranks."""
         everything = len(self.owners)
         self.advance(trace, everything)
         while self._posted or self._coming:
+            # Always wait for what comes first in the order of all: see the class.
             edge = min(self._posted, key=lambda entry: _turn(entry[0]), default=None)
             if edge is None or (self._coming and _turn(self._coming[0][0]) < _turn(edge[0])):
                 self.link.wait(self._coming[0][1])
@@ -166,6 +189,7 @@ class Transfers(EdgeExchange):
             self.advance(trace, everything)
 
     def _start_all(self, computed: int) -> bool:
+        """Start every transfer whose turn it is; return whether there was one."""
         started = False
         for peer, turns in self._turns.items():
             while turns and self._start(turns[0], peer, computed):
@@ -174,6 +198,7 @@ class Transfers(EdgeExchange):
         return started
 
     def _start(self, item: Edge | Tile, peer: int, computed: int) -> bool:
+        """Start one transfer, of an edge or of a tile's share, if this rank is ready for it."""
         if isinstance(item, Edge):
             return self.start(item, peer, computed)
         label = share_label(item.index)
@@ -182,6 +207,7 @@ class Transfers(EdgeExchange):
                 return False
             self.link.send(self._shares.held.pop(item.index), peer, label)
             return True
+        # The root: the first share that is not posted yet, if it belongs to the present band.
         if not self._bands.lacks(item.index) or item != self._remote[0] or len(self._coming) >= RECEIVES_IN_FLIGHT:
             return False
         shape = self.coder.raw_shape(item.share_box)
@@ -189,7 +215,7 @@ class Transfers(EdgeExchange):
         return True
 
     def _gather(self) -> bool:
-        """On the root, put into the band what is there of it; whether there was any."""
+        """On the root: put what is there into the present band; return whether there was anything."""
         gathered = False
         while self._bands is not None and self._coming and self._coming[0][1].done.is_set():
             tile, message = self._coming.popleft()
@@ -205,5 +231,5 @@ class Transfers(EdgeExchange):
 
 
 def _turn(item: Edge | Tile) -> tuple[int, ...]:
-    """The place of a transfer in the order that all ranks follow."""
+    """The place of a transfer in the order that all ranks follow: the edges into a tile, then the tile's share."""
     return (item.target, 0, item.source) if isinstance(item, Edge) else (item.index, 1)
