@@ -10,7 +10,7 @@ import pandas as pd
 from toolkit.analysis.stage_events import actions, hops, loop_events
 from toolkit.errors import ToolkitError
 from toolkit.geometry.stage_loop import loop_time
-from toolkit.geometry.stage_plan import StagePlan
+from toolkit.geometry.stage_plan import StagePlan, stage_plan_of
 from toolkit.runs.run import Run
 
 Costs = Mapping[str, tuple[float, ...]]
@@ -136,7 +136,7 @@ def stage_times(run: Run, one_rank: Run | float | None = None) -> StageTimes:
     Raises:
         ToolkitError: If the run has no stages, or its transformers did not follow the schedule of ``run.plan``.
     """
-    plan = run.way.stage_plan
+    plan = stage_plan_of(run.plan)
     if plan is None:
         raise ToolkitError(f"stage_times is for runs with a StagePlan, not {run!r}: use run.summary() instead.")
     events = loop_events(run.trace)

@@ -13,7 +13,6 @@ from toolkit.errors import PlanError
 
 if TYPE_CHECKING:
     from toolkit.geometry.grid import TileGrid
-    from toolkit.geometry.stage_plan import StagePlan
 
 
 class PlanKind(StrEnum):
@@ -91,11 +90,6 @@ class Plan(ABC):
     @property
     def planned_messages(self) -> tuple[tuple[int, int, int], ...] | None:
         """The sender, receiver and latent cells of each message of a run; None if they depend on the model."""
-        return None
-
-    @property
-    def stage_plan(self) -> StagePlan | None:
-        """This plan, if it divides a pipeline into stages; None for all other plans."""
         return None
 
     @property

@@ -111,11 +111,6 @@ class StagePlan(Plan):
         return ()
 
     @property
-    def stage_plan(self) -> StagePlan:
-        """The plan itself."""
-        return self
-
-    @property
     def branches(self) -> int:
         """Number of guidance branches per request, over all groups."""
         return self.cfg * self.schedule.branches
@@ -224,6 +219,11 @@ def first_plan(plan: StagePlan | Plans | None) -> StagePlan | None:
             f"{WHOLE.summary}."
         )
     return plans[0]
+
+
+def stage_plan_of(plan: object) -> StagePlan | None:
+    """``plan``, if it divides a pipeline into stages; None for anything else."""
+    return plan if isinstance(plan, StagePlan) else None
 
 
 def plans_by_name(plan: StagePlan | Plans, names: Iterable[str]) -> dict[str, StagePlan]:
