@@ -1,4 +1,4 @@
-"""``python -m toolkit report``: both files from one command, and refusals before a worker starts."""
+"""``report``: both files from one command, and refusals before a worker starts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,6 @@ from safetensors.torch import save_file
 
 import toolkit as tk
 from toolkit.cli import main
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Clusters that start quickly."""
-    spawned = tk.Cluster.__init__
-    monkeypatch.setattr(tk.Cluster, "__init__", lambda *args, **more: spawned(*args, **{"start": "forkserver", **more}))
 
 
 @pytest.mark.usefixtures("quick")
@@ -53,7 +46,7 @@ def test_a_dry_run_only_says_the_plans(capsys, monkeypatch):
         (["--vae", "nowhere"], "holds no config.json"),
     ],
 )
-def test_refused_before_a_worker_starts(words, said, capsys, monkeypatch):
+def test_reports_are_refused_before_a_worker_starts(words, said, capsys, monkeypatch):
     monkeypatch.setattr("toolkit.cluster.calls.Calls.call", lambda *_, **__: pytest.fail("a worker was called"))
     assert main(["report", *words]) == 1
     assert said in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Sweeps: every point kept, whatever becomes of it or of the process."""
+"""Sweeps: every point is kept, whatever becomes of it or of the process."""
 
 from __future__ import annotations
 
@@ -6,30 +6,20 @@ import copy
 import json
 import os
 import runpy
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from enum import Enum
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
+from support.sweeps import half
 
 import toolkit as tk
-from toolkit import geometry
-from toolkit.errors import PlanError, RankDied, RankFailed, RunCancelled, ToolkitError
-from toolkit.geometry import Assignment, Blend, Span, TileGrid, TilePlan
-from toolkit.runs.record import Record
-from toolkit.runs.run import Run
-from toolkit.sweeps.outcome import measures_of, status_of
-from toolkit.sweeps.points import points_of
-from toolkit.sweeps.source import program, source
+from toolkit.errors import PlanError, RunCancelled, ToolkitError
+from toolkit.geometry import Blend
 from toolkit.sweeps.sweep import MAX_STARTS
 
-GRID = TileGrid.cover({"h": 32, "w": 32}, tile=12, overlap=4)
 PROGRAM = """
 import os, signal, sys, time
 from contextlib import redirect_stdout
@@ -67,10 +57,6 @@ for scene in sys.argv[1:]:
             os.kill(pid, signal.SIGKILL)
         assert os.waitpid(pid, 0)[1] == (signal.SIGKILL if hang else 0)
 """
-
-
-def half(x, y=1):
-    return x / 2
 
 
 def calls():
@@ -264,120 +250,6 @@ class TestResume:
         assert len(set(table["version"])) == 2
 
 
-class TestStore:
-    def test_another_function_or_other_names(self, tmp_path):
-        tk.sweep(half, {"x": [1]}, store=tmp_path / "s", progress=False)
-        with pytest.raises(ToolkitError, match=r"function is .*half, not builtins.round"):
-            tk.sweep(round, {"x": [1]}, store=tmp_path / "s")
-        with pytest.raises(ToolkitError, match="parameters is"):
-            tk.sweep(half, {"x": [1], "y": [1]}, store=tmp_path / "s")
-
-    def test_other_files_are_left_alone(self, tmp_path):
-        text, base = tmp_path / "text", tmp_path / "base"
-        text.write_text("no database, but longer than its header would be: " * 20)
-        with pytest.raises(ToolkitError, match="not the store of a sweep"):
-            tk.sweep(half, {"x": [1]}, store=text)
-        other = sqlite3.connect(base)
-        other.execute("CREATE TABLE mine (x)")
-        other.close()
-        before = base.read_bytes()
-        with pytest.raises(ToolkitError, match="a database but not a sweep's store"):
-            tk.sweep(half, {"x": [1]}, store=base)
-        assert base.read_bytes() == before
-        with pytest.raises(ToolkitError, match=r"the folder .* does not exist"):
-            tk.sweep(half, {"x": [1]}, store=tmp_path / "none" / "s")
-
-    def test_one_sweep_at_a_time(self, tmp_path):
-        def function(x):
-            with pytest.raises(ToolkitError, match="in use by another sweep"):
-                tk.sweep(function, {"x": [1]}, store=tmp_path / "s")
-            read = sqlite3.connect(tmp_path / "s")
-            status = read.execute("SELECT status FROM points").fetchall()
-            read.close()
-            return str(status)
-
-        table = tk.sweep(function, {"x": [1]}, store=tmp_path / "s", progress=False)
-        assert table["value"].tolist() == ["[('running',)]"]
-        tk.sweep(function, {"x": [1]}, store=tmp_path / "s", progress=False)
-
-
-class TestPoints:
-    def test_refusals(self):
-        for space, message in [
-            ({}, "contains no points"),
-            ([], "contains no points"),
-            ({"x": []}, "x has no values"),
-            ({"x": "abc"}, "give a list of values"),
-            ({"x": 3}, "give a list of values"),
-            ({"x": [1, 1]}, "the point x=1 occurs twice"),
-            ([{"x": 1, "y": 2}, {"y": 2, "x": 1}], "occurs twice"),
-            ([{"x": 1}, {"y": 1}], "have different parameters"),
-            ([{}], "has no parameters"),
-            ([3], "is not a point"),
-            ({"status": [1]}, "column of every sweep's table"),
-            ({"two words": [1]}, "cannot name a parameter"),
-            ({"x": [object()]}, "memory address"),
-            ({"x": [lambda: 1]}, "memory address"),
-            ({"x": [1, "1"]}, "both print as 1"),
-        ]:
-            with pytest.raises(PlanError, match=message):
-                tk.sweep(half, space)
-
-    def test_plans_that_print_alike_are_told_apart(self):
-        plans = [TilePlan(GRID, Blend.linear(), deal(GRID, 2)) for deal in (Assignment.contiguous, Assignment.balanced)]
-        assert repr(plans[0]) == repr(plans[1])
-        assert plans[0] != plans[1]
-        with pytest.raises(PlanError, match="Name them: plan="):
-            tk.sweep(lambda plan: plan, {"plan": plans})
-        named = tk.sweep(lambda plan: plan, {"plan": dict(zip("ab", plans, strict=True))}, progress=False)
-        assert named["plan"].tolist() == ["a", "b"]
-        assert named["redundancy"].tolist() == [GRID.redundancy] * 2
-
-    def test_names_stand_for_what_cannot_be_printed(self, tmp_path):
-        for _ in range(2):
-            models = {"small": torch.nn.Linear(1, 1), "large": torch.nn.Linear(9, 9)}
-            space = {"model": models, "add": [0, 1]}
-            table = tk.sweep(lambda model, add: model.weight.numel() + add, space, store=tmp_path / "s", progress=False)
-            assert table["model"].tolist() == ["small", "small", "large", "large"]
-            assert table["value"].tolist() == [1, 2, 81, 82]
-            assert table["starts"].tolist() == [1] * 4
-
-    def test_keys_hold_in_another_process(self):
-        point = points_of([{"blend": Blend.cosine(), "dtype": torch.float16, "tile": 12, "spans": {"h", "w", "t"}}])[0]
-        assert point.key == "3bc0c9e8a44e5dd42242b0831dacf64c"
-        assert point.shown["blend"] == "Blend.cosine()"
-
-
-class Colour(Enum):
-    RED = 1
-
-
-class TestSource:
-    @pytest.mark.parametrize(
-        "value",
-        [
-            None, True, 12, -0.1, float("inf"), "it's", (1,), (), [1, (2, "a")], {"a": [1.5]}, {2, 1}, frozenset(),
-            range(1, 9, 2), torch.bfloat16, torch.device("cpu"), Path("a/b"), Colour.RED, Blend.cosine(), Span(1, 3),
-            GRID, TilePlan(GRID, Blend.diffusers(), Assignment.balanced(GRID, 3), root=1), Assignment.balanced, half,
-            TileGrid, np.float64(0.1), geometry.ShardPlan(h=2), geometry.Schedule.looped(2, 2, 2),
-        ],
-        ids=lambda value: getattr(value, "__qualname__", repr(value)),
-    )  # fmt: skip
-    def test_makes_an_equal_value(self, value):
-        made: dict = {}
-        *lines, last = program(source(value)).splitlines()
-        exec("\n".join([*lines, f"value = {last}"]), made)
-        assert made["value"] == value
-        assert type(made["value"]) is type(value) or isinstance(value, np.generic)
-
-    def test_what_does_not_say_how_it_is_made(self):
-        for value in (object(), lambda: 1, torch.zeros(1), [object()], {"a": object()}, set()):
-            assert source(value) is None
-
-    def test_public_names(self):
-        assert set(geometry.__all__) <= set(tk.__all__)
-
-
 class TestReproduce:
     def test_runs_the_point_again(self):
         table = tk.sweep(half, {"x": [3, 5], "y": [Blend.linear()]}, progress=False)
@@ -395,54 +267,6 @@ class TestReproduce:
             tk.reproduce(table, 7)
         with pytest.raises(ToolkitError, match="no column 'code'"):
             tk.reproduce(pd.DataFrame({"x": [1]}), 0)
-
-
-class TestOutcome:
-    def test_a_run_with_its_comparison(self):
-        plan = TilePlan(GRID, Blend.linear(), Assignment.balanced(GRID, 2))
-        trace = pd.DataFrame(
-            [(0, "decode", "tile 0", 0.0, 1.0, 0), (1, "send", "edge", 1.0, 1.1, 70), (1, "send", "edge", 1.1, 1.2, 7)],
-            columns=["rank", "kind", "label", "start", "end", "bytes"],
-        )
-        record = Record("now", {"call": "decode"}, {}, "", {}, 0, {}, {}, {})
-        sample = torch.linspace(-1, 1, 3 * 256 * 256).reshape(1, 3, 256, 256)
-        run = Run(sample, trace, pd.DataFrame(), pd.Series({0: 5, 1: 9}), record, plan, 1.5, {"h": 8, "w": 8})
-        compared = tk.compare(run, sample + 0.25)
-        table = tk.sweep(lambda tile: (run, compared), {"tile": [12]}, progress=False)
-        row = table.iloc[0]
-        assert row[["seconds", "peak bytes", "sent bytes", "tiles"]].tolist() == [1.5, 9, 77, len(GRID)]
-        assert row["redundancy"] == GRID.redundancy
-        assert (row["psnr"], row["max_abs"], row["identical"]) == (compared.psnr, compared.max_abs, False)
-        assert json.loads(row["record"])["what"] == {"call": "decode"}
-
-    def test_measures_that_will_not_do(self):
-        for result in ({}, (), {"x": 1}, {"status": 1}, {"a": [1, 2]}, {3: 1}, ({"a": 1}, {"a": 2}), object(), 1j):
-            with pytest.raises(ToolkitError):
-                measures_of(result, ["x"])
-            table = tk.sweep(lambda x, result=result: result, {"x": [1]}, progress=False)
-            assert table["status"].tolist() == ["failed"]
-            assert table["error"].iloc[0].startswith("ToolkitError: ")
-        assert measures_of((1, {"b": np.float32(0.5)}, {"c": torch.tensor([2])}), [])[0] == {
-            "value": 1, "b": 0.5, "c": 2,
-        }  # fmt: skip
-
-    def test_out_of_memory(self):
-        wrapped = ValueError("while decoding")
-        wrapped.__cause__ = MemoryError()
-        allocator = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes"
-        for error in (
-            MemoryError(), torch.OutOfMemoryError("no"), wrapped, RuntimeError(allocator),
-            RankFailed(1, "OutOfMemoryError: x\nIt ran out of memory: use smaller tiles.", ""),
-            RankDied(1, -9, "ended by SIGKILL: the out-of-memory killer took it."),
-        ):  # fmt: skip
-            assert status_of(error) == "out of memory"
-        for error in (ValueError("ran out of memory"), RankDied(1, -9, "ended by SIGKILL"), RuntimeError("no")):
-            assert status_of(error) == "failed"
-
-    def test_a_real_allocation_that_fails(self):
-        table = tk.sweep(lambda cells: len(torch.empty(cells)), {"cells": [1, 2**60]}, progress=False)
-        assert table["status"].tolist() == ["done", "out of memory"]
-        assert "can't allocate memory" in table["error"].iloc[1]
 
 
 def end_badly(how):

@@ -1,0 +1,21 @@
+"""The benchmark of tiles."""
+
+from __future__ import annotations
+
+import json
+
+from toolkit.bench import tile_speed as tiles
+from toolkit.cli import main
+from toolkit.models import demo
+
+
+def test_the_command_measures_and_writes(tmp_path, capsys, monkeypatch):
+    """On one frame of the demo's video: the benchmark's own size takes a minute and shows no more here."""
+    video = demo.latents("video")
+    monkeypatch.setattr(tiles.demo, "latents", lambda name: video[:, :, :1])
+    path = tmp_path / "tiles.json"
+    assert main(["bench", "tiles", "--turns", "1", "--json", str(path)]) == 0
+    result = json.loads(path.read_text())
+    assert set(result["times faster"]) == set(result["seconds"]) - {"2 ranks, 1 thread each"}
+    assert all(row["times faster"] > 0 for row in result["times faster"].values())
+    assert "Planning 2000 tiles" in capsys.readouterr().out
