@@ -10,7 +10,7 @@ from toolkit.models import demo
 
 
 def test_the_command_measures_and_writes(tmp_path, capsys, monkeypatch):
-    """On one frame of the demo's video: the benchmark's own size takes a minute and shows no more here."""
+    """Uses one frame of the demo video: the full benchmark takes a minute and tests nothing more."""
     video = demo.latents("video")
     monkeypatch.setattr(tiles.demo, "latents", lambda name: video[:, :, :1])
     path = tmp_path / "tiles.json"

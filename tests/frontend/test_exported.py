@@ -1,4 +1,4 @@
-"""The stored notebooks as pages, without a kernel and without a network: every figure is there."""
+"""The stored notebooks as pages without a kernel or a network: every figure is there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def figures(notebook: nbformat.NotebookNode) -> int:
-    """Outputs that are pictures: a PNG, or a drawing in HTML."""
+    """Outputs that are pictures: PNGs, or drawings in HTML."""
     outputs = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
     return sum("image/png" in data or "<svg" in data.get("text/html", "") for data in outputs)
 

@@ -1,4 +1,4 @@
-"""Widgets in JupyterLab, by keyboard and by mouse: what they show follows, runs end, nothing stays behind."""
+"""Widgets in JupyterLab, by keyboard and by mouse: views follow, runs end, no process stays behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ THEME = "name => window.jupyterapp.commands.execute('apputils:change-theme', {th
 
 @pytest.fixture(scope="module")
 def page(server: Server, browser: Browser) -> Iterator[Page]:
-    """The notebook in Lab, all of it run."""
+    """The notebook in JupyterLab, with all cells run."""
     context = browser.new_context(viewport=VIEWPORT)
     guard, one = Guard(context), context.new_page()
     one.goto(f"{server.address}/lab/tree/page.ipynb?reset&token={server.token}")

@@ -1,4 +1,4 @@
-"""The page of a report in a browser without a network, on a light and on a dark screen and on paper."""
+"""The page of a report in a browser without a network: on a light screen, a dark screen and paper."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_all_of_it_is_there_offline(page):
     page.wait_for_function("document.querySelector('video').readyState >= 1")
     assert page.evaluate("document.querySelector('video').videoWidth") == 240
     assert page.locator("table tbody tr").first.inner_text().startswith("the model's own call")
-    # Nothing but the table itself may be wider than the window.
+    # Only the table itself may be wider than the page.
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     scheme = "dark" if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else "light"
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def test_it_reads_in_both_and_on_a_telephone(page):
 def test_figures_follow_the_page_and_paper_is_light(page):
     before = page.evaluate(SHOWN)
     page.emulate_media(color_scheme="light", media="print")
-    page.wait_for_function(LIGHT)  # a picture is chosen anew some time after the medium has changed
+    page.wait_for_function(LIGHT)  # browsers choose the picture again only some time after the medium changes
     printed = page.evaluate(SHOWN)
     assert len(printed) == 10
     _, paper = page.locator("body").evaluate(COLOURS)

@@ -1,4 +1,4 @@
-"""The same notebook as a page of Voila: another front end, no cells, the same widgets."""
+"""The same notebook in Voila: another front end, without cells, with the same widgets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.frontend import VIEWPORT, Board, Guard, Server, shoot
 from support.operations import cancel_within_2_s, microscope_by_keyboard, start_a_run, sweep_by_keyboard
 
 VOILA_S_OWN = ("fontawesome", "mathjax")
-"""What Voila's template fetches from the network; the page works without."""
+"""Hosts that Voila's template fetches from; the page works without them."""
 
 
 @pytest.fixture(scope="module")

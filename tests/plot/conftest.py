@@ -1,4 +1,4 @@
-"""Stand-ins for runs, with the awkward numbers of ranks and tiles."""
+"""Stand-ins for runs, with awkward numbers of ranks and tiles."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def sharded_run(
     call: str | None = "decode",
     shape: tuple[int, ...] = (1, 4, 8, 8),
 ) -> Run:
-    """A run in shards with a trace that is given."""
+    """A run in shards with the given trace."""
     trace = trace_table([]) if trace is None else trace
     record = Record("", {"call": call}, {}, "", {"shape": list(shape)}, 0, {}, {}, {})
     empty = pd.DataFrame(columns=["rank", "time", "bytes"])
@@ -69,7 +69,7 @@ def run() -> Run:
 
 @pytest.fixture(scope="module")
 def module_run() -> Run:
-    """As ``run``, for what is made once in a file."""
+    """As ``run``, for fixtures that are made once per file."""
     return make_run(balanced(TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8), 3))
 
 

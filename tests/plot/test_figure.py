@@ -151,7 +151,7 @@ class TestEveryFigure:
         assert (pio.templates.default, pio.renderers.default) == before
 
     def test_html_renderers_are_left_alone(self, run):
-        """Colab shows plotly's HTML only; and nbconvert prefers HTML, so a PNG beside it is never shown."""
+        """Colab shows only plotly's HTML, and nbconvert prefers HTML, so a PNG beside it would never be shown."""
         before = pio.renderers.default
         try:
             pio.renderers.default = "colab"
@@ -160,7 +160,7 @@ class TestEveryFigure:
             pio.renderers.default = before
 
     def test_what_a_kernel_sends(self, run):
-        """IPython asks more methods than the bundle's own."""
+        """IPython asks an object for more than its bundle."""
         sent, _ = DisplayFormatter().format(plot.timeline(run))
         assert set(sent) == {"application/vnd.plotly.v1+json", "image/png", "text/plain"}
 

@@ -19,13 +19,13 @@ def pixels(figure: go.Figure) -> np.ndarray:
 
 
 def amount(figure: go.Figure, colour: str) -> int:
-    """How many pixels are of a colour, give or take the quantisation."""
+    """The number of pixels of a colour, allowing for quantisation."""
     wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
     return int((np.abs(pixels(figure) - wanted).max(-1) < 12).sum())
 
 
 def bare(*traces: object, **layout: object) -> go.Figure:
-    """No text, no grid: what is coloured is data."""
+    """A figure without text and grid, so that everything coloured is data."""
     axis = {"showgrid": False, "showticklabels": False, "range": [0, 10]}
     common = {"width": 400, "height": 300, "xaxis": axis, "yaxis": axis, "showlegend": False}
     return go.Figure(data=list(traces), layout={**common, **layout})

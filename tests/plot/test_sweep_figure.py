@@ -41,7 +41,7 @@ def figures(table: pd.DataFrame, **more) -> dict[str, plot.Figure]:
 
 
 def lines(figure: plot.Figure) -> list[np.ndarray]:
-    """The lines of all traces one by one, as places on each axis."""
+    """The lines of all traces one by one, as positions on each axis."""
     drawn = [trace for trace in figure.data if trace.mode == "lines"]
     return [part for t in drawn for part in np.split(np.asarray(t.y), np.flatnonzero(np.isnan(t.y)) + 1) if len(part)]
 

@@ -20,7 +20,7 @@ class TestWipe:
             (moved,) = step.args
             left, right = (np.array(moved[f"{axis}.domain"]) for axis in ("xaxis", "xaxis2"))
             for axis, domain in (("xaxis", left), ("xaxis2", right)):
-                # As many pixels a cell on both sides, wherever the border is.
+                # Cells are equally wide on both sides, wherever the border is.
                 assert np.diff(moved[f"{axis}.range"]) / np.diff(domain) == pytest.approx(50, rel=1e-2)
             assert left[1] == right[0] == moved["shapes[0].x0"] == moved["shapes[0].x1"]
             assert (left[0], right[1]) == (0, 1)

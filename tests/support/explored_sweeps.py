@@ -14,7 +14,7 @@ def measure(tile, blend):
 
 
 class Gate:
-    """A function whose points each wait until they are let through."""
+    """A function that waits at each point until it is let through."""
 
     def __init__(self):
         self.begun, self.go = threading.Semaphore(0), threading.Semaphore(0)

@@ -13,7 +13,7 @@ from support.frontend import Board, Server
 
 def sweep_by_keyboard(board: Board) -> None:
     """Pick values, run, brush, and read two points."""
-    expect(board.drawing).to_contain_text("no row yet")
+    expect(board.drawing).to_contain_text("no rows yet")
     board.slider("tile").first.press("ArrowRight")  # the lower end: from 8 to 9
     for overlap in ("2", "4"):
         board.box.get_by_role("checkbox", name=overlap, exact=True).press("Space")
@@ -38,7 +38,7 @@ def microscope_by_keyboard(board: Board) -> None:
     assert board.choose("error", "ArrowDown") == "signed"
     expect(board.drawing).to_contain_text("white 0")
     board.choose("go to seam", "ArrowDown")
-    expect(board.drawing).to_contain_text(re.compile(r"at h 25\d, w 511, in the box"))
+    expect(board.drawing).to_contain_text(re.compile(r"in the box, at h 25\d, w 511"))
 
 
 def start_a_run(board: Board, server: Server) -> None:

@@ -1,4 +1,4 @@
-"""What tests of figures share: comparisons to draw, and what a figure weighs and shows."""
+"""What tests of figures share: comparisons to draw, and the size and pixels of a figure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def comparison(scale: float = 0.02, name: str = "tiled", grid: TileGrid | None =
 
 
 def video(frames: int = 3, side: int = 32, scale: float = 0.02) -> Comparison:
-    """Frames that differ the more from their reference the later they come."""
+    """A video whose later frames differ more from their reference."""
     random = torch.Generator().manual_seed(0)
     steps = torch.linspace(-1, 1, side)
     a = (steps[:, None] * steps).expand(1, 3, frames, side, side).contiguous()
@@ -39,7 +39,7 @@ def video(frames: int = 3, side: int = 32, scale: float = 0.02) -> Comparison:
 
 
 def weight(figure: plot.Figure) -> int:
-    """Bytes in a saved notebook."""
+    """Bytes that a figure takes in a saved notebook."""
     return len(json.dumps(figure._repr_mimebundle_()))
 
 
@@ -55,7 +55,7 @@ def of(error: torch.Tensor, base: float | torch.Tensor = 0.0) -> Comparison:
 
 
 def photo_video(frames: int = 17, side: int = 256, noise: float = 0.02) -> Comparison:
-    """A photograph that moves, and noise: nothing that compresses well."""
+    """A moving photograph with noise, which does not compress well."""
     random = torch.Generator().manual_seed(0)
     still = torch.from_numpy(astronaut()[:side, 100 : 100 + side].copy()).permute(2, 0, 1).float() / 127.5 - 1
     clip = torch.stack([still.roll(4 * step, -1) for step in range(frames)], 1)[None]

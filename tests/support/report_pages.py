@@ -10,7 +10,7 @@ VOID = {"meta", "link", "img", "source", "br"}
 
 
 class Page(HTMLParser):
-    """What a page is made of, its tags balanced."""
+    """The elements of a page; refuses tags that are not balanced."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

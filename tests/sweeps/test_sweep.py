@@ -39,7 +39,7 @@ def measure(tile, overlap):
 def starts():
     return Path("log").read_text().count("start 5 2") if Path("log").exists() else 0
 
-# A process for each sweep; forked, since importing takes longer than all of them.
+# Each sweep has its own process, forked because importing would take longer than the sweeps.
 for scene in sys.argv[1:]:
     folder, _, modes = scene.partition(":")
     os.chdir(folder)
@@ -77,7 +77,7 @@ Story = tuple[pd.DataFrame, list[str], Counter[str]]
 
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory) -> dict[str, Story]:
-    """Of each series of processes: the last table, the lines that were printed, how often points started and ended."""
+    """For each series of processes: the last table, the printed lines, how often points started and ended."""
     scenes = {"once": "kill,go on,go on", "always": ",".join(["kill"] * MAX_STARTS + ["go on"])}
     folders = {name: tmp_path_factory.mktemp(name) for name in scenes}
     arguments = [f"{folders[name]}:{modes}" for name, modes in scenes.items()]
@@ -280,7 +280,7 @@ def end_badly(how):
 
 class TestOnACluster:
     def test_a_point_that_takes_its_rank_with_it(self):
-        """The cluster starts its rank anew, so the next point runs as if nothing had been."""
+        """The cluster starts a new rank, so the next point runs as if nothing had happened."""
         with tk.Cluster(1, device="cpu", start="forkserver") as cluster:
             points = {"how": ["right", "dies", "needs memory", "raises"]}
             table = tk.sweep(lambda how: cluster.run(end_badly, how)[0], points, progress=False)

@@ -1,4 +1,4 @@
-"""What a widget hands to a notebook: a view for where there is a kernel, a picture and a sentence for elsewhere."""
+"""What a widget sends to a notebook: a view if there is a kernel, a drawing and a sentence if there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run, watched: rows follow its events, Cancel ends it and its workers, what is shown last is its end."""
+"""Watching a run: rows follow its events, Cancel ends it and its workers, and the last view shows its end."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ CLOSE = tk.TileGrid.cover({"h": 8, "w": 12}, tile=4)  # tiles that only touch
 
 
 def comparison(grid=GRID, frames: int | None = None, channels: int = 3, seed: int = 0) -> tk.Comparison:
-    """Noise against noise, with the largest error of all in one cell."""
+    """Noise against noise, with the largest error in a known cell."""
     shape = (1, channels, 64, 96) if frames is None else (1, channels, frames, 64, 96)
     one, other = torch.rand(2, *shape, generator=torch.Generator().manual_seed(seed)) - 0.5
     return tk.compare(one, other, grid, name="tiled", reference_name="untiled")

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from toolkit.errors import ToolkitError
-from toolkit.geometry.checks import check_counts, check_ints
+from toolkit.errors import PlanError, ToolkitError
 from toolkit.geometry.drawing.palette import RANK_COLOURS, rank_colour
 from toolkit.plot.figure import Figure, make, nothing
 from toolkit.plot.memory_parts import limit_line, memory_parts, peak_of, thin, weights_of
@@ -49,10 +48,10 @@ def memory(
         ToolkitError: If the rank was not measured, or a limit is given and the size of the weights is unknown.
     """
     check_run(run)
-    if limit is not None:
-        check_counts(limit=limit)
-    if weights is not None:
-        check_ints(0, weights=weights)
+    if limit is not None and not limit > 0:
+        raise PlanError(f"limit={limit}: must be a positive number of bytes.")
+    if weights is not None and not weights >= 0:
+        raise PlanError(f"weights={weights}: must be a number of bytes, 0 or more.")
     if limit is not None and weights is None and weights_of(run) is None:
         raise ToolkitError(
             f"limit={limit}: a limit includes the weights, and the record of {run!r} does not say how many bytes of "
