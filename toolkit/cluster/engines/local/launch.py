@@ -24,10 +24,11 @@ Start = Literal["forkserver", "spawn"]
 
 PRELOADED = (
     "toolkit.cluster.engines.local.worker",
-    "toolkit.cluster.decode_request",
+    "toolkit.cluster.decode_on_rank",
+    "toolkit.cluster.generate_on_rank",
     "diffusers.models.autoencoders.vae",
 )
-"""What the fork server imports: the worker, the functions of a decode, and what every autoencoder class imports."""
+"""What the fork server imports: the worker, the functions that it calls, and what every autoencoder class imports."""
 
 
 def start_of(start: str | None) -> Start:
