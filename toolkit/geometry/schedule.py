@@ -241,7 +241,7 @@ class Schedule:
         lines = {
             "step of all requests" if self.in_flight > 1 else "step": f"{float(self.step_time(equal)):.3f}",
             "on one rank": f"{self.branches * self.in_flight:.3f}",
-            "times as fast": f"{self.ranks * self.utilisation:.2f} of {self.ranks}",
+            "speed-up": f"{self.ranks * self.utilisation:.2f} of {self.ranks}",
             "utilisation": f"{100 * self.utilisation:.1f} %",
             "bubble": f"{100 * self.bubble:.1f} %",
         }
