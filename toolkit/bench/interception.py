@@ -59,7 +59,7 @@ def interception() -> dict[str, float]:
             own, passed, ours = _least(
                 lambda: call(vae, latent),
                 lambda: _passed_on(call, vae, latent=latent),
-                lambda: compute(vae, latent, call, shard, parts, sharding),
+                lambda: compute(vae, latent, call=call, shard=shard, parts=parts, sharding=sharding),
             )
     finally:
         torch.set_num_threads(before)

@@ -113,7 +113,7 @@ def _run_shards(
     vae: Autoencoder, x: Tensor, plan: ShardPlan, call: ModelCall, rank: Rank, stream: Stream | None
 ) -> Tensor | None:
     # The rules choose the kernels themselves, convolution by convolution: see numerics/convolution.py.
-    return run_shards(vae, x, plan, call, rank)
+    return run_shards(vae, x, plan=plan, call=call, rank=rank)
 
 
 def _run_whole(

@@ -1,4 +1,19 @@
-"""Small and large things that every rank needs of every other, sent from rank to rank."""
+"""What every rank needs of every other rank, sent directly from rank to rank.
+
+Not torch's ``all_gather``: shards are uneven, and every rank knows every other rank's shape from the strips, so exact
+sizes travel and nothing is padded. Three ranks with one part each, all at once (``collect``) or around a ring
+(``around``), which holds two parts at a time instead of all:
+
+    collect    every rank:  send own part to both others, receive both others' parts
+
+    around     step 0       step 1       step 2
+    rank 0     uses 0       uses 2       uses 1        in each step every rank sends what it holds to the next rank,
+    rank 1     uses 1       uses 0       uses 2        and receives what the rank before it holds
+    rank 2     uses 2       uses 1       uses 0
+
+Why this cannot deadlock: all sends and receives of a step are started before any of them is waited for. Who takes part
+follows from the plan alone.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +29,15 @@ from toolkit.runs.trace import Label
 
 
 def share_of(shard: Shard, layout: Layout, rank: int) -> Fraction:
-    """How many times as many cells a rank has of a map as this one.
+    """How many cells of a map a rank has for each cell that this rank has.
 
-    The lattice has one shard a rank, so a map that is not sharded along an axis is counted once a part of it.
+    Args:
+        shard: This rank's shard.
+        layout: The strips of the map.
+        rank: The other rank.
+
+    Returns:
+        The ratio, as a fraction: sizes that are multiplied by it stay exact.
     """
     place, ratio = shard.plan.position(rank), Fraction(1)
     for strip in layout:
@@ -25,9 +46,9 @@ def share_of(shard: Shard, layout: Layout, rank: int) -> Fraction:
 
 
 def partners(shard: Shard, layout: Layout) -> list[int]:
-    """The ranks that together hold the whole of a map, this one included, in rank order.
+    """The ranks that together hold a whole map, including this one, in rank order.
 
-    Ranks that differ from this one along an axis on which the map is whole hold the same as it does.
+    Along an axis on which the map is whole, every rank has the same; there a rank's partners are at its own place.
     """
     axes = {strip.axis for strip in layout}
     mine = shard.index
@@ -35,15 +56,19 @@ def partners(shard: Shard, layout: Layout) -> list[int]:
     return [r for r in ranks if all(shard.plan.position(r)[a] == mine[a] for a in mine if a not in axes)]
 
 
-def collect(shard: Shard, x: Tensor, dim: int, layout: Layout, what: str) -> list[Tensor]:
-    """``x`` of every partner, in rank order; their sizes along ``dim`` follow from the strips.
+def collect(shard: Shard, x: Tensor, *, dim: int, layout: Layout, what: str) -> list[Tensor]:
+    """Bring together ``x`` of all partners.
 
     Args:
-        shard: this rank's shard.
-        x: this rank's tensor, alike on all partners but for ``dim``; nobody may write to it any more.
-        dim: the dim that differs; None of the others does.
-        layout: the strips that ``dim`` holds.
-        what: what it is, for the trace.
+        shard: This rank's shard.
+        x: This rank's tensor. It has the same shape on all partners except along ``dim``. Nobody may write to it any
+            more, because it is sent from its own memory.
+        dim: The dim whose size differs.
+        layout: The strips that ``dim`` holds.
+        what: The purpose, for the trace.
+
+    Returns:
+        The tensors of all partners, in rank order.
     """
     me, ranks = shard.exchange.member.rank, partners(shard, layout)
     name = Label(purpose=what, module=shard.module())
@@ -51,46 +76,55 @@ def collect(shard: Shard, x: Tensor, dim: int, layout: Layout, what: str) -> lis
     for rank in ranks:
         if rank != me:
             shard.exchange.send(x, rank, name)
-    messages = {}
-    for rank in ranks:
-        if rank != me:
-            shape = list(x.shape)
-            shape[dim] = int(shape[dim] * share_of(shard, layout, rank))
-            messages[rank] = shard.exchange.receive(tuple(shape), x.dtype, rank, name)
+    messages = {
+        rank: shard.exchange.receive(_shape_on(shard, x, dim, layout, rank), x.dtype, rank, name)
+        for rank in ranks
+        if rank != me
+    }
     return [x if rank == me else shard.exchange.take(messages[rank]) for rank in ranks]
 
 
-def around(shard: Shard, x: Tensor, dim: int, layout: Layout, what: str) -> Iterator[tuple[int, Tensor]]:
-    """``x`` of every partner, one after the other, passed around a ring: two of them are held at a time.
+def around(shard: Shard, x: Tensor, *, dim: int, layout: Layout, what: str) -> Iterator[tuple[int, Tensor]]:
+    """Pass ``x`` of all partners around a ring, so that a rank holds only two of them at a time.
+
+    The arguments are those of :func:`collect`.
 
     Yields:
-        Rank and tensor, beginning with this rank's own.
+        A rank and its tensor, this rank's own first, then the ranks before it, going back.
     """
     ranks = partners(shard, layout)
     at = ranks.index(shard.exchange.member.rank)
     name = Label(purpose=what, module=shard.module())
     held = x.contiguous()
     for step in range(len(ranks)):
+        # After `step` passes, this rank holds what began `step` places before it.
         owner = ranks[(at - step) % len(ranks)]
         message = None
         if step + 1 < len(ranks):
             shard.exchange.send(held, ranks[(at + 1) % len(ranks)], name)
             source = ranks[(at - step - 1) % len(ranks)]
-            shape = list(x.shape)
-            shape[dim] = int(shape[dim] * share_of(shard, layout, source))
-            message = shard.exchange.receive(tuple(shape), x.dtype, ranks[(at - 1) % len(ranks)], name)
+            shape = _shape_on(shard, x, dim, layout, source)
+            message = shard.exchange.receive(shape, x.dtype, ranks[(at - 1) % len(ranks)], name)
+        # The caller computes with `held` while it is sent and the next part arrives.
         yield owner, held
         if message is not None:
-            # The sent part is let go before the next is taken in.
             held = shard.exchange.take(message)
 
 
-def add_up(shard: Shard, x: Tensor, layout: Layout, what: str) -> Tensor:
-    """The sum of every partner's ``x``, added in rank order, so that all have the same bits."""
-    return torch.cat(collect_alike(shard, x.unsqueeze(0), layout, what)).sum(0)
+def _shape_on(shard: Shard, x: Tensor, dim: int, layout: Layout, rank: int) -> tuple[int, ...]:
+    """The shape that ``x`` has on another rank."""
+    shape = list(x.shape)
+    shape[dim] = int(shape[dim] * share_of(shard, layout, rank))
+    return tuple(shape)
 
 
-def collect_alike(shard: Shard, x: Tensor, layout: Layout, what: str) -> list[Tensor]:
-    """``x`` of every partner, in rank order, where all have the same shape."""
+def add_up(shard: Shard, x: Tensor, *, layout: Layout, what: str) -> Tensor:
+    """Add up ``x`` of all partners, in rank order, so that all get the same bits."""
+    return torch.cat(collect_alike(shard, x.unsqueeze(0), layout=layout, what=what)).sum(0)
+
+
+def collect_alike(shard: Shard, x: Tensor, *, layout: Layout, what: str) -> list[Tensor]:
+    """Bring together ``x`` of all partners if it has the same shape on all of them; in rank order."""
+    # With one row per rank, collect() finds no difference in size.
     even = tuple(strip._replace(extents=(1,) * len(strip.extents)) for strip in layout)
-    return collect(shard, x, 0, even, what)
+    return collect(shard, x, dim=0, layout=even, what=what)

@@ -20,12 +20,15 @@ from toolkit.numerics.frame_masks import FrameMask
 class ShardMode(TorchFunctionMode):
     """Within this context every torch function is computed on this rank's shard, or refused.
 
+    While torch runs ``__torch_function__`` of a mode, the mode is off. So a rule calls ``func`` and gets the plain
+    function.
+
     Args:
-        shard: this rank's shard.
-        rules: rules for this run, by function or by its name; before those of the table.
+        shard: This rank's shard.
+        rules: Rules for this run, by function or by its name; they come before those of the table.
 
     Raises:
-        NotExact: where there is no rule for an operation on a sharded tensor, or its rule cannot be exact.
+        NotExact: If there is no rule for an operation on a sharded tensor, or its rule cannot be exact.
     """
 
     def __init__(self, shard: Shard, rules: Mapping[Any, Rule] | None = None) -> None:
@@ -37,10 +40,12 @@ class ShardMode(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        # This runs at every torch call of a model, thousands of times: the common cases come first and do little.
         rule, without, early = self._known.get(func) or self._look_up(func)
         if rule is plain:
             return func(*args, **kwargs) if kwargs else func(*args)
         shard, kwargs = self.shard, kwargs or {}
+        # Rows that are still under way must be there before anything but a convolution looks at the map.
         if shard.pending and not early:
             settle(shard, shard.pending)
             shard.pending.clear()
@@ -49,14 +54,22 @@ class ShardMode(TorchFunctionMode):
         return func(*args, **kwargs) if without is None else without(shard, func, args, kwargs)
 
     def _look_up(self, func: Callable[..., Any]) -> tuple[Rule, Rule | None, bool]:
-        """Rules of a function for tensors with strips and for others, and whether it may begin early."""
+        """Find how to treat a function.
+
+        Returns:
+            The rule for tensors with strips; the rule for tensors without, or None: call the function; and whether the
+            function may begin while rows of its input are still under way.
+        """
         name = getattr(func, "__name__", "")
+        # x.shape and x.T both come as the __get__ of an attribute. Only some attributes are tensors; the others are
+        # treated like size().
         if name == "__get__" and func.__self__.__name__ not in TENSOR_ATTRIBUTES:  # type: ignore[attr-defined]
             name = "size"
         rule = self._own.get(func) or self._own.get(name) or RULES.get(name, _unknown)
         without = rule if name in RANDOM or name in WATCHED else None
         if name in NEEDS_STRIPS:
             without = partial(_without_strips, rule)
+        # A user's rule for a convolution does not know that rows may be missing.
         self._known[func] = rule, without, name in EARLY and name not in self._own and func not in self._own
         return self._known[func]
 
@@ -77,7 +90,10 @@ def _unknown(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwar
 def _without_strips(
     rule: Rule, shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """An operation of maps: of a layer that every rank computes on the whole map, by the kernels of the run."""
+    """Treat an operation of maps whose tensors have no strips.
+
+    That is right only in layers that every rank computes on the whole map; there, use the kernels of the run.
+    """
     if not shard.whole:
         raise shard.refuse(func, "its tensors have lost their strips", *tensors_in([*args, *kwargs.values()]))
     if any(isinstance(one, FrameMask) for one in (*args, *kwargs.values())):

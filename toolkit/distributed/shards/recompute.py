@@ -1,7 +1,17 @@
-"""Exact shards without messages: each rank computes its shard and as many rows beyond it as later layers consume.
+"""Exact shards without messages (``borders="recompute"``): each rank also computes the rows that later layers consume.
 
-Up to the last layer that sees the whole map every rank computes all of it. From there, each padded layer consumes a row
-on either side instead of asking for the neighbour's. How many rows that takes is read off a run on a few cells.
+Up to the last layer that sees the whole map (attention, GroupNorm), every rank computes the whole map. From there on a
+rank computes its own rows and a *margin* of rows beyond them. Each padded 3 x 3 convolution consumes one row of the
+margin where it would otherwise need a neighbour's; the margin is as wide as all remaining layers together need. With
+three convolutions and an upsampling by 2, seen at the lower border of a rank (``o`` own rows, ``m`` margin):
+
+    latent       o o m m           a margin of 2 latent rows
+    conv         o o m             1 row left: the next one would depend on a row that is not there
+    upsample     oo oo mm          2 rows left
+    conv, conv   oo oo             0 rows left, and the rank's own rows are exact
+
+How wide the margin must be follows from the model's own code. So the code is run once on a map of a few cells, with an
+absurdly wide margin: how much of it is left at the end says how much was consumed.
 """
 
 from __future__ import annotations
@@ -16,43 +26,46 @@ from torch import Tensor, nn
 from toolkit.distributed.shards.halo import crop_to
 from toolkit.distributed.shards.mode import ShardMode
 from toolkit.distributed.shards.shard import Shard
-from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
+from toolkit.distributed.shards.strip import Strip, layout_of, part_of, with_layout
 from toolkit.geometry.shard_plan import AXES
 from toolkit.models.autoencoders.model_call import ModelCall
 
 _PLENTY = 2**40
-"""More rows than any map has: what is left of them tells how many were consumed."""
+"""A margin wider than any map. It is only counted, never computed: a margin ends where the map does."""
 
 _PROBE = 2
-"""Cells along each axis of the latent that the rows are counted on."""
+"""Cells along each axis of the latent that the margin is measured on."""
 
 
 def compute_alone(
     vae: Any,
     latent: Tensor,
+    *,
     call: ModelCall,
     shard: Shard,
     parts: dict[str, tuple[int, ...]],
     entry: str | None,
 ) -> Tensor:
-    """This rank's part of the output, with no message sent.
+    """Compute this rank's part of the output without any message.
 
     Args:
-        vae: the model, borrowed.
-        latent: the whole latent.
-        call: its decode.
-        shard: this rank's shard.
-        parts: rows of each rank's part of the latent.
-        entry: the decoder's module from which on shards suffice; None: from the beginning.
+        vae: The model, borrowed.
+        latent: The whole latent.
+        call: The decode to make.
+        shard: This rank's shard.
+        parts: Number of rows of each rank's part of the latent, along each axis.
+        entry: The module of the decoder from which on shards suffice; None: from the beginning.
     """
     small = latent[..., :_PROBE, :_PROBE]
     whole: dict[str, tuple[int, ...]] = {"h": (small.shape[-2],), "w": (small.shape[-1],)}
+    # The probe runs as the only rank of a plan of one shard: its part is the whole small map.
     first = dict.fromkeys(AXES, 0)
     alone = Shard(shard.plan, shard.exchange, shard.convolutions, shard.model, shard.seeded, index=first)
     probe = _compute(vae, small, call, alone, whole, dict.fromkeys(AXES, _PLENTY), entry)
     margins = {}
     for strip in layout_of(probe):
         ratio = strip.total // whole[strip.axis][0]
+        # The margin grew by `ratio` on the way through the model, less what was consumed. Rounded up to whole cells.
         margins[strip.axis] = -((strip.margin - ratio * _PLENTY) // ratio)
     output = _compute(vae, latent, call, shard, parts, margins, entry)
     return crop_to(shard, output, dict.fromkeys(AXES, 0))  # type: ignore[no-any-return]
@@ -78,30 +91,30 @@ def _compute(
 
 
 def _enter(shard: Shard, x: Tensor, parts: dict[str, tuple[int, ...]], margins: dict[str, int]) -> Tensor:
-    """A whole map, cut to this rank's shard and the rows beyond it."""
+    """Cut a whole map to this rank's shard and its margin."""
     strips = []
     for place, axis in enumerate(AXES):
+        # An axis that is not divided stays whole; in the probe, it is measured all the same.
         if len(parts[axis]) == 1 and margins[axis] != _PLENTY:
             continue
-        strip = Strip(axis, x.ndim - len(AXES) + place, 1, parts[axis], margin=margins[axis])
-        held = strip.held(shard.index[axis])
-        x = x.narrow(strip.dim, held.start, len(held))
-        strips.append(strip)
-    shard.note(x, strips)
-    return with_layout(x.clone(memory_format=torch.contiguous_format), tuple(strips))
+        strips.append(Strip(axis, x.ndim - len(AXES) + place, 1, parts[axis], margin=margins[axis]))
+    part = part_of(x, tuple(strips), shard.index).clone(memory_format=torch.contiguous_format)
+    shard.record_map(part, strips)
+    return with_layout(part, tuple(strips))
 
 
 @contextmanager
 def _from(
     decoder: nn.Module, entry: str, shard: Shard, parts: dict[str, tuple[int, ...]], margins: dict[str, int]
 ) -> Iterator[None]:
-    """Let the decoder compute whole maps up to the module ``entry``, and shards from there."""
+    """Let the decoder compute whole maps up to the module ``entry``, and shards from there to its end."""
 
     def enter(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         shard.whole = False
         return _enter(shard, args[0], parts, margins), *args[1:]
 
     def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        # A video decoder is called once per group of frames: the next call begins with whole maps again.
         shard.whole = True
 
     shard.whole = True

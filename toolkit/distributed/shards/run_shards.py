@@ -12,7 +12,7 @@ from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.shards.mode import ShardMode
 from toolkit.distributed.shards.recompute import compute_alone
 from toolkit.distributed.shards.shard import Shard
-from toolkit.distributed.shards.strip import Layout, Strip, layout_of, with_layout
+from toolkit.distributed.shards.strip import Layout, Strip, layout_of, part_of, with_layout
 from toolkit.geometry.shard_plan import AXES, ShardPlan
 from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.model_call import ModelCall
@@ -21,23 +21,23 @@ from toolkit.runs.device import synchronise
 from toolkit.runs.trace import NO_LABEL, Event, Kind, Label, Recorder, clock
 
 
-def run_shards(vae: Any, x: Tensor, plan: ShardPlan, call: ModelCall, rank: Rank) -> Tensor | None:
-    """Make a model's call on the shards of ``plan``; every rank of the group calls it.
+def run_shards(vae: Any, x: Tensor, *, plan: ShardPlan, call: ModelCall, rank: Rank) -> Tensor | None:
+    """Make a model's call on the shards of a plan; every rank of the group calls this.
 
     Args:
-        vae: a diffusers autoencoder.
-        x: the whole input, on every rank.
-        plan: the shards.
-        call: which of the model's calls.
-        rank: this process, and what it reports to.
+        vae: A diffusers autoencoder.
+        x: The whole input, on every rank.
+        plan: The shards.
+        call: The model call to make.
+        rank: This process.
 
     Returns:
-        The output on the plan's root, None on the other ranks.
+        The output on the plan's root; None on the other ranks.
 
     Raises:
-        NotExact: where an operation cannot be sharded exactly; it names operation and module.
-        ModelError: where that is known of the class.
-        PlanError: where a shard would be too thin.
+        NotExact: If an operation cannot be sharded exactly; names the operation and the module.
+        ModelError: If the class is known to have such an operation.
+        PlanError: If a shard would be too thin.
     """
     sharding = sharding_of(vae, call)
     parts = sharding.parts(plan, tuple(x.shape))
@@ -49,7 +49,7 @@ def run_shards(vae: Any, x: Tensor, plan: ShardPlan, call: ModelCall, rank: Rank
     before, begin = len(rank.trace.events), clock() - rank.trace.origin
     try:
         with borrowed(vae):
-            output = compute(vae, x, call, shard, parts, sharding)
+            output = compute(vae, x, call=call, shard=shard, parts=parts, sharding=sharding)
             synchronise(device)
             result = _bring_together(shard, output)
             exchange.flush()
@@ -60,56 +60,52 @@ def run_shards(vae: Any, x: Tensor, plan: ShardPlan, call: ModelCall, rank: Rank
 
 
 def compute(
-    vae: Any,
-    x: Tensor,
-    call: ModelCall,
-    shard: Shard,
-    parts: dict[str, tuple[int, ...]],
-    sharding: Sharding,
+    vae: Any, x: Tensor, *, call: ModelCall, shard: Shard, parts: dict[str, tuple[int, ...]], sharding: Sharding
 ) -> Tensor:
-    """The model's own code on this rank's part of an input; returns its part of the output, laid.
+    """Run the model's own code on this rank's part of an input.
 
     Args:
-        vae: the model, borrowed.
-        x: the whole input.
-        call: which of the model's calls.
-        shard: this rank's shard.
-        parts: rows of each rank's part, along each axis.
-        sharding: what the class needs for it.
+        vae: The model, borrowed.
+        x: The whole input.
+        call: The model call to make.
+        shard: This rank's shard.
+        parts: Number of rows of each rank's part, along each axis.
+        sharding: What the class needs to be sharded.
+
+    Returns:
+        This rank's part of the output, with its layout.
+
+    Raises:
+        NotExact: If an operation cannot be sharded exactly.
     """
     device = next(vae.parameters()).device
     if shard.plan.borders == "recompute":
         with sharding.prepared(vae):
-            return compute_alone(vae, x.to(device), call, shard, parts, sharding.border_module)
-    local = cut(shard, x, parts).to(device)
+            entry = sharding.border_module
+            return compute_alone(vae, x.to(device), call=call, shard=shard, parts=parts, entry=entry)
+    layout = _layout(shard, x.ndim, parts)
+    # In memory of its own: a model may write to its input, and kernels round by strides, so they should be the usual.
+    local = part_of(x, layout, shard.index).clone(memory_format=torch.contiguous_format).to(device)
+    shard.record_map(local, layout)
     with sharding.prepared(vae), ShardMode(shard, call.options.rules):
-        output = call(vae, with_layout(local, _layout(shard, local, parts)))
+        output = call(vae, with_layout(local, layout))
     if not layout_of(output):
         raise shard.refuse(type(vae).__name__, "its output has lost its strips", output)
     return output
 
 
-def _layout(shard: Shard, local: Tensor, parts: dict[str, tuple[int, ...]]) -> Layout:
-    """The strips of the input: of every axis that is divided; of h for a plan of one shard."""
-    strips = [
-        Strip(axis, local.ndim - len(AXES) + place, 1, parts[axis])
+def _layout(shard: Shard, ndim: int, parts: dict[str, tuple[int, ...]]) -> Layout:
+    """The strips of the input: one for every axis that is divided."""
+    # A plan of one shard gets a strip of h too: without any strip the rules would not be used at all.
+    return tuple(
+        Strip(axis, ndim - len(AXES) + place, 1, parts[axis])
         for place, axis in enumerate(AXES)
         if len(parts[axis]) > 1 or (axis == "h" and shard.plan.ranks == 1)
-    ]
-    shard.note(local, strips)
-    return tuple(strips)
-
-
-def cut(shard: Shard, x: Tensor, parts: dict[str, tuple[int, ...]]) -> Tensor:
-    """This rank's part of the input, in memory of its own."""
-    for place, axis in enumerate(AXES):
-        dim, index = x.ndim - len(AXES) + place, shard.index[axis]
-        x = x.narrow(dim, sum(parts[axis][:index]), parts[axis][index])
-    return x.clone(memory_format=torch.contiguous_format)
+    )
 
 
 def _bring_together(shard: Shard, output: Tensor) -> Tensor | None:
-    """All parts of the output, on the root; shapes follow from the strips."""
+    """Collect all parts of the output on the root; their shapes follow from the strips."""
     layout, root, me = layout_of(output), shard.plan.root, shard.exchange.member.rank
     for strip in layout:
         if strip.inner != 1 or strip.lo or strip.hi or output.shape[strip.dim] != shard.rows(strip):
@@ -121,32 +117,30 @@ def _bring_together(shard: Shard, output: Tensor) -> Tensor | None:
     for strip in layout:
         shape[strip.dim] = strip.total
     canvas = output.new_empty(shape)
-    _place(shard, canvas, layout, me).copy_(output)
+    part_of(canvas, layout, shard.index).copy_(output)
+    # The root's own part is in the canvas now: free its memory before the other parts arrive.
     del output
     for rank in range(shard.plan.ranks):
         if rank != me:
-            part = _place(shard, canvas, layout, rank)
+            part = part_of(canvas, layout, shard.plan.position(rank))
             message = shard.exchange.receive(tuple(part.shape), canvas.dtype, rank, _part(rank))
             part.copy_(shard.exchange.take(message))
     return canvas
 
 
 def _part(rank: int) -> Label:
-    """The label of a rank's part of the output; of its events, only the last one has it."""
+    """The label of a rank's part of the output."""
     return Label(tile=rank, purpose="shard")
 
 
-def _place(shard: Shard, canvas: Tensor, layout: Layout, rank: int) -> Tensor:
-    """The view of the output that a rank's part fills."""
-    place = shard.plan.position(rank)
-    for strip in layout:
-        own = strip.own(place[strip.axis])
-        canvas = canvas.narrow(strip.dim, own.start, len(own))
-    return canvas
-
-
 def _fill_trace(trace: Recorder, before: int, begin: float) -> None:
-    """Note as computing what the messages of this call have left of its time."""
+    """Record the time between messages as compute time: messages are the only events that a sharded call records.
+
+    Args:
+        trace: The trace of this rank.
+        before: Number of events that it had before the call.
+        begin: When the call began, in seconds since the run began.
+    """
     gaps, at = [], begin
     for event in sorted(trace.events[before:], key=lambda one: one.start):
         if event.start > at:
@@ -154,5 +148,6 @@ def _fill_trace(trace: Recorder, before: int, begin: float) -> None:
         at = max(at, event.end)
     gaps.append((at, clock() - trace.origin))
     for place, (start, end) in enumerate(gaps, start=1):
+        # Progress bars count labelled events, and each rank is done once: so only its last stretch has a label.
         label = _part(trace.rank) if place == len(gaps) else NO_LABEL
         trace.add(Event(trace.rank, Kind.SHARD, label, start, end))

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from types import FrameType
 from typing import Any
 
 from torch import Tensor, nn
 
 from toolkit.distributed.comm.exchange import Exchange, Message
+from toolkit.distributed.shards.running_module import running_module
 from toolkit.distributed.shards.strip import Layout, Strip, layout_of
 from toolkit.errors import NotExact
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.numerics.convolution import Convolutions
 
 Rule = Callable[["Shard", Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
-"""``rule(shard, func, args, kwargs)`` computes ``func(*args, **kwargs)`` on this rank's shard and lays the result."""
+"""``rule(shard, func, args, kwargs)`` computes ``func(*args, **kwargs)`` on this rank's shard.
+
+The result is a tensor with its layout attached, or several. A rule that cannot be exact raises :meth:`Shard.refuse`.
+"""
 
 _MOST = 8192
-"""So many things are remembered of a plan; models have some hundred of a shape."""
+"""Number of answers that are remembered for one place of a plan. A model needs some hundred per input shape."""
 
 _FIXED = frozenset([int, str, float, bool, type(None)])
 
@@ -31,10 +33,10 @@ class PendingHalo:
     """A padded map in which rows of other ranks are still missing.
 
     Attributes:
-        map: the map, with other values in their place.
-        body: the view of it that holds the map along every other dim.
-        dim: the dim along which they lie.
-        rows: where they begin, and the messages that bring them.
+        map: The map, with other values in place of the missing rows.
+        body: The view of ``map`` without the padding of other dims; the rows fit into it as they arrive.
+        dim: The dim along which the rows are missing.
+        rows: For each stretch of missing rows: the row where it begins, and the message that brings it.
     """
 
     map: Tensor
@@ -48,15 +50,15 @@ class Shard:
     """This rank's shard during one call.
 
     Attributes:
-        plan: the shards.
-        exchange: messages to and from other ranks.
-        convolutions: the kernels of small fp32 CPU convolutions.
-        model: whose call it is; its modules' names are for messages and refusals.
-        index: which part of each axis this rank has; from the plan where it is not given.
-        pending: padded maps whose rows are still under way; none outlives the next operation.
-        whole: whether the layers that run now compute the whole map on purpose.
-        seeded: whether the model's random numbers come from a seed that all ranks have.
-        seen: number of dims and strips of the maps computed so far, by the sizes of their last two dims.
+        plan: The shards.
+        exchange: Messages to and from other ranks.
+        convolutions: The kernels of small fp32 CPU convolutions.
+        model: The model whose call it is; refusals and labels name its modules.
+        seeded: Whether the model's random numbers come from a seed that all ranks have.
+        index: This rank's place along each axis; empty: its place in the plan.
+        pending: Padded maps whose rows are still under way; none outlives the next operation.
+        whole: Whether the layers that run now compute the whole map on purpose.
+        maps: The dims and strips of the maps computed so far, by the sizes of their last two dims.
     """
 
     plan: ShardPlan
@@ -67,7 +69,7 @@ class Shard:
     index: dict[str, int] = field(default_factory=dict)
     pending: list[PendingHalo] = field(default_factory=list)
     whole: bool = False
-    seen: dict[tuple[int, ...], tuple[int, Iterable[Strip]]] = field(default_factory=dict)
+    maps: dict[tuple[int, ...], tuple[int, Iterable[Strip]]] = field(default_factory=dict)
     _known: dict[Any, Any] = field(init=False)
     _names: dict[int, str] = field(default_factory=dict)
 
@@ -76,38 +78,47 @@ class Shard:
         self._known = _memory(self.plan, tuple(self.index.items()))
 
     def rank_at(self, axis: str, index: int) -> int:
-        """The rank at another place along one axis of this rank's lattice."""
+        """The rank at another place along one axis, with this rank's place along the other."""
         place = {**self.index, axis: index}
         return place["h"] * self.plan.w + place["w"]
 
     def rows(self, strip: Strip) -> int:
-        """Rows of a strip in this rank's tensor, padding included."""
+        """Number of rows of a strip in this rank's tensor, margin and padding included."""
         return strip.rows(self.index[strip.axis])
 
     def recall(self, key: tuple[Any, ...]) -> Any:
-        """What a rule has worked out before, by all that it follows from: operation, shapes, layouts, numbers.
+        """Look up what a rule has worked out before; None if it has not.
 
-        Plan and place, which rules look at too, have a memory each.
+        Args:
+            key: Everything that the answer follows from: operation, shapes, layouts, numbers. The plan and this rank's
+                place need not be in it, because each has a memory of its own.
         """
         try:
             return self._known.get(key)
-        except TypeError:  # a list among the arguments has no hash
+        except TypeError:
+            # A list among the arguments cannot be hashed, so it is worked out every time.
             return None
 
     def keep(self, key: tuple[Any, ...], value: Any) -> None:
-        """Remember what a rule has worked out, unless the key holds what can change: a list or a tensor."""
+        """Remember what a rule has worked out, unless something in the key can change: a list or a tensor."""
         if _is_fixed(key):
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[key] = value
 
-    def note(self, x: Tensor, strips: Iterable[Strip]) -> None:
-        """Remember the layout of a map, for random numbers of its size."""
+    def record_map(self, x: Tensor, strips: Iterable[Strip]) -> None:
+        """Remember the layout of a map: random numbers that a model draws in the same shape are sharded alike."""
         if self.seeded:
-            self.seen[x.shape[-2:]] = x.ndim, strips
+            self.maps[x.shape[-2:]] = x.ndim, strips
 
     def refuse(self, func: Any, why: str, *tensors: Tensor) -> NotExact:
-        """The refusal of an operation: names it, the module that called it, and the strips of its tensors."""
+        """Make the refusal of an operation; it names the operation, the module that called it, and the strips.
+
+        Args:
+            func: The operation, or its name.
+            why: The reason, as a clause.
+            tensors: The tensors that the operation was given.
+        """
         name = getattr(func, "__name__", str(func))
         shown = "; ".join(f"{tuple(t.shape)} with {describe(layout_of(t))}" for t in tensors)
         return NotExact(
@@ -117,21 +128,17 @@ class Shard:
         )
 
     def module(self) -> str:
-        """The name of the innermost module whose code is running."""
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None:
-            if frame.f_code.co_varnames[:1] == ("self",):
-                owner = frame.f_locals.get("self")
-                if isinstance(owner, nn.Module):
-                    self._names = self._names or {id(module): name for name, module in self.model.named_modules()}
-                    return self._names.get(id(owner), type(owner).__name__)
-            frame = frame.f_back
-        return ""
+        """The name of the innermost module that is running; its class if the model does not list it."""
+        module = running_module()
+        if module is None:
+            return ""
+        self._names = self._names or {id(one): name for name, one in self.model.named_modules()}
+        return self._names.get(id(module), type(module).__name__)
 
 
 @lru_cache(maxsize=16)
 def _memory(plan: ShardPlan, place: tuple[tuple[str, int], ...]) -> dict[Any, Any]:
-    """What rules know at one place of a plan: it follows from its keys alone, and so outlives a call."""
+    """What rules remember at one place of a plan. It holds nothing of a call, so it outlives calls."""
     return {}
 
 
@@ -146,7 +153,7 @@ def _is_fixed(values: tuple[Any, ...]) -> bool:
 
 
 def describe(layout: Layout) -> str:
-    """Strips in words, for refusals.
+    """Describe strips in words, for refusals.
 
     Example:
         >>> describe((Strip("h", 3, 1, (6, 5)),))

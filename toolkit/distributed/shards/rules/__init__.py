@@ -1,1 +1,1 @@
-"""What each family of operations does to shards: one rule a family."""
+"""What each family of operations does to shards: one rule per family."""

@@ -1,4 +1,8 @@
-"""Attention over the map: queries stay, keys and values of all ranks come, at once or around a ring."""
+"""Attention over the map: queries stay on their rank; keys and values of all ranks are brought to them.
+
+Either all at once (``attention="gather"``), or rank by rank around a ring (``attention="ring"``), which needs memory
+for two ranks' keys and values only. In the ring a running softmax adds up what has come so far.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +26,8 @@ ARGUMENTS = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "sc
 def attention(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``scaled_dot_product_attention`` over ``b heads n d``.
 
-    Where cells are in the batch (attention over time) it is local. Where they are the tokens, it is over the whole map.
-    A mask must be one that only tells frames apart; it is applied frame by frame and never built.
+    If the cells of the map are in the batch (attention over time), it is local. If they are the tokens ``n``, it is
+    attention over the whole map. A mask may only tell frames apart; it is applied frame by frame and never built.
     """
     given = dict(zip(ARGUMENTS, args, strict=False)) | kwargs
     q, k, v, mask = given["query"], given["key"], given["value"], given.get("attn_mask")
@@ -32,6 +36,7 @@ def attention(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwa
         return _by_frames(func, q, [torch.cat([k, v], -1)], k.shape[-1], mask.frames == 0, given.get("scale"))
     if {(s.axis, s.dim) for s in layout_of(k)} != {(s.axis, s.dim) for s in layout} or layout_of(v) != layout_of(k):
         raise shard.refuse(func, "queries, keys and values are sharded differently", q, k, v)
+    # Counted from the end: -2 are the tokens; anything before that is a batch.
     places = {strip.dim - q.ndim for strip in layout}
     if max(places) < -2:
         return with_layout(func(*args, **kwargs), layout)
@@ -57,9 +62,11 @@ def _gathered(
     visible: Tensor | None,
     scale: float | None,
 ) -> Tensor:
+    """Attention with the keys and values of all ranks brought here at once."""
     if visible is None and len(partners(shard, layout)) == 1:
         return func(q, k, v, scale=scale)  # type: ignore[no-any-return]
-    parts = collect(shard, torch.cat([k, v], -1), k.ndim - 2, layout, "keys and values")
+    # Keys and values travel in one message.
+    parts = collect(shard, torch.cat([k, v], -1), dim=k.ndim - 2, layout=layout, what="keys and values")
     if visible is None:
         keys, values = torch.cat(parts, -2).split([k.shape[-1], v.shape[-1]], -1)
         out: Tensor = func(q, keys, values, scale=scale)
@@ -70,7 +77,16 @@ def _gathered(
 def _by_frames(
     func: Callable[..., Any], q: Tensor, parts: list[Tensor], width: int, visible: Tensor, scale: float | None
 ) -> Tensor:
-    """Each frame's queries with the keys of the frames that it sees, of all parts."""
+    """Attention frame by frame: each frame's queries with the keys of the frames that it sees.
+
+    Args:
+        func: The attention function.
+        q: This rank's queries.
+        parts: Keys and values of every rank, side by side in the last dim.
+        width: Size of a key.
+        visible: Which frames each frame sees, ``t x t`` of bool.
+        scale: The factor on the scores; None: the usual one.
+    """
     frames = len(visible)
     split = [part.unflatten(-2, (frames, -1)) for part in parts]
     rows = []
@@ -84,8 +100,10 @@ def _by_frames(
 def _ring(
     shard: Shard, q: Tensor, k: Tensor, v: Tensor, layout: Layout, visible: Tensor | None, scale: float | None
 ) -> Tensor:
+    """Attention with the keys and values of one rank after the other."""
     running = RunningAttention(q, v.shape[-1], scale)
-    for _, part in around(shard, torch.cat([k, v], -1), k.ndim - 2, layout, "keys and values"):
+    parts = around(shard, torch.cat([k, v], -1), dim=k.ndim - 2, layout=layout, what="keys and values")
+    for _, part in parts:
         for rows, seen in _blocks(part, q.shape[-2], visible):
             key, value = seen.split([k.shape[-1], v.shape[-1]], -1)
             running.add(key, value, rows)
@@ -93,7 +111,7 @@ def _ring(
 
 
 def _blocks(part: Tensor, queries: int, visible: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
-    """Which queries attend to which keys of one rank's part."""
+    """Yield which queries attend to which keys of one rank's part: rows of the queries, and the keys and values."""
     if visible is None:
         yield slice(None), part
         return

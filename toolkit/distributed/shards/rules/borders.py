@@ -1,7 +1,25 @@
-"""A convolution that begins before its neighbours' rows are there.
+"""Convolutions that begin before their neighbours' rows have arrived.
 
-With zeros in place of the halo every row but those at the borders is right already. They are computed once more when
-the rows have come: messages travel beside the computation, and the map is not copied to make room for a halo.
+With zeros in place of the halo, a convolution is right everywhere but at the borders to other ranks. So it runs at once
+on the rank's own rows, while the halo is under way; when the halo has arrived, only the rows at the borders are
+computed again. Messages travel beside the computation, and the map is never copied to make room for a halo.
+
+A 3 x 3 convolution (``pad`` 1) on a rank with own rows 3 to 7, and neighbours on both sides:
+
+    input rows              3  4  5  6  7
+    1. convolve, with zeros padded around
+       output rows          x  .  .  .  x        x: wrong, it saw a zero instead of row 2 or row 8
+    2. take rows 2 and 8 from the neighbours
+    3. convolve the slab    2  3  4              without padding: one output row, which is row 3
+       convolve the slab             6  7  8     one output row, which is row 7
+       output rows          .  .  .  .  .
+
+In general ``pad`` output rows per border are wrong, and the slab that gives them has ``pad`` rows of the neighbour and
+``2 * pad`` own rows.
+
+On a lattice (shards along h and w) rows come first and columns second. A slab of columns must also hold the rows above
+and below it, or its corners would be wrong. So columns are sent together with the halo rows that this rank has received
+(``across``), as in halo.py: then no rank exchanges anything with its diagonal neighbours.
 """
 
 from __future__ import annotations
@@ -21,12 +39,21 @@ from toolkit.runs.trace import Label
 
 
 def convolved(shard: Shard, func: Callable[..., Any], *given: Any) -> Tensor:
-    """``func(*given)`` by the kernels that the run asks for."""
+    """Call ``func(*given)``, a convolution, with the kernels that the run asks for."""
     return convolve(func, *given) if shard.convolutions == "onednn" else func(*given)
 
 
-class Window(NamedTuple):
-    """A convolution without its input and padding."""
+class ConvolutionWindow(NamedTuple):
+    """A convolution without its input and its padding.
+
+    Attributes:
+        func: ``conv2d`` or ``conv3d``.
+        weight: The weight.
+        bias: The bias.
+        stride: The stride along each dim.
+        dilation: The dilation along each dim.
+        groups: Number of groups of channels.
+    """
 
     func: Callable[..., Any]
     weight: Tensor
@@ -36,17 +63,28 @@ class Window(NamedTuple):
     groups: int
 
     def __call__(self, shard: Shard, x: Tensor, padding: tuple[int, ...]) -> Tensor:
-        """Convolve ``x``, by the kernels that the run asks for."""
+        """Convolve ``x``, with the kernels that the run asks for."""
         func, weight, bias, stride, dilation, groups = self
         return convolved(shard, func, x, weight, bias, stride, padding, dilation, groups)
 
     def reach(self, place: int) -> int:
-        """Rows that it looks at, from the first to the last."""
+        """Number of rows from the first to the last that one output row depends on, along one of its dims."""
         return (self.weight.shape[2 + place] - 1) * self.dilation[place] + 1
 
 
-def begins_early(shard: Shard, window: Window, strip: Strip, place: int, pad: int) -> bool:
-    """Whether the rows at the borders can be computed apart: a step of one row, and rows enough of each rank's own."""
+def begins_early(shard: Shard, window: ConvolutionWindow, strip: Strip, *, place: int, pad: int) -> bool:
+    """Whether the rows at the borders can be computed on their own.
+
+    It must read as many rows before as after each row, in steps of one row, and every rank must have enough rows of its
+    own for a slab.
+
+    Args:
+        shard: This rank's shard.
+        window: The convolution.
+        strip: The strip along which it is padded.
+        place: The dim of the window that the strip is along.
+        pad: The padding along that dim.
+    """
     return (
         shard.plan.borders == "exchange"
         and window.stride[place] == 1
@@ -57,24 +95,25 @@ def begins_early(shard: Shard, window: Window, strip: Strip, place: int, pad: in
 
 
 def convolved_early(
-    shard: Shard, window: Window, x: Tensor, strips: Sequence[Strip], padding: tuple[int, ...]
+    shard: Shard, window: ConvolutionWindow, x: Tensor, *, strips: Sequence[Strip], padding: tuple[int, ...]
 ) -> Tensor:
-    """``x`` convolved with zero padding, what lies beside other ranks computed from their rows and columns.
+    """Convolve a map at once, and compute what lies beside other ranks again when their rows and columns are there.
 
     Args:
-        shard: this rank's shard.
-        window: the convolution.
-        x: the map.
-        strips: its strips; along each the window is padded.
-        padding: of all of the window's dims.
+        shard: This rank's shard.
+        window: The convolution.
+        x: The map.
+        strips: Its strips, one or two. The convolution is padded along each.
+        padding: The padding along each dim of the window.
     """
     first, *rest = [_Side(shard, x, strip, strip.dim - (x.ndim - len(padding)), padding) for strip in strips]
     first.post(x)
+    # The halo is under way during this line, which is nearly all of the work.
     out = window(shard, x, padding)
     first.take()
     first.mend(window, x, out, padding)
     for second in rest:
-        # Columns go to the neighbours with the rows above and below them, which brings the corners.
+        # Posted only now, because the columns go with the rows that have just arrived: that brings the corners.
         second.post(x, first)
         second.take()
         second.mend(window, x, out, padding, first)
@@ -82,7 +121,10 @@ def convolved_early(
 
 
 def pending_of(shard: Shard, x: Tensor) -> PendingHalo | None:
-    """What ``x`` still lacks, if it alone lacks anything; what other maps lack is filled in."""
+    """Return what ``x`` still lacks if it is the only map that lacks anything; otherwise fill in all maps.
+
+    After this call no map is pending; the caller must fill in the one that is returned.
+    """
     if not shard.pending:
         return None
     mine = shard.pending[-1] if len(shard.pending) == 1 and shard.pending[-1].map is x else None
@@ -92,8 +134,14 @@ def pending_of(shard: Shard, x: Tensor) -> PendingHalo | None:
     return mine
 
 
-def convolve_pending(shard: Shard, window: Window, pending: PendingHalo, padding: tuple[int, ...]) -> Tensor:
-    """A padded map convolved while rows of it are under way; what they reach is computed once they are there."""
+def convolve_pending(
+    shard: Shard, window: ConvolutionWindow, *, pending: PendingHalo, padding: tuple[int, ...]
+) -> Tensor:
+    """Convolve a padded map while rows of it are under way; compute what depends on them again when they are there.
+
+    This is the case of models that pad first and convolve without padding after. The map has room for the rows already,
+    so strides and uneven padding are no obstacle.
+    """
     x, dim = pending.map, pending.dim
     place = dim - (x.ndim - len(padding))
     reach, stride = window.reach(place), window.stride[place]
@@ -101,6 +149,8 @@ def convolve_pending(shard: Shard, window: Window, pending: PendingHalo, padding
     settle(shard, [pending])
     for start, message in pending.rows:
         stop = start + message.buffer.shape[dim]
+        # Output row i reads the input rows from i * stride to i * stride + reach - 1. The first i whose last row is not
+        # before `start` (rounded up), and the last i whose first row is before `stop`:
         first = max(0, -(-(start - reach + 1) // stride))
         last = min((stop - 1) // stride, out.shape[dim] - 1)
         if first <= last:
@@ -110,14 +160,18 @@ def convolve_pending(shard: Shard, window: Window, pending: PendingHalo, padding
 
 
 class _Side:
-    """One axis of a map: what comes from before and after this rank's part, and the cells that it changes.
+    """One axis of a map: what comes from before and after this rank's part, and the output rows that it changes.
 
     Args:
-        shard: this rank's shard.
-        x: the map.
-        strip: its strip of this axis.
-        place: which of the window's dims that is.
-        padding: of all of the window's dims.
+        shard: This rank's shard.
+        x: The map.
+        strip: Its strip along the axis.
+        place: The dim of the window that the strip is along.
+        padding: The padding along each dim of the window.
+
+    Attributes:
+        before: The neighbour's rows before this rank's own, once they are taken; None at the edge of the map.
+        after: The neighbour's rows after them.
     """
 
     def __init__(self, shard: Shard, x: Tensor, strip: Strip, place: int, padding: tuple[int, ...]) -> None:
@@ -128,18 +182,26 @@ class _Side:
         self.after: Tensor | None = None
 
     def post(self, x: Tensor, across: _Side | None = None) -> None:
-        """Start to send the outermost rows, with those of another axis around them, and to receive the neighbours'."""
+        """Start to send the outermost rows to the neighbours, and to receive theirs.
+
+        Args:
+            x: The map.
+            across: The other axis, if its halo is there already: then the rows are sent with its halo around them.
+        """
         index, axis = self.shard.index[self.strip.axis], self.strip.axis
         name = Label(purpose=f"halo {axis}", module=self.shard.module())
+        # First the neighbour before, then the one after. Each pair of ranks has one send and one receive per side, all
+        # posted before any is waited for, so the order does not matter to anybody.
         for step, start in ((-1, 0), (1, self.rows - self.pad)):
             if 0 <= index + step < len(self.strip.extents):
                 rank = self.shard.rank_at(axis, index + step)
                 rows = self._rows(x, start, self.pad, across).clone(memory_format=torch.contiguous_format)
                 self.shard.exchange.send(rows, rank, name)
+                # The neighbour sends as many rows as it gets: the window is symmetric.
                 self._incoming.append((step, self.shard.exchange.receive(tuple(rows.shape), x.dtype, rank, name)))
 
     def take(self) -> None:
-        """Wait for what the neighbours sent."""
+        """Wait for the neighbours' rows."""
         for step, message in self._incoming:
             rows = self.shard.exchange.take(message)
             if step < 0:
@@ -148,9 +210,18 @@ class _Side:
                 self.after = rows
 
     def mend(
-        self, window: Window, x: Tensor, out: Tensor, padding: tuple[int, ...], across: _Side | None = None
+        self, window: ConvolutionWindow, x: Tensor, out: Tensor, padding: tuple[int, ...], across: _Side | None = None
     ) -> None:
-        """Compute the outermost rows of the output again, with the neighbours' rows in place of zeros."""
+        """Compute the outermost rows of the output again, with the neighbours' rows in place of zeros.
+
+        Args:
+            window: The convolution.
+            x: The map.
+            out: The output, which is written to.
+            padding: The padding along each dim of the window.
+            across: The other axis, if its halo is there already.
+        """
+        # A slab holds what the window would pad, along this axis and along the other one: pad it along the rest only.
         known = {self.place} if across is None else {self.place, across.place}
         bare = tuple(0 if place in known else width for place, width in enumerate(padding))
         if self.before is not None:
@@ -161,10 +232,11 @@ class _Side:
             out.narrow(self.dim, self.rows - self.pad, self.pad).copy_(window(self.shard, slab, bare))
 
     def _rows(self, x: Tensor, start: int, count: int, across: _Side | None) -> Tensor:
-        """Rows of the map, between what another axis has before and after them: zeros at the map's edges."""
+        """Rows of the map; with ``across``, between what the other axis has before and after them."""
         rows = x.narrow(self.dim, start, count)
         if across is None:
             return rows
+        # At the edge of the map there is no halo: there the model's own padding applies, which is zeros.
         edge = rows.narrow(across.dim, 0, across.pad)
         ends = [
             torch.zeros_like(edge) if rim is None else rim.narrow(self.dim, start, count)

@@ -1,4 +1,4 @@
-"""Operations that work cell by cell: shards are computed on their own, and stay where they are."""
+"""Operations that work cell by cell: every rank computes them on its own shard, and strips stay where they are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NUMBERS = frozenset([int, float, bool, type(None)])
 
 
 def elementwise(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Any number of tensors, broadcast together: what is sharded must be sharded alike."""
+    """Arithmetic of any number of tensors that are broadcast together; all that are sharded must be sharded alike."""
     layout = _same(args, kwargs)
     if layout is None:
         if shard.plan.borders == "recompute":
@@ -26,7 +26,11 @@ def elementwise(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
 
 
 def _same(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Layout | None:
-    """The layout of the first argument, where it is plain that no other argument disagrees; else None."""
+    """The layout of the first argument, if it is quick to see that no other argument disagrees; else None.
+
+    This is the fast path of nearly all arithmetic: activations with numbers, with activations of the same layout, or
+    with weights of one number per channel.
+    """
     given = (*args, *kwargs.values()) if kwargs else args
     first = given[0]
     layout = layout_of(first)
@@ -40,6 +44,7 @@ def _same(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Layout | None:
             if behind < 0 or (theirs and (behind or theirs != layout)):
                 return None
             if not theirs:
+                # A whole tensor may only be broadcast along a sharded dim.
                 shape = other.shape
                 for strip in layout:
                     if strip.dim >= behind and shape[strip.dim - behind] != 1:
@@ -50,10 +55,10 @@ def _same(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Layout | None:
 
 
 def agreed(shard: Shard, func: Callable[..., Any], tensors: Any) -> Layout:
-    """The layout of what broadcasting ``tensors`` gives.
+    """The layout of the result of broadcasting tensors.
 
     Raises:
-        NotExact: where they are laid out differently, or a strip meets a whole axis.
+        NotExact: If they are sharded differently, or a strip meets a whole axis.
     """
     given = list(tensors)
     ndim = max(t.ndim for t in given)
@@ -62,6 +67,7 @@ def agreed(shard: Shard, func: Callable[..., Any], tensors: Any) -> Layout:
         for strip in shifted(layout_of(t), ndim - t.ndim):
             if strips.setdefault(strip.axis, strip) != strip:
                 raise shard.refuse(func, "its tensors are sharded differently", *given)
+    # A tensor without a strip of an axis must have size 1 there, or not have the dim at all.
     for t in given:
         mine = {strip.axis for strip in layout_of(t)}
         for axis, strip in strips.items():
@@ -72,11 +78,19 @@ def agreed(shard: Shard, func: Callable[..., Any], tensors: Any) -> Layout:
 
 
 def _cropped(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Where rows are recomputed, tensors may hold more or fewer of them: crop all to the fewest."""
+    """Crop tensors to the rows that all of them hold.
+
+    With ``borders="recompute"`` each convolution consumes some of the margin. So after a residual block the sum's two
+    terms have margins of different widths.
+
+    Raises:
+        NotExact: If the operation would write into a tensor that has to be cropped.
+    """
     margins: dict[str, int] = {}
     for t in tensors_in(args):
         for strip in layout_of(t):
             margins[strip.axis] = min(margins.get(strip.axis, strip.margin), strip.margin)
+    # add_ and __iadd__, but not __add__.
     in_place = (func.__name__.endswith("_") and not func.__name__.endswith("__")) or func.__name__.startswith("__i")
     if in_place and any(strip.margin > margins[strip.axis] for strip in layout_of(args[0])):
         raise shard.refuse(func, "it writes into a map that holds more rows than what is written", args[0])
@@ -84,18 +98,18 @@ def _cropped(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...]) -> t
 
 
 def like_first(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The result has the shape of the first argument, cell for cell (casts, copies); it may be that argument itself."""
+    """Casts and copies: the result has the shape of the first argument, cell for cell, or is that argument itself."""
     out = func(*args, **kwargs)
     return out if out is args[0] or not isinstance(out, Tensor) else with_layout(out, layout_of(args[0]))
 
 
 def plain(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Questions about a tensor, and new tensors that hold nothing of it."""
+    """Questions about a tensor, and new tensors that hold nothing of it: local, and without strips."""
     return func(*args, **kwargs)
 
 
 def getter(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Attributes that are tensors: ``.data`` is like the tensor; transposes are refused."""
+    """Attributes that are tensors: ``.data`` is sharded like the tensor; transposes (``.T``) are refused."""
     out = func(*args, **kwargs)
     if not isinstance(out, Tensor):
         return out

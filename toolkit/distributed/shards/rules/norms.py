@@ -1,4 +1,11 @@
-"""Normalisation: by cell where it looks along channels only; by merged statistics where it looks over the map."""
+"""Normalisation: local if it looks along channels only; with merged statistics if it looks over the map.
+
+GroupNorm over three ranks. What travels is two numbers per group, not the map:
+
+    every rank    count, mean, M2 of its own cells   (M2: the sum of squared distances from the mean)
+    all           each rank's (mean, M2) to every other rank; counts follow from the strips
+    every rank    merges them in rank order, normalises its own cells
+"""
 
 from __future__ import annotations
 
@@ -17,10 +24,11 @@ GROUP = ("input", "num_groups", "weight", "bias", "eps")
 
 
 def group(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """GroupNorm: every rank's (mean, M2) go to all, and are merged in rank order with their counts."""
+    """``group_norm``: the ranks merge their statistics, and each normalises its own cells with the result."""
     given = dict(zip(GROUP, args, strict=False)) | kwargs
     x, groups = given["input"], given["num_groups"]
     layout = layout_of(x)
+    # Cells in the batch (dim 0) are samples of their own, each with its own statistics: local.
     over = tuple(strip for strip in layout if strip.dim)
     if not over:
         return with_layout(func(*args, **kwargs), layout)
@@ -34,14 +42,14 @@ def group(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
 
 
 def merged(shard: Shard, own: Moments, layout: Layout) -> Moments:
-    """The moments of the whole map, with the same bits on every rank."""
-    parts = collect_alike(shard, own.packed(), layout, "statistics")
+    """Merge the moments of all ranks into those of the whole map, with the same bits on every rank."""
+    parts = collect_alike(shard, own.packed(), layout=layout, what="statistics")
     counts = [int(own.count * share_of(shard, layout, rank)) for rank in partners(shard, layout)]
     return Moments.merge([Moments.unpacked(count, part) for count, part in zip(counts, parts, strict=True)])
 
 
 def _dtype_under_autocast(func: Callable[..., Any], x: Tensor, groups: int, out: Tensor) -> torch.dtype:
-    """Autocast may widen a normalisation: ask it, on one cell."""
+    """The dtype of the result. Autocast may widen a normalisation; to find out, normalise one cell."""
     if not torch.is_autocast_enabled(x.device.type):
         return out.dtype
     one = x[(slice(0, 1), slice(None), *[slice(0, 1)] * (x.ndim - 2))]
@@ -50,7 +58,7 @@ def _dtype_under_autocast(func: Callable[..., Any], x: Tensor, groups: int, out:
 
 
 def by_channel(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """LayerNorm and RMSNorm over the last dims, which must not be sharded."""
+    """``layer_norm`` and ``rms_norm`` over the last dims, which must not be sharded."""
     x = args[0]
     shape = kwargs.get("normalized_shape", args[1] if len(args) > 1 else ())
     if any(strip.dim >= x.ndim - len(shape) for strip in layout_of(x)):
@@ -59,7 +67,7 @@ def by_channel(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kw
 
 
 def batch(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """BatchNorm by its running statistics."""
+    """``batch_norm`` with its running statistics."""
     x = args[0]
     if kwargs.get("training", args[5] if len(args) > 5 else False):
         raise shard.refuse(func, "it is in training mode and takes the statistics of the map", x)
@@ -67,7 +75,11 @@ def batch(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
 
 
 def require_settled(shard: Shard, func: Any, x: Tensor, layout: Layout) -> None:
-    """Refuse where a map holds rows that are not this rank's own."""
+    """Refuse a map that holds rows which are not this rank's own: over all ranks, they would count twice.
+
+    Raises:
+        NotExact: If the map is padded, or has a margin.
+    """
     if any(strip.lo or strip.hi for strip in layout):
         raise shard.refuse(func, "the map is padded, and its padding would count twice", x)
     if any(strip.margin for strip in layout):

@@ -1,4 +1,8 @@
-"""Random numbers drawn inside a model: the whole canvas on every rank, from one seed, and this rank's part of it."""
+"""Random numbers that a model draws: every rank draws those of the whole map from one seed, and keeps its own part.
+
+So the numbers do not depend on the number of ranks. A model draws in the shape that it sees, which is the local one;
+the layout of a map of that shape, recorded before, says what the whole shape is.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,15 @@ from typing import Any
 import torch
 
 from toolkit.distributed.shards.shard import Shard
-from toolkit.distributed.shards.strip import Layout, layout_of, with_layout
+from toolkit.distributed.shards.strip import Layout, layout_of, part_of, with_layout
 
 
 def draw(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``torch.randn`` and ``torch.rand`` of a shape whose last dims are those of a map seen before."""
+    """``randn`` and ``rand``, in a shape whose last two dims are those of a map that was computed before."""
     size = kwargs.get("size", args[0] if args and not isinstance(args[0], int) else args)
     _require_seed(shard, func)
     shape = tuple(size)
-    known = shard.seen.get(torch.Size(shape[-2:]))
+    known = shard.maps.get(torch.Size(shape[-2:]))
     if known is None:
         raise shard.refuse(func, f"shape {shape} is that of no map that it has computed")
     ndim, strips = known
@@ -26,7 +30,7 @@ def draw(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: 
 
 
 def draw_like(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``torch.randn_like`` and ``torch.rand_like``."""
+    """``randn_like`` and ``rand_like``: sharded like the tensor that they are given."""
     x = args[0]
     _require_seed(shard, func, x)
     options = {"dtype": x.dtype, "device": x.device} | {k: v for k, v in kwargs.items() if v is not None}
@@ -36,7 +40,7 @@ def draw_like(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwa
 
 
 def dropout(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Dropout that is off."""
+    """``dropout``, if it is off."""
     training = kwargs.get("training", args[2] if len(args) > 2 else True)
     probability = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
     if training and probability:
@@ -45,6 +49,7 @@ def dropout(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwarg
 
 
 def _require_seed(shard: Shard, func: Callable[..., Any], *like: torch.Tensor) -> None:
+    """Refuse to draw without a common seed: ranks would draw from different states, and the parts would not fit."""
     if not shard.seeded:
         why = "it draws random numbers, which must be the same for any number of ranks: give seed="
         raise shard.refuse(func, why, *like)
@@ -53,11 +58,9 @@ def _require_seed(shard: Shard, func: Callable[..., Any], *like: torch.Tensor) -
 def _part(
     shard: Shard, func: Callable[..., Any], shape: tuple[int, ...], layout: Layout, options: dict[str, Any]
 ) -> torch.Tensor:
+    """Draw the numbers of the whole map, and keep this rank's part."""
     whole = list(shape)
     for strip in layout:
         whole[strip.dim] = strip.total
-    canvas = func(whole, **options)
-    for strip in layout:
-        held = strip.held(shard.index[strip.axis])
-        canvas = canvas.narrow(strip.dim, held.start, len(held))
+    canvas = part_of(func(whole, **options), layout, shard.index)
     return with_layout(canvas.contiguous(), layout)

@@ -1,4 +1,4 @@
-"""Changes of resolution: by whole factors, cell by cell."""
+"""Changes of resolution by whole factors, cell by cell; a rank's cells become its own cells of the result."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
 
 
 def interpolate(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Nearest upsampling by a whole factor; other modes look across borders, at places that depend on the size."""
+    """``interpolate`` to the nearest cell by a whole factor.
+
+    Other modes look across borders, at places that depend on the size of the whole map.
+    """
     x = args[0] if args else kwargs["input"]
     out: Tensor = func(*args, **kwargs)
     mode = kwargs.get("mode", args[3] if len(args) > 3 else "nearest")
     key = "interpolate", mode, x.shape, out.shape, layout_of(x)
     after = shard.recall(key)
     if after is not None:
-        shard.note(out, after)
+        shard.record_map(out, after)
         return with_layout(out, after)
     strips = []
     for strip in layout_of(x):
@@ -37,7 +40,7 @@ def interpolate(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], k
 
 
 def shuffle(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``pixel_shuffle`` and ``pixel_unshuffle``: patches of cells to channels and back."""
+    """``pixel_shuffle`` and ``pixel_unshuffle``: channels to patches of cells, and back."""
     x, grows = args[0], func.__name__ == "pixel_shuffle"
     factor: int = args[1] if len(args) > 1 else kwargs["upscale_factor" if grows else "downscale_factor"]
     strips = []
@@ -48,7 +51,11 @@ def shuffle(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwarg
 
 
 def shrunk(shard: Shard, func: Any, x: Tensor, strip: Strip, times: int) -> Strip:
-    """The strip of a map whose rows are taken together ``times`` by ``times``."""
+    """The strip of a map after every ``times`` rows became one.
+
+    Raises:
+        NotExact: If a rank's rows do not divide evenly, or some are not its own.
+    """
     if any(extent % times for extent in strip.extents):
         raise shard.refuse(func, f"shards of {strip.axis} are not multiples of {times} rows", x)
     require_settled(shard, func, x, (strip,))

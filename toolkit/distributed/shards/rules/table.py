@@ -1,4 +1,7 @@
-"""The table of rules: what each operation of torch does to shards, by its name."""
+"""The table of rules: what each operation of torch does to shards, by its name.
+
+One name covers the function and the method: ``torch.add(x, y)``, ``x.add(y)`` and, as ``__add__``, ``x + y``.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ from toolkit.distributed.shards.rules import (
 from toolkit.distributed.shards.rules import masks as frame_masks
 from toolkit.distributed.shards.shard import Rule
 
+# Rules by family, with the names of the operations that they serve. Before you add an operation, look at what it does
+# at the border between two ranks.
 _FAMILIES: Mapping[Rule, str] = {
     local.elementwise: """
         add sub mul div true_divide floor_divide rsub pow neg abs exp sqrt rsqrt square sin cos erf log tanh sigmoid
@@ -69,7 +74,7 @@ _FAMILIES: Mapping[Rule, str] = {
 }
 
 RULES: Mapping[str, Rule] = {name: rule for rule, names in _FAMILIES.items() for name in names.split()}
-"""Rules by the name of the function; a run may be given more."""
+"""The rules by the name of the function. A run may be given more: ``rules={...}``."""
 
 NEEDS_STRIPS = frozenset(
     [
@@ -82,16 +87,16 @@ NEEDS_STRIPS = frozenset(
         "pixel_unshuffle",
     ]
 )
-"""Operations of maps: met with a tensor that has no strips, a strip was lost on the way, and the result is wrong."""
+"""Operations of maps. If their tensor has no strips, a strip was lost on the way and the result would be wrong."""
 
 EARLY = frozenset(["conv2d", "conv3d"])
 """Operations that may begin while rows of their input are still under way."""
 
 WATCHED = frozenset(["meshgrid"])
-"""Operations whose rules see tensors without strips too."""
+"""Operations whose rules also see tensors without strips."""
 
 TENSOR_ATTRIBUTES = frozenset(["data", "grad", "real", "imag", "T", "mT", "H", "mH"])
-"""Attributes of tensors that are tensors; the others are facts about the local one."""
+"""Attributes of tensors that are tensors; the others are facts about the local tensor, such as its shape."""
 
 RANDOM = frozenset(["randn", "rand", "normal", "randint", "randperm", "bernoulli", "normal_", "uniform_", "bernoulli_"])
-"""Sources of random numbers; those without a rule are refused."""
+"""Sources of random numbers. Those without a rule are refused, also for tensors without strips."""
