@@ -67,8 +67,8 @@ def assignment_view(owners: Sequence[int], counts: Sequence[int], facts: str) ->
         for rank, count in enumerate(counts[:MOST_ROWS])
     ]
     if rest := counts[MOST_ROWS:]:
-        share = _percent(sum(rest), len(owners))
-        lines.append([cell(f"{len(rest)} more"), cell(sum(rest)), cell(share), word(_idle(rest))])
+        part = _percent(sum(rest), len(owners))
+        lines.append([cell(f"{len(rest)} more"), cell(sum(rest)), cell(part), word(_idle(rest))])
     picture = draw_strip(owners, f"The rank of each tile, in order: {facts}")
     return view("Assignment", facts, table(["rank", "tiles", "of all", "which"], lines, words=["which"]), picture)
 

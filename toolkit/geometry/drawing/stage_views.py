@@ -32,8 +32,8 @@ def split_view(stages: Sequence[Span], facts: str) -> str:
         for index, stage in enumerate(stages[:MOST_ROWS])
     ]
     if rest := counts[MOST_ROWS:]:
-        share = f"{100 * sum(rest) / layers:.1f} %"
-        lines.append([cell(f"{len(rest)} more"), cell(sum(rest)), cell(share), cell(f"{layers - sum(rest)}:{layers}")])
+        part = f"{100 * sum(rest) / layers:.1f} %"
+        lines.append([cell(f"{len(rest)} more"), cell(sum(rest)), cell(part), cell(f"{layers - sum(rest)}:{layers}")])
     summary = f"The stage of each layer: {facts}"
     picture = draw_grid(("layer",), (tuple(stages),), range(len(stages)), summary=summary, noun="stage")
     return view("StageSplit", facts, table(["stage", "layers", "of all", "which"], lines), picture)
