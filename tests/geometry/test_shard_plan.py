@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import PlanError
@@ -22,6 +22,7 @@ def test_parts_cover_and_are_even(extent, count):
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(10, 60), st.integers(10, 60))
+@settings(deadline=None)
 def test_every_cell_belongs_to_one_rank(h, w, rows, columns):
     plan, extent = ShardPlan(h, w), {"h": rows, "w": columns}
     seen = set()
