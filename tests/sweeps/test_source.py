@@ -11,9 +11,9 @@ import torch
 from support.sweeps import GRID, half
 
 import toolkit as tk
-from toolkit import geometry
 from toolkit.geometry import Assignment, Blend, Span, TileGrid, TilePlan
-from toolkit.sweeps.source import program, source
+from toolkit.geometry.plan import PlanKind
+from toolkit.sweeps.source import PUBLIC, program, source
 
 
 class Colour(Enum):
@@ -27,7 +27,7 @@ class TestSource:
             None, True, 12, -0.1, float("inf"), "it's", (1,), (), [1, (2, "a")], {"a": [1.5]}, {2, 1}, frozenset(),
             range(1, 9, 2), torch.bfloat16, torch.device("cpu"), Path("a/b"), Colour.RED, Blend.cosine(), Span(1, 3),
             GRID, TilePlan(GRID, Blend.diffusers(), Assignment.balanced(GRID, 3), root=1), Assignment.balanced, half,
-            TileGrid, np.float64(0.1), geometry.ShardPlan(h=2), geometry.Schedule.looped(2, 2, 2),
+            TileGrid, np.float64(0.1), tk.ShardPlan(h=2), tk.Schedule.looped(2, 2, 2),
         ],
         ids=lambda value: getattr(value, "__qualname__", repr(value)),
     )  # fmt: skip
@@ -43,4 +43,5 @@ class TestSource:
             assert source(value) is None
 
     def test_public_names(self):
-        assert set(geometry.__all__) <= set(tk.__all__)
+        assert set(tk.__all__) >= PUBLIC
+        assert source(PlanKind.TILES).text == "PlanKind.TILES"

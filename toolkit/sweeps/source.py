@@ -16,6 +16,9 @@ import torch
 
 from toolkit import geometry
 
+PUBLIC = frozenset(geometry.__all__) - {"Plan", "PlanKind"}
+"""Names of the geometry that ``import toolkit as tk`` offers too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -115,7 +118,7 @@ def _named(value: Any) -> Source | None:
         return _then(_named(value.__self__), f".{value.__name__}")
     if module is None or name is None or not _holds(sys.modules.get(module), name.split("."), value=value):
         return None
-    if module.startswith("toolkit.") and name in geometry.__all__:
+    if module.startswith("toolkit.") and name in PUBLIC:
         return Source(f"tk.{name}", frozenset({"import toolkit as tk"}))
     if module in ("builtins", "__main__"):
         return Source(name)
