@@ -77,7 +77,7 @@ def test_published_series_are_a_fixed_part_and_the_plan_s_ratio(name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_memory_is_a_fixed_part_and_the_largest_stage(name):
     layers, _, (one, two, four) = PUBLISHED[name]
-    shares = [float(max(StageSplit.even(layers, stages).fractions)) for stages in (1, 2, 4)]
+    shares = [float(max(StageSplit.even(layers, stages).shares)) for stages in (1, 2, 4)]
     assert through(one, two, *shares)[1] == pytest.approx(four, rel=0.01)
 
 

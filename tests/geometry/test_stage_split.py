@@ -31,7 +31,7 @@ def test_even_splits_own_every_layer_once():
         assert [layer for stage in split.stages for layer in range(stage.start, stage.stop)] == list(range(layers))
         assert max(split.counts) - min(split.counts) <= 1
         assert sorted(split.counts, reverse=True) == list(split.counts)
-        assert sum(split.fractions) == 1
+        assert sum(split.shares) == 1
         for layer in range(layers):
             assert layer in split.stages[split.owner(layer)]
 

@@ -54,7 +54,7 @@ def test_a_kind_enables_the_counts_it_has(kind):
 def test_the_step_is_simulated_with_the_hop_and_the_split():
     explorer = tk.widgets.schedule(layers=7, stages=3, kind="interleaved", branches=2, hop=0.1)
     split = tk.StageSplit.even(7, 3)
-    assert explorer.step_time == pytest.approx(float(explorer.schedule.step_time(split.fractions, 0.1)), abs=1e-12)
+    assert explorer.step_time == pytest.approx(float(explorer.schedule.step_time(split.shares, 0.1)), abs=1e-12)
     assert explorer.step_time == pytest.approx((3 + 2 + 2 + 3) / 7 + 3 * 0.1, abs=1e-12)
     shown = cells(explorer.html)
     assert shown["a step"] == f"{explorer.step_time:.3f}"

@@ -73,7 +73,7 @@ class StageTimes:
 
         This is ``one_rank`` divided among the branches, steps and layers of all requests.
         """
-        equal = dict.fromkeys(self.costs, self.plan.split.fractions)
+        equal = dict.fromkeys(self.costs, self.plan.split.shares)
         work = self.plan.branches * self.requests * sum(self.steps.values())
         return float(loop_time(self.plan, equal, self.steps, self.requests)) * self.one_rank / work
 

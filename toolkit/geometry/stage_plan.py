@@ -168,7 +168,7 @@ class StagePlan(Plan):
             >>> round(F + S * g(4), 1)
             152.5
         """
-        return self.schedule.step_time(self.split.fractions if costs is None else self.split.costs(costs), hop)
+        return self.schedule.step_time(self.split.shares if costs is None else self.split.costs(costs), hop)
 
     @property
     def ratio(self) -> float:
@@ -191,7 +191,7 @@ class StagePlan(Plan):
     def _repr_html_(self) -> str:
         ledger = [(self.position(rank), self.layers_of(rank)) for rank in range(self.ranks)]
         facts = f"{self.summary}; {self.schedule!r}; a step takes {self.ratio:.3f} of the time on one device"
-        events = self.schedule.timeline(self.split.fractions, steps=2)
+        events = self.schedule.timeline(self.split.shares, steps=2)
         return plan_view(ledger, events, self.schedule.ranks, facts)
 
 

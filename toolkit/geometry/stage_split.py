@@ -173,7 +173,7 @@ class StageSplit:
         return tuple(sum(costs[stage.start : stage.stop]) for stage in self.stages)
 
     @property
-    def fractions(self) -> tuple[Fraction, ...]:
+    def shares(self) -> tuple[Fraction, ...]:
         """Fraction of all layers in each stage."""
         return tuple(Fraction(count, self.layers) for count in self.counts)
 

@@ -74,7 +74,7 @@ def _predicted(
         chunks: Sequence[Number] = [1 / order.depth] * order.depth if costs is None else costs
     else:
         order = what.schedule
-        chunks = what.split.fractions if costs is None else what.split.costs(costs)
+        chunks = what.split.shares if costs is None else what.split.costs(costs)
     bars = _timeline(order, chunks, hop=hop, steps=steps)
     step, alone = float(order.step_time(chunks, hop)), order.branches * order.in_flight * float(sum(chunks))
     unit = Unit(1.0, "passes of one branch through the model") if costs is None else time_unit(step * steps)

@@ -93,7 +93,7 @@ class ScheduleExplorer(Explorer):
         counts = {name: getattr(self, name) for name in ("stages", "branches", *TAKES[kind])}
         order: Schedule = getattr(Schedule, kind)(**counts)
         plan = StagePlan(StageSplit.even(self.layers, order.depth), order)
-        shares = [float(share) for share in plan.split.fractions]
+        shares = [float(share) for share in plan.split.shares]
         self.schedule, self.plan = order, plan
         self.step_time = float(order.step_time(shares, self.hop))
         facts = f"{order!r}; {plan.split!r}; hop {self.hop:g}"
