@@ -18,6 +18,9 @@ from toolkit.numerics.tensor_compat import tree_leaves, tree_map
 _MASK = (1 << 63) - 1
 """Digests travel as int64, so they have 63 bits."""
 
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integers by the bytes that a value has."""
+
 
 def signature(arguments: Any) -> str:
     """Describe the form of a call's arguments: calls with the same signature send the same shapes between stages.
@@ -47,12 +50,18 @@ def digest(arguments: Any) -> int:
     total = int.from_bytes(blake2b(signature(arguments).encode(), digest_size=8).digest(), "little")
     for tensor in tree_leaves(settled(arguments)):
         if isinstance(tensor, Tensor) and tensor.numel():
-            # torch.hash_tensor XORs all values: it does not see their order, and equal values cancel in pairs. Hashing
-            # every third value once more catches both, for a third of the price.
+            # A sum does not see the order of its terms. Every third value once more shows most changes of order, for a
+            # third of the price.
             flat = tensor.detach().reshape(-1)
-            total = total * 31 + _hash(flat) * 7 + _hash(flat[::3])
+            total = total * 31 + _bits(flat) * 7 + _bits(flat[::3])
     return total & _MASK
 
 
-def _hash(tensor: Tensor) -> int:
-    return int(torch.hash_tensor(tensor).view(torch.int64))
+def _bits(tensor: Tensor) -> int:
+    """Add up the bits of all values, read as integers.
+
+    Integers wrap around and so have the same sum in any order, with any number of threads; floats do not. And not
+    torch.hash_tensor, which XORs: there, pairs of equal bits cancel, so noise and its negative look the same.
+    """
+    parts = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return int(parts.view(_INTEGERS[parts.dtype.itemsize]).sum(dtype=torch.int64))
