@@ -86,7 +86,7 @@ def test_noise_from_a_seed_is_that_of_the_whole(cluster):
 
 def test_shards_that_are_too_thin_are_refused_before_anything_runs(cluster):
     vae, x, _ = inputs("AutoencoderKL", "decode", 5, 5)
-    with pytest.raises(tk.PlanError, match=r"h=5 latent cells in 3 shards: each needs 2 at least; use h=2"):
+    with pytest.raises(tk.PlanError, match=r"h=5 latent cells in 3 shards: each needs at least 2; use h=2"):
         cluster.decode(vae, x, tk.ShardPlan(h=3), **QUIET)
 
 
