@@ -11,9 +11,10 @@ from torch import nn
 def running_module() -> nn.Module | None:
     """Find the innermost module whose code is running, or None.
 
-    It looks for a method of a module on Python's stack. Hooks that push and pop a name would need no look at the stack.
-    But they cost every call of every module, and a model makes far more calls than messages: 10 ms for a decode of
-    196 modules whose 52 messages cost 1 ms in this way. Nor do hooks see a method that is called past ``__call__``.
+    It looks for a method of a module on Python's stack. Hooks that push and pop names would do without, but they cost
+    something at every call of every module, and a model makes far more of those than messages: measured with Wan's
+    autoencoder on two ranks (196 modules, 52 messages), 4.8 ms per decode, and 1.3 ms in this way. Nor do hooks see
+    methods other than ``forward``, such as ``decode``.
 
     Example:
         >>> class Layer(nn.Module):
