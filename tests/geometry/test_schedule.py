@@ -18,7 +18,7 @@ from toolkit.geometry.schedule_table import Action, read_table, write_table
 SMALL = list(product(range(1, 7), range(1, 5)))
 """Ranks and branches."""
 
-RATIONALS = st.shares(min_value=0, max_value=5, max_denominator=6)
+RATIONALS = st.fractions(min_value=0, max_value=5, max_denominator=6)
 
 
 def equal(schedule: Schedule) -> list[Fraction]:
