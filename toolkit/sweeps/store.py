@@ -95,7 +95,7 @@ class Store:
             (point.key, json.dumps(point.shown), code, datetime.now(UTC).isoformat(timespec="seconds"), version),
         )
 
-    def finish(
+    def end(
         self,
         point: Point,
         status: Status,

@@ -147,7 +147,7 @@ def _known(point: Point, kept: Store, *, retry: bool) -> Row | None:
     if row.starts < MAX_STARTS:
         return None
     error = f"was running {row.starts} times when the process ended, and may be the cause; retry=True runs it again"
-    return kept.finish(point, "failed", took=None, error=error)
+    return kept.end(point, "failed", took=None, error=error)
 
 
 def _run(function: Callable[..., Any], point: Point, *, kept: Store, version: str | None, on_error: OnError) -> Row:
@@ -160,14 +160,14 @@ def _run(function: Callable[..., Any], point: Point, *, kept: Store, version: st
         raise
     except Exception as error:
         took = time.perf_counter() - start
-        row = kept.finish(point, status_of(error), took=took, error=said(error))
+        row = kept.end(point, status_of(error), took=took, error=said(error))
         if on_error == "raise":
             raise
         return row
     except BaseException:
         kept.forget(point)
         raise
-    return kept.finish(point, "done", took=time.perf_counter() - start, measures=measures, record=record)
+    return kept.end(point, "done", took=time.perf_counter() - start, measures=measures, record=record)
 
 
 def _table(rows: Sequence[Row], source: Space, *, function: str, path: Path | None) -> pd.DataFrame:
