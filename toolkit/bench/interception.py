@@ -48,7 +48,7 @@ def interception() -> dict[str, float]:
     vae, latent, call, plan = one.build(), one.latent(2, 2, frames=FRAMES), ModelCall(), ShardPlan()
     sharding, alone = sharding_of(vae, call), Member(None, 0, 1)
     parts = sharding.parts(plan, tuple(latent.shape))
-    exchange = Exchange(alone, FailureFlag(None, 0), Recorder(0), latent.device)
+    exchange = Exchange(alone, FailureFlag(None, 0), trace=Recorder(0), device=latent.device)
     shard = Shard(plan, exchange, "aten", vae, seeded=False)
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -23,7 +23,7 @@ def test_one_process_on_an_accelerator_needs_no_group():
     alone = Member.of(None)
     device = torch.device("cuda")
     assert not alone.through_host(device)
-    exchange = Exchange(alone, FailureFlag(None, 0), Recorder(), device)
+    exchange = Exchange(alone, FailureFlag(None, 0), trace=Recorder(), device=device)
     exchange.flush()
     exchange.close()
 

@@ -35,7 +35,8 @@ def passed_on(digests: tuple[int, int]) -> list[object] | None:
     member = Member.of(None)
     if member.rank > 1:
         return None
-    exchange = Exchange(member, FailureFlag(member.store, member.rank), Recorder(member.rank), torch.device("cpu"))
+    flag, trace = FailureFlag(member.store, member.rank), Recorder(member.rank)
+    exchange = Exchange(member, flag, trace=trace, device=torch.device("cpu"))
     link, found = Link(exchange, 1 - member.rank), []
     try:
         for place, message in enumerate(messages()):

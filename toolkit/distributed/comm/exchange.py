@@ -71,7 +71,7 @@ class Exchange:
         device: The device that received tensors are moved to.
     """
 
-    def __init__(self, member: Member, failure: FailureFlag, trace: Recorder, device: torch.device) -> None:
+    def __init__(self, member: Member, failure: FailureFlag, *, trace: Recorder, device: torch.device) -> None:
         self.member = member
         self.failure = failure
         self.trace = trace

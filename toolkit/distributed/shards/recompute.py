@@ -61,25 +61,28 @@ def compute_alone(
     # The probe runs as the only rank of a plan of one shard: its part is the whole small map.
     first = dict.fromkeys(AXES, 0)
     alone = Shard(shard.plan, shard.exchange, shard.convolutions, shard.model, shard.seeded, index=first)
-    probe = _compute(vae, small, call, alone, whole, dict.fromkeys(AXES, _PLENTY), entry)
+    plenty = dict.fromkeys(AXES, _PLENTY)
+    probe = _compute(vae, small, call=call, shard=alone, parts=whole, margins=plenty, entry=entry)
     margins = {}
     for strip in layout_of(probe):
         ratio = strip.total // whole[strip.axis][0]
         # The margin grew by `ratio` on the way through the model, less what was consumed. Rounded up to whole cells.
         margins[strip.axis] = -((strip.margin - ratio * _PLENTY) // ratio)
-    output = _compute(vae, latent, call, shard, parts, margins, entry)
+    output = _compute(vae, latent, call=call, shard=shard, parts=parts, margins=margins, entry=entry)
     return crop_to(shard, output, dict.fromkeys(AXES, 0))  # type: ignore[no-any-return]
 
 
 def _compute(
     vae: Any,
     latent: Tensor,
+    *,
     call: ModelCall,
     shard: Shard,
     parts: dict[str, tuple[int, ...]],
     margins: dict[str, int],
     entry: str | None,
 ) -> Tensor:
+    """Run the decode with given margins; returns this rank's part of the output, with what is left of its margin."""
     if entry is None:
         latent = _enter(shard, latent, parts, margins)
     entering = nullcontext() if entry is None else _from(vae.decoder, entry, shard, parts, margins)

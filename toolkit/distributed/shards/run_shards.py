@@ -44,7 +44,7 @@ def run_shards(vae: Any, x: Tensor, *, plan: ShardPlan, call: ModelCall, rank: R
     if rank.member.rank >= plan.ranks:
         return None
     device = next(vae.parameters()).device
-    exchange = Exchange(rank.member, rank.failure, rank.trace, device)
+    exchange = Exchange(rank.member, rank.failure, trace=rank.trace, device=device)
     shard = Shard(plan, exchange, rank.convolutions, vae, call.options.seed is not None)
     before, begin = len(rank.trace.events), clock() - rank.trace.origin
     try:

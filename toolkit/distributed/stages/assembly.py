@@ -42,7 +42,8 @@ class Assembly:
             name: self._engine(place, name, plans[name], groups) for place, name in enumerate(experts_of(pipe))
         }
         device = next(iter(self.engines.values())).device
-        exchange = Exchange(groups.like(rank.member, PURPOSES[2]), rank.failure, rank.trace, device)
+        member = groups.like(rank.member, PURPOSES[2])
+        exchange = Exchange(member, rank.failure, trace=rank.trace, device=device)
         self.remote = RemoteModules(rank, exchange, self.plan.ranks)
 
     def _engine(self, place: int, name: str, plan: StagePlan, groups: Groups) -> Engine:

@@ -54,7 +54,9 @@ class Engine:
         self.stages = [Stage(transformer, self.plan.split.stages[chunk]) for chunk in places.chunks]
         self.device = device_of(transformer.parameters())
         between, results = (groups.like(rank.member, purpose) for purpose in PURPOSES[:2])
-        self._exchanges = [Exchange(one, rank.failure, rank.trace, self.device) for one in (between, results)]
+        self._exchanges = [
+            Exchange(one, rank.failure, trace=rank.trace, device=self.device) for one in (between, results)
+        ]
         stages, self._results = self._exchanges
         # A lone stage hands its output on to itself: see DeferredCall.payload.
         alone = self.plan.mesh["pp"] == 1 or not self.stages

@@ -53,21 +53,21 @@ def run_tiles(
     me = rank.member.rank
     if me >= plan.ranks or (me != plan.root and me in plan.assignment.idle):
         return None
-    exchange = Exchange(rank.member, rank.failure, rank.trace, coder.device)
+    exchange = Exchange(rank.member, rank.failure, trace=rank.trace, device=coder.device)
     try:
         with borrowed(vae, plan.grid):
             coder = with_statistics(coder, x, plan=plan, exchange=exchange, trace=rank.trace)
-            return _compute(coder, x, plan, exchange, rank.trace, stream)
+            return _compute(coder, x, plan=plan, exchange=exchange, trace=rank.trace, stream=stream)
     finally:
         exchange.close()
 
 
 def _compute(
-    coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder, stream: Stream | None
+    coder: TileCoder, x: Tensor, *, plan: TilePlan, exchange: Exchange, trace: Recorder, stream: Stream | None
 ) -> Tensor | None:
     """Choose one of the four ways, and complete the output on the root."""
     if coder.whole:
-        output = _compute_whole(coder, x, plan, exchange, trace)
+        output = _compute_whole(coder, x, plan=plan, exchange=exchange, trace=trace)
         if stream is None or output is None:
             return output
         with trace(Kind.STREAM, Label(text="band 0"), bytes=output.nbytes):
@@ -79,7 +79,7 @@ def _compute(
     if plan.finish == "shares":
         canvas = compute_shares(coder, x, plan=plan, exchange=exchange, trace=trace)
     else:
-        canvas = _compute_tiles(coder, x, plan, exchange, trace)
+        canvas = _compute_tiles(coder, x, plan=plan, exchange=exchange, trace=trace)
     if canvas is None:
         return None
     with trace(Kind.FINISH, Label(text="output"), bytes=canvas.nbytes):
@@ -88,7 +88,9 @@ def _compute(
     return canvas
 
 
-def _compute_whole(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
+def _compute_whole(
+    coder: TileCoder, x: Tensor, *, plan: TilePlan, exchange: Exchange, trace: Recorder
+) -> Tensor | None:
     """Make the model's own untiled call on the rank that owns the only tile, and send the output to the root."""
     me, owner = exchange.member.rank, plan.assignment.owners[0]
     output = None
@@ -105,7 +107,9 @@ def _compute_whole(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchan
     return exchange.take(exchange.receive(coder.shape, coder.dtype, owner, Label(tile=0)))
 
 
-def _compute_tiles(coder: TileCoder, x: Tensor, plan: TilePlan, exchange: Exchange, trace: Recorder) -> Tensor | None:
+def _compute_tiles(
+    coder: TileCoder, x: Tensor, *, plan: TilePlan, exchange: Exchange, trace: Recorder
+) -> Tensor | None:
     """Compute this rank's tiles, and send them whole to the root, which merges all of them.
 
     Where three tiles meet, what one of them contributes depends on the two before it, blended already. So tiles cannot

@@ -63,7 +63,7 @@ def stream_shares(
     """
     me = exchange.member.rank
     shares = Shares(coder, plan, me=me, view=None)
-    transfers = Transfers(shares, exchange, Bands(coder, plan, trace, stream) if me == plan.root else None)
+    transfers = Transfers(shares, exchange, Bands(coder, plan, trace=trace, stream=stream) if me == plan.root else None)
     for index in plan.assignment.tiles_of(me):
         compute_tile(coder, x, tile=plan.grid.tiles[index], shares=shares, edges=transfers, trace=trace)
         blend_shares(shares, (), trace, computed=index)
@@ -82,7 +82,7 @@ class Bands:
         stream: Takes each band.
     """
 
-    def __init__(self, coder: TileCoder, plan: TilePlan, trace: Recorder, stream: Stream) -> None:
+    def __init__(self, coder: TileCoder, plan: TilePlan, *, trace: Recorder, stream: Stream) -> None:
         self._coder, self._trace, self._stream = coder, trace, stream
         self._waiting = deque(bands(plan.grid))
         self._canvas: Tensor | None = None

@@ -33,7 +33,8 @@ def attention(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwa
     q, k, v, mask = given["query"], given["key"], given["value"], given.get("attn_mask")
     layout = layout_of(q)
     if not layout and isinstance(mask, FrameMask):
-        return _by_frames(func, q, [torch.cat([k, v], -1)], k.shape[-1], mask.frames == 0, given.get("scale"))
+        both, seen = [torch.cat([k, v], -1)], mask.frames == 0
+        return _by_frames(func, q, both, width=k.shape[-1], visible=seen, scale=given.get("scale"))
     if {(s.axis, s.dim) for s in layout_of(k)} != {(s.axis, s.dim) for s in layout} or layout_of(v) != layout_of(k):
         raise shard.refuse(func, "queries, keys and values are sharded differently", q, k, v)
     # Counted from the end: -2 are the tokens; anything before that is a batch.
@@ -46,9 +47,9 @@ def attention(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwa
     visible = None if mask is None else frames_of(shard, func, mask, q.shape[-2])
     scale = given.get("scale")
     if shard.plan.attention == "ring":
-        out = _ring(shard, q, k, v, layout, visible, scale)
+        out = _ring(shard, q, k, v, layout=layout, visible=visible, scale=scale)
     else:
-        out = _gathered(shard, func, q, k, v, layout, visible, scale)
+        out = _gathered(shard, func, q, k, v, layout=layout, visible=visible, scale=scale)
     return with_layout(out, layout)
 
 
@@ -58,6 +59,7 @@ def _gathered(
     q: Tensor,
     k: Tensor,
     v: Tensor,
+    *,
     layout: Layout,
     visible: Tensor | None,
     scale: float | None,
@@ -71,11 +73,11 @@ def _gathered(
         keys, values = torch.cat(parts, -2).split([k.shape[-1], v.shape[-1]], -1)
         out: Tensor = func(q, keys, values, scale=scale)
         return out
-    return _by_frames(func, q, parts, k.shape[-1], visible, scale)
+    return _by_frames(func, q, parts, width=k.shape[-1], visible=visible, scale=scale)
 
 
 def _by_frames(
-    func: Callable[..., Any], q: Tensor, parts: list[Tensor], width: int, visible: Tensor, scale: float | None
+    func: Callable[..., Any], q: Tensor, parts: list[Tensor], *, width: int, visible: Tensor, scale: float | None
 ) -> Tensor:
     """Attention frame by frame: each frame's queries with the keys of the frames that it sees.
 
@@ -98,7 +100,7 @@ def _by_frames(
 
 
 def _ring(
-    shard: Shard, q: Tensor, k: Tensor, v: Tensor, layout: Layout, visible: Tensor | None, scale: float | None
+    shard: Shard, q: Tensor, k: Tensor, v: Tensor, *, layout: Layout, visible: Tensor | None, scale: float | None
 ) -> Tensor:
     """Attention with the keys and values of one rank after the other."""
     running = RunningAttention(q, v.shape[-1], scale)

@@ -111,12 +111,12 @@ def convolved_early(
     # The halo is under way during this line, which is nearly all of the work.
     out = window(shard, x, padding)
     first.take()
-    first.mend(window, x, out, padding)
+    first.mend(window, x, out=out, padding=padding)
     for second in rest:
         # Posted only now, because the columns go with the rows that have just arrived: that brings the corners.
         second.post(x, first)
         second.take()
-        second.mend(window, x, out, padding, first)
+        second.mend(window, x, out=out, padding=padding, across=first)
     return out
 
 
@@ -210,7 +210,13 @@ class _Side:
                 self.after = rows
 
     def mend(
-        self, window: ConvolutionWindow, x: Tensor, out: Tensor, padding: tuple[int, ...], across: _Side | None = None
+        self,
+        window: ConvolutionWindow,
+        x: Tensor,
+        *,
+        out: Tensor,
+        padding: tuple[int, ...],
+        across: _Side | None = None,
     ) -> None:
         """Compute the outermost rows of the output again, with the neighbours' rows in place of zeros.
 
