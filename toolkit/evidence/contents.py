@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from toolkit.evidence.pictures import Picture
+from toolkit.evidence.pictures import ReportPicture
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -33,7 +33,7 @@ class Contents:
     headline: pd.DataFrame
     closeness: tuple[str, ...]
     remarks: tuple[str, ...]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[ReportPicture, ...]
     film: bytes | None
     ranks: pd.DataFrame
     frames: pd.DataFrame

@@ -9,7 +9,7 @@ from html import escape
 import pandas as pd
 
 from toolkit.evidence.contents import Contents
-from toolkit.evidence.pictures import Picture
+from toolkit.evidence.pictures import ReportPicture
 from toolkit.evidence.tables import WORDS
 from toolkit.geometry.drawing.html import DARK, LIGHT
 
@@ -72,7 +72,7 @@ def table(cells: pd.DataFrame) -> str:
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def image(picture: Picture) -> str:
+def image(picture: ReportPicture) -> str:
     """The picture, with a dark version for dark pages."""
     source = f"data:image/{picture.kind};base64,"
     shown = f'<img src="{source}{_coded(picture.light)}" alt="{escape(picture.alt)}">'

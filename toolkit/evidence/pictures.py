@@ -16,7 +16,7 @@ SHEET = "Contact sheet"
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ReportPicture:
     """One picture.
 
     Attributes:
@@ -37,17 +37,17 @@ class Picture:
         check_choice("kind", self.kind, ("png", "jpeg"))
 
 
-def pictures(subjects: Sequence[Subject], base: Subject, *, reference: str) -> Iterator[Picture]:
+def pictures(subjects: Sequence[Subject], base: Subject, *, reference: str) -> Iterator[ReportPicture]:
     """The contact sheet; peaks and scaling of all runs; then seams, times and memory of each run."""
     compared = [subject for subject in subjects if subject.comparison is not None]
     if compared:
         yield sheet(compared, reference)
     for heading, draw in _figures(subjects, base):
         light = draw("light")
-        yield Picture(heading, light.describe(), "png", light.to_png(), draw("dark").to_png())
+        yield ReportPicture(heading, light.describe(), "png", light.to_png(), draw("dark").to_png())
 
 
-def sheet(compared: Sequence[Subject], reference: str) -> Picture:
+def sheet(compared: Sequence[Subject], reference: str) -> ReportPicture:
     """The contact sheet of the compared runs."""
     frames = chosen_frames(compared)
     names = ", ".join(subject.name for subject in compared)
@@ -55,7 +55,7 @@ def sheet(compared: Sequence[Subject], reference: str) -> Picture:
         f"Frame {', '.join(map(str, frames))} of {reference}, then of {names}; under each output, its amplified "
         "difference, blue below and red above the reference."
     )
-    return Picture(SHEET, alt, "jpeg", contact_sheet(compared, reference, frames=frames))
+    return ReportPicture(SHEET, alt, "jpeg", contact_sheet(compared, reference, frames=frames))
 
 
 Draw = Callable[[ThemeName], plot.Figure]

@@ -18,7 +18,7 @@ from toolkit.errors import ToolkitError
 from toolkit.evidence.contents import Contents
 from toolkit.evidence.markdown import markdown
 from toolkit.evidence.page import MOST_FILM, body, page
-from toolkit.evidence.pictures import SHEET, Picture, pictures
+from toolkit.evidence.pictures import SHEET, ReportPicture, pictures
 from toolkit.evidence.sentences import closeness, counted_runs, remarks, setting
 from toolkit.evidence.side_by_side import can_film, side_by_side
 from toolkit.evidence.subjects import Perceptual, Subject, cautions, gather, named
@@ -64,7 +64,7 @@ class Report:
         return cautions(self.subjects, self.base)
 
     @cached_property
-    def pictures(self) -> tuple[Picture, ...]:
+    def pictures(self) -> tuple[ReportPicture, ...]:
         """Contact sheet and figures."""
         return tuple(pictures(self.subjects, self.base, reference=self.reference))
 
@@ -219,7 +219,7 @@ def _name(reference: Run | Tensor) -> str:
     return reference.way.summary
 
 
-def _thumbnail(picture: Picture) -> str:
+def _thumbnail(picture: ReportPicture) -> str:
     """The contact sheet, shrunk for a notebook."""
     with Image.open(BytesIO(picture.light)) as sheet:
         width = sheet.width
