@@ -32,10 +32,13 @@ def saved(tmp_path_factory):
 def test_each_rank_loads_its_own_part_from_disk(three, saved, name):
     tiny, whole = PIPELINES[name], load(saved[name])
     plan = plans(whole, tk.Schedule.interleaved(3, 2), encoders=2)
+    taken = []
     for seed in (1, 2):  # the second without loading
         run = three.generate(saved[name], plan, **QUIET, **tiny.call(seed))
         assert torch.equal(run.output, tiny.run(whole, seed))
-    assert run.trace.loc[run.trace["kind"] == "load", "end"].max() < 0.1
+        loads = run.trace[run.trace["kind"] == "load"]
+        taken.append((loads["end"] - loads["start"]).sum())
+    assert taken[1] < taken[0] / 5
 
 
 def test_bfloat16_from_disk(three, saved):
