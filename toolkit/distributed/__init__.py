@@ -1,4 +1,4 @@
-"""SPMD functions over a process group, called alike by a notebook's workers, torchrun and any other launcher.
+"""SPMD functions over a process group, called in the same way by a notebook's workers, torchrun and any other launcher.
 
 This is the only package that imports ``torch.distributed``.
 """

@@ -89,8 +89,8 @@ class RemoteModules:
     def vae(self, name: str, module: Any, *, plan: TilePlan | ShardPlan | None, root: int, agenda: Agenda) -> Any:
         """Make a twin of an autoencoder that encodes on ``root`` for all ranks, and decodes for ``root`` alone.
 
-        The other ranks leave the pipeline at its decode. So the pipeline must not call its transformer after that; the
-        agenda refuses such a call.
+        The other ranks leave the pipeline at its decode. So the pipeline must not call its transformer after that; if
+        it does, the agenda refuses the call.
 
         Args:
             name: The module's name in the pipeline.

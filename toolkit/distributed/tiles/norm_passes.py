@@ -82,8 +82,8 @@ def gather_statistics(
             with trace(Kind.NORMS, Label(tile=index, text=f"pass {number}")):
                 own[index] = tile_statistics(coder, x, plan.grid.tiles[index], merged)
                 synchronise(coder.device)
-        # Merged once without the others, because this raises on all ranks alike what would otherwise make some of them
-        # wait for messages of a rank that has raised.
+        # Merged once without the others: what is wrong with the model raises here, on every rank. Otherwise some ranks
+        # would wait for the messages of a rank that has raised.
         merge_statistics(own)
         merged = merge_statistics({**own, **_of_others(own[mine[0]], list(own.values()), plan, exchange)})
     assert merged is not None

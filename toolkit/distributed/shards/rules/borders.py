@@ -2,7 +2,7 @@
 
 With zeros in place of the halo, a convolution is right everywhere but at the borders to other ranks. So it runs at once
 on the rank's own rows, while the halo is under way; when the halo has arrived, only the rows at the borders are
-computed again. Messages travel beside the computation, and the map is never copied to make room for a halo.
+computed again. Messages travel during the computation, and the map is never copied to make room for a halo.
 
 A 3 x 3 convolution (``pad`` 1) on a rank with own rows 3 to 7, and neighbours on both sides:
 
@@ -97,7 +97,7 @@ def begins_early(shard: Shard, window: ConvolutionWindow, strip: Strip, *, place
 def convolved_early(
     shard: Shard, window: ConvolutionWindow, x: Tensor, *, strips: Sequence[Strip], padding: tuple[int, ...]
 ) -> Tensor:
-    """Convolve a map at once, and compute what lies beside other ranks again when their rows and columns are there.
+    """Convolve a map at once, and compute the borders to other ranks again when their rows have arrived.
 
     Args:
         shard: This rank's shard.

@@ -71,7 +71,8 @@ def index(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     places = places if isinstance(places, tuple) else (places,)
     if _leaves_strips(places, layout_of(x)):
         return with_layout(func(x, places), layout_of(x))
-    # Types are part of the key: True == 1 and hash alike, but x[True] and x[1] are not the same. Slices have no hash.
+    # Types are part of the key: True == 1 and hash alike, but x[True] and x[1] are not the same. Slices have
+    # no hash before Python 3.12.
     how = [(one.start, one.stop, one.step) if type(one) is slice else (type(one), one) for one in places]
     key = "index", x.shape, layout_of(x), tuple(how)
     after = shard.recall(key)
