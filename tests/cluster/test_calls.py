@@ -31,7 +31,7 @@ class Slow(torch.nn.Module):
 
 
 def test_the_timeout_covers_the_placing_of_a_model(calls):
-    """Wall 9: a call's timeout began once its models were on the workers."""
+    """A call's timeout began once its models were on the workers."""
     begin = time.monotonic()
     with pytest.raises(tk.RunTimeout, match=r"rank\(s\) 0, 1 had not finished after timeout=1 s"):
         calls.prepare((Slow(),), Listener(timeout=1.0))

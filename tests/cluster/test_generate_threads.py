@@ -24,7 +24,7 @@ def requests_of(tiny, seeds) -> tuple[dict, list[dict]]:
 
 
 def test_autocast_of_the_kernel_reaches_the_ranks(two):
-    """Wall 5: generate ran without it."""
+    """Generate ran without it."""
     tiny = PIPELINES["wan"]
     pipe = tiny.build()
     plan = plans(pipe, tk.Schedule.interleaved(2, branches=2))
@@ -37,7 +37,7 @@ def test_autocast_of_the_kernel_reaches_the_ranks(two):
 
 
 def test_autocast_reaches_the_threads_of_requests(two):
-    """Wall 5: each request runs on a thread of its own, where torch has autocast off."""
+    """Each request runs on a thread of its own, where torch has autocast off."""
     tiny = PIPELINES["wan"]
     pipe = tiny.build()
     plan = plans(pipe, tk.Schedule.requests(2, branches=2, requests=2))
@@ -49,7 +49,7 @@ def test_autocast_reaches_the_threads_of_requests(two):
 
 
 def test_peaks_count_what_runs_on_the_threads_of_requests(two):
-    """Wall 6: the profiler sees one thread only."""
+    """The profiler sees one thread only."""
     tiny = PIPELINES["wan"]
     pipe = tiny.build()
     one = two.generate(pipe, plans(pipe, tk.Schedule.interleaved(2, 2)), **{**QUIET, "memory": True}, **tiny.call(1))
@@ -61,7 +61,7 @@ def test_peaks_count_what_runs_on_the_threads_of_requests(two):
 
 
 def test_a_run_keeps_the_plan_of_every_transformer(two):
-    """Wall 14: only the first one's was kept."""
+    """Only the first one's was kept."""
     tiny = PIPELINES["wan_a14b"]
     pipe = tiny.build()
     given = plans(pipe, tk.Schedule.interleaved(2, branches=2))

@@ -35,7 +35,7 @@ def until(condition, seconds: float = 5.0) -> bool:
 
 
 def test_a_job_has_its_turn_before_it_is_returned():
-    """Wall 1: a job that took its turn on its own thread could lose it to the next call, or to close()."""
+    """A job that took its turn on its own thread could lose it to the next call, or to close()."""
     for _ in range(50):
         turns, started = turns_with([]), threading.Event()
 
@@ -72,7 +72,7 @@ def test_closing_at_once_ends_the_job_and_then_the_workers():
 
 
 def test_closing_from_within_a_run_ends_it_without_a_deadlock():
-    """Wall 12: close() inside a stream= function waited for the run that waited for the function."""
+    """Close() inside a stream= function waited for the run that waited for the function."""
     ended = []
     turns = turns_with(ended)
 

@@ -41,7 +41,7 @@ def test_outside_a_measurement_a_further_thread_records_nothing():
 
 
 def test_two_threads_that_measure_leave_stderr_to_the_process(capfd):
-    """Wall 7: each swapped file descriptor 2 and restored what it had found, which may have been the other's."""
+    """Each swapped file descriptor 2 and restored what it had found, which may have been the other's."""
     begin = threading.Barrier(2)
 
     def measure() -> None:

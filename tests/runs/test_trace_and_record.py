@@ -127,7 +127,7 @@ def test_the_fields_of_a_label_are_columns():
 
 
 def test_a_hash_is_paid_once_and_again_after_any_write(monkeypatch):
-    """Wall 17: every run hashed its whole input, and asked git twice."""
+    """Every run hashed its whole input, and asked git twice."""
     hashed, asked = [], []
     monkeypatch.setattr("toolkit.runs.surroundings.tensor_hash", lambda x: hashed.append(x) or tensor_hash(x))
     monkeypatch.setattr("toolkit.runs.surroundings.subprocess.run", lambda *a, **k: asked.append(a) or run_git(*a, **k))

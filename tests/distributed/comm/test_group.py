@@ -19,7 +19,7 @@ from toolkit.runs.trace import Recorder
 
 
 def test_one_process_on_an_accelerator_needs_no_group():
-    """Wall 4: an exchange asked the group that was not there for its backend."""
+    """An exchange asked the group that was not there for its backend."""
     alone = Member.of(None)
     device = torch.device("cuda")
     assert not alone.through_host(device)
@@ -29,7 +29,7 @@ def test_one_process_on_an_accelerator_needs_no_group():
 
 
 def test_the_default_kernels_under_torchrun_are_those_of_a_cluster():
-    """Wall 8: distributed.generate had others, and so gave other bits for a tiled VAE plan on the CPU."""
+    """Distributed.generate had others, and so gave other bits for a tiled VAE plan on the CPU."""
 
     def default(function) -> str:
         return inspect.signature(function).parameters["convolutions"].default
@@ -45,7 +45,7 @@ def groups_of_this_process() -> int:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_groups_end_with_the_call_that_made_them(fails):
-    """Wall 13: they stayed on ranks beyond the plan, and everywhere after a failure."""
+    """They stayed on ranks beyond the plan, and everywhere after a failure."""
     pipe = PIPELINES["wan"].build()
     plan = plans(pipe, tk.Schedule.interleaved(2, branches=2))
     call = {**QUIET, **PIPELINES["wan"].call(1)}

@@ -62,7 +62,7 @@ def test_a_pool_that_is_ended_while_it_starts_leaves_nothing(pool):
 
 
 def test_the_timeout_covers_the_start(pool):
-    """Wall 9: workers that start slowly, or never, were waited for without a limit."""
+    """Workers that start slowly, or never, were waited for without a limit."""
     listener = Listener(timeout=0.0)
     with pytest.raises(tk.RunTimeout, match=r"rank\(s\) .* had not finished after timeout=0 s"):
         pool.start(replace(listener, began=time.monotonic() - 1))
@@ -76,7 +76,7 @@ def test_a_stop_before_the_start_starts_nothing(pool):
 
 @pytest.mark.parametrize("ends", ["timeout", "stop"])
 def test_a_rank_that_prints_without_end_does_not_keep_the_pool_from_stopping(pool, ends):
-    """Wall 2: the pool read a rank's messages for as long as there were any."""
+    """The pool read a rank's messages for as long as there were any."""
     pool.start(Listener())
 
     def chatter() -> None:
@@ -98,7 +98,7 @@ def test_a_rank_that_prints_without_end_does_not_keep_the_pool_from_stopping(poo
 
 
 def test_running_out_of_memory_while_a_model_is_placed_is_named(pool):
-    """Wall 3: the worker ended with exit code 1, and nobody was told why."""
+    """The worker ended with exit code 1, and nobody was told why."""
     pool.start(Listener())
     pool.send(range(2), "install", 7, pack(_Heavy()))
     with pytest.raises(tk.RankFailed, match="ran out of memory") as caught:
@@ -116,7 +116,7 @@ class _Heavy(torch.nn.Module):
 
 
 def test_an_unfinished_line_is_heard_when_the_call_ends(pool):
-    """Wall 15: what a rank printed without a line break at its end was lost, or came with the next call's."""
+    """What a rank printed without a line break at its end was lost, or came with the next call's."""
     pool.start(Listener())
     heard = []
     listener = Listener(on_line=lambda rank, stream, text: heard.append((rank, stream, text)))
