@@ -16,7 +16,7 @@ EXAMPLES = [
     errors.RunError("no"),
     errors.RankFailed(1, "KeyError: 'a'", "Traceback ..."),
     errors.RankDied(2, -9, "ended by SIGKILL"),
-    errors.RunTimeout.of_run((0, 3), 2.0, "rank 0 computing"),
+    errors.RunTimeout.of_run((0, 3), 2.0, last="rank 0 computing"),
     errors.RunTimeout.of_wait(0.5),
     errors.RunCancelled("the run was cancelled."),
 ]
@@ -31,6 +31,6 @@ def test_every_error_can_be_pickled(error):
 
 
 def test_a_wait_that_ends_stops_nobody():
-    assert "were stopped" in str(errors.RunTimeout.of_run((0,), 2.0, "nothing"))
+    assert "were stopped" in str(errors.RunTimeout.of_run((0,), 2.0, last="nothing"))
     assert "goes on" in str(errors.RunTimeout.of_wait(2.0))
     assert "stopped" not in str(errors.RunTimeout.of_wait(2.0))

@@ -85,7 +85,7 @@ class RunTimeout(RunError, TimeoutError):
         self.ranks = ranks
 
     @classmethod
-    def of_run(cls, ranks: tuple[int, ...], seconds: float, last: str) -> RunTimeout:
+    def of_run(cls, ranks: tuple[int, ...], seconds: float, *, last: str) -> RunTimeout:
         """The error of ranks that were stopped after ``seconds``; ``last`` says what was last heard of them."""
         names = ", ".join(map(str, ranks))
         return cls(

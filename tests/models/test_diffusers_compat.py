@@ -94,7 +94,7 @@ def test_weights_of_layers_that_are_not_built_are_passed_over(tmp_path, caplog):
             del self.single_transformer_blocks[2]
 
     Short.__init__.__signature__ = inspect.signature(FluxTransformer2DModel.__init__)
-    compat.ignore_on_load(Short, FluxTransformer2DModel, [r"^single_transformer_blocks\.2\."])
+    compat.ignore_on_load(Short, FluxTransformer2DModel, patterns=[r"^single_transformer_blocks\.2\."])
     model, report = Short.from_pretrained(tmp_path, output_loading_info=True)
     assert len(model.single_transformer_blocks) == 2
     assert not report["missing_keys"]

@@ -38,7 +38,7 @@ def test_sequence_hooks_are_made_and_taken_off():
     assert hooks
     assert {module: dict(vars(module)) for module in model.modules()} == before
     (one, *_), processors = hooks, compat.attention_processors(model)
-    with compat.sharing(processors, config, hooks):
+    with compat.sharing(processors, config, hooks=hooks):
         assert processors[0]._parallel_config is config
         assert "forward" in vars(one)
         # names of hooks that the check for foreign ones must let pass
@@ -49,10 +49,10 @@ def test_sequence_hooks_are_made_and_taken_off():
 
 def test_cuts_of_weights_are_resolved():
     model = transformer("Flux").build()
-    cuts = compat.cuts_of(model, compat.stated_tensor_plan(model), 2)
+    cuts = compat.cuts_of(model, compat.stated_tensor_plan(model), parts=2)
     cut = cuts["transformer_blocks.0.attn.to_q.weight"]
     assert cut.dim == 0
     assert sum(cut.block_sizes) == model.transformer_blocks[0].attn.to_q.weight.shape[0]
     assert {cut.dim for cut in cuts.values()} == {0, 1, None}
     with pytest.raises(ValueError, match="7"):
-        compat.cuts_of(model, compat.stated_tensor_plan(model), 7)
+        compat.cuts_of(model, compat.stated_tensor_plan(model), parts=7)

@@ -46,7 +46,7 @@ def test_a_copy_has_children_of_its_own():
 
 def test_a_parameter_goes_before_the_others():
     linear, first = nn.Linear(2, 2), nn.Parameter(torch.empty(0))
-    put_parameter_first(linear, "first", first)
+    put_parameter_first(linear, "first", parameter=first)
     assert next(linear.parameters()) is first
     assert linear.first is first
     assert [name for name, _ in linear.named_parameters()] == ["first", "weight", "bias"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import pytest
@@ -69,7 +70,7 @@ def by_shares(raw: list[torch.Tensor], grid: TileGrid, ratio: int, finish) -> to
         overlaps = tuple(
             len(row[p - 1] & row[p]) * ratio if p else 0 for row, p in zip(grid.rows, tile.position, strict=True)
         )
-        finish(share, edges, boxes, overlaps)
+        finish(share, edges, boxes=boxes, overlaps=overlaps)
     return canvas
 
 
@@ -88,7 +89,7 @@ def test_cascade_of_shares_is_diffusers_bit_for_bit(grid, ratio, dtype):
 def test_cascade_of_whole_tiles_is_diffusers_bit_for_bit(grid, dtype):
     raw = raw_tiles(grid, 2, dtype)
     canvas = torch.empty_like(diffusers_merge(raw, grid, 2))
-    cascade_merge((tile.clone() for tile in raw), grid, BoxLayout(grid.axes, (2, 2)), canvas)
+    cascade_merge((tile.clone() for tile in raw), grid, boxes=BoxLayout(grid.axes, (2, 2)), canvas=canvas)
     assert torch.equal(canvas, diffusers_merge(raw, grid, 2))
 
 
@@ -101,12 +102,12 @@ def test_cascade_weights_at_a_corner_are_not_those_of_the_window_merge():
         for one in product((1, 0), repeat=2):
             pieces = {offset: torch.full((1, 1, 2, 2), float(offset == one)) for offset in product((1, 0), repeat=2)}
             share = pieces.pop((0, 0))
-            finish(share, pieces, boxes, (2, 2))
+            finish(share, pieces, boxes=boxes, overlaps=(2, 2))
             found.append(share[0, 0, 1, 1].item())
         return found
 
     assert weights(cascade_share) == [0.375, 0.125, 0.25, 0.25]
-    assert weights(lambda *args: window_share(*args, "linear")) == pytest.approx([0.0625, 0.1875, 0.1875, 0.5625])
+    assert weights(partial(window_share, ramp="linear")) == pytest.approx([0.0625, 0.1875, 0.1875, 0.5625])
 
 
 def test_the_blended_tile_only_changes_at_its_head():
@@ -120,9 +121,9 @@ def test_the_blended_tile_only_changes_at_its_head():
 @pytest.mark.parametrize("grid", GRIDS, ids=repr)
 def test_window_by_shares_equals_window_of_whole_tiles(grid, ramp):
     raw = raw_tiles(grid, 2, torch.float64)
-    shares = by_shares(raw, grid, 2, lambda *args: window_share(*args, ramp))
+    shares = by_shares(raw, grid, 2, partial(window_share, ramp=ramp))
     canvas = torch.empty_like(shares)
-    window_merge(raw, grid, BoxLayout(grid.axes, (2, 2)), ramp, canvas)
+    window_merge(raw, grid, boxes=BoxLayout(grid.axes, (2, 2)), ramp=ramp, canvas=canvas)
     assert torch.allclose(shares, canvas, rtol=0, atol=1e-12)
 
 
@@ -132,7 +133,7 @@ def test_window_of_agreeing_tiles_is_their_picture(grid, ramp):
     extent = [row[-1].stop for row in grid.rows]
     picture = torch.randn(1, 2, *([1] * (2 - len(extent))), *extent, dtype=torch.float64)
     boxes = BoxLayout(grid.axes, (1,) * len(grid.axes))
-    merged = merge([boxes.cut(picture, tile.box) for tile in grid.tiles], grid, ramp)
+    merged = merge([boxes.cut(picture, tile.box) for tile in grid.tiles], grid, ramp=ramp)
     assert torch.allclose(merged, picture, rtol=0, atol=1e-14)
 
 
@@ -144,7 +145,7 @@ def test_weights_of_tiles_sum_to_one(extent, tile, share, ratio):
     grid = TileGrid.cover({"w": extent}, tile=tile, overlap=int(share * tile))
     for ramp in ("linear", "cosine", "crop"):
         total = torch.zeros(extent * ratio, dtype=torch.float64)
-        for span, weight in zip(grid.rows[0], tile_weights(grid.rows[0], ratio, ramp), strict=True):
+        for span, weight in zip(grid.rows[0], tile_weights(grid.rows[0], ratio, ramp=ramp), strict=True):
             total[span.start * ratio : span.stop * ratio] += weight
             assert (weight >= 0).all()
         assert torch.allclose(total, torch.ones_like(total), rtol=0, atol=1e-12)
@@ -164,4 +165,4 @@ def test_three_axes_merge_like_two():
     picture = torch.randn(1, 2, 5, 7, 7, dtype=torch.float64)
     raw = [boxes.cut(picture, tile.box).clone() for tile in grid.tiles]
     assert torch.allclose(by_shares(raw, grid, 1, cascade_share), picture, rtol=0, atol=1e-14)
-    assert torch.allclose(by_shares(raw, grid, 1, lambda *a: window_share(*a, "linear")), picture, rtol=0, atol=1e-14)
+    assert torch.allclose(by_shares(raw, grid, 1, partial(window_share, ramp="linear")), picture, rtol=0, atol=1e-14)

@@ -45,7 +45,7 @@ def test_a_causal_frame():
 def test_weights_of_causal_tiles_sum_to_one(ramp):
     row = GRID.rows[0]
     total = torch.zeros(29, dtype=torch.float64)
-    for span, weight in zip(row, tile_weights(row, 4, ramp, first=1), strict=True):
+    for span, weight in zip(row, tile_weights(row, 4, ramp=ramp, first=1), strict=True):
         start = BOXES.spans((span, span, span))[0].start
         total[start : start + len(weight)] += weight
     assert torch.allclose(total, torch.ones(29, dtype=torch.float64))
@@ -63,14 +63,14 @@ def test_shares_make_the_same_whole(merge):
         }
         overlaps = BOXES.overlaps(GRID.rows, tile.position)
         if merge == "cascade":
-            cascade_share(share, edges, BOXES, overlaps)
+            cascade_share(share, edges, boxes=BOXES, overlaps=overlaps)
         else:
-            window_share(share, edges, BOXES, overlaps, "linear")
+            window_share(share, edges, boxes=BOXES, overlaps=overlaps, ramp="linear")
     if merge == "cascade":
-        cascade_merge(raw, GRID, BOXES, expected)
+        cascade_merge(raw, GRID, boxes=BOXES, canvas=expected)
         assert torch.equal(found, expected)
     else:
-        window_merge(raw, GRID, BOXES, "linear", expected)
+        window_merge(raw, GRID, boxes=BOXES, ramp="linear", canvas=expected)
         torch.testing.assert_close(found, expected, rtol=0, atol=4e-6)
 
 
@@ -82,10 +82,10 @@ def test_pictures_are_merged_before_time_is_blended():
     for index, span in enumerate(GRID.rows[0]):
         slab = torch.empty(1, 2, len(BOXES.spans((span,) * 3)[0]), 10, 10)
         tiles = [tile.clone() for tile in raw[index * len(space) : (index + 1) * len(space)]]
-        cascade_merge(tiles, space, BoxLayout(space.axes, (2, 2)), slab)
+        cascade_merge(tiles, space, boxes=BoxLayout(space.axes, (2, 2)), canvas=slab)
         slabs.append(slab)
     for before, after in pairwise(slabs):
         for step in range(4):
             after[:, :, step] = before[:, :, step - 4] * (1 - step / 4) + after[:, :, step] * (step / 4)
-    cascade_merge(raw, GRID, BOXES, found)
+    cascade_merge(raw, GRID, boxes=BOXES, canvas=found)
     assert torch.equal(found, torch.cat([slabs[0][:, :, :9], slabs[1][:, :, :8], slabs[2]], dim=2))

@@ -38,7 +38,7 @@ def test_large_scores_do_not_overflow_and_many_queries_are_taken_in_parts():
 @pytest.mark.parametrize(("frames", "cells"), [(1, 4), (3, 2), (4, 6)])
 def test_held_by_frames_is_the_mask_that_the_model_builds(frames, cells):
     own = hunyuan15.HunyuanVideo15AttnBlock.prepare_causal_attention_mask(frames, cells, torch.float32, "cpu", 2)
-    held = frame_causal_mask(frames, cells, torch.float32, "cpu", 2)
+    held = frame_causal_mask(frames, cells, dtype=torch.float32, device="cpu", batch_size=2)
     spread = held.frames.repeat_interleave(cells, 0).repeat_interleave(cells, 1)
     assert held.shape == own.shape
     assert torch.equal(spread.expand_as(own), own)

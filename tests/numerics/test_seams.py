@@ -22,25 +22,25 @@ SHAPE = (1, 3, 240, 416)
 
 def tile_box(grid: TileGrid, index: int, part: str = "core_box") -> tuple[slice, ...]:
     """A tile's box or core as slices of the sample."""
-    tile = sample_grid(grid, SHAPE, RATIO).tiles[index]
+    tile = sample_grid(grid, SHAPE, ratio=RATIO).tiles[index]
     return (..., *(slice(span.start, span.stop) for span in getattr(tile, part)))
 
 
 class TestSampleGrid:
     def test_scales_every_span(self):
-        scaled = sample_grid(GRID, SHAPE, RATIO)
+        scaled = sample_grid(GRID, SHAPE, ratio=RATIO)
         assert scaled.rows[1] == tuple(span * 8 for span in GRID.rows[1])
 
     def test_causal_frames(self):
         grid = TileGrid(("t",), ((Span(0, 3), Span(2, 5)),))
-        assert sample_grid(grid, (1, 3, 17, 8, 8), {"t": 4}).rows == ((Span(0, 9), Span(5, 17)),)
-        assert sample_grid(grid, (1, 3, 20, 8, 8), {"t": 4}).rows == ((Span(0, 12), Span(8, 20)),)
+        assert sample_grid(grid, (1, 3, 17, 8, 8), ratio={"t": 4}).rows == ((Span(0, 9), Span(5, 17)),)
+        assert sample_grid(grid, (1, 3, 20, 8, 8), ratio={"t": 4}).rows == ((Span(0, 12), Span(8, 20)),)
         assert sample_ratio((1, 3, 17, 8, 8), grid) == {"t": 4}
 
     @pytest.mark.parametrize("shape", [(1, 3, 240, 415), (1, 3, 120, 416)])
     def test_a_foreign_sample_is_refused(self, shape):
         with pytest.raises(ToolkitError, match=r"do not give the sample's"):
-            sample_grid(GRID, shape, RATIO)
+            sample_grid(GRID, shape, ratio=RATIO)
 
     def test_no_whole_ratio(self):
         with pytest.raises(ToolkitError, match="axis 'w': 417 sample cells over 52 latent cells"):
@@ -54,19 +54,19 @@ class TestSampleGrid:
 class TestProfile:
     def test_line_beside_the_seam_shows_at_its_distance_only(self):
         error = torch.zeros(SHAPE)
-        lines = seam_lines(sample_grid(GRID, SHAPE, RATIO).rows[1])
+        lines = seam_lines(sample_grid(GRID, SHAPE, ratio=RATIO).rows[1])
         for line in lines:
             error[..., line + 2] = -0.5
-        profile = seam_profile(error, GRID, "w", RATIO, reach=8)
+        profile = seam_profile(error, GRID, axis="w", ratio=RATIO, reach=8)
         assert profile.distance == tuple(i + 0.5 for i in range(-8, 8))
         assert [level.mean for level in profile.levels] == [0.5 if d == 2.5 else 0.0 for d in profile.distance]
         assert profile.interior.max == 0.0
 
     def test_one_of_several_seams_counts_its_share(self):
         error = torch.zeros(SHAPE)
-        first, *others = seam_lines(sample_grid(GRID, SHAPE, RATIO).rows[1])
+        first, *others = seam_lines(sample_grid(GRID, SHAPE, ratio=RATIO).rows[1])
         error[..., first] = 0.5
-        profile = seam_profile(error, GRID, "w", RATIO)
+        profile = seam_profile(error, GRID, axis="w", ratio=RATIO)
         at = dict(zip(profile.distance, profile.levels, strict=True))
         assert at[0.5].mean == pytest.approx(0.5 / (1 + len(others)))
         assert at[0.5].max == 0.5
@@ -74,13 +74,13 @@ class TestProfile:
 
     def test_a_line_on_one_axis_is_no_bump_on_the_other(self):
         error = torch.zeros(SHAPE)
-        for line in seam_lines(sample_grid(GRID, SHAPE, RATIO).rows[0]):
+        for line in seam_lines(sample_grid(GRID, SHAPE, ratio=RATIO).rows[0]):
             error[..., line, :] = 0.5
-        across = seam_profile(error, GRID, "w", RATIO)
+        across = seam_profile(error, GRID, axis="w", ratio=RATIO)
         assert {level.mean for level in across.levels} == {across.interior.mean}
 
     def test_constant_error_is_flat_and_meets_the_interior(self):
-        profile = seam_profile(torch.full(SHAPE, -0.25), GRID, "h", RATIO)
+        profile = seam_profile(torch.full(SHAPE, -0.25), GRID, axis="h", ratio=RATIO)
         assert {level.mean for level in (*profile.levels, profile.interior)} == {0.25}
 
     @settings(max_examples=25, deadline=None)
@@ -96,7 +96,7 @@ class TestProfile:
         if len(grid) < 2:
             return
         error = torch.randn(2, 2, 3, extent * ratio, generator=torch.Generator().manual_seed(seed))
-        profile = seam_profile(error, grid, "w", {"w": ratio})
+        profile = seam_profile(error, grid, axis="w", ratio={"w": ratio})
         spans = [(span.start * ratio, span.stop * ratio) for span in grid.rows[0]]
         lines = [(a[1] + b[0]) // 2 for a, b in pairwise(spans)]
         found: dict[float, list[float]] = {}
@@ -118,30 +118,32 @@ class TestProfile:
     def test_time_axis(self):
         grid = TileGrid.cover({"t": 5}, tile=3, overlap=1)
         error = torch.zeros(1, 3, 17, 8, 8)
-        line = seam_lines(sample_grid(grid, error.shape, {"t": 4}).rows[0])[0]
+        line = seam_lines(sample_grid(grid, error.shape, ratio={"t": 4}).rows[0])[0]
         error[:, :, line] = 1.0
-        profile = seam_profile(error, grid, "t", {"t": 4})
+        profile = seam_profile(error, grid, axis="t", ratio={"t": 4})
         assert [d for d, level in zip(profile.distance, profile.levels, strict=True) if level.max] == [0.5]
 
     @pytest.mark.parametrize("axis", ["h", "t"])
     def test_an_axis_without_a_seam_is_refused(self, axis):
         with pytest.raises(ToolkitError, match="has no seam"):
-            seam_profile(torch.zeros(1, 3, 8, 16), TileGrid.cover({"h": 8, "w": 16}, tile=8), axis, {"h": 1, "w": 1})
+            seam_profile(
+                torch.zeros(1, 3, 8, 16), TileGrid.cover({"h": 8, "w": 16}, tile=8), axis=axis, ratio={"h": 1, "w": 1}
+            )
 
     def test_reach_is_checked(self):
         with pytest.raises(ToolkitError, match="reach=0"):
-            seam_profile(torch.zeros(SHAPE), GRID, "w", RATIO, reach=0)
+            seam_profile(torch.zeros(SHAPE), GRID, axis="w", ratio=RATIO, reach=0)
 
 
 class TestPerSeam:
     def test_figures_of_one_seam(self):
         error = torch.zeros(SHAPE)
-        scaled = sample_grid(GRID, SHAPE, RATIO)
+        scaled = sample_grid(GRID, SHAPE, ratio=RATIO)
         place = 3
         box = (..., *(slice(span.start, span.stop) for span in scaled.seams[place].box))
         error[box] = -0.5
         error[box][0, 0, 0, 0] = 0.75
-        found = per_seam(error, GRID, RATIO)
+        found = per_seam(error, GRID, ratio=RATIO)
         assert len(found) == len(GRID.seams)
         assert [seam.tiles for seam in found] == [seam.tiles for seam in GRID.seams]
         cells = error[box].numel()
@@ -151,24 +153,24 @@ class TestPerSeam:
         assert found[place].position == (scaled.seams[place].span.start + scaled.seams[place].span.stop) // 2
 
     def test_constant_error_has_ratio_one_everywhere(self):
-        assert {seam.ratio for seam in per_seam(torch.full(SHAPE, 0.25), GRID, RATIO)} == {1.0}
+        assert {seam.ratio for seam in per_seam(torch.full(SHAPE, 0.25), GRID, ratio=RATIO)} == {1.0}
 
     def test_no_error_has_ratio_one(self):
-        assert {(seam.mean, seam.ratio) for seam in per_seam(torch.zeros(SHAPE), GRID, RATIO)} == {(0.0, 1.0)}
+        assert {(seam.mean, seam.ratio) for seam in per_seam(torch.zeros(SHAPE), GRID, ratio=RATIO)} == {(0.0, 1.0)}
 
     def test_tiles_that_only_touch_are_judged_beside_their_line(self):
         error = torch.zeros(1, 1, 4, 12)
         error[..., 5:7] = torch.tensor([1.0, 0.5])
-        (seam,) = per_seam(error, TileGrid.cover({"w": 12}, tile=6), {"w": 1})
+        (seam,) = per_seam(error, TileGrid.cover({"w": 12}, tile=6), ratio={"w": 1})
         assert (seam.position, seam.mean, seam.max) == (6, 0.75, 1.0)
 
     def test_one_tile_has_no_seams(self):
-        assert per_seam(torch.ones(1, 1, 8, 8), TileGrid.cover({"h": 8, "w": 8}, tile=8), {"h": 1, "w": 1}) == ()
+        assert per_seam(torch.ones(1, 1, 8, 8), TileGrid.cover({"h": 8, "w": 8}, tile=8), ratio={"h": 1, "w": 1}) == ()
 
     def test_three_tiles_at_one_place_and_slivers(self):
         grid = TileGrid.strided({"h": 11, "w": 13}, tile=8, stride=1)
         error = torch.ones(1, 1, 11, 13)
-        assert {(s.mean, s.ratio) for s in per_seam(error, grid, {"h": 1, "w": 1})} == {(1.0, 1.0)}
+        assert {(s.mean, s.ratio) for s in per_seam(error, grid, ratio={"h": 1, "w": 1})} == {(1.0, 1.0)}
         assert (colour_shift(error, torch.zeros_like(error), grid) == 1.0).all()
 
 
@@ -183,25 +185,25 @@ class TestColour:
         expected = torch.zeros(len(GRID), 3)
         expected[5] = 0.125
         assert torch.equal(shifts, expected)
-        assert max(seam.residual for seam in per_seam(error, GRID, RATIO)) == 0.0
-        assert max(seam.mean for seam in per_seam(error, GRID, RATIO)) > 0.0
+        assert max(seam.residual for seam in per_seam(error, GRID, ratio=RATIO)) == 0.0
+        assert max(seam.mean for seam in per_seam(error, GRID, ratio=RATIO)) > 0.0
 
     def test_ramp_between_two_colours_leaves_nothing(self):
         grid = TileGrid.cover({"w": 8}, tile=5, overlap=2)
         error = torch.cat([torch.zeros(24), torch.linspace(0, 0.5, 16), torch.full((24,), 0.5)]).expand(1, 3, 4, 64)
-        assert without_shift(error, grid, {"w": 8}).abs().max() == 0.0
+        assert without_shift(error, grid, ratio={"w": 8}).abs().max() == 0.0
 
     @pytest.mark.parametrize("axis", ["h", "w"])
     def test_thin_line_at_a_seam_is_no_shift_and_stays_whole(self, axis):
         error = torch.zeros(SHAPE)
-        row = dict(zip(GRID.axes, sample_grid(GRID, SHAPE, RATIO).rows, strict=True))[axis]
+        row = dict(zip(GRID.axes, sample_grid(GRID, SHAPE, ratio=RATIO).rows, strict=True))[axis]
         dim = {"h": -2, "w": -1}[axis]
         for line in seam_lines(row):
             error.narrow(dim, line - 1, 2).fill_(0.5)
         assert (colour_shift(error, torch.zeros(SHAPE), GRID, RATIO) == 0.0).all()
-        assert torch.equal(without_shift(error, GRID, RATIO), error)
+        assert torch.equal(without_shift(error, GRID, ratio=RATIO), error)
         wide = {seam.tiles: len(seam.span) * 8 for seam in GRID.seams}
-        for seam in per_seam(error, GRID, RATIO):
+        for seam in per_seam(error, GRID, ratio=RATIO):
             assert seam.residual == seam.mean
             if seam.axis == axis:
                 assert seam.mean == pytest.approx(2 * 0.5 / wide[seam.tiles])
@@ -209,12 +211,12 @@ class TestColour:
     def test_both_at_once_come_apart(self):
         error = torch.zeros(SHAPE)
         error[tile_box(GRID, 0)] = 0.25
-        line = seam_lines(sample_grid(GRID, SHAPE, RATIO).rows[1])[0]
+        line = seam_lines(sample_grid(GRID, SHAPE, ratio=RATIO).rows[1])[0]
         error[..., line] += 0.5
         shifts = colour_shift(error, torch.zeros(SHAPE), GRID, RATIO)
         assert shifts[0].tolist() == [0.25] * 3
         assert shifts[1:].abs().max() == 0.0
-        left = without_shift(error, GRID, RATIO)
+        left = without_shift(error, GRID, ratio=RATIO)
         assert torch.count_nonzero(left.sum((0, 1, 2))).item() == 1
         assert left[0, 0, -1, line] == 0.5
 
@@ -236,7 +238,7 @@ class TestColour:
         grid = TileGrid.strided({"h": 7, "w": 11}, tile=5, stride=3)
         error = torch.randn(1, 2, 7, 11, generator=torch.Generator().manual_seed(3))
         shifts = colour_shift(error, torch.zeros_like(error), grid)
-        left = without_shift(error, grid, {"h": 1, "w": 1})
+        left = without_shift(error, grid, ratio={"h": 1, "w": 1})
         for c, y, x in product(range(2), range(7), range(11)):
             here = [float(shifts[tile.index, c]) for tile in grid.tiles if y in tile.box[0] and x in tile.box[1]]
             value = float(error[0, c, y, x])
@@ -245,5 +247,5 @@ class TestColour:
     def test_does_not_write_to_its_input(self):
         error = torch.randn(SHAPE)
         kept = error.clone()
-        per_seam(error, GRID, RATIO)
+        per_seam(error, GRID, ratio=RATIO)
         assert torch.equal(error, kept)

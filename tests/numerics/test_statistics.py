@@ -50,7 +50,9 @@ def test_parts_are_normalised_as_the_whole(dtype, shape):
     whole = F.group_norm(x, 4, weight, bias, 1e-6)
     parts = x.split([1, x.shape[2] - 1], dim=2)
     merged = Moments.merge([moments_of(part, 4) for part in parts])
-    seen = torch.cat([group_norm_with(part, 4, merged, weight, bias, 1e-6) for part in parts], dim=2)
+    seen = torch.cat(
+        [group_norm_with(part, 4, moments=merged, weight=weight, bias=bias, eps=1e-6) for part in parts], dim=2
+    )
     assert seen.dtype == dtype
     assert (seen.double() - whole.double()).abs().max() < {8: 1e-12, 4: 2e-5, 2: 4e-2}[dtype.itemsize]
     alone = torch.cat([F.group_norm(part, 4, weight, bias, 1e-6) for part in parts], dim=2)

@@ -84,7 +84,7 @@ def test_encode_is_chosen_for_by_its_sample():
 def test_measured_cost_predicts_the_peak_of_a_larger_call():
     vae, latent = tk.demo.image_vae(), torch.zeros(1, 16, 30, 40)
     cost, curve = call_cost(vae, latent.shape, ModelCall()), MemoryCurve(0)
-    with torch.no_grad(), measured(curve, latent.device, clock()):
+    with torch.no_grad(), measured(curve, latent.device, origin=clock()):
         sample = vae.decode(latent).sample
     assert cost.output_bytes * 1200 == sample.nbytes
     assert cost.working_bytes * 1200 == pytest.approx(curve.peak, rel=0.1)

@@ -48,7 +48,7 @@ class TestPeakMemory:
     def test_frames_share_a_cell_s_cost(self):
         grid = TileGrid.cover({"t": 4, "h": 8, "w": 8}, {"t": 4, "h": 8, "w": 8})
         plan = TilePlan(grid, Blend.linear(), Assignment.balanced(grid, 1))
-        assert rank_peaks(plan, dict(grid.extent), self.cost) == (64 * 200_000 + 64 * 768,)
+        assert rank_peaks(plan, dict(grid.extent), cost=self.cost) == (64 * 200_000 + 64 * 768,)
 
     def test_refusals(self, runs):
         with pytest.raises(ToolkitError, match="no runs: there is no measured peak"):

@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 def curve_of(work) -> MemoryCurve:
     curve = MemoryCurve(3)
-    with measured(curve, CPU, clock()):
+    with measured(curve, CPU, origin=clock()):
         work()
     return curve
 
@@ -64,7 +64,7 @@ def test_nothing_allocated():
 
 
 def test_an_exception_ends_the_measurement():
-    with pytest.raises(ZeroDivisionError), measured(MemoryCurve(0), CPU, clock()):
+    with pytest.raises(ZeroDivisionError), measured(MemoryCurve(0), CPU, origin=clock()):
         raise ZeroDivisionError
     assert curve_of(lambda: torch.empty(MEGA)).peak == 4 * MEGA
 

@@ -75,7 +75,7 @@ class Comparison:
             raise ToolkitError(
                 "the comparison has no grid, and so no seams: pass the output's grid to compare(..., grid=)."
             )
-        return seam_profile(self.error, self.grid, axis, self.ratio, reach)
+        return seam_profile(self.error, self.grid, axis=axis, ratio=self.ratio, reach=reach)
 
     def to_dataframe(self) -> pd.DataFrame:
         """The main figures as one row, so that several comparisons can be stacked into a table."""
@@ -151,7 +151,7 @@ def compare(
             f"the output is {a.dtype} and the reference {b.dtype}: dtypes must be equal; convert one explicitly, "
             f"for example with reference.to({a.dtype})."
         )
-    errors, error = frame_errors(a, b, data_range), difference(a, b)
+    errors, error = frame_errors(a, b, data_range=data_range), difference(a, b)
     if grid is None and isinstance(output, Run):
         grid = output.way.seam_grid
     ratio = {} if grid is None else sample_ratio(a.shape, grid)
@@ -188,7 +188,7 @@ def _name(value: Run | Tensor, unnamed: str) -> str:
 
 def _seam_table(error: Tensor, grid: TileGrid, *, ratio: Mapping[str, int]) -> pd.DataFrame:
     columns = [field.name for field in fields(SeamError)]
-    return pd.DataFrame([astuple(seam) for seam in per_seam(error, grid, ratio)], columns=columns)
+    return pd.DataFrame([astuple(seam) for seam in per_seam(error, grid, ratio=ratio)], columns=columns)
 
 
 def _shift_table(shifts: Tensor) -> pd.DataFrame:

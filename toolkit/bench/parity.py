@@ -60,7 +60,7 @@ class Check:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        check_choice("direction", self.direction, BOTH)
+        check_choice("direction", self.direction, choices=BOTH)
         if (self.error is None) != bool(self.reason):
             raise PlanError(f"{self.name}, {self.mode}: a check has either an error or the reason why it is refused.")
 

@@ -107,7 +107,7 @@ def bench_stages(
         block: Seconds of an emulated block.
     """
     check_counts(turns=turns, steps=steps)
-    check_choice("mode", mode, get_args(Mode))
+    check_choice("mode", mode, choices=get_args(Mode))
     pipes = _pipelines(mode, steps, block=block)
     transformer = pipes[1].transformer
     found = cases(len(transformer.blocks), mode)

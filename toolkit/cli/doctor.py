@@ -52,7 +52,7 @@ class Finding:
     hint: str = ""
 
     def __post_init__(self) -> None:
-        check_choice("state", self.state, get_args(State))
+        check_choice("state", self.state, choices=get_args(State))
 
     def __str__(self) -> str:
         return f"{self.state:8}{self.what:22}{self.found}" + (f"\n{'':30}{self.hint}" if self.hint else "")

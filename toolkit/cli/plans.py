@@ -99,7 +99,11 @@ def plan_from(options: argparse.Namespace, vae: Any, *, x: Tensor, direction: Di
 
 
 def _tiles(options: argparse.Namespace, vae: Any, *, x: Tensor, direction: DirectionName, ranks: int) -> TilePlan:
-    latent = tuple(x.shape) if direction == "decode" else output_shape(vae, recipe_of(vae), direction, x.shape)
+    latent = (
+        tuple(x.shape)
+        if direction == "decode"
+        else output_shape(vae, recipe_of(vae), direction=direction, shape=x.shape)
+    )
     if options.own_tiles:
         if options.blend not in (None, "diffusers") or options.overlap is not None:
             raise PlanError("--own-tiles uses the class's own blend and overlap: leave --blend and --overlap out.")

@@ -48,7 +48,7 @@ class Calls:
 
         def install(key: int, parcel: Parcel) -> None:
             self.pool.send(self._everyone, "install", key, parcel)
-            self.pool.listen(self._everyone, "installed", waiting)
+            self.pool.listen(self._everyone, "installed", listener=waiting)
 
         try:
             self.pool.start(waiting)
@@ -84,7 +84,7 @@ class Calls:
         """
         try:
             self.pool.send(ranks, "call", pack((function, wants_context, args, kwargs)))
-            answers = self.pool.listen(ranks, "done", listener)
+            answers = self.pool.listen(ranks, "done", listener=listener)
             return {rank: unpack(answer) for rank, answer in answers.items()}
         except RunError as error:
             self._recover(error, listener)

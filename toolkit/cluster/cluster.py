@@ -169,7 +169,7 @@ class Cluster:
             RunError: If ``stream`` raised.
         """
         sink = None if stream is None else sink_of(stream)
-        call = self._call(Direction.DECODE, options, changes)
+        call = self._call(Direction.DECODE, options, changes=changes)
         request = DecodeRequest(vae, latent, or_whole(plan), call, memory, sink)
         return self._code(request, block=block, timeout=timeout, progress=progress)
 
@@ -202,7 +202,7 @@ class Cluster:
             The run. Its output is the parameters of the posterior (the latent itself for classes without a posterior):
             draw from them once, with one generator.
         """
-        call = self._call(Direction.ENCODE, options, changes)
+        call = self._call(Direction.ENCODE, options, changes=changes)
         request = DecodeRequest(vae, sample, or_whole(plan), call, memory)
         return self._code(request, block=block, timeout=timeout, progress=progress)
 
@@ -270,7 +270,7 @@ class Cluster:
         run = partial(request.run, fit=request.check(self.ranks), setting=self._workers.describe())
         return self._workers.make(run, Progress(request.plan, progress), block=block, timeout=timeout)
 
-    def _call(self, direction: Direction, options: Options | None, changes: OptionFields) -> ModelCall:
+    def _call(self, direction: Direction, options: Options | None, *, changes: OptionFields) -> ModelCall:
         given = Options.of(options, changes)
         here = ambient_autocast(self._workers.device.type)
         return ModelCall(direction, replace(given, autocast=given.autocast or here))

@@ -20,6 +20,7 @@ def decode_on_rank(
     context: Context,
     vae: Autoencoder,
     x: Tensor,
+    *,
     plan: Plan,
     call: ModelCall,
     origin: float,
@@ -46,7 +47,7 @@ def decode_on_rank(
     outlet = Outlet(context.line) if streamed else None
     convolutions = context.setup.convolutions
     try:
-        with measured(curve, context.device, origin) if memory else nullcontext():
+        with measured(curve, context.device, origin=origin) if memory else nullcontext():
             output = decoding.run(vae, x, plan, call, trace=trace, convolutions=convolutions, stream=outlet)
             if outlet is not None:
                 outlet.close()

@@ -60,9 +60,9 @@ class DecodeRequest:
                 f"{what} is a {type(self.x).__name__}: give the torch.Tensor that vae.{self.call.direction} takes."
             )
         self.plan.require_ranks(ranks, "cluster")
-        found = fit(self.vae, tuple(self.x.shape), self.plan, self.call, stream=self.sink is not None)
+        found = fit(self.vae, tuple(self.x.shape), plan=self.plan, call=self.call, stream=self.sink is not None)
         if self.sink is not None:
-            check_file(self.sink, self.plan, found.shape)
+            check_file(self.sink, self.plan, shape=found.shape)
         return found
 
     def run(self, calls: Calls, listener: Listener, events: list[Event], *, fit: Fit, setting: dict[str, Any]) -> Run:
@@ -91,9 +91,15 @@ class DecodeRequest:
         with consumer(self.sink) as take:
             vae, x, *_ = calls.prepare((self.vae, self.x), listener)
             origin = clock()
-            args = (vae, x, plan, self.call, origin, self.memory, streamed)
+            kwargs = {
+                "plan": plan,
+                "call": self.call,
+                "origin": origin,
+                "memory": self.memory,
+                "streamed": streamed,
+            }
             listener = replace(listener, on_band=take)
-            answers = calls.call(ranks, decode_on_rank, args, {}, listener, wants_context=True)
+            answers = calls.call(ranks, decode_on_rank, (vae, x), kwargs, listener, wants_context=True)
             seconds = clock() - origin
         curves = [answers[rank][1] for rank in ranks]
         return Run(

@@ -64,8 +64,8 @@ def generate_on_rank(context: Context, what: RankCall, *modules: Any) -> tuple[A
     call = what.draws.set_up(dict(what.call), context.device)
     cast = nullcontext() if what.autocast is None else torch.autocast(context.device.type, what.autocast)
     try:
-        with measured(curve, context.device, what.origin) if what.memory else nullcontext(), cast:
-            pipe = _pipeline(context, what, modules, trace)
+        with measured(curve, context.device, origin=what.origin) if what.memory else nullcontext(), cast:
+            pipe = _pipeline(context, what, modules=modules, trace=trace)
             if what.plan is None:
                 with trace(Kind.WHOLE, Label(text=type(pipe).__name__)):
                     result = pipe(**call)
@@ -84,7 +84,7 @@ def generate_on_rank(context: Context, what: RankCall, *modules: Any) -> tuple[A
     return result, what.draws.state(call, what.requests), curve
 
 
-def _pipeline(context: Context, what: RankCall, modules: tuple[Any, ...], trace: Recorder) -> Any:
+def _pipeline(context: Context, what: RankCall, *, modules: tuple[Any, ...], trace: Recorder) -> Any:
     """The pipeline with what this rank holds of it."""
     if not isinstance(what.source, str):
         for name, module in zip(what.names, modules, strict=True):
@@ -93,10 +93,10 @@ def _pipeline(context: Context, what: RankCall, modules: tuple[Any, ...], trace:
     if context.setup.rank not in or_whole(first_plan(what.plan)).working:
         return what.source
     with trace(Kind.LOAD, Label(text=what.source)):
-        return _loaded(context, what.source, what.plan, what.load)
+        return _loaded(context, what.source, plan=what.plan, load=what.load)
 
 
-def _loaded(context: Context, folder: str, plan: StagePlan | Plans | None, load: Mapping[str, Any]) -> Any:
+def _loaded(context: Context, folder: str, *, plan: StagePlan | Plans | None, load: Mapping[str, Any]) -> Any:
     """This rank's part of the pipeline in a folder; kept until another one is asked for."""
     key = repr((folder, plan, sorted(load.items())))
     if key not in context.pipelines:

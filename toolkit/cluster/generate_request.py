@@ -79,7 +79,7 @@ class GenerateRequest:
             return
         one.require_ranks(ranks, "cluster")
         plans = plans_of(self.pipe, self.plan)
-        check_requests(one, self.requests, self.call)
+        check_requests(one, self.requests, call=self.call)
         parts = hollow_parts(self.pipe, plans) if self.in_folder else {name: getattr(self.pipe, name) for name in plans}
         for name, transformer in parts.items():
             check(transformer, plans[name])

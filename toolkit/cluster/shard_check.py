@@ -62,7 +62,7 @@ def self_check(
     rows = {}
     with ExitStack() as stack:
         ranks = cluster or stack.enter_context(Cluster(plan.ranks))
-        for direction, x in _inputs(vae, plan, frames, seed).items():
+        for direction, x in _inputs(vae, plan, frames=frames, seed=seed).items():
             code = ranks.decode if direction == "decode" else ranks.encode
             given = arguments if direction == "decode" else None
             own, sharded = (
@@ -81,14 +81,14 @@ def self_check(
     return table
 
 
-def _inputs(vae: Autoencoder, plan: ShardPlan, frames: int, seed: int) -> dict[Direction, Tensor]:
+def _inputs(vae: Autoencoder, plan: ShardPlan, *, frames: int, seed: int) -> dict[Direction, Tensor]:
     """A latent whose shards are as small as can be and not all alike, and the sample that it would decode to."""
     weight = next(vae.parameters())
     recipe = recipe_of(vae)
     cells = [LEAST * plan.divisions[axis] + 1 for axis in AXES]
     channels = int(stated(vae, "latent_channels", "z_dim", "z_channels") or 4)
     latent = (1, channels, *([frames] if recipe.frames else []), *cells)
-    sample = output_shape(vae, recipe, "decode", latent)
+    sample = output_shape(vae, recipe, direction="decode", shape=latent)
     if recipe.time_first:
         sample = (sample[0], sample[2], sample[1], *sample[3:])
     noise = torch.Generator().manual_seed(seed)

@@ -36,7 +36,7 @@ def sink_of(stream: object) -> Stream | VideoFile:
     )
 
 
-def check_file(sink: Stream | VideoFile, plan: Plan, shape: Sequence[int]) -> None:
+def check_file(sink: Stream | VideoFile, plan: Plan, *, shape: Sequence[int]) -> None:
     """Refuse a video file if the bands are not frames of one RGB video.
 
     Args:

@@ -125,7 +125,7 @@ def run(
         # Checked on ranks without work too. The checks depend on what all ranks have in common, so either all raise or
         # none does, and nobody waits for a rank that has given up.
         plan.require_ranks(rank.member.size, "group")
-        fit(vae, tuple(x.shape), plan, call, stream=stream is not None)
+        fit(vae, tuple(x.shape), plan=plan, call=call, stream=stream is not None)
         if rank.member.rank >= plan.ranks:
             return None
         return mode_of(plan).run(vae, x, plan, call, rank, stream)

@@ -70,7 +70,7 @@ def generate(
     """
     plans = plans_of(pipe, plan)
     one = next(iter(plans.values()))
-    check_requests(one, requests, call)
+    check_requests(one, requests, call=call)
     rank = Rank.of(group, trace, convolutions)
     member = rank.member
     one.require_ranks(member.size, "group")
@@ -156,7 +156,7 @@ def plans_of(source: Any, plan: StagePlan | Plans) -> Plans:
     return {name: plans[name] for name in experts}
 
 
-def check_requests(plan: StagePlan, requests: Sequence[Mapping[str, Any]] | None, call: Mapping[str, Any]) -> None:
+def check_requests(plan: StagePlan, requests: Sequence[Mapping[str, Any]] | None, *, call: Mapping[str, Any]) -> None:
     """Refuse requests that would draw random numbers from the same generator.
 
     Their order of drawing depends on the plan, so the noise of each request would too.

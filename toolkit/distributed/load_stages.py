@@ -45,7 +45,11 @@ def load(
         PlanError: On a rank that the plan has no part for.
     """
     with quiet():
-        pipe = load_whole(fspath(folder), **kwargs) if plan is None else _part(fspath(folder), plan, group, kwargs)
+        pipe = (
+            load_whole(fspath(folder), **kwargs)
+            if plan is None
+            else _part(fspath(folder), plan, group=group, kwargs=kwargs)
+        )
     pipe.set_progress_bar_config(disable=True)
     for part in pipe.components.values():
         if isinstance(part, nn.Module):
@@ -53,7 +57,7 @@ def load(
     return pipe
 
 
-def _part(folder: str, plan: StagePlan | Plans, group: ProcessGroup | None, kwargs: Mapping[str, Any]) -> Any:
+def _part(folder: str, plan: StagePlan | Plans, *, group: ProcessGroup | None, kwargs: Mapping[str, Any]) -> Any:
     rank, plans = Member.of(group).rank, plans_of(folder, plan)
     one = next(iter(plans.values()))
     if rank >= one.ranks:
@@ -64,7 +68,7 @@ def _part(folder: str, plan: StagePlan | Plans, group: ProcessGroup | None, kwar
         for place, name in enumerate(plans)
         if place % one.experts == one.expert_of(rank)
     }
-    pipe = load_pipeline(folder, spans, modules_on(rank, one, modules_of(folder)), **kwargs)
+    pipe = load_pipeline(folder, spans, with_modules=modules_on(rank, one, names=modules_of(folder)), **kwargs)
     # Tensor parallelism: keep only this rank's slice of each weight.
     for name in spans:
         setattr(pipe, name, cut(getattr(pipe, name), plans[name], rank))

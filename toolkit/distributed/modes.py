@@ -68,7 +68,7 @@ def mode_of(plan: Plan) -> Mode:
     return MODES[plan.kind]
 
 
-def fit(vae: Autoencoder, shape: tuple[int, ...], plan: Plan, call: ModelCall, *, stream: bool = False) -> Fit:
+def fit(vae: Autoencoder, shape: tuple[int, ...], *, plan: Plan, call: ModelCall, stream: bool = False) -> Fit:
     """Check that a plan and its options fit a model's call on an input; nothing runs.
 
     Args:

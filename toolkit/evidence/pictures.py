@@ -34,7 +34,7 @@ class ReportPicture:
     dark: bytes | None = None
 
     def __post_init__(self) -> None:
-        check_choice("kind", self.kind, ("png", "jpeg"))
+        check_choice("kind", self.kind, choices=("png", "jpeg"))
 
 
 def pictures(subjects: Sequence[Subject], base: Subject, *, reference: str) -> Iterator[ReportPicture]:

@@ -168,7 +168,7 @@ def _subject(
     found = compare(run, target, name=name, reference_name=reference_name, data_range=data_range)
     visible = {}
     if found.samples[0].shape[1] in (1, 3) and data_range in (1.0, 2.0):
-        visible["FLIP"] = tuple(flip(*found.samples, data_range))
+        visible["FLIP"] = tuple(flip(*found.samples, data_range=data_range))
     for measure, function in perceptual.items():
         pairs = zip(*map(frames, found.samples), strict=True)
         visible[measure] = tuple(float(function(a[None].float(), b[None].float())) for a, b in pairs)

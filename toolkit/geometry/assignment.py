@@ -39,7 +39,7 @@ class Assignment:
 
     def __post_init__(self) -> None:
         check_counts(ranks=self.ranks)
-        check_tuple("owners", self.owners, int, "ints, the rank of each tile")
+        check_tuple("owners", self.owners, kind=int, what="ints, the rank of each tile")
         if not self.owners:
             raise PlanError("owners is empty: an assignment needs at least 1 tile.")
         if not all(0 <= owner < self.ranks for owner in self.owners):
@@ -115,7 +115,9 @@ class Assignment:
 
     def _repr_html_(self) -> str:
         idle = f", {len(self.idle)} of them idle" if self.idle else ""
-        return assignment_view(self.owners, self.counts, f"{len(self.owners)} tiles over {self.ranks} ranks{idle}")
+        return assignment_view(
+            self.owners, self.counts, facts=f"{len(self.owners)} tiles over {self.ranks} ranks{idle}"
+        )
 
 
 def _short(values: Iterable[int], limit: int = 12) -> str:

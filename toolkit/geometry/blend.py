@@ -38,8 +38,8 @@ class Blend:
     merge: Merge = "window"
 
     def __post_init__(self) -> None:
-        check_choice("ramp", self.ramp, get_args(Ramp))
-        check_choice("merge", self.merge, get_args(Merge))
+        check_choice("ramp", self.ramp, choices=get_args(Ramp))
+        check_choice("merge", self.merge, choices=get_args(Merge))
         if self.merge == "cascade" and self.ramp != "linear":
             raise PlanError(f"ramp={self.ramp!r} with merge='cascade': diffusers' cascade has linear ramps only.")
 
@@ -67,4 +67,4 @@ class Blend:
         return "Blend.diffusers()" if self.merge == "cascade" else f"Blend.{self.ramp}()"
 
     def _repr_html_(self) -> str:
-        return blend_view(self.ramp, self.merge, repr(self))
+        return blend_view(self.ramp, self.merge, facts=repr(self))

@@ -48,7 +48,7 @@ def check_counts(**counts: object) -> None:
     check_ints(1, **counts)
 
 
-def check_rank(name: str, value: object, ranks: int) -> None:
+def check_rank(name: str, value: object, *, ranks: int) -> None:
     """Refuse a rank that is not one of a plan's.
 
     Example:
@@ -61,11 +61,11 @@ def check_rank(name: str, value: object, ranks: int) -> None:
         raise PlanError(f"{name}={value!r}: must be one of the plan's {ranks} ranks, 0..{ranks - 1}.")
 
 
-def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+def check_choice(name: str, value: object, *, choices: Iterable[str]) -> None:
     """Refuse a value that is not one of a few words.
 
     Example:
-        >>> check_choice("ramp", "cubic", ("linear", "cosine"))
+        >>> check_choice("ramp", "cubic", choices=("linear", "cosine"))
         Traceback (most recent call last):
         ...
         toolkit.errors.PlanError: ramp='cubic': must be one of linear, cosine.
@@ -75,11 +75,11 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
         raise PlanError(f"{name}={value!r}: must be one of {', '.join(choices)}.")
 
 
-def check_tuple(name: str, value: object, kind: type, what: str) -> None:
+def check_tuple(name: str, value: object, *, kind: type, what: str) -> None:
     """Refuse anything that is not a tuple of one kind of thing: values with lists inside could change later.
 
     Example:
-        >>> check_tuple("owners", [0, 1], int, "ints")
+        >>> check_tuple("owners", [0, 1], kind=int, what="ints")
         Traceback (most recent call last):
         ...
         toolkit.errors.PlanError: owners=[0, 1]: must be a tuple of ints.
@@ -89,11 +89,11 @@ def check_tuple(name: str, value: object, kind: type, what: str) -> None:
         raise PlanError(f"{name}={value!r}: must be a tuple of {what}.")
 
 
-def check_quantities(name: str, values: Sequence[Number], count: int, each: str, positive: bool = False) -> None:
+def check_quantities(name: str, values: Sequence[Number], *, count: int, each: str, positive: bool = False) -> None:
     """Refuse quantities that are not finite numbers of at least 0 (or above 0), one for each of ``count`` things.
 
     Example:
-        >>> check_quantities("costs", [1.0, 2.0], 3, "layer")
+        >>> check_quantities("costs", [1.0, 2.0], count=3, each="layer")
         Traceback (most recent call last):
         ...
         toolkit.errors.PlanError: costs has 2 values: give 3, one for each layer.

@@ -50,17 +50,17 @@ def edges_into(grid: TileGrid, tile: Tile) -> tuple[Edge, ...]:
         >>> [(edge.source, edge.box) for edge in edges_into(grid, grid.tiles[4])]
         [(0, (24:32, 24:32)), (1, (24:32, 24:48)), (3, (24:48, 24:32))]
     """
-    return tuple(_edges_into(grid, tile, _overlaps(grid), _offsets(grid)))
+    return tuple(_edges_into(grid, tile, overlaps=_overlaps(grid), offsets=_offsets(grid)))
 
 
 def all_edges(grid: TileGrid) -> tuple[Edge, ...]:
     """All edges of the grid, by target and then by source. All ranks exchange edges in this order."""
     overlaps, offsets = _overlaps(grid), _offsets(grid)
-    return tuple(edge for tile in grid.tiles for edge in _edges_into(grid, tile, overlaps, offsets))
+    return tuple(edge for tile in grid.tiles for edge in _edges_into(grid, tile, overlaps=overlaps, offsets=offsets))
 
 
 def _edges_into(
-    grid: TileGrid, tile: Tile, overlaps: list[list[Span]], offsets: list[tuple[tuple[int, ...], int]]
+    grid: TileGrid, tile: Tile, *, overlaps: list[list[Span]], offsets: list[tuple[tuple[int, ...], int]]
 ) -> Iterator[Edge]:
     for offset, distance in offsets:
         # The first tiles along an axis have no tile before them.

@@ -107,12 +107,12 @@ class TileGrid:
     rows: tuple[tuple[Span, ...], ...]
 
     def __post_init__(self) -> None:
-        check_tuple("axes", self.axes, str, "axis names")
+        check_tuple("axes", self.axes, kind=str, what="axis names")
         if not 1 <= len(self.axes) <= 3 or len(set(self.axes)) != len(self.axes):
             raise PlanError(f"axes={self.axes}: a grid has 1 to 3 axes of different names.")
         if self.axes != _in_order(self.axes):
             raise PlanError(f"axes={self.axes}: t, h and w must come in this order; use {_in_order(self.axes)}.")
-        check_tuple("rows", self.rows, tuple, "tuples of Spans")
+        check_tuple("rows", self.rows, kind=tuple, what="tuples of Spans")
         if len(self.rows) != len(self.axes):
             raise PlanError(f"{len(self.rows)} rows of spans for axes {self.axes}: give one row per axis.")
         for axis, row in zip(self.axes, self.rows, strict=True):
@@ -162,7 +162,7 @@ class TileGrid:
         if not isinstance(extent, Mapping):
             raise PlanError(f"extent={extent!r}: must be a dict of axis names and sizes, as {{'h': 60, 'w': 104}}.")
         axes = _in_order(extent)
-        tiles, others = _per_axis("tile", tile, axes), _per_axis(name, other, axes)
+        tiles, others = _per_axis("tile", tile, axes=axes), _per_axis(name, other, axes=axes)
         return cls(axes, tuple(place(extent[a], tiles[a], others[a]) for a in axes))
 
     @property
@@ -233,7 +233,7 @@ class TileGrid:
         return f"TileGrid({rows}; {len(self)} tiles, {self.redundancy:.2f}x the work)"
 
     def _repr_html_(self) -> str:
-        return grid_view(self.axes, self.rows, f"{len(self)} tiles, {self.redundancy:.2f}x the work")
+        return grid_view(self.axes, self.rows, facts=f"{len(self)} tiles, {self.redundancy:.2f}x the work")
 
 
 def _in_order(axes: Iterable[str]) -> tuple[str, ...]:
@@ -254,7 +254,7 @@ def _describe(axis: str, row: tuple[Span, ...]) -> str:
     return f"{axis} {row[-1].stop} in {len(row)} x {size}"
 
 
-def _per_axis(name: str, value: PerAxis, axes: tuple[str, ...]) -> dict[str, int]:
+def _per_axis(name: str, value: PerAxis, *, axes: tuple[str, ...]) -> dict[str, int]:
     if not isinstance(value, Mapping):
         return dict.fromkeys(axes, value)
     missing = [axis for axis in axes if axis not in value]
@@ -265,7 +265,7 @@ def _per_axis(name: str, value: PerAxis, axes: tuple[str, ...]) -> dict[str, int
 
 
 def _check_row(axis: str, row: tuple[Span, ...]) -> None:
-    check_tuple(f"axis {axis!r}: spans", row, Span, "Spans")
+    check_tuple(f"axis {axis!r}: spans", row, kind=Span, what="Spans")
     if not row or row[0].start != 0 or any(len(span) == 0 for span in row):
         raise PlanError(f"axis {axis!r}: spans {row} must start at 0 and hold at least one cell each.")
     for a, b in pairwise(row):

@@ -16,7 +16,7 @@ Weigh = Callable[[int, int, int], Fraction | None]
 
 
 def balanced_bounds(
-    costs: Sequence[Number], speeds: Sequence[Number], memory: Sequence[Number], caps: Sequence[Number]
+    costs: Sequence[Number], speeds: Sequence[Number], *, memory: Sequence[Number], caps: Sequence[Number]
 ) -> Bounds:
     """The bounds of the partition whose slowest part takes the least time.
 

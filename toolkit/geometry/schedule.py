@@ -171,7 +171,7 @@ class Schedule:
         """
         self._check(chunk_costs, hop)
         check_counts(steps=steps)
-        loop = islice(steps_from_rest(self._program, chunk_costs, hop), steps)
+        loop = islice(steps_from_rest(self._program, chunk_costs, hop=hop), steps)
         return tuple(one for timed, _ in loop for one in timed)
 
     def step_time(self, chunk_costs: Sequence[Number], hop: Number = 0.0) -> Number:
@@ -192,13 +192,13 @@ class Schedule:
             51
         """
         self._check(chunk_costs, hop)
-        return period(self._program, chunk_costs, hop)
+        return period(self._program, chunk_costs, hop=hop)
 
     def loop_time(self, chunk_costs: Sequence[Number], steps: int, hop: Number = 0.0) -> Number:
         """Time of a whole loop, until the last result of every request is back at the first rank."""
         self._check(chunk_costs, hop)
         check_counts(steps=steps)
-        *_, (_, end) = islice(steps_from_rest(self._program, chunk_costs, hop), steps)
+        *_, (_, end) = islice(steps_from_rest(self._program, chunk_costs, hop=hop), steps)
         return max(end.back)
 
     @property
@@ -218,8 +218,8 @@ class Schedule:
         return Program(self.ranks, self.in_flight, self.depth, tuple(jobs))
 
     def _check(self, chunk_costs: Sequence[Number], hop: Number) -> None:
-        check_quantities("chunk_costs", chunk_costs, self.depth, "chunk")
-        check_quantities("hop", [hop], 1, "link")
+        check_quantities("chunk_costs", chunk_costs, count=self.depth, each="chunk")
+        check_quantities("hop", [hop], count=1, each="link")
 
     def __str__(self) -> str:
         return write_table(self.table)
@@ -246,4 +246,4 @@ class Schedule:
             "bubble": f"{100 * self.bubble:.1f} %",
         }
         facts = f"{self.kind}, {self._arguments}; chunks of equal cost, no time on links"
-        return schedule_view(lines, self.timeline(equal, steps=2), self.ranks, facts)
+        return schedule_view(lines, self.timeline(equal, steps=2), ranks=self.ranks, facts=facts)

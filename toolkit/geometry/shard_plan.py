@@ -78,9 +78,9 @@ class ShardPlan(Plan):
 
     def __post_init__(self) -> None:
         check_counts(h=self.h, w=self.w)
-        check_choice("attention", self.attention, get_args(Attention))
-        check_choice("borders", self.borders, get_args(Borders))
-        check_rank("root", self.root, self.ranks)
+        check_choice("attention", self.attention, choices=get_args(Attention))
+        check_choice("borders", self.borders, choices=get_args(Borders))
+        check_rank("root", self.root, ranks=self.ranks)
 
     @property
     def ranks(self) -> int:
@@ -118,7 +118,7 @@ class ShardPlan(Plan):
         Raises:
             PlanError: If the plan has no such rank.
         """
-        check_rank("rank", rank, self.ranks)
+        check_rank("rank", rank, ranks=self.ranks)
         return {"h": rank // self.w, "w": rank % self.w}
 
     def parts(self, extent: Mapping[str, int]) -> dict[str, tuple[int, ...]]:

@@ -68,7 +68,7 @@ class FreeTimes:
 
 
 def one_step(
-    program: Program, costs: Sequence[Number], hop: Number, now: FreeTimes, step: int = 0
+    program: Program, costs: Sequence[Number], *, hop: Number, now: FreeTimes, step: int = 0
 ) -> tuple[list[TimedAction], FreeTimes]:
     """Simulate one step that begins at ``now``: its actions in time, and the state after it."""
     free, back, arrived, timed = list(now.free), list(now.back), dict[int, Number](), list[TimedAction]()
@@ -90,17 +90,17 @@ def one_step(
 
 
 def steps_from_rest(
-    program: Program, costs: Sequence[Number], hop: Number
+    program: Program, costs: Sequence[Number], *, hop: Number
 ) -> Iterator[tuple[list[TimedAction], FreeTimes]]:
     """Simulate steps without end. At time 0 all ranks are free and all requests are ready."""
     now, step = FreeTimes((0,) * program.ranks, (0,) * program.in_flight), 0
     while True:
-        timed, now = one_step(program, costs, hop, now, step)
+        timed, now = one_step(program, costs, hop=hop, now=now, step=step)
         yield timed, now
         step += 1
 
 
-def period(program: Program, costs: Sequence[Number], hop: Number) -> Number:
+def period(program: Program, costs: Sequence[Number], *, hop: Number) -> Number:
     """The time of a step in the long run. It is exact: simulating more steps does not improve it.
 
     This is Karp's theorem (1978). Let ``x[k]`` be the vector of ``n`` times after ``k`` steps. The eigenvalue is the
@@ -108,11 +108,11 @@ def period(program: Program, costs: Sequence[Number], hop: Number) -> Number:
     """
     if program.in_flight == 1:
         # A step starts only when all results of the previous one are back, so every step takes as long as the first.
-        return next(steps_from_rest(program, costs, hop))[1].back[0]
+        return next(steps_from_rest(program, costs, hop=hop))[1].back[0]
     # x[k] holds the free time of every rank and of every request. n steps are enough, because a simple cycle in the
     # graph of what waits for what passes each of these n components at most once.
     n = program.ranks + program.in_flight
     times: list[tuple[Number, ...]] = [(0,) * n]
-    for _, (_, now) in zip(range(n), steps_from_rest(program, costs, hop), strict=False):
+    for _, (_, now) in zip(range(n), steps_from_rest(program, costs, hop=hop), strict=False):
         times.append((*now.free, *now.back))
     return max(min((times[n][i] - times[k][i]) / (n - k) for k in range(n)) for i in range(n))

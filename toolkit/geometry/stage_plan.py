@@ -77,7 +77,7 @@ class StagePlan(Plan):
             raise PlanError(
                 f"sp={self.sp} with tp={self.tp}: ranks share a stage's sequence or its weights, not both. Use one."
             )
-        check_rank("encoders", self.encoders, self.ranks)
+        check_rank("encoders", self.encoders, ranks=self.ranks)
         if self.vae is not None and not isinstance(self.vae, TilePlan | ShardPlan):
             raise PlanError(f"vae={self.vae!r}: must be a TilePlan, a ShardPlan, or None for {WHOLE.summary}.")
         if self.vae is not None and self.vae.ranks > self.ranks:
@@ -130,7 +130,7 @@ class StagePlan(Plan):
             >>> StagePlan(StageSplit.even(30, 2), Schedule.interleaved(2, branches=2), tp=2).position(rank=3)
             {'cfg': 0, 'pp': 1, 'sp': 0, 'tp': 1}
         """
-        check_rank("rank", rank, self.ranks)
+        check_rank("rank", rank, ranks=self.ranks)
         places: dict[str, int] = {}
         for axis, size in reversed(self.mesh.items()):
             rank, places[axis] = divmod(rank, size)
@@ -192,7 +192,7 @@ class StagePlan(Plan):
         ledger = [(self.position(rank), self.layers_of(rank)) for rank in range(self.ranks)]
         facts = f"{self.summary}; {self.schedule!r}; a step takes {self.ratio:.3f} of the time on one device"
         events = self.schedule.timeline(self.split.shares, steps=2)
-        return plan_view(ledger, events, self.schedule.ranks, facts)
+        return plan_view(ledger, events, ranks=self.schedule.ranks, facts=facts)
 
 
 Plans = Mapping[str, StagePlan]

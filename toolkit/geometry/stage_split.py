@@ -43,7 +43,7 @@ class StageSplit:
         return self
 
     def __post_init__(self) -> None:
-        check_tuple("bounds", self.bounds, int, "ints")
+        check_tuple("bounds", self.bounds, kind=int, what="ints")
         if len(self.bounds) < 2 or self.bounds[0] != 0:
             raise PlanError(f"bounds={self.bounds}: must begin with 0 and end with the number of layers.")
         for stage, (start, stop) in enumerate(pairwise(self.bounds)):
@@ -110,11 +110,11 @@ class StageSplit:
         speeds = [1] * stages if speeds is None else speeds
         memory = [0] * layers if memory is None else memory
         caps = cap if isinstance(cap, Sequence) else [0 if cap is None else cap] * stages
-        check_quantities("costs", costs, layers, "layer")
-        check_quantities("memory", memory, layers, "layer")
-        check_quantities("cap", caps, stages, "stage")
-        check_quantities("speeds", speeds, stages, "stage", positive=True)
-        return cls(balanced_bounds(costs, speeds, memory, caps))
+        check_quantities("costs", costs, count=layers, each="layer")
+        check_quantities("memory", memory, count=layers, each="layer")
+        check_quantities("cap", caps, count=stages, each="stage")
+        check_quantities("speeds", speeds, count=stages, each="stage", positive=True)
+        return cls(balanced_bounds(costs, speeds, memory=memory, caps=caps))
 
     @classmethod
     def at(cls, bounds: Sequence[int], layers: int) -> StageSplit:
@@ -169,7 +169,7 @@ class StageSplit:
             >>> StageSplit.at([1], layers=3).costs([5, 1, 2])
             (5, 3)
         """
-        check_quantities("costs", costs, self.layers, "layer")
+        check_quantities("costs", costs, count=self.layers, each="layer")
         return tuple(sum(costs[stage.start : stage.stop]) for stage in self.stages)
 
     @property

@@ -89,7 +89,7 @@ class TilePlan(Plan):
                 f"the assignment deals out {len(self.assignment.owners)} tiles, the grid has {len(self.grid)}: "
                 "make the assignment from this grid."
             )
-        check_rank("root", self.root, self.ranks)
+        check_rank("root", self.root, ranks=self.ranks)
 
     def __reduce__(self) -> tuple[type[TilePlan], tuple[object, ...]]:
         return type(self), (self.grid, self.blend, self.assignment, self.root)
@@ -293,4 +293,6 @@ class TilePlan(Plan):
             f"{len(self.grid)} tiles over {self.ranks} ranks; {self.blend}, finished in {self.finish}; "
             f"{self.grid.redundancy:.2f}x the work, imbalance {self.imbalance:.2f}; output on rank {self.root}"
         )
-        return plan_view(self.grid.axes, self.grid.rows, self.assignment.owners, ledger, facts, root=self.root)
+        return plan_view(
+            self.grid.axes, self.grid.rows, owners=self.assignment.owners, ledger=ledger, facts=facts, root=self.root
+        )

@@ -163,7 +163,7 @@ def foreign_hooks(module: nn.Module) -> list[str]:
 # Loading.
 
 
-def ignore_on_load(cls: Any, base: Any, patterns: list[str]) -> None:
+def ignore_on_load(cls: Any, base: Any, *, patterns: list[str]) -> None:
     """Let ``from_pretrained`` of a class pass over weights whose names match, beside those its base passes over.
 
     The reason for ``_keys_to_ignore_on_load_unexpected``: it is the only switch that keeps ``from_pretrained`` from

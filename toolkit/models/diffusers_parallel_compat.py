@@ -79,7 +79,7 @@ def sequence_hooks(transformer: nn.Module, config: Any) -> dict[nn.Module, dict[
 
 
 @contextmanager
-def sharing(processors: list[Any], config: Any, hooks: Mapping[nn.Module, Mapping[str, Any]]) -> Iterator[None]:
+def sharing(processors: list[Any], config: Any, *, hooks: Mapping[nn.Module, Mapping[str, Any]]) -> Iterator[None]:
     """Put a parallel config on processors and hooks on modules, and put back what they had at the end."""
     settings: list[tuple[Any, Mapping[str, Any]]] = [(one, {"_parallel_config": config}) for one in processors]
     settings += hooks.items()
@@ -113,7 +113,7 @@ def stated_tensor_plan(transformer: Any) -> dict[str, Any]:
     return plan
 
 
-def cuts_of(transformer: nn.Module, plan: Mapping[str, Any], parts: int) -> dict[str, Any]:
+def cuts_of(transformer: nn.Module, plan: Mapping[str, Any], *, parts: int) -> dict[str, Any]:
     """Resolve a plan for tensor parallelism to the cut of each weight, by its name.
 
     The reason for the deep import: ``resolve_tp_shard_specs`` knows diffusers' fused projections, whose blocks are cut

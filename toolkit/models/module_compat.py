@@ -54,7 +54,7 @@ def copy_with_own_children(module: Module) -> Module:
     return twin
 
 
-def put_parameter_first(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+def put_parameter_first(module: nn.Module, name: str, *, parameter: nn.Parameter) -> None:
     """Register a parameter ahead of all others that the module has.
 
     The reason for the private ``_parameters``: ``register_parameter`` appends, but pipelines take a model's device

@@ -28,7 +28,7 @@ from toolkit.geometry.span import shares
 from toolkit.numerics.boxes import BoxLayout
 
 
-def blend_into(tile: Tensor, before: Tensor, dim: int, size: int) -> None:
+def blend_into(tile: Tensor, before: Tensor, *, dim: int, size: int) -> None:
     """Blend the last ``size`` cells of ``before`` into the first ``size`` cells of ``tile`` along ``dim``, in place.
 
     Equal in every bit to ``blend_v`` and ``blend_h`` of diffusers, which go row by row. Both round each product to the
@@ -61,7 +61,7 @@ def blend_into(tile: Tensor, before: Tensor, dim: int, size: int) -> None:
 
 
 def cascade_share(
-    share: Tensor, edges: Mapping[tuple[int, ...], Tensor], boxes: BoxLayout, overlaps: tuple[int, ...]
+    share: Tensor, edges: Mapping[tuple[int, ...], Tensor], *, boxes: BoxLayout, overlaps: tuple[int, ...]
 ) -> None:
     """Blend one tile's share in place, from its own raw cells and the raw edges of the tiles before it.
 
@@ -82,15 +82,15 @@ def cascade_share(
         for axis in space:
             before = (*offset[:axis], 1, *offset[axis + 1 :])
             if offset[axis] == 0 and before in pieces:
-                blend_into(pieces[offset], pieces[before], boxes.dims[axis], overlaps[axis])
+                blend_into(pieces[offset], pieces[before], dim=boxes.dims[axis], size=overlaps[axis])
     # Time comes last: diffusers blends each slab into the next when both have been merged in space.
     for axis in set(range(len(boxes.axes))) - set(space):
         before = tuple(int(place == axis) for place in range(len(boxes.axes)))
         if before in pieces:
-            blend_into(share, pieces[before], boxes.dims[axis], overlaps[axis])
+            blend_into(share, pieces[before], dim=boxes.dims[axis], size=overlaps[axis])
 
 
-def cascade_merge(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, canvas: Tensor) -> None:
+def cascade_merge(tiles: Iterable[Tensor], grid: TileGrid, *, boxes: BoxLayout, canvas: Tensor) -> None:
     """Merge whole raw tiles into ``canvas``. Works for any overlap, also where three tiles meet.
 
     Args:
@@ -101,7 +101,7 @@ def cascade_merge(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, can
         canvas: The tensor to fill.
     """
     if grid.axes[0] != "t" or len(grid.axes) == 1:
-        _merge_slab(tiles, grid, boxes, canvas)
+        _merge_slab(tiles, grid, boxes=boxes, canvas=canvas)
         return
     tiles = iter(tiles)
     (row, *rest), dim = grid.rows, boxes.dims[0]
@@ -111,21 +111,22 @@ def cascade_merge(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, can
     before = None
     for place, (span, share) in enumerate(zip(row, shares(row), strict=True)):
         slab = canvas.new_empty(time.shape(canvas.shape, (span,)))
-        _merge_slab(itertools.islice(tiles, len(slab_grid)), slab_grid, slab_boxes, slab)
+        _merge_slab(itertools.islice(tiles, len(slab_grid)), slab_grid, boxes=slab_boxes, canvas=slab)
         if before is not None:
-            blend_into(slab, before, dim, *time.overlaps((row,), (place,)))
+            (size,) = time.overlaps((row,), (place,))
+            blend_into(slab, before, dim=dim, size=size)
         time.cut(canvas, (share,)).copy_(time.cut(slab, (share,), (span,)))
         before = slab
 
 
-def _merge_slab(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, canvas: Tensor) -> None:
+def _merge_slab(tiles: Iterable[Tensor], grid: TileGrid, *, boxes: BoxLayout, canvas: Tensor) -> None:
     held: dict[tuple[int, ...], Tensor] = {}
     for tile, raw in zip(grid.tiles, tiles, strict=True):
         overlaps = boxes.overlaps(grid.rows, tile.position)
         for axis, (dim, place) in enumerate(zip(boxes.dims, tile.position, strict=True)):
             if place:
                 before = held[(*tile.position[:axis], place - 1, *tile.position[axis + 1 :])]
-                blend_into(raw, before, dim, overlaps[axis])
+                blend_into(raw, before, dim=dim, size=overlaps[axis])
         held[tile.position] = raw
         boxes.cut(canvas, tile.share_box).copy_(boxes.cut(raw, tile.share_box, tile.box))
         # The last tile to read a tile is the next one along the first axis. That one is done now.

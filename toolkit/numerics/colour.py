@@ -37,10 +37,10 @@ def colour_shift(a: Tensor, b: Tensor, grid: TileGrid | None = None, ratio: Mapp
     error = difference(a, b)
     if grid is None:
         return _median(error)[None]
-    return _shifts(error, sample_grid(grid, error.shape, ratio or sample_ratio(error.shape, grid)))
+    return _shifts(error, sample_grid(grid, error.shape, ratio=ratio or sample_ratio(error.shape, grid)))
 
 
-def without_shift(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> Tensor:
+def without_shift(error: Tensor, grid: TileGrid, *, ratio: Mapping[str, int]) -> Tensor:
     """The part of an error that no blend of shifted tile colours can explain.
 
     Where tiles with shifted colours are blended, the error lies between their shifts. Only the part outside that
@@ -48,10 +48,10 @@ def without_shift(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> Te
 
     Example:
         >>> error = torch.tensor([0.0, 0.0, 0.0, 0.25, 0.5, 0.5, 0.75, 0.5]).view(1, 1, 1, 8)
-        >>> without_shift(error, TileGrid.cover({"w": 8}, tile=5, overlap=2), {"w": 1}).flatten().tolist()
+        >>> without_shift(error, TileGrid.cover({"w": 8}, tile=5, overlap=2), ratio={"w": 1}).flatten().tolist()
         [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25, 0.0]
     """
-    tiles = sample_grid(grid, error.shape, ratio)
+    tiles = sample_grid(grid, error.shape, ratio=ratio)
     boxes = BoxLayout(tiles.axes, (1,) * len(tiles.axes))
     shape = [1] * error.ndim
     for dim in (1 - error.ndim, *boxes.dims):

@@ -65,7 +65,7 @@ def convolve(
     groups: int = 1,
 ) -> Tensor:
     """Call ``func`` with the other arguments, or oneDNN if ATen would not use it for a small fp32 CPU convolution."""
-    if not _kept_from_onednn(input, weight, padding, groups):
+    if not _kept_from_onednn(input, weight, padding=padding, groups=groups):
         return func(input, weight, bias, stride, padding, dilation, groups)
     n = weight.ndim - 2
     return torch.mkldnn_convolution(
@@ -73,7 +73,7 @@ def convolve(
     )
 
 
-def _kept_from_onednn(input: Tensor, weight: Tensor, padding: object, groups: int) -> bool:
+def _kept_from_onednn(input: Tensor, weight: Tensor, *, padding: object, groups: int) -> bool:
     # ATen uses oneDNN by itself for several samples or groups and above the bound. Kernels of width 1, padding by name,
     # gradients and autocast are left to ATen.
     return (

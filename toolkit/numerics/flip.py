@@ -40,7 +40,7 @@ _TO_XYZ = torch.tensor(
 _WHITE = _TO_XYZ.sum(dim=1)
 
 
-def flip(a: Tensor, b: Tensor, data_range: float = 2.0, pixels_per_degree: float = PIXELS_PER_DEGREE) -> list[float]:
+def flip(a: Tensor, b: Tensor, *, data_range: float = 2.0, pixels_per_degree: float = PIXELS_PER_DEGREE) -> list[float]:
     """The mean FLIP error of each frame, in the order ``(b t)``; ``nan`` for a frame that contains ``nan``.
 
     Samples are read as sRGB, or as grey if they have one channel. Values outside the range are clipped.
@@ -59,11 +59,13 @@ def flip(a: Tensor, b: Tensor, data_range: float = 2.0, pixels_per_degree: float
         >>> flip(grey, grey), [round(error, 2) for error in flip(grey - 1, grey + 1)]
         ([0.0], [0.97])
     """
-    return [float(error.mean()) for error in flip_maps(a, b, data_range, pixels_per_degree)]
+    return [
+        float(error.mean()) for error in flip_maps(a, b, data_range=data_range, pixels_per_degree=pixels_per_degree)
+    ]
 
 
 def flip_maps(
-    a: Tensor, b: Tensor, data_range: float = 2.0, pixels_per_degree: float = PIXELS_PER_DEGREE
+    a: Tensor, b: Tensor, *, data_range: float = 2.0, pixels_per_degree: float = PIXELS_PER_DEGREE
 ) -> Iterator[Tensor]:
     """The FLIP error of each pixel, one map ``h w`` in 0..1 per frame. See :func:`flip`."""
     if data_range not in (1.0, 2.0):
@@ -72,7 +74,7 @@ def flip_maps(
         raise ToolkitError(f"pixels_per_degree={pixels_per_degree}: must be a finite number above 0, usually 67.")
     for pair in paired_frames(a, b):
         x, y = (_shown(frame, data_range) for frame in pair)
-        yield _error(x, y, pixels_per_degree)
+        yield _error(x, y, density=pixels_per_degree)
 
 
 def _shown(frame: Tensor, data_range: float) -> Tensor:
@@ -83,11 +85,11 @@ def _shown(frame: Tensor, data_range: float) -> Tensor:
     return torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
-def _error(x: Tensor, y: Tensor, density: float) -> Tensor:
+def _error(x: Tensor, y: Tensor, *, density: float) -> Tensor:
     # Colour errors are raised to a power below 1 where edges or points differ, which makes them larger there.
     opponents = [_opponent(picture) for picture in (x, y)]
     colour = _colour_error(*(_perceived(one, density) for one in opponents))
-    return colour ** (1 - _feature_error(_luminance(opponents[0]), _luminance(opponents[1]), density))
+    return colour ** (1 - _feature_error(_luminance(opponents[0]), _luminance(opponents[1]), density=density))
 
 
 def _opponent(rgb: Tensor) -> Tensor:
@@ -118,7 +120,7 @@ def _perceived(opponent: Tensor, density: float) -> Tensor:
         # A Gaussian filter is separable: down the columns, then along the rows. A sum of two Gaussians is not, so each
         # is applied on its own. The total of all filter weights is one, so that flat areas keep their colour.
         total = sum(w * float(p.sum()) ** 2 for w, p in zip(weights, profiles, strict=True))
-        parts = (w * _separable(channel[None], p, p) for w, p in zip(weights, profiles, strict=True))
+        parts = (w * _separable(channel[None], p, across=p) for w, p in zip(weights, profiles, strict=True))
         seen.append(torch.stack(list(parts)).sum(dim=0) / total)
     return _hunt(_lab(_from_opponent(torch.cat(seen)).clamp(0, 1)))
 
@@ -150,7 +152,7 @@ def _colour_error(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(error < knee, error * _KNEE_ERROR / knee, above).clamp(max=1.0)
 
 
-def _feature_error(x: Tensor, y: Tensor, density: float) -> Tensor:
+def _feature_error(x: Tensor, y: Tensor, *, density: float) -> Tensor:
     """How strongly edges and points of one picture are missing in the other."""
     deviation = 0.5 * _FEATURE_DEGREES * density
     reach = ceil(3 * deviation)
@@ -164,13 +166,14 @@ def _feature_error(x: Tensor, y: Tensor, density: float) -> Tensor:
         balanced = torch.where(kernel > 0, kernel / kernel.clamp(min=0).sum(), -kernel / kernel.clamp(max=0).sum())
         smooth = bell / bell.sum()
         strength = [
-            torch.hypot(_separable(one, smooth, balanced), _separable(one, balanced, smooth))[0] for one in (x, y)
+            torch.hypot(_separable(one, smooth, across=balanced), _separable(one, balanced, across=smooth))[0]
+            for one in (x, y)
         ]
         differences.append((strength[0] - strength[1]).abs())
     return (torch.maximum(*differences) / sqrt(2)) ** _FEATURE_POWER
 
 
-def _separable(picture: Tensor, down: Tensor, across: Tensor) -> Tensor:
+def _separable(picture: Tensor, down: Tensor, *, across: Tensor) -> Tensor:
     """Correlate ``1 h w`` with the product of two profiles. The border is padded with its own values."""
     reach = len(down) // 2
     wide = pad(picture[None], (reach,) * 4, mode="replicate")[0]

@@ -68,6 +68,8 @@ def frame_causal_mask(
 ) -> FrameMask:
     """The additive mask that lets a frame attend to itself and to earlier frames.
 
+    Its signature is that of ``prepare_causal_attention_mask`` of diffusers' HunyuanVideo 1.5, which it replaces.
+
     Args:
         frames: Number of frames.
         cells: Number of tokens per frame.

@@ -54,7 +54,7 @@ def max_abs(a: Tensor, b: Tensor) -> float:
     return float(torch.stack([(x - y).abs().max() for x, y in paired_frames(a, b)]).max())
 
 
-def psnr(a: Tensor, b: Tensor, data_range: float = 2.0) -> float:
+def psnr(a: Tensor, b: Tensor, *, data_range: float = 2.0) -> float:
     """Peak signal-to-noise ratio in dB over all frames together; ``inf`` for equal samples.
 
     Args:
@@ -70,7 +70,7 @@ def psnr(a: Tensor, b: Tensor, data_range: float = 2.0) -> float:
     return decibels(float(torch.stack(errors).mean()), data_range)
 
 
-def ssim(a: Tensor, b: Tensor, data_range: float = 2.0) -> float:
+def ssim(a: Tensor, b: Tensor, *, data_range: float = 2.0) -> float:
     """Mean structural similarity over all frames (Wang et al. 2004), averaged over colour channels.
 
     scikit-image computes it. SSIM has many variants (size, border, covariance), so a version of our own would match no
@@ -90,11 +90,11 @@ def ssim(a: Tensor, b: Tensor, data_range: float = 2.0) -> float:
         (1.0, 0.64)
     """
     _check_range(data_range)
-    similarities = [_frame_ssim(x, y, data_range) for x, y in paired_frames(a, b)]
+    similarities = [_frame_ssim(x, y, data_range=data_range) for x, y in paired_frames(a, b)]
     return sum(similarities) / len(similarities)
 
 
-def frame_errors(a: Tensor, b: Tensor, data_range: float = 2.0) -> tuple[FrameError, ...]:
+def frame_errors(a: Tensor, b: Tensor, *, data_range: float = 2.0) -> tuple[FrameError, ...]:
     """All metrics of each frame, in the order ``(b t)``.
 
     Example:
@@ -107,7 +107,9 @@ def frame_errors(a: Tensor, b: Tensor, data_range: float = 2.0) -> tuple[FrameEr
     for x, y in paired_frames(a, b):
         mse = float((x - y).square().mean())
         errors.append(
-            FrameError(float((x - y).abs().max()), mse, decibels(mse, data_range), _frame_ssim(x, y, data_range))
+            FrameError(
+                float((x - y).abs().max()), mse, decibels(mse, data_range), _frame_ssim(x, y, data_range=data_range)
+            )
         )
     return tuple(errors)
 
@@ -182,7 +184,7 @@ def _wide(frame: Tensor) -> Tensor:
     return frame.to("cpu", torch.float64)
 
 
-def _frame_ssim(a: Tensor, b: Tensor, data_range: float) -> float:
+def _frame_ssim(a: Tensor, b: Tensor, *, data_range: float) -> float:
     smallest = min(a.shape[-2:])
     if smallest < 3:
         raise ToolkitError(

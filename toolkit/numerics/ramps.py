@@ -29,7 +29,7 @@ def rising(ramp: Ramp, size: int) -> Tensor:
     return place
 
 
-def tile_weights(spans: tuple[Span, ...], ratio: int, ramp: Ramp, first: int | None = None) -> list[Tensor]:
+def tile_weights(spans: tuple[Span, ...], ratio: int, *, ramp: Ramp, first: int | None = None) -> list[Tensor]:
     """The weight of each tile at each of its sample cells along one axis, in float64. They sum to one at every cell.
 
     The weights of a tile rise over its overlap with the previous tile and fall over its overlap with the next one.
@@ -42,7 +42,7 @@ def tile_weights(spans: tuple[Span, ...], ratio: int, ramp: Ramp, first: int | N
         first: Sample cells of the first latent cell; None if it has as many as the others.
 
     Example:
-        >>> [w.tolist() for w in tile_weights((Span(0, 3), Span(2, 4)), 2, "linear")]
+        >>> [w.tolist() for w in tile_weights((Span(0, 3), Span(2, 4)), 2, ramp="linear")]
         [[1.0, 1.0, 1.0, 1.0, 0.75, 0.25], [0.25, 0.75, 1.0, 1.0]]
     """
     lag = ratio - first if first is not None else 0

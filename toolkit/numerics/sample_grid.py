@@ -39,7 +39,7 @@ def sample_ratio(shape: Sequence[int], grid: TileGrid) -> dict[str, int]:
     return ratios
 
 
-def sample_grid(grid: TileGrid, shape: Sequence[int], ratio: Mapping[str, int]) -> TileGrid:
+def sample_grid(grid: TileGrid, shape: Sequence[int], *, ratio: Mapping[str, int]) -> TileGrid:
     """The grid in sample cells.
 
     Args:
@@ -51,7 +51,7 @@ def sample_grid(grid: TileGrid, shape: Sequence[int], ratio: Mapping[str, int]) 
         ToolkitError: If the grid does not cover the sample.
 
     Example:
-        >>> sample_grid(TileGrid.cover({"w": 6}, tile=4, overlap=2), (1, 3, 8, 48), {"w": 8}).rows
+        >>> sample_grid(TileGrid.cover({"w": 6}, tile=4, overlap=2), (1, 3, 8, 48), ratio={"w": 8}).rows
         ((0:32, 16:48),)
     """
     rows = []

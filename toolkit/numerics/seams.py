@@ -89,7 +89,7 @@ def seam_lines(row: tuple[Span, ...]) -> list[int]:
 
 
 def seam_profile(
-    error: Tensor, grid: TileGrid, axis: str, ratio: Mapping[str, int], reach: int | None = None
+    error: Tensor, grid: TileGrid, *, axis: str, ratio: Mapping[str, int], reach: int | None = None
 ) -> SeamProfile:
     """The absolute error as a function of the signed distance to the nearest seam of ``axis``.
 
@@ -106,11 +106,11 @@ def seam_profile(
     Example:
         >>> error = torch.zeros(1, 1, 4, 16)
         >>> error[..., 8] = 0.5
-        >>> profile = seam_profile(error, TileGrid.cover({"w": 4}, tile=2), "w", {"w": 4}, reach=2)
+        >>> profile = seam_profile(error, TileGrid.cover({"w": 4}, tile=2), axis="w", ratio={"w": 4}, reach=2)
         >>> profile.distance, [level.mean for level in profile.levels], profile.interior.mean
         ((-1.5, -0.5, 0.5, 1.5), [0.0, 0.0, 0.5, 0.0], 0.0)
     """
-    rows = dict(zip(grid.axes, sample_grid(grid, error.shape, ratio).rows, strict=True))
+    rows = dict(zip(grid.axes, sample_grid(grid, error.shape, ratio=ratio).rows, strict=True))
     if len(rows.get(axis, ())) < 2:
         raise ToolkitError(f"axis={axis!r} has no seam in {grid!r}: choose an axis with at least 2 tiles.")
     if reach is not None and reach < 1:
@@ -127,7 +127,7 @@ def seam_profile(
     )
 
 
-def per_seam(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> tuple[SeamError, ...]:
+def per_seam(error: Tensor, grid: TileGrid, *, ratio: Mapping[str, int]) -> tuple[SeamError, ...]:
     """The error at each seam of a grid, in the order of ``grid.seams``.
 
     Args:
@@ -137,14 +137,14 @@ def per_seam(error: Tensor, grid: TileGrid, ratio: Mapping[str, int]) -> tuple[S
 
     Example:
         >>> error = torch.full((1, 1, 4, 16), 0.25)
-        >>> found = per_seam(error, TileGrid.cover({"w": 4}, tile=2), {"w": 4})
+        >>> found = per_seam(error, TileGrid.cover({"w": 4}, tile=2), ratio={"w": 4})
         >>> [(seam.position, seam.mean, seam.ratio) for seam in found]
         [(8, 0.25, 1.0)]
     """
     tiles, size, residual = (
-        sample_grid(grid, error.shape, ratio),
+        sample_grid(grid, error.shape, ratio=ratio),
         error.detach().abs(),
-        without_shift(error, grid, ratio),
+        without_shift(error, grid, ratio=ratio),
     )
     boxes = BoxLayout(tiles.axes, (1,) * len(tiles.axes))
     floor = _mean(_interior(size, tiles))

@@ -125,6 +125,7 @@ def _in_two_passes(values: Tensor, wide: torch.dtype) -> Moments:
 def group_norm_with(
     x: Tensor,
     groups: int,
+    *,
     moments: Moments,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
@@ -145,7 +146,7 @@ def group_norm_with(
 
     Example:
         >>> x = torch.arange(24.0).view(1, 4, 6)
-        >>> bool(torch.allclose(group_norm_with(x, 2, moments_of(x, 2)), F.group_norm(x, 2), atol=1e-6))
+        >>> bool(torch.allclose(group_norm_with(x, 2, moments=moments_of(x, 2)), F.group_norm(x, 2), atol=1e-6))
         True
     """
     batch, channels = x.shape[:2]

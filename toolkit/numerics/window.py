@@ -19,6 +19,7 @@ _AS_DIM = {-3: "n -> n 1 1", -2: "n -> n 1", -1: "n -> n"}
 def window_share(
     share: Tensor,
     edges: Mapping[tuple[int, ...], Tensor],
+    *,
     boxes: BoxLayout,
     overlaps: tuple[int, ...],
     ramp: Ramp,
@@ -55,11 +56,12 @@ def window_share(
     share.copy_(total)
 
 
-def window_merge(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, ramp: Ramp, canvas: Tensor) -> None:
+def window_merge(tiles: Iterable[Tensor], grid: TileGrid, *, boxes: BoxLayout, ramp: Ramp, canvas: Tensor) -> None:
     """Merge whole raw tiles, in row-major order, into ``canvas``. Works for any overlap."""
     firsts = boxes.firsts or boxes.ratios
     rows = [
-        tile_weights(row, ratio, ramp, first) for row, ratio, first in zip(grid.rows, boxes.ratios, firsts, strict=True)
+        tile_weights(row, ratio, ramp=ramp, first=first)
+        for row, ratio, first in zip(grid.rows, boxes.ratios, firsts, strict=True)
     ]
     wide = _wide(canvas)
     total = torch.zeros_like(canvas, dtype=wide)
@@ -71,7 +73,7 @@ def window_merge(tiles: Iterable[Tensor], grid: TileGrid, boxes: BoxLayout, ramp
     canvas.copy_(total)
 
 
-def merge(tiles: Sequence[Tensor], grid: TileGrid, ramp: Ramp = "linear", ratio: int = 1) -> Tensor:
+def merge(tiles: Sequence[Tensor], grid: TileGrid, *, ramp: Ramp = "linear", ratio: int = 1) -> Tensor:
     """Merge the tiles of a grid in this process, with the window merge.
 
     Args:
@@ -93,7 +95,7 @@ def merge(tiles: Sequence[Tensor], grid: TileGrid, ramp: Ramp = "linear", ratio:
     boxes = BoxLayout(grid.axes, (ratio,) * len(grid.axes))
     whole = tuple(type(row[0])(0, row[-1].stop) for row in grid.rows)
     canvas = tiles[0].new_empty(boxes.shape(tiles[0].shape, whole))
-    window_merge(tiles, grid, boxes, ramp, canvas)
+    window_merge(tiles, grid, boxes=boxes, ramp=ramp, canvas=canvas)
     return canvas
 
 

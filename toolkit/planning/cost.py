@@ -56,7 +56,7 @@ def call_cost(vae: Autoencoder, shape: Sequence[int], call: ModelCall) -> CallCo
         >>> call_cost(specimen("AutoencoderTiny").build(), (1, 4, 64, 64), ModelCall()).output_bytes == 8 * 8 * 3 * 4
         True
     """
-    small, large = (_measure(vae, shape, call, extent) for extent in EXTENTS)
+    small, large = (_measure(vae, shape, call=call, extent=extent) for extent in EXTENTS)
     cells = [extent**2 for extent in EXTENTS]
     per_cell = [(b - a) / (cells[1] - cells[0]) for a, b in zip(small, large, strict=True)]
     weights = sum(parameter.nbytes for parameter in vae.parameters())
@@ -65,22 +65,22 @@ def call_cost(vae: Autoencoder, shape: Sequence[int], call: ModelCall) -> CallCo
     return CallCost(round(per_cell[0]), large[1] // cells[1], weights, seconds)
 
 
-def _measure(vae: Autoencoder, shape: Sequence[int], call: ModelCall, extent: int) -> tuple[int, int, float]:
+def _measure(vae: Autoencoder, shape: Sequence[int], *, call: ModelCall, extent: int) -> tuple[int, int, float]:
     """Peak bytes, bytes of output and seconds of a call on ``extent`` by ``extent`` cells."""
     side = extent * (spatial_ratio(vae) if call.direction == "encode" else 1)
     x = next(vae.parameters()).new_zeros(*shape[:-2], side, side)
     curve = MemoryCurve(0)
     with borrowed(vae), convolution_kernels("onednn"):
         call(vae, x)  # the first call of a shape also pays for what later ones reuse
-        seconds = min(_seconds(vae, x, call) for _ in range(TIMES))
+        seconds = min(_seconds(vae, x, call=call) for _ in range(TIMES))
         # What was allocated before must not be freed while we measure: it would be subtracted from the peak.
         gc.collect()
-        with measured(curve, x.device, clock()):
+        with measured(curve, x.device, origin=clock()):
             output: Tensor = call(vae, x)
     return curve.peak or 0, output.nbytes, seconds
 
 
-def _seconds(vae: Autoencoder, x: Tensor, call: ModelCall) -> float:
+def _seconds(vae: Autoencoder, x: Tensor, *, call: ModelCall) -> float:
     start = clock()
     call(vae, x)
     synchronise(x.device)

@@ -88,7 +88,7 @@ class Task:
 
     def predictions(self) -> Iterator[Prediction]:
         """A prediction for every plan that the class allows."""
-        whole = max(rank_peaks(WHOLE, self.extent, self.cost)) + self.cost.weight_bytes
+        whole = max(rank_peaks(WHOLE, self.extent, cost=self.cost)) + self.cost.weight_bytes
         yield Prediction(WHOLE.summary, None, 1.0, whole, exact=True)
         yield from self._shards()
         yield from self._tiles()
@@ -102,7 +102,7 @@ class Task:
             except PlanError:
                 continue
             cells = max(parts["h"]) * max(parts["w"])
-            peak = max(rank_peaks(candidate, self.extent, self.cost)) + self.cost.weight_bytes
+            peak = max(rank_peaks(candidate, self.extent, cost=self.cost)) + self.cost.weight_bytes
             yield Prediction(candidate.summary, candidate, cells / self.cells, peak, exact=True)
 
     def _tiles(self) -> Iterator[Prediction]:
@@ -117,7 +117,7 @@ class Task:
             seen.add(grid)
             blend = Blend.crop() if exact else Blend.linear()
             tiles = TilePlan(grid, blend, Assignment.balanced(grid, self.ranks))
-            peak = max(rank_peaks(tiles, self.extent, self.cost)) + self.cost.weight_bytes
+            peak = max(rank_peaks(tiles, self.extent, cost=self.cost)) + self.cost.weight_bytes
             name = f"{len(grid)} tiles of {' x '.join(str(len(row[0])) for row in grid.rows)}"
             yield Prediction(name, tiles, max(tiles.work) / self.cells, peak, exact)
 
@@ -143,7 +143,7 @@ class Task:
         overlap = {axis: 2 * halo.widest for axis, halo in field.halo.items()}
         for parts in self._divisions():
             if field.local:
-                yield grid_beyond(field, self.extent, self._tile_of(parts, overlap)), True
+                yield grid_beyond(field, self.extent, tile=self._tile_of(parts, overlap)), True
 
     def _divisions(self) -> Iterator[dict[str, int]]:
         """Every h by w with as many parts as there are ranks."""
@@ -160,7 +160,7 @@ class Task:
         return tile
 
 
-def rank_peaks(plan: Plan, extent: Mapping[str, int], cost: CallCost) -> tuple[int, ...]:
+def rank_peaks(plan: Plan, extent: Mapping[str, int], *, cost: CallCost) -> tuple[int, ...]:
     """The most bytes that each rank may hold at one time, without weights: output and working memory.
 
     Args:
@@ -169,7 +169,7 @@ def rank_peaks(plan: Plan, extent: Mapping[str, int], cost: CallCost) -> tuple[i
         cost: The cost of a cell, all its frames together.
 
     Example:
-        >>> rank_peaks(ShardPlan(h=2), {"h": 6, "w": 5}, CallCost(1000, 100, 0, 0.0))
+        >>> rank_peaks(ShardPlan(h=2), {"h": 6, "w": 5}, cost=CallCost(1000, 100, 0, 0.0))
         (22500, 19500)
     """
     return plan.rank_peaks(extent, output=cost.output_bytes, working=cost.working_bytes)

@@ -74,7 +74,7 @@ def compare(
         >>> compare(measure(sample + 0.5, sample, name="tiled", reference_name="untiled")).describe()
         'tiled beside untiled, frame 0 of 1, 32 x 48 px: largest difference 0.5, PSNR 12.04 dB.'
     """
-    check_choice("mode", mode, get_args(Mode))
+    check_choice("mode", mode, choices=get_args(Mode))
     found = _comparison(output, reference)
     worst = int(found.per_frame["max_abs"].fillna(inf).argmax())
     numbers, first = _chosen(found, frames, frame=worst if frame is None else frame)
@@ -82,7 +82,7 @@ def compare(
     errors = [frame_error(found, number, signed=True) for number in numbers]
     titles = [_title(found, number, block=block) for number in numbers]
     if mode == "wipe":
-        each = [_wiped(left, right, block) for left, right in pictures]
+        each = [_wiped(left, right, block=block) for left, right in pictures]
         others, layout = [], wipe_layout(errors[0].shape, (_short(found.name), _short(found.reference)))
     else:
         each, scale = _panels(pictures, errors, block=block), ErrorScale(signed=True)
@@ -155,7 +155,7 @@ def _panels(pictures: list[list[bytes]], errors: list[Tensor], *, block: int) ->
     ]
 
 
-def _wiped(left: bytes, right: bytes, block: int) -> list[dict[str, Any]]:
+def _wiped(left: bytes, right: bytes, *, block: int) -> list[dict[str, Any]]:
     return [image(left, block, kind="jpeg"), image(right, block, kind="jpeg") | {"xaxis": "x2", "yaxis": "y2"}]
 
 

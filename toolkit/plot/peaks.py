@@ -71,7 +71,7 @@ def peak_memory(runs: Run | Sequence[Run], cost: CallCost | None = None, *, them
 def _peaks(run: Run, cost: CallCost | None) -> pd.DataFrame:
     """One row per measured rank, with NaN where nothing is predicted."""
     extent = latent_extent(run)  # None for a pipeline, whose memory cannot be predicted
-    bounds = () if cost is None or extent is None else rank_peaks(run.way, extent, cost)
+    bounds = () if cost is None or extent is None else rank_peaks(run.way, extent, cost=cost)
     ranks = [int(rank) for rank in run.peaks.index]
     predicted = [float(bounds[rank]) if bounds else np.nan for rank in ranks]
     return pd.DataFrame({"rank": ranks, "measured": run.peaks.to_numpy(float), "predicted": predicted})

@@ -28,8 +28,8 @@ COLUMNS = ["rank", "chunk", "branch", "step", "start", "end"]
 def schedule(
     what: Schedule | StagePlan | StageTimes | Run,
     costs: Sequence[Number] | None = None,
-    hop: Number = 0,
     *,
+    hop: Number = 0,
     steps: int = SHOWN,
     theme: ThemeName = "neutral",
 ) -> Figure:

@@ -47,7 +47,7 @@ def seam_profile(
         ToolkitError: If there is nothing to draw, or a comparison has no seam along ``axis``.
     """
     every = comparisons_of(comparisons)
-    check_choice("statistic", statistic, get_args(Statistic))
+    check_choice("statistic", statistic, choices=get_args(Statistic))
     if reach is not None:
         check_counts(reach=reach)
     axis = axis or _common_axis(every)

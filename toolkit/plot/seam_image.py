@@ -117,7 +117,7 @@ def seam_shapes(comparison: Comparison, shape: tuple[int, int], *, ink: str) -> 
     """Faint outlines of the overlaps, and the seam's line in the middle of each."""
     if comparison.grid is None:
         return []
-    grid = sample_grid(comparison.grid, comparison.error.shape, comparison.ratio)
+    grid = sample_grid(comparison.grid, comparison.error.shape, ratio=comparison.ratio)
     height, width = shape
     shapes = []
     for axis, row in zip(grid.axes, grid.rows, strict=True):

@@ -49,7 +49,7 @@ def template(theme: ThemeName) -> dict[str, Any]:
         >>> template("dark")["layout"]["font"]["color"]
         '#DDDDDD'
     """
-    check_choice("theme", theme, get_args(ThemeName))
+    check_choice("theme", theme, choices=get_args(ThemeName))
     colours = THEMES[theme]
     axis = {"gridcolor": colours.grid, "zeroline": False, "automargin": True}
     # Invisible ticks keep the labels of the two axes apart in the corner.

@@ -52,7 +52,7 @@ def check_shown(show: str) -> None:
     Raises:
         PlanError: If the name is unknown.
     """
-    check_choice("show", show, get_args(Shown))
+    check_choice("show", show, choices=get_args(Shown))
 
 
 def tile_values(show: Shown, what: Plan | Run, *, plan: TilePlan) -> TileValues:

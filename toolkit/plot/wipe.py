@@ -32,7 +32,10 @@ def wipe_layout(shape: tuple[int, ...], names: tuple[str, str]) -> dict[str, Any
         "xaxis2": {**still, "anchor": "y2", "domain": axes["xaxis2.domain"], "range": axes["xaxis2.range"]},
         "yaxis": {**down, "title": {"text": "h (px)"}},
         "yaxis2": {**down, "anchor": "x2", "showticklabels": False},
-        "annotations": [_heading(names[0], 0.0, "left"), _heading(names[1], axes["xaxis2.domain"][1], "right")],
+        "annotations": [
+            _heading(names[0], 0.0, side="left"),
+            _heading(names[1], axes["xaxis2.domain"][1], side="right"),
+        ],
         "shapes": [
             {
                 "type": "line",
@@ -57,7 +60,7 @@ def wipe_slider(shape: tuple[int, ...]) -> dict[str, Any]:
     return slider(steps, STEPS // 2, prefix="border at % of the width: ")
 
 
-def _heading(name: str, x: float, side: str) -> dict[str, Any]:
+def _heading(name: str, x: float, *, side: str) -> dict[str, Any]:
     place = {"x": x, "y": 1.0, "xref": "paper", "yref": "paper", "xanchor": side, "yanchor": "bottom"}
     return {**place, "text": name, "showarrow": False}
 

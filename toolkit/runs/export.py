@@ -12,7 +12,7 @@ import pandas as pd
 from toolkit.runs.record import Record
 
 
-def write_chrome_trace(trace: pd.DataFrame, memory: pd.DataFrame, record: Record, path: str | Path) -> Path:
+def write_chrome_trace(trace: pd.DataFrame, memory: pd.DataFrame, *, record: Record, path: str | Path) -> Path:
     """Write a run's trace and memory for chrome://tracing or Perfetto: one process per rank.
 
     Args:
@@ -29,7 +29,7 @@ def write_chrome_trace(trace: pd.DataFrame, memory: pd.DataFrame, record: Record
     return path
 
 
-def write_parquet(trace: pd.DataFrame, memory: pd.DataFrame, record: Record, folder: str | Path) -> Path:
+def write_parquet(trace: pd.DataFrame, memory: pd.DataFrame, *, record: Record, folder: str | Path) -> Path:
     """Write ``trace.parquet``, ``memory.parquet`` and ``record.json`` into ``folder``, which is made."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ class MemoryCurve:
 
 
 @contextmanager
-def measured(curve: MemoryCurve, device: torch.device, origin: float) -> Iterator[None]:
+def measured(curve: MemoryCurve, device: torch.device, *, origin: float) -> Iterator[None]:
     """Measure the memory of what happens inside the ``with`` block into ``curve``.
 
     Args:
@@ -65,10 +65,10 @@ def measured(curve: MemoryCurve, device: torch.device, origin: float) -> Iterato
     shift = time.time() - clock() + origin
     with allocations() as events:
         yield
-    _sum_up(curve, events, shift)
+    _sum_up(curve, events, shift=shift)
 
 
-def _sum_up(curve: MemoryCurve, events: list[tuple[int, int]], shift: float) -> None:
+def _sum_up(curve: MemoryCurve, events: list[tuple[int, int]], *, shift: float) -> None:
     if not events:
         curve.peak = 0
         return

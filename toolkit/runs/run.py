@@ -112,11 +112,11 @@ class Run:
 
     def to_chrome_trace(self, path: str | Path) -> Path:
         """Write trace and memory for chrome://tracing or Perfetto; compressed if ``path`` ends in ``.gz``."""
-        return write_chrome_trace(self.trace, self.memory, self.record, path)
+        return write_chrome_trace(self.trace, self.memory, record=self.record, path=path)
 
     def to_parquet(self, folder: str | Path) -> Path:
         """Write trace and memory as parquet, and the record as JSON, into ``folder``."""
-        return write_parquet(self.trace, self.memory, self.record, folder)
+        return write_parquet(self.trace, self.memory, record=self.record, folder=folder)
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.shape)) + (" streamed" if self.streamed else "")

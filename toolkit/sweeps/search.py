@@ -50,7 +50,7 @@ class Search:
         if not self.wanted:
             raise PlanError("a search needs an objective: name at least one measure.")
         for name, direction in self.wanted.items():
-            check_choice(f"direction of {name!r}", direction, get_args(Direction))
+            check_choice(f"direction of {name!r}", direction, choices=get_args(Direction))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ def sweep(
         2     8        2  0.5625    done
         3     8        4  0.2500    done
     """
-    check_choice("on_error", on_error, get_args(OnError))
+    check_choice("on_error", on_error, choices=get_args(OnError))
     if retry and isinstance(space, Search):
         raise PlanError("retry=True: a search never returns to a point; increase its points= instead.")
     source: Space = space if isinstance(space, Search) else Listed(space)

@@ -65,11 +65,16 @@ def grid_view(plan: TilePlan, forecast: Forecast) -> str:
     picture = draw_grid(
         plan.grid.axes,
         plan.grid.rows,
-        plan.assignment.owners,
+        owners=plan.assignment.owners,
         summary=f"Tiles of {_extent(plan)}, by rank: {facts}",
         most=MOST_TILES,
     )
-    return view("Tiles", facts, table(["rank", "tiles", "cells", "predicted", "peak"], _lines(plan, forecast)), picture)
+    return view(
+        "Tiles",
+        facts,
+        table=table(["rank", "tiles", "cells", "predicted", "peak"], _lines(plan, forecast)),
+        picture=picture,
+    )
 
 
 def sentence(plan: TilePlan, forecast: Forecast) -> str:

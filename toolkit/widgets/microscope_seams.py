@@ -41,7 +41,7 @@ class Seams:
         """The seams of a comparison; empty if it has no grid."""
         if comparison.grid is None or comparison.per_seam is None:
             return cls(pd.DataFrame(columns=["axis", "position", "tiles", "ratio"]), None, {}, {})
-        grid = sample_grid(comparison.grid, comparison.error.shape, comparison.ratio)
+        grid = sample_grid(comparison.grid, comparison.error.shape, ratio=comparison.ratio)
         rows = {axis: row for axis, row in zip(grid.axes, grid.rows, strict=True) if axis != "t"}
         overlaps = {axis: [a & b for a, b in pairwise(row)] for axis, row in rows.items()}
         return cls(

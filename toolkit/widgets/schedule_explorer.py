@@ -98,8 +98,8 @@ class ScheduleExplorer(Explorer):
         self.step_time = float(order.step_time(shares, self.hop))
         facts = f"{order!r}; {plan.split!r}; hop {self.hop:g}"
         rows = [[word(name), cell(value)] for name, value in self._lines()]
-        picture = gantt(order.timeline(shares, self.hop, steps=2), order.ranks, facts)
-        return view("Schedule", facts, table([], rows), picture) + code(self.snippet)
+        picture = gantt(order.timeline(shares, self.hop, steps=2), order.ranks, facts=facts)
+        return view("Schedule", facts, table=table([], rows), picture=picture) + code(self.snippet)
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         order, (formula, value) = self.schedule, step_formula(self.schedule)

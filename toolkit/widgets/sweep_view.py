@@ -44,7 +44,9 @@ def drawing(read: SweepTable, target: str, *, kept: np.ndarray, chosen: int | No
     parts += lines.labels()
     width, height = _LEFT + _PITCH * (len(lines.axes) - 1) + _RIGHT, _TOP + _HIGH + _LANE + 8
     summary = f"Parallel coordinates of {facts}"
-    return page("Sweep", facts, body=f'<div class="tk-figure">{svg(width, height, summary, parts)}{notes}</div>')
+    return page(
+        "Sweep", facts, body=f'<div class="tk-figure">{svg(width, height, summary=summary, parts=parts)}{notes}</div>'
+    )
 
 
 def nothing(found: pd.DataFrame, read: SweepTable | None, *, error: str, objective: str | None) -> str:

@@ -51,7 +51,7 @@ def test_every_rank_gets_the_rows_of_the_padded_whole(mode, extents, lo, hi):
         shard, part = shard_of(whole, strip, rank)
         own = strip.own(rank)
         assert torch.equal(
-            extend(shard, "pad", part, strip, lo, hi, mode), expected[:, :, own.start : own.stop + lo + hi]
+            extend(shard, "pad", part, strip, lo=lo, hi=hi, mode=mode), expected[:, :, own.start : own.stop + lo + hi]
         )
 
 
@@ -69,7 +69,7 @@ def test_a_halo_thicker_than_a_shard_comes_from_further_ranks():
         shard, part = shard_of(whole, strip, rank)
         shard.exchange = Far(whole, strip, rank)
         own = strip.own(rank)
-        assert torch.equal(extend(shard, "pad", part, strip, 2, 2), expected[:, :, own.start : own.stop + 4])
+        assert torch.equal(extend(shard, "pad", part, strip, lo=2, hi=2), expected[:, :, own.start : own.stop + 4])
 
 
 def test_without_messages_the_margin_is_consumed():
@@ -79,19 +79,19 @@ def test_without_messages_the_margin_is_consumed():
         shard, part = shard_of(whole, strip, rank, borders="recompute")
         after = padded(strip, 1, 1)
         held = after.held(rank)
-        assert torch.equal(extend(shard, "pad", part, strip, 1, 1), expected[:, :, held.start : held.stop + 2])
+        assert torch.equal(extend(shard, "pad", part, strip, lo=1, hi=1), expected[:, :, held.start : held.stop + 2])
         assert not shard.exchange.sent
     spent = strip._replace(margin=0)
     shard, part = shard_of(whole, spent, 1, borders="recompute")
     with pytest.raises(NotExact, match="it reads 1 rows beyond the shard, of which 0 are left"):
-        extend(shard, "pad", part, spent, 1, 1)
+        extend(shard, "pad", part, spent, lo=1, hi=1)
 
 
 def test_what_is_sent_is_not_the_models_memory():
     """One channel: the rows lie densely in the map, and would be sent from where the model goes on to write."""
     whole, strip = torch.randn(1, 1, 6, 4), Strip("h", 2, 1, (3, 3))
     shard, part = shard_of(whole, strip, 0)
-    extend(shard, "pad", part, strip, 1, 1)
+    extend(shard, "pad", part, strip, lo=1, hi=1)
     ((to, rows),) = shard.exchange.sent
     assert to == 1
     assert rows.untyped_storage().data_ptr() != part.untyped_storage().data_ptr()

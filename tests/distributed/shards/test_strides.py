@@ -32,4 +32,4 @@ def test_no_stride_is_the_sum_of_two():
     ],
 )
 def test_dims_are_recognised_after_a_view(view, args, moves):
-    assert _probe(view, (torch.empty(4, 4, 4, 4), *args), {}) == [moves]
+    assert _probe(view, (torch.empty(4, 4, 4, 4), *args), kwargs={}) == [moves]

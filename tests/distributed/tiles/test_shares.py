@@ -116,10 +116,10 @@ def test_edges_that_came_before_the_tile_are_blended_when_it_is_computed():
     raws, trace = coder.raws(), Recorder(0)
     shares = Shares(coder, plan_of(ROW, [0] * 4), me=0, view=None)
     (edge,) = edges_into(ROW, 1)
-    blend_shares(shares, [(edge, coder.boxes.cut(raws[0], edge.box, ROW.tiles[0].box).clone())], trace)
+    blend_shares(shares, [(edge, coder.boxes.cut(raws[0], edge.box, ROW.tiles[0].box).clone())], trace=trace)
     assert not trace.events
     shares.keep(ROW.tiles[1], raws[1])
-    blend_shares(shares, [], trace, computed=1)
+    blend_shares(shares, [], trace=trace, computed=1)
     assert shares.final(1)
     assert [str(event.label) for event in trace.events] == ["tile 1"]
 

@@ -10,13 +10,15 @@ EVIL = "</td><b>&amp;"
 
 
 def test_words_cannot_break_out():
-    page = view(EVIL, EVIL, table([EVIL], [[cell(EVIL), word(EVIL)]], words=[EVIL]), Picture("<svg/>", (EVIL,)))
+    page = view(
+        EVIL, EVIL, table=table([EVIL], [[cell(EVIL), word(EVIL)]], words=[EVIL]), picture=Picture("<svg/>", (EVIL,))
+    )
     texts = [node.text for node in ElementTree.fromstring(page).iter() if node.text and "b>" in node.text]
     assert texts == [EVIL] * 5 + [EVIL + "."]
 
 
 def test_the_picture_hides_where_styles_are_dropped():
-    page = view("title", "facts", "<table/>", Picture("<svg/>"))
+    page = view("title", "facts", table="<table/>", picture=Picture("<svg/>"))
     style, rest = page.split("</style>")
     (figure,) = ElementTree.fromstring(page).iterfind(".//div[@class='tk-figure']")
     assert figure.get("style") == "display:none"

@@ -221,8 +221,8 @@ def test_axis_names_cannot_break_out():
 def test_drawn_ramps_are_those_of_the_merges(merge):
     if merge == "window":
         for ramp in ("linear", "cosine", "crop"):
-            assert rising(ramp, "window", 7) == pytest.approx(weights(ramp, 7).tolist())
+            assert rising(ramp, "window", size=7) == pytest.approx(weights(ramp, 7).tolist())
     else:
         tile, before = (torch.full((1, 1, 9, 1), value, dtype=torch.float64) for value in (1, 0))
         blend_into(tile, before, dim=-2, size=5)
-        assert rising("linear", "cascade", 5) == pytest.approx(tile.flatten()[:5].tolist())
+        assert rising("linear", "cascade", size=5) == pytest.approx(tile.flatten()[:5].tolist())

@@ -56,7 +56,7 @@ def read(markup: str) -> Drawing:
 
 
 def drawn(grid: TileGrid, owners: tuple[int, ...] | None = None) -> Drawing:
-    return read(draw_grid(grid.axes, grid.rows, owners, summary="a grid").svg)
+    return read(draw_grid(grid.axes, grid.rows, owners=owners, summary="a grid").svg)
 
 
 def number_in(rectangle: tuple[int, ...], drawing: Drawing) -> list[tuple[str, dict[str, str]]]:
@@ -175,7 +175,7 @@ def test_numbers_that_cannot_be_read_are_left_out():
 
 
 def test_labels_along_an_axis_do_not_touch():
-    axis = Axis.first(20, "w", tuple(Span(i, i + 1) for i in range(20)))
+    axis = Axis.first(20, "w", row=tuple(Span(i, i + 1) for i in range(20)))
     for length in (40, 100, 400):
         cells = sorted(Axis(axis.name, axis.spans, axis.cores, (), 20, 20, length).labelled(lambda _: 20))
         assert cells[0] == (0, 0)

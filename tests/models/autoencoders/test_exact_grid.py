@@ -16,7 +16,7 @@ FIELD = ReceptiveField("decode", Halo(5, 4), Halo(3, 3), False, False, False)
 
 @pytest.mark.parametrize("tile", [11, 12, 15, 21, 40])
 def test_kept_cells_are_a_halo_away_from_inner_borders(tile):
-    grid = grid_beyond(FIELD, {"h": 60, "w": 33}, tile)
+    grid = grid_beyond(FIELD, {"h": 60, "w": 33}, tile=tile)
     for tile_ in grid.tiles:
         for axis, box, core in zip(grid.axes, tile_.box, tile_.core_box, strict=True):
             halo, extent = FIELD.halo[axis], grid.extent[axis]
@@ -41,7 +41,7 @@ def test_tiles_are_the_whole(name, direction, extent):
     model = specimen(name)
     vae, arguments = model.build(), model.call if direction == "decode" else {}
     x = (model.latent if direction == "decode" else model.sample)(3, extent)
-    grid = exact_grid(vae, x.shape, extent - 3, direction, arguments)
+    grid = exact_grid(vae, x.shape, extent - 3, direction=direction, arguments=arguments)
     assert len(grid) > 1
     plan = tk.TilePlan(grid, tk.Blend.crop(), tk.Assignment.balanced(grid, 1))
     run = {"decode": tk.distributed.decode, "encode": tk.distributed.encode}[direction]
@@ -54,7 +54,7 @@ def test_tiles_are_the_whole(name, direction, extent):
 
 
 def test_an_axis_within_one_tile_stays_whole():
-    assert grid_beyond(FIELD, {"h": 60, "w": 6}, {"h": 20, "w": 6}).shape == (5, 1)
+    assert grid_beyond(FIELD, {"h": 60, "w": 6}, tile={"h": 20, "w": 6}).shape == (5, 1)
 
 
 def test_a_tile_without_room_is_refused_with_its_numbers():

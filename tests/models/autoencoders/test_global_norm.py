@@ -41,9 +41,9 @@ def convolutional() -> AutoencoderKL:
 def in_tiles(coder: TileCoder, x: torch.Tensor, passes: int) -> torch.Tensor:
     canvas = coder.canvas()
     with borrowed(coder.vae):
-        normed = NormedCoder.over(coder, global_statistics(coder, x, passes)) if passes else coder
+        normed = NormedCoder.over(coder, global_statistics(coder, x, passes=passes)) if passes else coder
         raw = (normed(x, tile) for tile in coder.grid.tiles)
-        window_merge(raw, coder.grid, coder.boxes, "crop", coder.raw_view(canvas))
+        window_merge(raw, coder.grid, boxes=coder.boxes, ramp="crop", canvas=coder.raw_view(canvas))
         coder.finish(canvas)
     return canvas
 
@@ -87,7 +87,7 @@ def test_the_order_of_tiles_decides_not_who_computed_them():
     vae, x = model.build(), model.latent(11, 9)
     coder = TileCoder.of(vae, tuple(x.shape), tk.TileGrid.cover({"h": 11, "w": 9}, tile=6, overlap=2))
     with borrowed(vae):
-        parts = {tile.index: tile_statistics(coder, x, tile) for tile in reversed(coder.grid.tiles)}
+        parts = {tile.index: tile_statistics(coder, x, tile=tile) for tile in reversed(coder.grid.tiles)}
         expected = global_statistics(coder, x)
     assert all(torch.equal(a.packed(), b.packed()) for a, b in zip(merge_statistics(parts), expected, strict=True))
 

@@ -132,7 +132,7 @@ def test_longer_video_begins_with_the_shorter() -> None:
 
 def test_still_camera_shows_the_picture_itself() -> None:
     picture = demo.image("chelsea", size=(64, 64))[0]
-    still = render(picture, Camera(view=Sway(1.0)), 2, (64, 64))
+    still = render(picture, Camera(view=Sway(1.0)), frames=2, size=(64, 64))
     assert torch.allclose(still, picture.expand(2, -1, -1, -1), atol=1e-4)
 
 

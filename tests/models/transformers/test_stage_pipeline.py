@@ -132,7 +132,7 @@ def test_with_hollow_encoders_and_vae_the_latents_of_given_embeddings_are_the_sa
 
 def test_only_modules_that_are_named_are_loaded_and_experts_without_spans_are_hollow(saved):
     one, whole = PIPELINES["wan_a14b"], load(saved("wan_a14b"))
-    pipe = load_pipeline(saved("wan_a14b"), {"transformer_2": [Span(0, 2)]}, ["vae"])
+    pipe = load_pipeline(saved("wan_a14b"), {"transformer_2": [Span(0, 2)]}, with_modules=["vae"])
     assert all(tensor.is_meta or not tensor.numel() for tensor in pipe.transformer.state_dict().values())
     assert not pipe.transformer_2.blocks[1].ffn.net[2].weight.is_meta
     assert pipe.text_encoder.shared.weight.is_meta
@@ -178,4 +178,4 @@ def test_names_that_a_pipeline_has_not_are_refused(saved):
     ):
         load_pipeline(saved("wan"), {"transformer_2": [Span(0, 1)]})
     with pytest.raises(PlanError, match=r"with_modules names 'tokenizer': the pipeline has text_encoder, vae"):
-        load_pipeline(saved("wan"), {"transformer": [Span(0, 1)]}, ["vae", "tokenizer"])
+        load_pipeline(saved("wan"), {"transformer": [Span(0, 1)]}, with_modules=["vae", "tokenizer"])

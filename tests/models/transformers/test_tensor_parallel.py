@@ -47,7 +47,7 @@ def run(twins, inputs):
 
 def shared(model, parts, cut=share_weights):
     totals = Totals(parts)
-    return [cut(model, layers_of(model), part, parts, totals.of(part)) for part in range(parts)]
+    return [cut(model, layers_of(model), part=part, parts=parts, total=totals.of(part)) for part in range(parts)]
 
 
 def distance(ours, whole):
@@ -123,14 +123,14 @@ def test_cut_weights_are_a_fraction_and_compute_when_bound():
     layers, totals = layers_of(model), Totals(4)
     with torch.no_grad():
         (whole,) = model(**inputs)
-    cut = [cut_weights(model, layers, part, 4) for part in range(4)]
+    cut = [cut_weights(model, layers, part=part, parts=4) for part in range(4)]
     tensors = [p for p in cut[1].blocks.parameters() if id(p) not in {id(q) for q in model.parameters()}]
     held = sum(p.untyped_storage().nbytes() for p in tensors)
     assert held == sum(p.nbytes for p in tensors)
     assert sum(p.nbytes for p in cut[1].blocks.parameters()) < 0.35 * sum(p.nbytes for p in model.blocks.parameters())
     with pytest.raises(RuntimeError, match="only among the ranks"):
         cut[0](**inputs)
-    twins = [share_weights(one, layers, part, 4, totals.of(part)) for part, one in enumerate(cut)]
+    twins = [share_weights(one, layers, part=part, parts=4, total=totals.of(part)) for part, one in enumerate(cut)]
     assert distance(run(twins, inputs)[3], whole) < 1e-6
     with pytest.raises(tk.PlanError, match="cut for tp=4"):
         check_weights(cut[0], 2)
@@ -139,7 +139,7 @@ def test_cut_weights_are_a_fraction_and_compute_when_bound():
 def test_layers_of_others_may_be_on_meta():
     model = transformer("Flux").build()
     model.single_transformer_blocks.to("meta")
-    twin = share_weights(model, ["transformer_blocks.0"], 0, 2, lambda tensor: tensor)
+    twin = share_weights(model, ["transformer_blocks.0"], part=0, parts=2, total=lambda tensor: tensor)
     assert twin.transformer_blocks[0].attn.to_q.weight.shape == (32, 64)
     assert twin.transformer_blocks[1] is model.transformer_blocks[1]
     assert twin.single_transformer_blocks is model.single_transformer_blocks
@@ -155,7 +155,7 @@ def test_refusals():
         check_weights(transformer("LTX").build(), 2)
     wan.enable_layerwise_casting(storage_dtype=torch.float16, compute_dtype=torch.float32)
     with pytest.raises(tk.ModelError, match="hooks or is compiled"):
-        share_weights(wan, ["blocks.0"], 0, 2, lambda tensor: tensor)
+        share_weights(wan, ["blocks.0"], part=0, parts=2, total=lambda tensor: tensor)
     wan = transformer("Wan").build()
     wan.fuse_qkv_projections()
     with pytest.raises(tk.ModelError, match="unfuse"):
@@ -163,8 +163,8 @@ def test_refusals():
     wan = transformer("Wan").build()
     handle = wan.blocks[0].attn1.norm_q.register_forward_hook(lambda *_: None)
     with pytest.raises(tk.ModelError, match=r"attn1.norm_q has forward hooks"):
-        share_weights(wan, ["blocks.0"], 0, 2, lambda tensor: tensor)
+        share_weights(wan, ["blocks.0"], part=0, parts=2, total=lambda tensor: tensor)
     handle.remove()
     wan.blocks[0].attn1.to_q = type("Quantized", (nn.Linear,), {})(64, 64)
     with pytest.raises(tk.ModelError, match=r"blocks.0.attn1.to_q is a Quantized"):
-        share_weights(wan, ["blocks.0"], 0, 2, lambda tensor: tensor)
+        share_weights(wan, ["blocks.0"], part=0, parts=2, total=lambda tensor: tensor)

@@ -68,7 +68,7 @@ def test_a_subclass_shares_its_sequence_and_weights():
     model = like(MyWan, "Wan")
     check_sequence(model, 2)
     check_weights(model, 2)
-    half = cut_weights(model, ["blocks.0"], 0, 2)
+    half = cut_weights(model, ["blocks.0"], part=0, parts=2)
     assert half.blocks[0].attn1.to_q.weight.shape[0] * 2 == model.blocks[0].attn1.to_q.weight.shape[0]
 
 
@@ -76,7 +76,7 @@ def test_a_subclass_of_an_attention_is_divided_as_its_parent():
     model = like(MyWan, "Wan")
     attention = model.blocks[0].attn1
     attention.__class__ = type("MyAttention", (type(attention),), {})
-    half = cut_weights(model, ["blocks.0"], 0, 2).blocks[0].attn1
+    half = cut_weights(model, ["blocks.0"], part=0, parts=2).blocks[0].attn1
     assert half.heads * 2 == attention.heads
     assert type(half.norm_q).__name__ == "NormAcrossHeads"
 

@@ -20,7 +20,7 @@ def out_of_memory_kills() -> int:
         return 0
 
 
-def died(rank: int, exitcode: int | None, oom_kills: int, last: str) -> RankDied:
+def died(rank: int, exitcode: int | None, *, oom_kills: int, last: str) -> RankDied:
     """The error for a rank whose process ended without a report.
 
     Args:
@@ -41,7 +41,7 @@ def died(rank: int, exitcode: int | None, oom_kills: int, last: str) -> RankDied
     return RankDied(rank, exitcode, f"{cause} ({last})")
 
 
-def failed(rank: int, summary: str, remote_traceback: str) -> RankFailed:
+def failed(rank: int, summary: str, *, remote_traceback: str) -> RankFailed:
     """The error for a rank that raised; if it ran out of memory, the message says so."""
     words = ("can't allocate memory", "out of memory", "MemoryError", "OutOfMemoryError")
     if any(word in summary for word in words):

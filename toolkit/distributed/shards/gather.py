@@ -77,7 +77,7 @@ def collect(shard: Shard, x: Tensor, *, dim: int, layout: Layout, what: str) -> 
         if rank != me:
             shard.exchange.send(x, rank, name)
     messages = {
-        rank: shard.exchange.receive(_shape_on(shard, x, dim, layout, rank), x.dtype, rank, name)
+        rank: shard.exchange.receive(_shape_on(shard, x, dim, layout=layout, rank=rank), x.dtype, rank, name)
         for rank in ranks
         if rank != me
     }
@@ -103,7 +103,7 @@ def around(shard: Shard, x: Tensor, *, dim: int, layout: Layout, what: str) -> I
         if step + 1 < len(ranks):
             shard.exchange.send(held, ranks[(at + 1) % len(ranks)], name)
             source = ranks[(at - step - 1) % len(ranks)]
-            shape = _shape_on(shard, x, dim, layout, source)
+            shape = _shape_on(shard, x, dim, layout=layout, rank=source)
             message = shard.exchange.receive(shape, x.dtype, ranks[(at - 1) % len(ranks)], name)
         # The caller computes with `held` while it is sent and the next part arrives.
         yield owner, held
@@ -111,7 +111,7 @@ def around(shard: Shard, x: Tensor, *, dim: int, layout: Layout, what: str) -> I
             held = shard.exchange.take(message)
 
 
-def _shape_on(shard: Shard, x: Tensor, dim: int, layout: Layout, rank: int) -> tuple[int, ...]:
+def _shape_on(shard: Shard, x: Tensor, dim: int, *, layout: Layout, rank: int) -> tuple[int, ...]:
     """The shape that ``x`` has on another rank."""
     shape = list(x.shape)
     shape[dim] = int(shape[dim] * share_of(shard, layout, rank))

@@ -44,11 +44,11 @@ def extend(
     func: Any,
     x: Tensor,
     strip: Strip,
+    *,
     lo: int,
     hi: int,
     mode: str = "constant",
     value: float = 0.0,
-    *,
     around: Around = (),
     later: bool = False,
 ) -> Tensor:
@@ -73,11 +73,13 @@ def extend(
     Raises:
         NotExact: If the padding cannot be computed from the neighbours' rows.
     """
-    _require_possible(shard, func, x, strip, lo, hi, mode)
+    _require_possible(shard, func, x, strip, lo=lo, hi=hi, mode=mode)
     constant = mode == "constant"
-    rows = _rows_of(strip, shard.index[strip.axis], lo, hi, constant, shard.plan.borders == "exchange")
-    out, body = _room(x, strip.dim, rows.total, around)
-    messages = _post(shard, x, strip, rows)
+    rows = _rows_of(
+        strip, shard.index[strip.axis], lo=lo, hi=hi, edges=constant, exchanges=shard.plan.borders == "exchange"
+    )
+    out, body = _room(x, strip.dim, rows=rows.total, around=around)
+    messages = _post(shard, x, strip, rows=rows)
     # While the messages travel, copy this rank's own rows to their place.
     at, start, count = rows.own
     body.narrow(strip.dim, at, count).copy_(x.narrow(strip.dim, start, count))
@@ -85,8 +87,10 @@ def extend(
     if not constant:
         # Reflected and replicated rows are copies of rows that may still be under way, so wait for those first.
         settle(shard, [pending])
-        return _edge(out, strip.dim, rows.before, rows.after, mode) if rows.before or rows.after else out
-    _fill_rims(out, [*around, (strip.dim, rows.before, rows.after)], value)
+        return (
+            _edge(out, strip.dim, before=rows.before, after=rows.after, mode=mode) if rows.before or rows.after else out
+        )
+    _fill_rims(out, [*around, (strip.dim, rows.before, rows.after)], value=value)
     if later and messages:
         # A convolution may read these places before the rows are there: let them hold finite numbers.
         for place, message in messages:
@@ -97,7 +101,7 @@ def extend(
     return out
 
 
-def _require_possible(shard: Shard, func: Any, x: Tensor, strip: Strip, lo: int, hi: int, mode: str) -> None:
+def _require_possible(shard: Shard, func: Any, x: Tensor, strip: Strip, *, lo: int, hi: int, mode: str) -> None:
     """Refuse paddings that the neighbours' rows cannot give."""
     if lo < 0 or hi < 0:
         raise shard.refuse(func, f"it crops {strip.axis}", x)
@@ -109,7 +113,7 @@ def _require_possible(shard: Shard, func: Any, x: Tensor, strip: Strip, lo: int,
         raise shard.refuse(func, f"it reads {max(lo, hi)} rows beyond the shard, of which {strip.margin} are left", x)
 
 
-def _room(x: Tensor, dim: int, rows: int, around: Around) -> tuple[Tensor, Tensor]:
+def _room(x: Tensor, dim: int, *, rows: int, around: Around) -> tuple[Tensor, Tensor]:
     """Memory for a padded map, and the view of it that excludes the padding of the dims ``around``.
 
     Along ``dim`` the view has all ``rows``: rows that arrive are copied into it as they are.
@@ -125,7 +129,7 @@ def _room(x: Tensor, dim: int, rows: int, around: Around) -> tuple[Tensor, Tenso
     return out, body
 
 
-def _fill_rims(out: Tensor, rims: Around, value: float) -> None:
+def _fill_rims(out: Tensor, rims: Around, *, value: float) -> None:
     """Write constant padding: the first and last cells along each dim."""
     for dim, lo, hi in rims:
         if lo:
@@ -163,7 +167,7 @@ class _Rows(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _rows_of(strip: Strip, index: int, lo: int, hi: int, edges: bool, exchanges: bool) -> _Rows:
+def _rows_of(strip: Strip, index: int, *, lo: int, hi: int, edges: bool, exchanges: bool) -> _Rows:
     """Work out where each row of a padded map comes from, in the coordinates of the whole map.
 
     Args:
@@ -199,7 +203,7 @@ def _rows_of(strip: Strip, index: int, lo: int, hi: int, edges: bool, exchanges:
     return _Rows(stop - first, place, before, after, tuple(crossing))
 
 
-def _post(shard: Shard, x: Tensor, strip: Strip, rows: _Rows) -> list[tuple[int, Message]]:
+def _post(shard: Shard, x: Tensor, strip: Strip, *, rows: _Rows) -> list[tuple[int, Message]]:
     """Start to send the rows that others need, and to receive those that this rank needs.
 
     Returns:
@@ -221,7 +225,7 @@ def _post(shard: Shard, x: Tensor, strip: Strip, rows: _Rows) -> list[tuple[int,
     return incoming
 
 
-def _edge(x: Tensor, dim: int, before: int, after: int, mode: str) -> Tensor:
+def _edge(x: Tensor, dim: int, *, before: int, after: int, mode: str) -> Tensor:
     """Pad the edges of the whole map along one dim, by ``reflect`` or ``replicate``.
 
     ``F.pad`` does so along the last dims only, and wants a batch and a channel dim before them: hence the reshapes.

@@ -84,8 +84,8 @@ def _compute(
 ) -> Tensor:
     """Run the decode with given margins; returns this rank's part of the output, with what is left of its margin."""
     if entry is None:
-        latent = _enter(shard, latent, parts, margins)
-    entering = nullcontext() if entry is None else _from(vae.decoder, entry, shard, parts, margins)
+        latent = _enter(shard, latent, parts, margins=margins)
+    entering = nullcontext() if entry is None else _from(vae.decoder, entry, shard=shard, parts=parts, margins=margins)
     with entering, ShardMode(shard, call.options.rules):
         output = call(vae, latent)
     if not layout_of(output):
@@ -93,7 +93,7 @@ def _compute(
     return output
 
 
-def _enter(shard: Shard, x: Tensor, parts: dict[str, tuple[int, ...]], margins: dict[str, int]) -> Tensor:
+def _enter(shard: Shard, x: Tensor, parts: dict[str, tuple[int, ...]], *, margins: dict[str, int]) -> Tensor:
     """Cut a whole map to this rank's shard and its margin."""
     strips = []
     for place, axis in enumerate(AXES):
@@ -108,13 +108,13 @@ def _enter(shard: Shard, x: Tensor, parts: dict[str, tuple[int, ...]], margins: 
 
 @contextmanager
 def _from(
-    decoder: nn.Module, entry: str, shard: Shard, parts: dict[str, tuple[int, ...]], margins: dict[str, int]
+    decoder: nn.Module, entry: str, *, shard: Shard, parts: dict[str, tuple[int, ...]], margins: dict[str, int]
 ) -> Iterator[None]:
     """Let the decoder compute whole maps up to the module ``entry``, and shards from there to its end."""
 
     def enter(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         shard.whole = False
-        return _enter(shard, args[0], parts, margins), *args[1:]
+        return _enter(shard, args[0], parts, margins=margins), *args[1:]
 
     def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         # A video decoder is called once per group of frames: the next call begins with whole maps again.

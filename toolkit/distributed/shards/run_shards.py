@@ -55,7 +55,7 @@ def run_shards(vae: Any, x: Tensor, *, plan: ShardPlan, call: ModelCall, rank: R
             exchange.flush()
     finally:
         exchange.close()
-    _fill_trace(rank.trace, before, begin)
+    _fill_trace(rank.trace, before, begin=begin)
     return result
 
 
@@ -133,7 +133,7 @@ def _part(rank: int) -> Label:
     return Label(tile=rank, purpose="shard")
 
 
-def _fill_trace(trace: Recorder, before: int, begin: float) -> None:
+def _fill_trace(trace: Recorder, before: int, *, begin: float) -> None:
     """Record the time between messages as compute time: messages are the only events that a sharded call records.
 
     Args:

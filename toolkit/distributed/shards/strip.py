@@ -82,7 +82,7 @@ class Strip(NamedTuple):
             >>> Strip("h", 2, 1, (6, 5), margin=3).held(0), Strip("h", 2, 1, (6, 5), margin=3).held(1)
             (0:9, 3:11)
         """
-        return _held(self.extents, self.margin, index)
+        return _held(self.extents, self.margin, index=index)
 
     def rows(self, index: int) -> int:
         """Number of rows in the tensor of the rank at ``index``, margin and padding included."""
@@ -91,7 +91,7 @@ class Strip(NamedTuple):
 
 # Asked for at every operation, with few different answers in a whole run.
 @lru_cache(maxsize=4096)
-def _held(extents: tuple[int, ...], margin: int, index: int) -> Span:
+def _held(extents: tuple[int, ...], margin: int, *, index: int) -> Span:
     start = sum(extents[:index])
     return Span(max(0, start - margin), min(sum(extents), start + extents[index] + margin))
 

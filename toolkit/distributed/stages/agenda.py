@@ -121,7 +121,7 @@ class Agenda:
             self.settle(self._pending[0].call)
 
 
-def number(items: Sequence[Item], step: int, request: int = 0) -> int:
+def number(items: Sequence[Item], step: int, *, request: int = 0) -> int:
     """Name calls that were pending together: they are the branches of one step.
 
     This corrects the guess of :meth:`Agenda.call_of` for pipelines that skip a branch in some steps.

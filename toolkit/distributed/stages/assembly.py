@@ -39,14 +39,15 @@ class Assembly:
         self.pipe, self.rank = pipe, rank
         self.plan = next(iter(plans.values()))
         self.engines = {
-            name: self._engine(place, name, plans[name], groups) for place, name in enumerate(experts_of(pipe))
+            name: self._engine(place, name, plan=plans[name], groups=groups)
+            for place, name in enumerate(experts_of(pipe))
         }
         device = next(iter(self.engines.values())).device
         member = groups.like(rank.member, PURPOSES[2])
         exchange = Exchange(member, rank.failure, trace=rank.trace, device=device)
         self.remote = RemoteModules(rank, exchange, self.plan.ranks)
 
-    def _engine(self, place: int, name: str, plan: StagePlan, groups: Groups) -> Engine:
+    def _engine(self, place: int, name: str, *, plan: StagePlan, groups: Groups) -> Engine:
         transformer = getattr(self.pipe, name)
         me = self.rank.member.rank
         places = Places.of(plan, None, me=me, size=plan.ranks, expert=place % plan.experts)
@@ -70,17 +71,17 @@ class Assembly:
             if part is not None and not isinstance(part, nn.Module) and hasattr(part, "config"):
                 setattr(twin, name, copy.deepcopy(part))
         for name, engine in self.engines.items():
-            setattr(twin, name, staged(getattr(self.pipe, name), engine, agenda))
+            setattr(twin, name, staged(getattr(self.pipe, name), engine, agenda=agenda))
         for name in modules_of(self.pipe):
-            setattr(twin, name, self._module(name, getattr(self.pipe, name), agenda))
+            setattr(twin, name, self._module(name, getattr(self.pipe, name), agenda=agenda))
         return twin
 
-    def _module(self, name: str, module: nn.Module, agenda: Agenda) -> Any:
+    def _module(self, name: str, module: nn.Module, *, agenda: Agenda) -> Any:
         if "vae" in name:
             return self.remote.vae(name, module, plan=self.plan.vae, root=self.plan.output_rank, agenda=agenda)
         if name in AFTER:
             return module
-        return self.remote.encoder(name, module, self.plan.encoders)
+        return self.remote.encoder(name, module, owner=self.plan.encoders)
 
     def close(self) -> None:
         """Wait until everything sent has left, and end the links."""
@@ -95,7 +96,7 @@ class Assembly:
         self.remote.exchange.close()
 
 
-def modules_on(rank: int, plan: StagePlan, names: Mapping[str, Any]) -> list[str]:
+def modules_on(rank: int, plan: StagePlan, *, names: Mapping[str, Any]) -> list[str]:
     """List the modules besides transformers whose weights a rank needs.
 
     Args:

@@ -57,7 +57,7 @@ def cut(transformer: nn.Module, plan: StagePlan, rank: int) -> nn.Module:
     if plan.tp == 1:
         return transformer
     layers = [name for span in plan.layers_of(rank) for name in owned(transformer, span)]
-    return cut_weights(transformer, layers, plan.position(rank)["tp"], plan.tp)
+    return cut_weights(transformer, layers, part=plan.position(rank)["tp"], parts=plan.tp)
 
 
 def sharers(places: Places, member: Member, *, groups: Groups, mesh: DeviceMesh | None = None) -> ProcessGroup | None:
@@ -103,12 +103,14 @@ def shared(transformer: nn.Module, places: Places, *, rank: Rank, group: Process
     if group is None or not places.chunks:
         return transformer
     if plan.sp > 1:
-        return _sequence(transformer, group, rank.failure)
+        return _sequence(transformer, group, failure=rank.failure)
     layers = [name for chunk in places.chunks for name in owned(transformer, plan.split.stages[chunk])]
-    return share_weights(transformer, layers, dist.get_rank(group), plan.tp, partial(_total, group, rank.failure))
+    return share_weights(
+        transformer, layers, part=dist.get_rank(group), parts=plan.tp, total=partial(_total, group, rank.failure)
+    )
 
 
-def _sequence(transformer: nn.Module, group: ProcessGroup, failure: FailureFlag) -> Any:
+def _sequence(transformer: nn.Module, group: ProcessGroup, *, failure: FailureFlag) -> Any:
     """The stand-in that computes this rank's part of the sequence, by diffusers' own context parallelism."""
     device = device_of(transformer.parameters())
     mesh = DeviceMesh.from_group(group, device.type, mesh_dim_names=("ulysses",))

@@ -57,7 +57,7 @@ class RemoteModules:
     ranks: int
     links: dict[int, Link] = field(default_factory=dict)
 
-    def called_on(self, owner: int, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    def called_on(self, owner: int, name: str, *, call: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a call so that every rank may make it, ``owner`` computes it, and all get the result.
 
         Args:
@@ -82,9 +82,9 @@ class RemoteModules:
 
         return everywhere
 
-    def encoder(self, name: str, module: nn.Module, owner: int) -> Any:
+    def encoder(self, name: str, module: nn.Module, *, owner: int) -> Any:
         """Make a twin of an encoder whose calls are computed on ``owner``."""
-        return stand_in(module, self.called_on(owner, name, module))
+        return stand_in(module, self.called_on(owner, name, call=module))
 
     def vae(self, name: str, module: Any, *, plan: TilePlan | ShardPlan | None, root: int, agenda: Agenda) -> Any:
         """Make a twin of an autoencoder that encodes on ``root`` for all ranks, and decodes for ``root`` alone.
@@ -100,7 +100,7 @@ class RemoteModules:
             agenda: The agenda of the request; it is informed when the pipeline decodes.
         """
         twin = stand_in(module, module.forward)
-        twin.encode = self.called_on(root, f"{name}.encode", module.encode)
+        twin.encode = self.called_on(root, f"{name}.encode", call=module.encode)
         own = inspect.signature(module.decode)
 
         def decode(*args: Any, **kwargs: Any) -> Any:
@@ -116,7 +116,7 @@ class RemoteModules:
             bound.apply_defaults()
             latent, *more = bound.arguments.items()
             given = {key: value for key, value in more if key != "return_dict" and value is not None}
-            sample = self._decode(module, latent[1], plan, given)
+            sample = self._decode(module, latent[1], plan=plan, given=given)
             if sample is None:
                 raise LeavePipeline
             return SimpleNamespace(sample=sample) if bound.arguments.get("return_dict") else (sample,)
@@ -124,7 +124,7 @@ class RemoteModules:
         twin.decode = decode
         return twin
 
-    def _decode(self, vae: Any, latent: Tensor, plan: TilePlan | ShardPlan, given: dict[str, Any]) -> Tensor | None:
+    def _decode(self, vae: Any, latent: Tensor, *, plan: TilePlan | ShardPlan, given: dict[str, Any]) -> Tensor | None:
         # A decode with **kwargs of its own binds what it does not name as one argument called "kwargs".
         arguments = {key: value for key, value in given.items() if key != "kwargs"} | given.get("kwargs", {})
         call = ModelCall(Direction.DECODE, Options(arguments=arguments))

@@ -113,7 +113,7 @@ class Requests(Agenda, Generic[T]):
                     self._turn = request
                     request.resume()
                     self._turn = None
-                    request.steps = number(request.items, request.steps, request.index)
+                    request.steps = number(request.items, request.steps, request=request.index)
             request.held = not self._has_room(request)
             if not request.held:
                 compute(request.items, 0)

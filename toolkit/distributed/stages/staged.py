@@ -77,11 +77,11 @@ def stage(
     rank = Rank.of(group, trace, "aten")
     member = rank.member
     places = Places.of(plan, mesh, me=member.rank, size=member.size)
-    check(transformer, plan, proof)
+    check(transformer, plan, proof=proof)
     with ExitStack() as stack:
         groups = stack.enter_context(closing(Groups()))
         part = shared(transformer, places, rank=rank, group=sharers(places, member, groups=groups, mesh=mesh))
-        twin = staged(transformer, Engine(part, places, rank=rank, groups=groups), Agenda(rank))
+        twin = staged(transformer, Engine(part, places, rank=rank, groups=groups), agenda=Agenda(rank))
         # Nothing has failed, so the groups must outlive this function: the twin's close() ends them.
         stack.pop_all()
     close_calls = twin.close
@@ -94,7 +94,7 @@ def stage(
     return twin
 
 
-def check(transformer: nn.Module, plan: StagePlan, proof: Proof | None = None) -> nn.Module:
+def check(transformer: nn.Module, plan: StagePlan, *, proof: Proof | None = None) -> nn.Module:
     """Return the transformer if it can be run in the stages of a plan.
 
     Raises:
@@ -108,7 +108,7 @@ def check(transformer: nn.Module, plan: StagePlan, proof: Proof | None = None) -
     return transformer
 
 
-def staged(transformer: nn.Module, engine: Engine, agenda: Agenda) -> Any:
+def staged(transformer: nn.Module, engine: Engine, *, agenda: Agenda) -> Any:
     """Make a twin of a transformer whose calls go to an agenda, and are computed by an engine."""
     forward = DeferredForward(transformer, engine, agenda)
     twin = stand_in(transformer, forward)

@@ -80,18 +80,18 @@ def gather_statistics(
         own = {}
         for index in mine:
             with trace(Kind.NORMS, Label(tile=index, text=f"pass {number}")):
-                own[index] = tile_statistics(coder, x, plan.grid.tiles[index], merged)
+                own[index] = tile_statistics(coder, x, tile=plan.grid.tiles[index], given=merged)
                 synchronise(coder.device)
         # Merged once without the others: what is wrong with the model raises here, on every rank. Otherwise some ranks
         # would wait for the messages of a rank that has raised.
         merge_statistics(own)
-        merged = merge_statistics({**own, **_of_others(own[mine[0]], list(own.values()), plan, exchange)})
+        merged = merge_statistics({**own, **_of_others(own[mine[0]], list(own.values()), plan=plan, exchange=exchange)})
     assert merged is not None
     return merged
 
 
 def _of_others(
-    like: Statistics, own: Sequence[Statistics], plan: TilePlan, exchange: Exchange
+    like: Statistics, own: Sequence[Statistics], *, plan: TilePlan, exchange: Exchange
 ) -> dict[int, Statistics]:
     """Swap statistics with every other rank; returns those of the other ranks' tiles, by tile."""
     me, posted = exchange.member.rank, dict[int, Message]()

@@ -127,17 +127,17 @@ def _compute_tiles(
     if me != plan.root:
         exchange.flush()
         return None
-    canvas, raw = coder.canvas(), _in_order(coder, plan, exchange, own)
+    canvas, raw = coder.canvas(), _in_order(coder, plan, exchange=exchange, own=own)
     with trace(Kind.BLEND, Label(text="tiles"), bytes=canvas.nbytes):
         view = coder.raw_view(canvas)
         if plan.blend.merge == "cascade":
-            cascade_merge(raw, plan.grid, coder.boxes, view)
+            cascade_merge(raw, plan.grid, boxes=coder.boxes, canvas=view)
         else:
-            window_merge(raw, plan.grid, coder.boxes, plan.blend.ramp, view)
+            window_merge(raw, plan.grid, boxes=coder.boxes, ramp=plan.blend.ramp, canvas=view)
     return canvas
 
 
-def _in_order(coder: TileCoder, plan: TilePlan, exchange: Exchange, own: dict[int, Tensor]) -> Iterator[Tensor]:
+def _in_order(coder: TileCoder, plan: TilePlan, *, exchange: Exchange, own: dict[int, Tensor]) -> Iterator[Tensor]:
     """Yield all raw tiles in row-major order: the root's own, and the others' as they arrive."""
     posted: dict[int, Message] = {}
     remote = deque(tile for tile in plan.grid.tiles if tile.index not in own)

@@ -62,11 +62,11 @@ def compute_shares(
         compute_tile(coder, x, tile=plan.grid.tiles[index], shares=shares, edges=edges, trace=trace)
         edges.post(computed=index)
         # Blend what is complete already: it frees the edges, and the last tile leaves less to do.
-        blend_shares(shares, edges.arrived(), trace, computed=index)
+        blend_shares(shares, edges.arrived(), trace=trace, computed=index)
     edges.post(computed=len(plan.grid))
-    blend_shares(shares, edges.remaining(), trace)
+    blend_shares(shares, edges.remaining(), trace=trace)
     if canvas is None:
-        _deliver(shares, exchange, plan.root)
+        _deliver(shares, exchange, root=plan.root)
     else:
         _collect(shares, exchange)
     exchange.flush()
@@ -149,9 +149,9 @@ class Shares:
         boxes, blend = self.coder.boxes, self.plan.blend
         overlaps = boxes.overlaps(self.plan.grid.rows, self.plan.grid.tiles[index].position)
         if blend.merge == "cascade":
-            cascade_share(share, edges, boxes, overlaps)
+            cascade_share(share, edges, boxes=boxes, overlaps=overlaps)
         else:
-            window_share(share, edges, boxes, overlaps, blend.ramp)
+            window_share(share, edges, boxes=boxes, overlaps=overlaps, ramp=blend.ramp)
 
 
 class EdgeExchange:
@@ -235,7 +235,7 @@ class EdgeExchange:
             yield edge, self.link.take(message)
 
 
-def blend_shares(shares: Shares, edges: Iterable[tuple[Edge, Tensor]], trace: Recorder, *, computed: int = -1) -> None:
+def blend_shares(shares: Shares, edges: Iterable[tuple[Edge, Tensor]], *, trace: Recorder, computed: int = -1) -> None:
     """Add edges, and blend each share that they complete.
 
     Args:
@@ -256,7 +256,7 @@ def blend_shares(shares: Shares, edges: Iterable[tuple[Edge, Tensor]], trace: Re
         blend(edge.target)
 
 
-def _deliver(shares: Shares, exchange: Exchange, root: int) -> None:
+def _deliver(shares: Shares, exchange: Exchange, *, root: int) -> None:
     """Send this rank's blended shares to the root, in the order of the tiles."""
     for index in sorted(shares.held):
         exchange.send(shares.held.pop(index), root, share_label(index))

@@ -66,7 +66,7 @@ def stream_shares(
     transfers = Transfers(shares, exchange, Bands(coder, plan, trace=trace, stream=stream) if me == plan.root else None)
     for index in plan.assignment.tiles_of(me):
         compute_tile(coder, x, tile=plan.grid.tiles[index], shares=shares, edges=transfers, trace=trace)
-        blend_shares(shares, (), trace, computed=index)
+        blend_shares(shares, (), trace=trace, computed=index)
         transfers.advance(trace, computed=index)
     transfers.complete(trace)
     exchange.flush()
@@ -172,7 +172,7 @@ class Transfers(EdgeExchange):
         moving = True
         while moving:
             arrived = list(self.arrived())
-            blend_shares(self._shares, arrived, trace)
+            blend_shares(self._shares, arrived, trace=trace)
             moving = any([arrived, self._gather(), self._start_all(computed)])
 
     def complete(self, trace: Recorder) -> None:

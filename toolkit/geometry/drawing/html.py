@@ -43,7 +43,7 @@ _RULES = """
 """
 
 
-def view(title: str, facts: str, table: str, picture: Picture) -> str:
+def view(title: str, facts: str, *, table: str, picture: Picture) -> str:
     """A heading, and a table beside a picture with its notes.
 
     Viewers of untrusted notebooks drop styles. Then the picture stays hidden, and the table remains.
@@ -56,7 +56,7 @@ def view(title: str, facts: str, table: str, picture: Picture) -> str:
     )
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[str] = ()) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[str] = ()) -> str:
     """A table of cells made by :func:`cell`, :func:`word`, :func:`bar` and :func:`chip`.
 
     Args:

@@ -33,7 +33,7 @@ _CORNERS = {
 }
 
 
-def grid_view(axes: tuple[str, ...], rows: _Rows, facts: str) -> str:
+def grid_view(axes: tuple[str, ...], rows: _Rows, *, facts: str) -> str:
     """One line per axis, beside the grid with the index of each tile.
 
     Args:
@@ -47,10 +47,10 @@ def grid_view(axes: tuple[str, ...], rows: _Rows, facts: str) -> str:
         lines.append([word(axis), cell(row[-1].stop), cell(len(row)), cell(sizes), cell(overlaps)])
     picture = draw_grid(axes, rows, summary=f"Tiles of {_extents(axes, rows)}, by index: {facts}")
     head = ["axis", "extent", "tiles", "tile", "overlap"]
-    return view("TileGrid", facts, table(head, lines, words=["axis"]), picture)
+    return view("TileGrid", facts, table=table(head, lines, words=["axis"]), picture=picture)
 
 
-def assignment_view(owners: Sequence[int], counts: Sequence[int], facts: str) -> str:
+def assignment_view(owners: Sequence[int], counts: Sequence[int], *, facts: str) -> str:
     """One line per rank, beside the tiles in order.
 
     Args:
@@ -70,25 +70,27 @@ def assignment_view(owners: Sequence[int], counts: Sequence[int], facts: str) ->
         part = _percent(sum(rest), len(owners))
         lines.append([cell(f"{len(rest)} more"), cell(sum(rest)), cell(part), word(_idle(rest))])
     picture = draw_strip(owners, f"The rank of each tile, in order: {facts}")
-    return view("Assignment", facts, table(["rank", "tiles", "of all", "which"], lines, words=["which"]), picture)
+    return view(
+        "Assignment", facts, table=table(["rank", "tiles", "of all", "which"], lines, words=["which"]), picture=picture
+    )
 
 
-def blend_view(ramp: str, merge: str, facts: str) -> str:
+def blend_view(ramp: str, merge: str, *, facts: str) -> str:
     """A description of the merge, beside the weights over one overlap."""
     kind = "crop" if ramp == "crop" else merge
     rows = {"ramp": ramp, "merge": merge, "in the middle of four tiles": _CORNERS[kind]}
     lines = [[word(name), word(value)] for name, value in rows.items()]
-    picture = draw_blend(ramp, merge, f"Weights of two tiles over their overlap, {ramp} ramp. {_MERGES[kind]}")
-    return view(facts, _MERGES[kind], table([], lines), picture)
+    picture = draw_blend(ramp, merge, summary=f"Weights of two tiles over their overlap, {ramp} ramp. {_MERGES[kind]}")
+    return view(facts, _MERGES[kind], table=table([], lines), picture=picture)
 
 
 def plan_view(
     axes: tuple[str, ...],
     rows: _Rows,
+    *,
     owners: Sequence[int],
     ledger: Sequence[tuple[int, int, int, int]],
     facts: str,
-    *,
     root: int,
 ) -> str:
     """One line per rank, beside the grid with the rank of each tile.
@@ -111,9 +113,9 @@ def plan_view(
         tiles, work, *moved = map(sum, zip(*rest, strict=True))
         numbers = [cell(tiles), cell(work), cell(_percent(work, whole)), *map(cell, moved)]
         lines.append([cell(f"{len(rest)} more"), *numbers, word(_idle([tiles for tiles, *_ in rest]))])
-    picture = draw_grid(axes, rows, owners, summary=f"Tiles of {_extents(axes, rows)}, by rank: {facts}")
+    picture = draw_grid(axes, rows, owners=owners, summary=f"Tiles of {_extents(axes, rows)}, by rank: {facts}")
     head = ["rank", "tiles", "cells computed", "of all", "sent", "received", ""]
-    return view("TilePlan", facts, table(head, lines), picture)
+    return view("TilePlan", facts, table=table(head, lines), picture=picture)
 
 
 def shard_view(rows: _Rows, facts: str, *, unit: str, root: int) -> str:
@@ -138,9 +140,9 @@ def shard_view(rows: _Rows, facts: str, *, unit: str, root: int) -> str:
         note = f"root is {root}" if root >= MOST_ROWS else ""
         lines.append([cell(f"{rest} more"), cell(""), cell(""), word(""), word(note)])
     summary = f"Shards by rank, {down} along h and {across} along w: {facts}"
-    picture = draw_grid(("h", "w"), rows, range(down * across), summary=summary, noun="shard", unit=unit)
+    picture = draw_grid(("h", "w"), rows, owners=range(down * across), summary=summary, noun="shard", unit=unit)
     head = ["rank", "part of h", "part of w", "neighbours", ""]
-    return view("ShardPlan", facts, table(head, lines, words=["neighbours"]), picture)
+    return view("ShardPlan", facts, table=table(head, lines, words=["neighbours"]), picture=picture)
 
 
 def _idle(counts: Sequence[int]) -> str:

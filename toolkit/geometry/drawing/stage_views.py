@@ -35,11 +35,11 @@ def split_view(stages: Sequence[Span], facts: str) -> str:
         part = f"{100 * sum(rest) / layers:.1f} %"
         lines.append([cell(f"{len(rest)} more"), cell(sum(rest)), cell(part), cell(f"{layers - sum(rest)}:{layers}")])
     summary = f"The stage of each layer: {facts}"
-    picture = draw_grid(("layer",), (tuple(stages),), range(len(stages)), summary=summary, noun="stage")
-    return view("StageSplit", facts, table(["stage", "layers", "of all", "which"], lines), picture)
+    picture = draw_grid(("layer",), (tuple(stages),), owners=range(len(stages)), summary=summary, noun="stage")
+    return view("StageSplit", facts, table=table(["stage", "layers", "of all", "which"], lines), picture=picture)
 
 
-def schedule_view(lines: Mapping[str, str], timed: Sequence[TimedAction], ranks: int, facts: str) -> str:
+def schedule_view(lines: Mapping[str, str], timed: Sequence[TimedAction], *, ranks: int, facts: str) -> str:
     """The numbers of a schedule, beside its first two steps.
 
     Args:
@@ -49,11 +49,11 @@ def schedule_view(lines: Mapping[str, str], timed: Sequence[TimedAction], ranks:
         facts: Further facts, in one sentence.
     """
     rows = [[word(name), cell(value)] for name, value in lines.items()]
-    return view("Schedule", facts, table([], rows), gantt(timed, ranks, facts))
+    return view("Schedule", facts, table=table([], rows), picture=gantt(timed, ranks, facts=facts))
 
 
 def plan_view(
-    ledger: Sequence[tuple[Mapping[str, int], Sequence[Span]]], timed: Sequence[TimedAction], ranks: int, facts: str
+    ledger: Sequence[tuple[Mapping[str, int], Sequence[Span]]], timed: Sequence[TimedAction], *, ranks: int, facts: str
 ) -> str:
     """One line per rank, beside the first two steps of the schedule.
 
@@ -71,10 +71,10 @@ def plan_view(
     if rest := ledger[MOST_ROWS:]:
         lines.append([cell(f"{len(rest)} more"), *(cell("") for _ in axes), cell(""), word("")])
     head = ["rank", *axes, "layers", "which"]
-    return view("StagePlan", facts, table(head, lines, words=["which"]), gantt(timed, ranks, facts))
+    return view("StagePlan", facts, table=table(head, lines, words=["which"]), picture=gantt(timed, ranks, facts=facts))
 
 
-def gantt(timed: Sequence[TimedAction], ranks: int, facts: str) -> Picture:
+def gantt(timed: Sequence[TimedAction], ranks: int, *, facts: str) -> Picture:
     """The actions over time, coloured by branch. Steps after the first are paler."""
     bars = [
         Bar(
@@ -90,4 +90,4 @@ def gantt(timed: Sequence[TimedAction], ranks: int, facts: str) -> Picture:
         for one in timed
     ]
     summary = f"The actions of each rank over time, coloured by branch; the second step is paler: {facts}"
-    return draw_gantt(bars, ranks, summary, unit="time (1: a branch on one device)")
+    return draw_gantt(bars, ranks, summary=summary, unit="time (1: a branch on one device)")

@@ -24,14 +24,14 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
-def svg(width: int, height: int, summary: str, parts: Iterable[str]) -> str:
+def svg(width: int, height: int, *, summary: str, parts: Iterable[str]) -> str:
     """The whole drawing. Screen readers read ``summary``.
 
     Its only id is the name of the hatch pattern, a hash of the content. So equal pictures are equal in every byte, and
     two pictures on one page do not use each other's pattern.
 
     Example:
-        >>> svg(8, 4, "a dash", [path(rect(0, 1, 8, 2))])
+        >>> svg(8, 4, summary="a dash", parts=[path(rect(0, 1, 8, 2))])
         '<svg width="8" height="4" viewBox="0 0 8 4" role="img" aria-label="a dash"><path d="M0 1h8v2h-8z"/></svg>'
     """
     head = f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" '

@@ -37,11 +37,11 @@ class Axis:
     unit: str = ""
 
     @classmethod
-    def first(cls, most: int, name: str, row: Row) -> Axis:
+    def first(cls, most: int, name: str, *, row: Row) -> Axis:
         """The first ``most`` tiles of ``row``, or fewer.
 
         Example:
-            >>> axis = Axis.first(2, "w", (Span(0, 6), Span(4, 10), Span(8, 14)))
+            >>> axis = Axis.first(2, "w", row=(Span(0, 6), Span(4, 10), Span(8, 14)))
             >>> axis.cores, axis.overlaps, axis.end, axis.extent
             ((0:5, 5:9), (4:6, 8:10), 9, 14)
         """
@@ -97,7 +97,7 @@ def margin(axis: Axis) -> int:
     """Width of the labels of a vertical axis, in pixels.
 
     Example:
-        >>> margin(Axis.first(9, "h", (Span(0, 128),)))
+        >>> margin(Axis.first(9, "h", row=(Span(0, 128),)))
         42
     """
     return 24 + 6 * len(str(axis.end)) if axis.name else 8

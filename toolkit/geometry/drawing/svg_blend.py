@@ -13,13 +13,13 @@ SIZE = 8
 _STEP, _HIGH, _LEFT, _TOP, _BESIDE = 26, 120, 34, 22, 3
 
 
-def rising(ramp: str, merge: str, size: int = SIZE) -> tuple[float, ...]:
+def rising(ramp: str, merge: str, *, size: int = SIZE) -> tuple[float, ...]:
     """The weight of the later tile at each cell of an overlap. The earlier tile has one minus this.
 
     The window merge samples its ramp at cell centres, the cascade of diffusers at cell starts.
 
     Example:
-        >>> rising("linear", "window", 4), rising("linear", "cascade", 4), rising("crop", "window", 4)
+        >>> rising("linear", "window", size=4), rising("linear", "cascade", size=4), rising("crop", "window", size=4)
         ((0.125, 0.375, 0.625, 0.875), (0.0, 0.25, 0.5, 0.75), (0.0, 0.0, 1.0, 1.0))
     """
     places = ((cell + (0 if merge == "cascade" else 0.5)) / size for cell in range(size))
@@ -30,7 +30,7 @@ def rising(ramp: str, merge: str, size: int = SIZE) -> tuple[float, ...]:
     return tuple(places)
 
 
-def draw_blend(ramp: str, merge: str, summary: str) -> Picture:
+def draw_blend(ramp: str, merge: str, *, summary: str) -> Picture:
     """Draw the weights of both tiles over an overlap of eight cells, and over three more cells of each tile."""
     weights = (0.0,) * _BESIDE + rising(ramp, merge) + (1.0,) * _BESIDE
     cells = len(weights)
@@ -54,7 +54,7 @@ def draw_blend(ramp: str, merge: str, summary: str) -> Picture:
     for number, x in enumerate((_LEFT + 3, right - 3)):
         parts.append(path(f"M{x} {_TOP - 13}h0", class_="tk-dots", stroke=rank_colour(number)))
     parts.append(group(words, class_="tk-label"))
-    return Picture(svg(right + 8, bottom + 22, summary, parts))
+    return Picture(svg(right + 8, bottom + 22, summary=summary, parts=parts))
 
 
 def _stairs(points: list[tuple[float, float]]) -> str:

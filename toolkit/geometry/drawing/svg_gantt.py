@@ -38,7 +38,7 @@ class Bar:
     faint: bool = False
 
 
-def draw_gantt(bars: Sequence[Bar], ranks: int, summary: str, unit: str = "time") -> Picture:
+def draw_gantt(bars: Sequence[Bar], ranks: int, *, summary: str, unit: str = "time") -> Picture:
     """Draw boxes over time, the earliest first.
 
     Args:
@@ -63,7 +63,7 @@ def draw_gantt(bars: Sequence[Bar], ranks: int, summary: str, unit: str = "time"
     ticks.append(text(_LEFT + width / 2, bottom + 13, unit, text_anchor="middle", class_="tk-name"))
     parts = [path("".join(rect(_LEFT, row * _PITCH, width, _HIGH) for row in range(rows)), class_="tk-tile")]
     parts += [*_boxes(shown, scale), group(names + ticks, class_="tk-label")]
-    return Picture(svg(_LEFT + width + 8, bottom + 18, summary, parts), _notes(bars, shown, ranks))
+    return Picture(svg(_LEFT + width + 8, bottom + 18, summary=summary, parts=parts), _notes(bars, shown, ranks=ranks))
 
 
 def _boxes(bars: Sequence[Bar], scale: float) -> list[str]:
@@ -95,7 +95,7 @@ def _fitting(bar: Bar, width: int) -> tuple[str, int]:
     return "", 0
 
 
-def _notes(bars: Sequence[Bar], shown: Sequence[Bar], ranks: int) -> tuple[str, ...]:
+def _notes(bars: Sequence[Bar], shown: Sequence[Bar], *, ranks: int) -> tuple[str, ...]:
     cut = []
     if ranks > MOST_RANKS:
         cut.append(f"the first {MOST_RANKS} of {ranks} ranks")

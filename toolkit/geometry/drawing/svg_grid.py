@@ -31,8 +31,8 @@ _FLAT = (Span(0, 1),)
 def draw_grid(
     axes: tuple[str, ...],
     rows: tuple[Row, ...],
-    owners: Sequence[int] | None = None,
     *,
+    owners: Sequence[int] | None = None,
     summary: str,
     noun: str = "tile",
     unit: str = "",
@@ -58,7 +58,7 @@ def draw_grid(
     flat = 3 - len(axes)
     names, (slow, *plane) = ("",) * flat + axes, (_FLAT,) * flat + rows
     count = min(len(slow), MOST_PANELS)
-    down, across = (replace(axis, unit=unit) for axis in _lay_out(names[1:], plane, most, several=count > 1))
+    down, across = (replace(axis, unit=unit) for axis in _lay_out(names[1:], plane, most=most, several=count > 1))
     panels = list(_place(down, across, count, noun))
     outlined = bool(down.overlaps or across.overlaps)
     titles = count * len(down.spans) * len(across.spans) <= MOST_TITLES
@@ -73,13 +73,15 @@ def draw_grid(
     if outlined:
         parts.append(_legend(panels[0].middle[0], margin(down), height + 14))
         width, height = max(width, margin(down) + 240), height + 20
-    return Picture(svg(width, height, summary, parts), tuple(_notes((down, across), slow, names[0], noun)))
+    return Picture(
+        svg(width, height, summary=summary, parts=parts), tuple(_notes((down, across), slow, name=names[0], noun=noun))
+    )
 
 
-def _lay_out(names: Sequence[str], rows: Sequence[Row], most: int, several: bool) -> tuple[Axis, Axis]:
+def _lay_out(names: Sequence[str], rows: Sequence[Row], *, most: int, several: bool) -> tuple[Axis, Axis]:
     """The two axes of the plane, to the same scale unless that makes tiles too small."""
     most, room = (most // 2, PANEL_ROOM) if several else (most, ROOM)
-    axes = [Axis.first(most, name, row) for name, row in zip(names, rows, strict=True)]
+    axes = [Axis.first(most, name, row=row) for name, row in zip(names, rows, strict=True)]
     scale = min(min(room, MOST * len(axis.spans)) / axis.end for axis in axes if axis.name)
     wanted = (max(round(axis.end * scale), LEAST * len(axis.spans)) if axis.name else STRIP for axis in axes)
     down, across = (replace(axis, length=min(room, length)) for axis, length in zip(axes, wanted, strict=True))
@@ -95,7 +97,7 @@ def _place(down: Axis, across: Axis, count: int, noun: str) -> Iterator[Panel]:
         yield Panel(down, across, left, top + row * pitch[1], index * down.count * across.count, noun)
 
 
-def _notes(axes: tuple[Axis, Axis], slow: Row, name: str, noun: str) -> Iterator[str]:
+def _notes(axes: tuple[Axis, Axis], slow: Row, *, name: str, noun: str) -> Iterator[str]:
     cut = [(len(axis.spans), axis.count, axis.name) for axis in axes if len(axis.spans) < axis.count]
     if len(slow) > MOST_PANELS:
         cut.insert(0, (MOST_PANELS, len(slow), name))

@@ -48,13 +48,13 @@ class Panel:
         tiles, numbers = defaultdict(list), defaultdict(list)
         widest = self._digits(owners)
         places = list(self._places())
-        usual = median_low(_font_size(width, height, widest) for *_, (_, _, width, height) in places)
+        usual = median_low(_font_size(width, height, digits=widest) for *_, (_, _, width, height) in places)
         for index, i, j, core in places:
             number = index if owners is None else owners[index]
             colour = "" if owners is None else rank_colour(number)
             x, y, width, height = core
             tiles[colour].append(path(rect(*core), self._title(index, i, j)) if titles else rect(*core))
-            size = min(usual, _font_size(width, height, len(str(number))))
+            size = min(usual, _font_size(width, height, digits=len(str(number))))
             if size >= SMALLEST:
                 label = text(x + width / 2, round(y + height / 2 + size * 0.35, 1), number)
                 numbers[colour, size].append(label)
@@ -119,7 +119,7 @@ def _one_path(data: Iterable[str], **attributes: str) -> str:
     return path("".join(data), **attributes)
 
 
-def _font_size(width: int, height: int, digits: int) -> int:
+def _font_size(width: int, height: int, *, digits: int) -> int:
     """The largest font size, up to 13, at which a number fits."""
     return min(13, height * 3 // 4, int(width / (0.68 * digits + 0.4)))
 

@@ -39,4 +39,4 @@ def draw_strip(owners: Sequence[int], summary: str) -> Picture:
     parts.append(group(starts, class_="tk-label"))
     notes = (f"drawn: the first {shown} of {len(owners)} tiles",) if shown < len(owners) else ()
     width = _LEFT + min(shown, PER_LINE) * _SIDE
-    return Picture(svg(width, lines * (_SIDE + 4), summary, parts), notes)
+    return Picture(svg(width, lines * (_SIDE + 4), summary=summary, parts=parts), notes)

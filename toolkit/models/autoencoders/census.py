@@ -55,16 +55,22 @@ class Specimen:
                     parameter.data.add_(torch.randn_like(parameter) * 0.2)
         return vae.eval().requires_grad_(False)
 
-    def latent(self, h: int, w: int, frames: int | None = None, batch: int | None = None, seed: int = 0) -> Tensor:
+    def latent(self, h: int, w: int, *, frames: int | None = None, batch: int | None = None, seed: int = 0) -> Tensor:
         """Make a latent of ``h`` by ``w`` cells: noise on a slope of brightness, which norms notice."""
-        return self._input(self.channels[0], self.frames and (frames or self.frames[0]), h, w, batch, seed)
+        return self._input(
+            self.channels[0], self.frames and (frames or self.frames[0]), h=h, w=w, batch=batch, seed=seed
+        )
 
     def sample(self, h: int, w: int, frames: int | None = None, batch: int | None = None, seed: int = 0) -> Tensor:
         """Make a sample of ``h`` by ``w`` latent cells, that is, ``ratio`` times as many pixels."""
         size = self.frames and (frames or self.frames[1])
-        return self._input(self.channels[1], size, h * self.ratio, w * self.ratio, batch, seed).div_(3).clamp_(-1, 1)
+        return (
+            self._input(self.channels[1], size, h=h * self.ratio, w=w * self.ratio, batch=batch, seed=seed)
+            .div_(3)
+            .clamp_(-1, 1)
+        )
 
-    def _input(self, channels: int, frames: int | None, h: int, w: int, batch: int | None, seed: int) -> Tensor:
+    def _input(self, channels: int, frames: int | None, *, h: int, w: int, batch: int | None, seed: int) -> Tensor:
         shape = (batch or self.batch, channels, *([frames] if frames else []), h, w)
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed + 1000 * h + w))
         return noise * 0.5 + torch.linspace(-2, 2, h)[:, None] + torch.linspace(-1, 3, w)

@@ -48,7 +48,7 @@ def load_vae(
         return vae if dtype in (None, torch.float32) else vae.to(dtype)
     path = Path(source)
     if path.is_file():
-        return _single_file(path, dtype, name, config)
+        return _single_file(path, dtype, name=name, config=config)
     # A pipeline's folder holds its parts in folders of their own.
     if (path / "model_index.json").is_file():
         path = path / "vae"
@@ -63,7 +63,7 @@ def load_vae(
     return _for_use(cls.from_pretrained(path, local_files_only=True, **given))
 
 
-def _single_file(path: Path, dtype: torch.dtype | None, name: str | None, config: str | PathLike[str] | None) -> Any:
+def _single_file(path: Path, dtype: torch.dtype | None, *, name: str | None, config: str | PathLike[str] | None) -> Any:
     if name is None or config is None:
         raise ModelError(
             f"{path}: one file names neither its class nor its configuration. Give both, as name='AutoencoderKL' and "

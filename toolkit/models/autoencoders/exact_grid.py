@@ -17,6 +17,7 @@ def exact_grid(
     vae: Autoencoder,
     shape: Sequence[int],
     tile: PerAxis,
+    *,
     direction: DirectionName = "decode",
     arguments: Mapping[str, Any] | None = None,
 ) -> TileGrid:
@@ -43,10 +44,12 @@ def exact_grid(
     """
     ratio = 1 if direction == Direction.DECODE else spatial_ratio(vae)
     extent = {"h": shape[-2] // ratio, "w": shape[-1] // ratio}
-    return grid_beyond(receptive_field(vae, direction, arguments, shape), extent, tile, type(vae).__name__)
+    return grid_beyond(receptive_field(vae, direction, arguments, shape), extent, tile=tile, name=type(vae).__name__)
 
 
-def grid_beyond(field: ReceptiveField, extent: Mapping[str, int], tile: PerAxis, name: str = "the model") -> TileGrid:
+def grid_beyond(
+    field: ReceptiveField, extent: Mapping[str, int], *, tile: PerAxis, name: str = "the model"
+) -> TileGrid:
     """Make the grid for a receptive field that is known.
 
     Args:
@@ -65,11 +68,11 @@ def grid_beyond(field: ReceptiveField, extent: Mapping[str, int], tile: PerAxis,
             "Use a ShardPlan, or tiles that blend."
         )
     tiles = dict(tile) if isinstance(tile, Mapping) else dict.fromkeys(extent, tile)
-    overlap = {axis: _overlap(field, axis, extent[axis], tiles[axis], name) for axis in extent}
+    overlap = {axis: _overlap(field, axis, extent=extent[axis], tile=tiles[axis], name=name) for axis in extent}
     return TileGrid.cover(extent, tiles, overlap)
 
 
-def _overlap(field: ReceptiveField, axis: str, extent: int, tile: int, name: str) -> int:
+def _overlap(field: ReceptiveField, axis: str, *, extent: int, tile: int, name: str) -> int:
     if extent <= tile:
         return 0
     # Blend.crop() cuts in the middle of an overlap, which lies between two cells only if the overlap is even. A halo

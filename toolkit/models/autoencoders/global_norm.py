@@ -40,7 +40,7 @@ Statistics = tuple[Moments, ...]
 """Moments for each GroupNorm call of a tile, in the order of the calls."""
 
 
-def tile_statistics(coder: TileCoder, x: Tensor, tile: Tile, given: Statistics | None = None) -> Statistics:
+def tile_statistics(coder: TileCoder, x: Tensor, *, tile: Tile, given: Statistics | None = None) -> Statistics:
     """Compute a tile only for the moments of its core at each GroupNorm.
 
     Args:
@@ -52,7 +52,7 @@ def tile_statistics(coder: TileCoder, x: Tensor, tile: Tile, given: Statistics |
     Raises:
         ModelError: If the input of a GroupNorm cannot be placed on the map.
     """
-    norms = tile_norms(coder, tile, given, record=True)
+    norms = tile_norms(coder, tile, given=given, record=True)
     with norms:
         coder(x, tile)
     return tuple(norms.recorded)
@@ -79,7 +79,7 @@ def merge_statistics(parts: Mapping[int, Statistics]) -> Statistics:
     return tuple(Moments.merge(layer) for layer in zip(*tiles, strict=True))
 
 
-def global_statistics(coder: TileCoder, x: Tensor, passes: int = 1) -> Statistics:
+def global_statistics(coder: TileCoder, x: Tensor, *, passes: int = 1) -> Statistics:
     """Gather the statistics of all tiles in this process.
 
     Args:
@@ -94,7 +94,9 @@ def global_statistics(coder: TileCoder, x: Tensor, passes: int = 1) -> Statistic
     check_passes(passes, coder.grid)
     merged = None
     for _ in range(passes):
-        merged = merge_statistics({tile.index: tile_statistics(coder, x, tile, merged) for tile in coder.grid.tiles})
+        merged = merge_statistics(
+            {tile.index: tile_statistics(coder, x, tile=tile, given=merged) for tile in coder.grid.tiles}
+        )
     assert merged is not None
     return merged
 
@@ -116,7 +118,7 @@ class NormedCoder(TileCoder):
 
     def __call__(self, x: Tensor, tile: Tile) -> Tensor:
         """Compute one tile, normalised as a part of the whole."""
-        with tile_norms(self, tile, self.statistics):
+        with tile_norms(self, tile, given=self.statistics):
             # slots=True makes a second class, which the zero-argument super() of this body does not know.
             return TileCoder.__call__(self, x, tile)
 
@@ -136,7 +138,7 @@ def check_passes(passes: int, grid: TileGrid) -> None:
         )
 
 
-def tile_norms(coder: TileCoder, tile: Tile, given: Statistics | None, record: bool = False) -> TileNorms:
+def tile_norms(coder: TileCoder, tile: Tile, *, given: Statistics | None, record: bool = False) -> TileNorms:
     """Make the context in which a coder computes one tile.
 
     Args:
@@ -208,7 +210,7 @@ class TileNorms(TorchFunctionMode):
                 f"were gathered for {len(self.given)} GroupNorms: this model calls its norms in another order each "
                 "time. Use norm_passes=0."
             )
-        return group_norm_with(input, num_groups, self.given[call], weight, bias, eps)
+        return group_norm_with(input, num_groups, moments=self.given[call], weight=weight, bias=bias, eps=eps)
 
     def _of_core(self, x: Tensor) -> Tensor:
         """Cut the part of a norm's input that belongs to the tile's core."""

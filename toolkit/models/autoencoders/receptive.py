@@ -134,7 +134,9 @@ def receptive_field(
         for axis in ("h", "w"):
             extent, halos[axis], met, draws = probe.convolutions(axis)
             # An operation that reaches farther along h need not be asked again along w.
-            reached |= {kind for kind in met - reached if probe.reaches_farther(axis, extent, halos[axis], kind)}
+            reached |= {
+                kind for kind in met - reached if probe.reaches_farther(axis, extent, halo=halos[axis], kind=kind)
+            }
     return ReceptiveField(direction, halos["h"], halos["w"], "norm" in reached, "attention" in reached, draws)
 
 
@@ -160,7 +162,7 @@ class _Probe:
             "sees the whole map. Use tiles that blend, or the model's own call."
         )
 
-    def reaches_farther(self, axis: str, extent: int, halo: Halo, kind: GlobalOperation) -> bool:
+    def reaches_farther(self, axis: str, extent: int, *, halo: Halo, kind: GlobalOperation) -> bool:
         """Tell whether more cells turn NaN when operations of one kind are left intact."""
         with locally(self.vae, keep={kind}):
             return self._halo(self._touched(axis, extent), extent) != halo

@@ -16,7 +16,9 @@ from toolkit.models.autoencoders.tiling import spatial_ratio
 from toolkit.models.protocols import Autoencoder
 
 
-def output_shape(vae: Autoencoder, recipe: Recipe, direction: DirectionName, shape: Sequence[int]) -> tuple[int, ...]:
+def output_shape(
+    vae: Autoencoder, recipe: Recipe, *, direction: DirectionName, shape: Sequence[int]
+) -> tuple[int, ...]:
     """Return the shape of the output, ``b c h w`` or ``b c t h w``, for an input of ``shape``.
 
     Args:
@@ -32,7 +34,7 @@ def output_shape(vae: Autoencoder, recipe: Recipe, direction: DirectionName, sha
         >>> from toolkit.models.autoencoders.census import specimen
         >>> from toolkit.models.autoencoders.autoencoder_table import recipe_of
         >>> wan = specimen("AutoencoderKLWan_2.2").build()
-        >>> output_shape(wan, recipe_of(wan), "encode", (1, 3, 9, 64, 96))
+        >>> output_shape(wan, recipe_of(wan), direction="encode", shape=(1, 3, 9, 64, 96))
         (1, 12, 3, 4, 6)
     """
     layout = "b c t h w" if recipe.frames else "b c h w"
@@ -50,18 +52,18 @@ def output_shape(vae: Autoencoder, recipe: Recipe, direction: DirectionName, sha
     else:
         h, w = h // ratio, w // ratio
     frames = [recipe.frames(vae, direction, count) for count in time] if recipe.frames else []
-    channels = _channels(vae, recipe, direction)
+    channels = _channels(vae, recipe, direction=direction)
     if recipe.time_first and direction == Direction.DECODE:
         return (batch, *frames, channels, h, w)
     return (batch, channels, *frames, h, w)
 
 
-def patch_side(vae: Autoencoder, recipe: Recipe, direction: DirectionName) -> int:
+def patch_side(vae: Autoencoder, recipe: Recipe, *, direction: DirectionName) -> int:
     """Return the side of the patches that raw tiles hold as channels: 1 for most models, and for what encode gives."""
     return (recipe.patch and direction == Direction.DECODE and getattr(vae.config, recipe.patch)) or 1
 
 
-def output_dtype(vae: Autoencoder, recipe: Recipe, call: ModelCall) -> torch.dtype:
+def output_dtype(vae: Autoencoder, recipe: Recipe, *, call: ModelCall) -> torch.dtype:
     """Return the dtype of the output: the weights', or autocast's while that is on."""
     weight = first_weight(vae, call.direction)
     cast = call.options.autocast or ambient_autocast(weight.device.type) or weight.dtype
@@ -78,7 +80,7 @@ def first_weight(vae: Autoencoder, direction: DirectionName) -> Tensor:
     return next(half.parameters() if isinstance(half, torch.nn.Module) else vae.parameters())
 
 
-def _channels(vae: Autoencoder, recipe: Recipe, direction: DirectionName) -> int:
+def _channels(vae: Autoencoder, recipe: Recipe, *, direction: DirectionName) -> int:
     if direction == Direction.ENCODE:
         latent = stated(vae, "latent_channels", "z_dim", "z_channels")
         if latent is None:
@@ -88,4 +90,7 @@ def _channels(vae: Autoencoder, recipe: Recipe, direction: DirectionName) -> int
             )
         return recipe.moments * int(latent)
     # Classes that state no number of channels make RGB.
-    return int(stated(vae, "out_channels", "out_ch", "in_channels") or 3) // patch_side(vae, recipe, direction) ** 2
+    return (
+        int(stated(vae, "out_channels", "out_ch", "in_channels") or 3)
+        // patch_side(vae, recipe, direction=direction) ** 2
+    )

@@ -7,7 +7,7 @@ from typing import Any
 from toolkit.models.autoencoders.census import Specimen
 
 
-def with_small_tiles(specimen: Specimen, tile: int = 4, stride: int = 3) -> Any:
+def with_small_tiles(specimen: Specimen, tile: int = 4, *, stride: int = 3) -> Any:
     """Build a specimen, its own tiling off, with tiles of ``tile`` latent cells.
 
     Args:

@@ -71,7 +71,7 @@ def clamp(sample: Tensor) -> Tensor:
     return sample.clamp_(-1.0, 1.0)
 
 
-def _decode_frames(vae: Any, latent: Tensor, first_chunk: bool) -> Tensor:
+def _decode_frames(vae: Any, latent: Tensor, *, first_chunk: bool) -> Tensor:
     """Decode frame by frame under a cache of the tile's own; ``post_quant_conv`` sees one frame at a time."""
     vae.clear_cache()
     frames = []

@@ -16,7 +16,7 @@ from toolkit.models.autoencoders.recipe import Recipe
 from toolkit.models.protocols import Autoencoder
 
 
-def check_call(vae: Autoencoder, recipe: Recipe, call: ModelCall, blend: Blend | None) -> None:
+def check_call(vae: Autoencoder, recipe: Recipe, *, call: ModelCall, blend: Blend | None) -> None:
     """Refuse a blend that is not the class's, and arguments that cannot be given to each tile.
 
     Raises:
@@ -39,7 +39,9 @@ def check_call(vae: Autoencoder, recipe: Recipe, call: ModelCall, blend: Blend |
             )
 
 
-def check_grid(vae: Autoencoder, recipe: Recipe, latent: Sequence[int], sample: Sequence[int], grid: TileGrid) -> None:
+def check_grid(
+    vae: Autoencoder, recipe: Recipe, *, latent: Sequence[int], sample: Sequence[int], grid: TileGrid
+) -> None:
     """Refuse a grid that is not for an input.
 
     Args:

@@ -81,15 +81,15 @@ class TileCoder:
         call = call or ModelCall()
         recipe = call.options.recipe or recipe_of(vae)
         decodes = call.direction == Direction.DECODE
-        shape = output_shape(vae, recipe, call.direction, input_shape)
-        check_call(vae, recipe, call, blend)
+        shape = output_shape(vae, recipe, direction=call.direction, shape=input_shape)
+        check_call(vae, recipe, call=call, blend=blend)
         latent_shape, sample_shape = (input_shape, shape) if decodes else (shape, input_shape)
-        check_grid(vae, recipe, latent_shape, sample_shape, grid)
-        patch = patch_side(vae, recipe, call.direction)
-        latent, sample = _layout(vae, grid, 0), _layout(vae, grid, patch)
+        check_grid(vae, recipe, latent=latent_shape, sample=sample_shape, grid=grid)
+        patch = patch_side(vae, recipe, direction=call.direction)
+        latent, sample = _layout(vae, grid, patch=0), _layout(vae, grid, patch=patch)
         source, boxes = (latent, sample) if decodes else (sample, latent)
         device = first_weight(vae, call.direction).device
-        return cls(vae, call, recipe, grid, patch, source, boxes, shape, output_dtype(vae, recipe, call), device)
+        return cls(vae, call, recipe, grid, patch, source, boxes, shape, output_dtype(vae, recipe, call=call), device)
 
     @property
     def whole(self) -> bool:
@@ -114,7 +114,7 @@ class TileCoder:
             # The first frame came from the extra cell before the box. It is of the kind that only a video's first
             # frame should be, so it is dropped; the tile before holds the right one.
             raw = raw.narrow(-3, 1, raw.shape[-3] - 1)
-        return self._checked(raw, part, self.raw_shape(tile.box))
+        return self._checked(raw, part, shape=self.raw_shape(tile.box))
 
     def compute_whole(self, x: Tensor) -> Tensor:
         """Compute the output untiled, by the model's own call.
@@ -122,7 +122,7 @@ class TileCoder:
         Raises:
             ModelError: As for a tile.
         """
-        return self._checked(self.call(self.vae, x.to(self.device)), x, self.shape)
+        return self._checked(self.call(self.vae, x.to(self.device)), x, shape=self.shape)
 
     def cut(self, x: Tensor, box: Box) -> Tensor:
         """Cut the input of the tile at ``box`` and move it to the model's device.
@@ -170,7 +170,7 @@ class TileCoder:
         if self.recipe.finish and self.call.direction == Direction.DECODE:
             self.recipe.finish(canvas)
 
-    def _checked(self, output: Tensor, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    def _checked(self, output: Tensor, x: Tensor, *, shape: tuple[int, ...]) -> Tensor:
         if output.shape == shape and output.dtype == self.dtype:
             return output
         raise ModelError(
@@ -197,7 +197,7 @@ class TileCoder:
         return rearrange(raw, "b (c q r) t h w -> b c q r t h w", q=self.patch, r=self.patch)
 
 
-def _layout(vae: Autoencoder, grid: TileGrid, patch: int) -> BoxLayout:
+def _layout(vae: Autoencoder, grid: TileGrid, *, patch: int) -> BoxLayout:
     """Where latent boxes lie in latents (``patch`` 0), or in samples in patches of that side."""
     if not patch:
         return BoxLayout(grid.axes, (1,) * len(grid.axes))

@@ -63,7 +63,7 @@ def read_tiling(vae: Autoencoder, direction: DirectionName = "decode") -> dict[s
         ModelError: If the class has none of these.
         PlanError: If its values do not fall on whole latent cells; it would return another size.
     """
-    return {axis: _read_axis(vae, side, direction) for axis, side in _SIDES.items()}
+    return {axis: _read_axis(vae, side, direction=direction) for axis, side in _SIDES.items()}
 
 
 def diffusers_grid(vae: Autoencoder, latent_shape: Sequence[int], direction: DirectionName = "decode") -> TileGrid:
@@ -105,11 +105,11 @@ def diffusers_grid(vae: Autoencoder, latent_shape: Sequence[int], direction: Dir
         axis: (Span(0, size),) if whole else strided_axis(size, tiling[axis].tile, tiling[axis].stride)
         for axis, size in extent.items()
     }
-    time = _time_row(vae, recipe, direction, latent_shape)
+    time = _time_row(vae, recipe, direction=direction, latent_shape=latent_shape)
     return TileGrid(("t", *rows) if time else tuple(rows), (*([time] if time else []), *rows.values()))
 
 
-def _read_axis(vae: Any, side: str, direction: DirectionName) -> AxisTiling:
+def _read_axis(vae: Any, side: str, *, direction: DirectionName) -> AxisTiling:
     """Read one axis, and refuse values that fall between latent cells.
 
     A class cuts its input by one tile and stride, and merges its output by another pair of numbers. They must describe
@@ -157,7 +157,7 @@ def _encode_patch(vae: Any, direction: DirectionName) -> int:
 
 
 def _time_row(
-    vae: Any, recipe: Recipe, direction: DirectionName, latent_shape: Sequence[int]
+    vae: Any, recipe: Recipe, *, direction: DirectionName, latent_shape: Sequence[int]
 ) -> tuple[Span, ...] | None:
     """What each tile in time contributes. Every one but the first is computed with one more latent frame, before it.
 

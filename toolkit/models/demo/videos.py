@@ -52,7 +52,7 @@ class Camera:
     view: Sway = Sway(0.6)
     angle: Sway = Sway(0.0)
 
-    def grid(self, picture: tuple[int, int], frames: int, size: tuple[int, int]) -> Tensor:
+    def grid(self, picture: tuple[int, int], frames: int, *, size: tuple[int, int]) -> Tensor:
         """Return where in a picture each pixel of each frame looks (t h w xy, with the picture from -1 to 1).
 
         Args:
@@ -122,12 +122,15 @@ def video(name: str = "pan", frames: int = 17, size: tuple[int, int] = (256, 256
     scene = VIDEOS[name]
     picture = image(scene.background)[0]
     front = disc(image(scene.object)[0]) if scene.object else None
-    return rearrange(render(picture, scene.camera, frames, size, front, scene.path), "t c h w -> 1 c t h w")
+    return rearrange(
+        render(picture, scene.camera, frames=frames, size=size, front=front, path=scene.path), "t c h w -> 1 c t h w"
+    )
 
 
 def render(
     picture: Tensor,
     camera: Camera,
+    *,
     frames: int,
     size: tuple[int, int],
     front: Tensor | None = None,
@@ -143,23 +146,23 @@ def render(
         front: The object, c+1 h w: colours times cover, then the cover. None: no object.
         path: The camera that looks at the object.
     """
-    seen = shoot(picture, camera, frames, size, padding="reflection")
+    seen = shoot(picture, camera, frames=frames, size=size, padding="reflection")
     if front is not None:
         # Colours are already multiplied by the cover, so a half covered pixel adds half of its colour.
-        layer = shoot(front, path, frames, size, padding="zeros")
+        layer = shoot(front, path, frames=frames, size=size, padding="zeros")
         colour, cover = layer[:, :-1], layer[:, -1:].clamp(0, 1)
         seen = seen * (1 - cover) + colour
     return seen.clamp(-1, 1)
 
 
-def shoot(picture: Tensor, camera: Camera, frames: int, size: tuple[int, int], padding: str) -> Tensor:
+def shoot(picture: Tensor, camera: Camera, *, frames: int, size: tuple[int, int], padding: str) -> Tensor:
     """Sample the frames (t c h w) that a camera sees of a picture (c h w), without aliasing."""
     scale = size[0] / (picture.shape[1] * (camera.view.centre - abs(camera.view.amplitude)))
     # Bicubic sampling does not average, so a picture with more pixels than the frames is shrunk first.
     if scale < 1:
         smaller = (max(8, round(picture.shape[1] * scale)), max(8, round(picture.shape[2] * scale)))
         picture = resize(picture[None], smaller)[0]
-    grid = camera.grid((picture.shape[1], picture.shape[2]), frames, size)
+    grid = camera.grid((picture.shape[1], picture.shape[2]), frames, size=size)
     layers = picture.expand(frames, *picture.shape)
     return F.grid_sample(layers, grid, mode="bicubic", padding_mode=padding, align_corners=False)
 

@@ -73,7 +73,7 @@ class NormAcrossHeads(nn.Module):
         return (wide * torch.rsqrt(squares / self.width + eps) * self.weight.float()).type_as(x)
 
 
-def cut_linear(name: str, module: nn.Module, cut: Any, part: int, parts: int, total: Total) -> nn.Module:
+def cut_linear(name: str, module: nn.Module, *, cut: Any, part: int, parts: int, total: Total) -> nn.Module:
     """Make the part of a linear map that one rank holds.
 
     Args:
@@ -87,21 +87,21 @@ def cut_linear(name: str, module: nn.Module, cut: Any, part: int, parts: int, to
     Raises:
         ModelError: If the module does more with its weight than ``nn.Linear``, or has hooks.
     """
-    check_kind(name, module, nn.Linear)
+    check_kind(name, module, kind=nn.Linear)
     assert isinstance(module, nn.Linear)
     weight, bias = module.weight.detach(), None if module.bias is None else module.bias.detach()
     if cut.dim == 1:
-        return SummedLinear(_part(weight, cut, part, parts), bias, total)
-    rows = _part(weight, cut, part, parts)
+        return SummedLinear(_part(weight, cut, part=part, parts=parts), bias, total)
+    rows = _part(weight, cut, part=part, parts=parts)
     # Made on meta, so that no weights are drawn only to be replaced.
     own = nn.Linear(rows.shape[1], rows.shape[0], bias is not None, device="meta")
     own.weight = nn.Parameter(rows, requires_grad=False)
     if bias is not None:
-        own.bias = nn.Parameter(_part(bias, cut, part, parts), requires_grad=False)
+        own.bias = nn.Parameter(_part(bias, cut, part=part, parts=parts), requires_grad=False)
     return own.train(module.training)
 
 
-def _part(tensor: Tensor, cut: Any, part: int, parts: int) -> Tensor:
+def _part(tensor: Tensor, cut: Any, *, part: int, parts: int) -> Tensor:
     """One part of each block that lies along a dim; fused maps (q, k and v in one weight) have several blocks."""
     blocks = [block.chunk(parts, cut.dim)[part] for block in tensor.split(cut.block_sizes, cut.dim)]
     return blocks[0].contiguous() if len(blocks) == 1 else torch.cat(blocks, cut.dim)
@@ -126,7 +126,7 @@ def check_plain(name: str, block: nn.Module) -> None:
             )
 
 
-def check_kind(name: str, module: nn.Module, kind: type[nn.Module]) -> None:
+def check_kind(name: str, module: nn.Module, *, kind: type[nn.Module]) -> None:
     """Refuse to cut the weights of a module that does more with them than a class does.
 
     Raises:

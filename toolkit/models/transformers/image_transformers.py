@@ -47,7 +47,7 @@ def _qwen(s: int) -> dict[str, Any]:
     }
 
 
-def _text(s: int, tokens: int = 8, width: int = 16) -> dict[str, Any]:
+def _text(s: int, tokens: int = 8, *, width: int = 16) -> dict[str, Any]:
     return {
         "hidden_states": randn(1, 4, 16 * s, 16 * s),
         "encoder_hidden_states": randn(1, tokens, width),

@@ -103,7 +103,7 @@ class SharedSequence:
         shared = self._config.context_parallel_config
         shared.ulysses_anything = self._uneven(self._signature.bind(*args, **kwargs).arguments)
         processors = attention_processors(self.transformer)
-        with sharing(processors, self._config, self._hooks), warnings.catch_warnings():
+        with sharing(processors, self._config, hooks=self._hooks), warnings.catch_warnings():
             # from torch, about the collective that diffusers gathers with
             warnings.filterwarnings("ignore", ".*all_gather_tensor.* is deprecated", FutureWarning)
             yield

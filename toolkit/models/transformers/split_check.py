@@ -57,11 +57,13 @@ def prove(transformer: nn.Module, split: StageSplit, *args: Any, **kwargs: Any) 
     with torch.no_grad():
         expected = _tensors(whole())
         payloads: list[tuple[Form, ...]] = []
-        got = run_stages(transformer, split, args, kwargs, lambda payload: payloads.append(_forms(payload)))
-        _check_equal(transformer, split, whole, expected, _tensors(got))
+        got = run_stages(
+            transformer, split, args=args, kwargs=kwargs, seen=lambda payload: payloads.append(_forms(payload))
+        )
+        _check_equal(transformer, split, whole=whole, expected=expected, got=_tensors(got))
         # Ghosts already return NaN for earlier layers. The latents themselves are the other way around the payload.
-        poisoned = _poison(transformer, args, kwargs)
-        free = _equal(expected, _tensors(run_stages(transformer, split, args, kwargs, later=poisoned)))
+        poisoned = _poison(transformer, args, kwargs=kwargs)
+        free = _equal(expected, _tensors(run_stages(transformer, split, args=args, kwargs=kwargs, later=poisoned)))
     cls, entry = type(transformer).__name__, entry_of(type(transformer))
     if not free and not (entry is not None and entry.latents_everywhere):
         raise NotExact(
@@ -162,7 +164,7 @@ def _spec(name: str) -> TreeSpec | None:
     return spec if all(isinstance(leaf, Tensor) for leaf in leaves) else None
 
 
-def _poison(transformer: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+def _poison(transformer: nn.Module, args: tuple[Any, ...], *, kwargs: Mapping[str, Any]) -> Any:
     """The arguments with NaN for the latents: the first parameter, and audio's."""
     signature = inspect.signature(inspect.unwrap(type(transformer).forward))
     names = list(signature.parameters)[1:]  # less self
@@ -176,7 +178,7 @@ def _nan(value: Any) -> Any:
 
 
 def _check_equal(
-    transformer: nn.Module, split: StageSplit, whole: Callable[[], Any], expected: list[Tensor], got: list[Tensor]
+    transformer: nn.Module, split: StageSplit, *, whole: Callable[[], Any], expected: list[Tensor], got: list[Tensor]
 ) -> None:
     """Raise with the likeliest reason if two results are not equal."""
     if _equal(expected, got):

@@ -147,6 +147,7 @@ class Stage:
 def run_stages(
     transformer: nn.Module,
     split: StageSplit,
+    *,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     seen: Callable[[Any], None] | None = None,

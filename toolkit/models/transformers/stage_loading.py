@@ -74,7 +74,7 @@ def load_stage(
     # low_cpu_mem_usage builds on the meta device: without it the layers put aside would have been allocated first.
     options = {"torch_dtype": torch_dtype, "use_safetensors": True, "low_cpu_mem_usage": True, **kwargs}
     try:
-        model, report = _partial(cls, tuple(spans), aside).from_pretrained(
+        model, report = _partial(cls, tuple(spans), aside=aside).from_pretrained(
             fspath(path), **({"subfolder": subfolder} if subfolder else {}), output_loading_info=True, **options
         )
     except OSError as error:
@@ -95,7 +95,7 @@ def load_stage(
     return whole.eval()  # type: ignore[no-any-return]
 
 
-def _partial(cls: type[Any], spans: tuple[Span, ...], aside: dict[str, nn.Module]) -> type[Any]:
+def _partial(cls: type[Any], spans: tuple[Span, ...], *, aside: dict[str, nn.Module]) -> type[Any]:
     """Derive a class whose constructor puts the layers outside ``spans`` aside before anything is read.
 
     Args:
@@ -117,15 +117,15 @@ def _partial(cls: type[Any], spans: tuple[Span, ...], aside: dict[str, nn.Module
         for name in layers_of(own):
             if name not in mine:
                 aside[name] = own.get_submodule(name)
-                self.set_submodule(name, _stand_in(name, aside[name], needs))
-        ignore_on_load(partial, cls, [rf"^{re.escape(name)}\." for name in aside])
+                self.set_submodule(name, _stand_in(name, aside[name], needs=needs))
+        ignore_on_load(partial, cls, patterns=[rf"^{re.escape(name)}\." for name in aside])
 
     # The same name and module, by which from_pretrained looks up and reports.
     partial: type[Any] = type(cls.__name__, (cls,), {"__init__": construct, "__module__": cls.__module__})
     return partial
 
 
-def _stand_in(name: str, block: nn.Module, needs: Iterable[str]) -> nn.Module:
+def _stand_in(name: str, block: nn.Module, *, needs: Iterable[str]) -> nn.Module:
     """Make a module that holds only those sub-modules of ``block`` that are needed; the rest of it goes to meta."""
     kept = [need.removeprefix(f"{name}.") for need in needs if need.startswith(f"{name}.")]
     bare = nn.Module()

@@ -26,6 +26,7 @@ Dtype = torch.dtype | Mapping[str, torch.dtype] | None
 def load_pipeline(
     path: str | PathLike[str],
     spans: Mapping[str, Iterable[Span]],
+    *,
     with_modules: Collection[str] = (),
     **kwargs: Any,
 ) -> Any:
@@ -63,8 +64,8 @@ def load_pipeline(
         [False, True, True, True]
     """
     experts, modules = experts_of(path), modules_of(path)
-    _check_names(spans, experts, "spans")
-    _check_names(with_modules, modules, "with_modules")
+    _check_names(spans, experts, argument="spans")
+    _check_names(with_modules, modules, argument="with_modules")
     parts: dict[str, nn.Module] = {}
     for name, cls in (experts | modules).items():
         if name in kwargs or name in with_modules:
@@ -74,7 +75,7 @@ def load_pipeline(
         if name in spans:
             parts[name] = load_stage(folder, spans[name], torch_dtype=dtype, variant=_variant(folder, kwargs))
         else:
-            parts[name] = hollow(folder, cls, dtype)
+            parts[name] = hollow(folder, cls, torch_dtype=dtype)
     # Of its own class: DiffusionPipeline.from_pretrained loads optional components whole although they are given.
     return pipeline_class(path).from_pretrained(path, **{"local_files_only": True, **parts, **kwargs})
 
@@ -94,7 +95,7 @@ def hollow_parts(path: str | PathLike[str], names: Iterable[str]) -> dict[str, A
     return {name: hollow(Path(path, name), experts[name]) for name in names}
 
 
-def hollow(folder: str | PathLike[str], cls: type[Any], torch_dtype: torch.dtype | None = None) -> Any:
+def hollow(folder: str | PathLike[str], cls: type[Any], *, torch_dtype: torch.dtype | None = None) -> Any:
     """Make a module of the class and config in ``folder``, with its weights on the meta device.
 
     One empty parameter is real. It comes first, so the module reports the device that it is moved to when a pipeline
@@ -112,7 +113,7 @@ def hollow(folder: str | PathLike[str], cls: type[Any], torch_dtype: torch.dtype
         >>> vae = specimen("AutoencoderKL").build()
         >>> with TemporaryDirectory() as folder:
         ...     vae.save_pretrained(folder)
-        ...     shell = hollow(folder, type(vae), torch.bfloat16)
+        ...     shell = hollow(folder, type(vae), torch_dtype=torch.bfloat16)
         >>> shell.device.type, shell.dtype, shell.decoder.conv_in.weight.is_meta
         ('cpu', torch.bfloat16, True)
     """
@@ -133,7 +134,7 @@ def hollow(folder: str | PathLike[str], cls: type[Any], torch_dtype: torch.dtype
             module = cls(config)
     # Past the class's own ``to``, to which both libraries add checks of their own.
     nn.Module.to(module, dtype=dtype)
-    put_parameter_first(module, "here", nn.Parameter(torch.empty(0, dtype=dtype), requires_grad=False))
+    put_parameter_first(module, "here", parameter=nn.Parameter(torch.empty(0, dtype=dtype), requires_grad=False))
     return module.eval()
 
 
@@ -172,7 +173,7 @@ def placed(module: Module, device: torch.device | str) -> Module:
     return map_tensors(module, move)
 
 
-def _check_names(given: Iterable[str], known: Collection[str], argument: str) -> None:
+def _check_names(given: Iterable[str], known: Collection[str], *, argument: str) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
         raise PlanError(

@@ -68,7 +68,7 @@ def check_weights(transformer: nn.Module, parts: int) -> None:
     _cuts(transformer, parts)
 
 
-def share_weights(transformer: nn.Module, layers: Iterable[str], part: int, parts: int, total: Total) -> nn.Module:
+def share_weights(transformer: nn.Module, layers: Iterable[str], *, part: int, parts: int, total: Total) -> nn.Module:
     """Make a twin of a transformer whose layers have one part of their weights.
 
     Args:
@@ -86,7 +86,7 @@ def share_weights(transformer: nn.Module, layers: Iterable[str], part: int, part
     check_weights(transformer, parts)
     if _PARTS in vars(transformer):
         # Cut when it was loaded, without knowing the ranks: only what adds up is replaced. No heads to divide again.
-        return _with(transformer, {name: _bound(module, total) for name, module in _totalling(transformer)}, 1)
+        return _with(transformer, {name: _bound(module, total) for name, module in _totalling(transformer)}, parts=1)
     cuts = _cuts(transformer, parts)
     changed: dict[str, nn.Module] = {}
     for layer in layers:
@@ -95,16 +95,18 @@ def share_weights(transformer: nn.Module, layers: Iterable[str], part: int, part
         for path, module in block.named_modules():
             name = f"{layer}.{path}"
             if f"{name}.weight" in cuts:
-                changed[name] = cut_linear(name, module, cuts[f"{name}.weight"], part, parts, total)
+                changed[name] = cut_linear(
+                    name, module, cut=cuts[f"{name}.weight"], part=part, parts=parts, total=total
+                )
             known = part_of(type(module))
             for norm in known.norms_across_heads if known is not None else ():
                 if hasattr(module, norm):
-                    check_kind(f"{name}.{norm}", getattr(module, norm), nn.RMSNorm)
+                    check_kind(f"{name}.{norm}", getattr(module, norm), kind=nn.RMSNorm)
                     changed[f"{name}.{norm}"] = NormAcrossHeads(getattr(module, norm), part, parts, total)
-    return _with(transformer, changed, parts)
+    return _with(transformer, changed, parts=parts)
 
 
-def cut_weights(transformer: nn.Module, layers: Iterable[str], part: int, parts: int) -> nn.Module:
+def cut_weights(transformer: nn.Module, layers: Iterable[str], *, part: int, parts: int) -> nn.Module:
     """Make a twin as :func:`share_weights` does, with memory of its own, to keep in the transformer's place.
 
     Once the transformer itself is dropped, the weights of other ranks are freed with it.
@@ -122,11 +124,11 @@ def cut_weights(transformer: nn.Module, layers: Iterable[str], part: int, parts:
     Example:
         >>> from toolkit.models.transformers.transformer_census import transformer
         >>> wan = transformer("Wan").build(layers=1)
-        >>> half = cut_weights(wan, ["blocks.0"], 1, 2)
+        >>> half = cut_weights(wan, ["blocks.0"], part=1, parts=2)
         >>> wan.blocks[0].ffn.net[2].weight.shape, half.blocks[0].ffn.net[2].weight.shape
         (torch.Size([64, 64]), torch.Size([64, 32]))
     """
-    twin = share_weights(transformer, layers, part, parts, _unbound)
+    twin = share_weights(transformer, layers, part=part, parts=parts, total=_unbound)
     whole = {id(parameter) for parameter in transformer.parameters()}
     for parameter in twin.parameters():
         # A part cut by rows is a view, and a view keeps all of the memory alive.
@@ -160,12 +162,12 @@ def _cuts(transformer: nn.Module, parts: int) -> dict[str, Any]:
     assert entry is not None
     assert entry.weights is not None
     try:
-        return cuts_of(transformer, entry.weights(transformer), parts)
+        return cuts_of(transformer, entry.weights(transformer), parts=parts)
     except ValueError as error:
         raise PlanError(f"tp={parts} for {type(transformer).__name__}: {error} Use a divisor of it.") from error
 
 
-def _with(module: nn.Module, changed: Mapping[str, nn.Module], parts: int) -> nn.Module:
+def _with(module: nn.Module, changed: Mapping[str, nn.Module], *, parts: int) -> nn.Module:
     """Copy a tree of modules with some of them replaced; what lies beside the paths to these is shared."""
     twin = copy_with_own_children(module)
     below: dict[str, dict[str, nn.Module]] = {}
@@ -177,7 +179,7 @@ def _with(module: nn.Module, changed: Mapping[str, nn.Module], parts: int) -> nn
         else:
             setattr(twin, child, new)
     for child, news in below.items():
-        setattr(twin, child, _with(module.get_submodule(child), news, parts))
+        setattr(twin, child, _with(module.get_submodule(child), news, parts=parts))
     known = part_of(type(module))
     if known is not None and known.norms_across_heads:
         _divide_heads(twin, parts)

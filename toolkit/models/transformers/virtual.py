@@ -57,7 +57,7 @@ def virtual(plan: StagePlan | StageSplit, transformer: nn.Module) -> Any:
     @wraps(transformer.forward)
     def forward(*args: Any, **kwargs: Any) -> Any:
         check_splittable(staged)  # a cache may have been enabled since
-        return run_stages(transformer, split, args, kwargs)
+        return run_stages(transformer, split, args=args, kwargs=kwargs)
 
     staged = stand_in(transformer, forward)
     staged.prove = partial(prove, transformer, split)

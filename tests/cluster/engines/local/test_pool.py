@@ -24,7 +24,9 @@ SETUP = Setup(0, 2, "cpu", "gloo", 1, "onednn", True, 0, 0, 60.0)
 
 def call(pool: Pool, function, *args, listener=None) -> dict:
     pool.send(range(2), "call", pack((function, False, args, {})))
-    return {rank: unpack(answer) for rank, answer in pool.listen(range(2), "done", listener or Listener()).items()}
+    return {
+        rank: unpack(answer) for rank, answer in pool.listen(range(2), "done", listener=listener or Listener()).items()
+    }
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def test_running_out_of_memory_while_a_model_is_placed_is_named(pool):
     pool.start(Listener())
     pool.send(range(2), "install", 7, pack(_Heavy()))
     with pytest.raises(tk.RankFailed, match="ran out of memory") as caught:
-        pool.listen(range(2), "installed", Listener())
+        pool.listen(range(2), "installed", listener=Listener())
     assert "in to" in caught.value.remote_traceback
     assert caught.value.settled
     assert call(pool, os.getpid) == dict(enumerate(pool.pids))

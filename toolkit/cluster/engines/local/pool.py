@@ -89,7 +89,7 @@ class Pool:
         if launch.error is not None:
             raise RunError(f"a worker could not be started: {launch.error}. {UNGUARDED}") from launch.error
         try:
-            self.listen(range(self.setup.size), "up", listener)
+            self.listen(range(self.setup.size), "up", listener=listener)
         except RankDied as error:
             error.add_note(UNGUARDED)
             raise
@@ -107,9 +107,9 @@ class Pool:
         self._generation += 1
         everyone = range(self.setup.size)
         self.send(everyone, "regroup", self._generation)
-        self.listen(everyone, "up", listener)
+        self.listen(everyone, "up", listener=listener)
 
-    def listen(self, ranks: Sequence[int], word: str, listener: Listener) -> dict[int, Any]:
+    def listen(self, ranks: Sequence[int], word: str, *, listener: Listener) -> dict[int, Any]:
         """Listen until each of ``ranks`` has said ``word``; returns what they said with it.
 
         Raises:
@@ -124,7 +124,7 @@ class Pool:
             waiting = [rank for rank in ranks if rank not in answers and rank not in errors]
             self._check(listener, waiting)
             for rank in self._ready(waiting):
-                found = self._hear(rank, word, listener, kills)
+                found = self._hear(rank, word, listener=listener, kills=kills)
                 if isinstance(found, RunError):
                     errors[rank] = found
                 elif found is not None:
@@ -168,7 +168,7 @@ class Pool:
         if listener.stopped:
             raise RunCancelled("the run was cancelled; its workers were stopped.")
         if listener.overdue:
-            raise RunTimeout.of_run(tuple(waiting), listener.timeout or 0.0, doing or self._describe(waiting))
+            raise RunTimeout.of_run(tuple(waiting), listener.timeout or 0.0, last=doing or self._describe(waiting))
 
     def _ready(self, ranks: list[int]) -> list[int]:
         """The ranks that have sent a message or whose process has ended."""
@@ -177,7 +177,7 @@ class Pool:
         found = connection.wait([*handles, *ends], timeout=TURN)
         return sorted({handles[f] if isinstance(f, Connection) else ends[f] for f in found})  # type: ignore[index]
 
-    def _hear(self, rank: int, word: str, listener: Listener, kills: int) -> tuple[Any] | RunError | None:
+    def _hear(self, rank: int, word: str, *, listener: Listener, kills: int) -> tuple[Any] | RunError | None:
         """Read one rank's messages: its answer in a tuple, its error, or None where there is neither yet."""
         pipe, until = self._pipes[rank], time.monotonic() + TURN
         try:
@@ -188,10 +188,11 @@ class Pool:
                     return None
                 kind, *rest = ForkingPickler.loads(pipe.recv_bytes())
                 if kind == "failed":
-                    return faults.failed(rank, *rest)
+                    summary, remote_traceback = rest
+                    return faults.failed(rank, summary, remote_traceback=remote_traceback)
                 if kind == word:
                     return (rest[0] if rest else None,)
-                self._handle(rank, kind, rest, listener)
+                self._handle(rank, kind, rest=rest, listener=listener)
                 if kind == "band":
                     return None  # the user's function may be slower than the bands come: Stop must not wait for it
             alive = self._processes[rank].is_alive()
@@ -201,9 +202,9 @@ class Pool:
         if alive:
             return None
         struck = faults.out_of_memory_kills() - kills
-        return faults.died(rank, self._processes[rank].exitcode, struck, self._last[rank])
+        return faults.died(rank, self._processes[rank].exitcode, oom_kills=struck, last=self._last[rank])
 
-    def _handle(self, rank: int, kind: str, rest: list[Any], listener: Listener) -> None:
+    def _handle(self, rank: int, kind: str, *, rest: list[Any], listener: Listener) -> None:
         """Act on a message that is not an answer."""
         if kind == "events":
             self._last[rank] = f"last heard: {rest[0][-1].kind} {rest[0][-1].label} done"

@@ -119,16 +119,17 @@ def _serve(context: Context, models: dict[int, nn.Module]) -> None:
             _join(context, rest[0])
             line.send("up", os.getpid())
         elif word == "install":
-            line.send(*_install(context, models, *rest))
+            key, parcel = rest
+            line.send(*_install(context, models, key=key, parcel=parcel))
         elif word == "drop":
             for key in rest[0]:
                 models.pop(key, None)
         elif word == "call":
-            line.send(*_answer(context, models, rest[0]))
+            line.send(*_answer(context, models, parcel=rest[0]))
         # A "taken" that comes here is the late answer to a band of a call that has failed.
 
 
-def _install(context: Context, models: dict[int, nn.Module], key: int, parcel: Parcel) -> tuple[Any, ...]:
+def _install(context: Context, models: dict[int, nn.Module], *, key: int, parcel: Parcel) -> tuple[Any, ...]:
     """Place a model on this worker's device. Running out of memory here is an answer like any other."""
     try:
         models[key] = unpack(parcel).to(context.device)
@@ -138,7 +139,7 @@ def _install(context: Context, models: dict[int, nn.Module], key: int, parcel: P
     return "installed", key
 
 
-def _answer(context: Context, models: dict[int, nn.Module], parcel: Parcel) -> tuple[Any, ...]:
+def _answer(context: Context, models: dict[int, nn.Module], *, parcel: Parcel) -> tuple[Any, ...]:
     """The result of a call as a message. Nothing of the call outlives this function."""
     try:
         function, wants_context, args, kwargs = unpack(parcel)

@@ -34,7 +34,7 @@ def attention(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwa
     layout = layout_of(q)
     if not layout and isinstance(mask, FrameMask):
         both, seen = [torch.cat([k, v], -1)], mask.frames == 0
-        return _by_frames(func, q, both, width=k.shape[-1], visible=seen, scale=given.get("scale"))
+        return _by_frames(func, q, parts=both, width=k.shape[-1], visible=seen, scale=given.get("scale"))
     if {(s.axis, s.dim) for s in layout_of(k)} != {(s.axis, s.dim) for s in layout} or layout_of(v) != layout_of(k):
         raise shard.refuse(func, "queries, keys and values are sharded differently", q, k, v)
     # Counted from the end: -2 are the tokens; anything before that is a batch.
@@ -73,11 +73,11 @@ def _gathered(
         keys, values = torch.cat(parts, -2).split([k.shape[-1], v.shape[-1]], -1)
         out: Tensor = func(q, keys, values, scale=scale)
         return out
-    return _by_frames(func, q, parts, width=k.shape[-1], visible=visible, scale=scale)
+    return _by_frames(func, q, parts=parts, width=k.shape[-1], visible=visible, scale=scale)
 
 
 def _by_frames(
-    func: Callable[..., Any], q: Tensor, parts: list[Tensor], *, width: int, visible: Tensor, scale: float | None
+    func: Callable[..., Any], q: Tensor, *, parts: list[Tensor], width: int, visible: Tensor, scale: float | None
 ) -> Tensor:
     """Attention frame by frame: each frame's queries with the keys of the frames that it sees.
 
@@ -106,13 +106,13 @@ def _ring(
     running = RunningAttention(q, v.shape[-1], scale)
     parts = around(shard, torch.cat([k, v], -1), dim=k.ndim - 2, layout=layout, what="keys and values")
     for _, part in parts:
-        for rows, seen in _blocks(part, q.shape[-2], visible):
+        for rows, seen in _blocks(part, q.shape[-2], visible=visible):
             key, value = seen.split([k.shape[-1], v.shape[-1]], -1)
             running.add(key, value, rows)
     return running.result()
 
 
-def _blocks(part: Tensor, queries: int, visible: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
+def _blocks(part: Tensor, queries: int, *, visible: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
     """Yield which queries attend to which keys of one rank's part: rows of the queries, and the keys and values."""
     if visible is None:
         yield slice(None), part

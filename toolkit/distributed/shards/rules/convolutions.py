@@ -78,7 +78,7 @@ def _convolve(
         settle(shard, [pending])
         pending = None
     for strip, lo, hi, ready in steps.grown:
-        x = with_layout(extend(shard, func, x, strip, lo, hi), ready)
+        x = with_layout(extend(shard, func, x, strip, lo=lo, hi=hi), ready)
     if steps.early or pending is not None:
         window = ConvolutionWindow(func, weight, bias, steps.stride, steps.dilation, groups)
         if pending is not None:
@@ -105,9 +105,9 @@ def _steps(
     """
     n = weight.ndim - 2
     window = ConvolutionWindow(func, weight, None, per_dim(stride, n), per_dim(dilation, n), 1)
-    pads = _conv_pads(padding, [window.reach(place) for place in range(n)], n)
+    pads = _conv_pads(padding, [window.reach(place) for place in range(n)], n=n)
     layout = layout_of(x)
-    early = _early(shard, window, x, pads)
+    early = _early(shard, window, x, pads=pads)
     grown, strips = [], list(layout)
     for at, strip in enumerate(layout):
         # The dims of x are batch, channels, and the n dims of the window; without a batch, channels come first. So a
@@ -137,7 +137,7 @@ def _is_whole(strip: Strip) -> bool:
     return len(strip.extents) == 1 and not strip.margin
 
 
-def _early(shard: Shard, window: ConvolutionWindow, x: Tensor, pads: Sequence[tuple[int, int]]) -> Layout:
+def _early(shard: Shard, window: ConvolutionWindow, x: Tensor, *, pads: Sequence[tuple[int, int]]) -> Layout:
     """The strips along which other ranks lie, if the convolution may begin early along *all* of them; else none."""
     beside = tuple(strip for strip in layout_of(x) if not _is_whole(strip))
     places = [strip.dim - (x.ndim - len(pads)) for strip in beside]
@@ -149,7 +149,7 @@ def _early(shard: Shard, window: ConvolutionWindow, x: Tensor, pads: Sequence[tu
     return beside if may else ()
 
 
-def _conv_pads(padding: Any, reach: Sequence[int], n: int) -> list[tuple[int, int]]:
+def _conv_pads(padding: Any, reach: Sequence[int], *, n: int) -> list[tuple[int, int]]:
     """Cells of padding before and after along each dim, from any form that a convolution takes them in."""
     if padding == "same":
         return [((size - 1) // 2, size - 1 - (size - 1) // 2) for size in reach]

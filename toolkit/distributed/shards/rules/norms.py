@@ -37,8 +37,10 @@ def group(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     require_settled(shard, func, x, over)
     own = moments_of(x, groups)
     moments = merged(shard, own, over)
-    out = group_norm_with(x, groups, moments, given.get("weight"), given.get("bias"), given.get("eps", 1e-5))
-    return with_layout(out.to(_dtype_under_autocast(func, x, groups, out)), layout)
+    out = group_norm_with(
+        x, groups, moments=moments, weight=given.get("weight"), bias=given.get("bias"), eps=given.get("eps", 1e-5)
+    )
+    return with_layout(out.to(_dtype_under_autocast(func, x, groups=groups, out=out)), layout)
 
 
 def merged(shard: Shard, own: Moments, layout: Layout) -> Moments:
@@ -48,7 +50,7 @@ def merged(shard: Shard, own: Moments, layout: Layout) -> Moments:
     return Moments.merge([Moments.unpacked(count, part) for count, part in zip(counts, parts, strict=True)])
 
 
-def _dtype_under_autocast(func: Callable[..., Any], x: Tensor, groups: int, out: Tensor) -> torch.dtype:
+def _dtype_under_autocast(func: Callable[..., Any], x: Tensor, *, groups: int, out: Tensor) -> torch.dtype:
     """The dtype of the result. Autocast may widen a normalisation; to find out, normalise one cell."""
     if not torch.is_autocast_enabled(x.device.type):
         return out.dtype

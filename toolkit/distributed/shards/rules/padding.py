@@ -60,10 +60,10 @@ def _pad(
         beside = steps.around if steps.at_once and last else ()
         # With a second strip, the rows of the first must be there at once: the columns that are sent contain them.
         later = last and len(steps.mine) == 1
-        x = extend(shard, func, x, strip, lo, hi, mode, value or 0.0, around=beside, later=later)
+        x = extend(shard, func, x, strip, lo=lo, hi=hi, mode=mode, value=value or 0.0, around=beside, later=later)
         with_layout(x, ready)
     if steps.around and not steps.at_once:
-        x = func(x, _flat(steps.around, x.ndim, mode), mode, value)
+        x = func(x, _flat(steps.around, x.ndim, mode=mode), mode, value)
     return with_layout(x, steps.after)
 
 
@@ -91,7 +91,7 @@ def _steps(shard: Shard, func: Callable[..., Any], x: Tensor, ends: tuple[int, .
     return PaddingSteps(own, tuple(mine), around, at_once, layout)
 
 
-def _flat(around: Around, ndim: int, mode: str) -> list[int]:
+def _flat(around: Around, ndim: int, *, mode: str) -> list[int]:
     """Widths in the form that ``F.pad`` takes: the last dim first, and no zeros for dims that it can leave out.
 
     Only ``"constant"`` accepts any number of dims; the other modes want all dims but batch and channels.

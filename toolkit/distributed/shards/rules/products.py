@@ -53,13 +53,13 @@ def matmul(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs
         require_settled(shard, func, y, layout_of(y))
         own = y.clone(memory_format=torch.contiguous_format)
         every = torch.cat(collect(shard, own, dim=columns % y.ndim, layout=layout_of(y), what="keys"), columns)
-        return with_layout(func(x, every), _from_right(layout_of(x), x, ndim))
+        return with_layout(func(x, every), _from_right(layout_of(x), x, ndim=ndim))
     if rows is not None and rows < -2 and rows == columns:
-        return with_layout(func(x, y), _from_right(layout_of(x), x, ndim))
+        return with_layout(func(x, y), _from_right(layout_of(x), x, ndim=ndim))
     if rows == -2 and columns is None:
-        return with_layout(func(x, y), _from_right(layout_of(x), x, ndim))
+        return with_layout(func(x, y), _from_right(layout_of(x), x, ndim=ndim))
     if rows is None and columns == -1:
-        return with_layout(func(x, y), _from_right(layout_of(y), y, ndim))
+        return with_layout(func(x, y), _from_right(layout_of(y), y, ndim=ndim))
     if rows is None and columns is None:
         return func(x, y)
     raise shard.refuse(func, "it mixes sharded dims", x, y)
@@ -77,6 +77,6 @@ def _place(shard: Shard, func: Any, x: Tensor) -> int | None:
     return places.pop() if places else None
 
 
-def _from_right(layout: Layout, x: Tensor, ndim: int) -> Layout:
+def _from_right(layout: Layout, x: Tensor, *, ndim: int) -> Layout:
     """The strips of ``x`` in a result of ``ndim`` dims, whose last dims are those of ``x``."""
     return tuple(strip._replace(dim=strip.dim - x.ndim + ndim) for strip in layout)

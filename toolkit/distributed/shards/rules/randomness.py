@@ -26,7 +26,7 @@ def draw(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: 
     ndim, strips = known
     layout = tuple(strip._replace(dim=strip.dim - ndim + len(shape)) for strip in strips)
     options = {name: value for name, value in kwargs.items() if name != "size"}
-    return _part(shard, func, shape, layout, options)
+    return _part(shard, func, shape, layout, options=options)
 
 
 def draw_like(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -36,7 +36,7 @@ def draw_like(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwa
     options = {"dtype": x.dtype, "device": x.device} | {k: v for k, v in kwargs.items() if v is not None}
     options.pop("memory_format", None)
     whole = {"randn_like": torch.randn, "rand_like": torch.rand}[func.__name__]
-    return _part(shard, whole, tuple(x.shape), layout_of(x), options)
+    return _part(shard, whole, tuple(x.shape), layout_of(x), options=options)
 
 
 def dropout(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -56,7 +56,7 @@ def _require_seed(shard: Shard, func: Callable[..., Any], *like: torch.Tensor) -
 
 
 def _part(
-    shard: Shard, func: Callable[..., Any], shape: tuple[int, ...], layout: Layout, options: dict[str, Any]
+    shard: Shard, func: Callable[..., Any], shape: tuple[int, ...], layout: Layout, *, options: dict[str, Any]
 ) -> torch.Tensor:
     """Draw the numbers of the whole map, and keep this rank's part."""
     whole = list(shape)

@@ -27,14 +27,14 @@ def along(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
         key += (*kwargs, *kwargs.values())
     after = shard.recall(key)
     if after is None:
-        dims = _dims(x, func.__name__, args, kwargs)
+        dims = _dims(x, func.__name__, args=args, kwargs=kwargs)
         if any(strip.dim in dims for strip in layout):
-            return _across(shard, func, args, kwargs, dims)
+            return _across(shard, func, args, kwargs, dims=dims)
     out = func(*args, **kwargs)
     # max and others return values and indices, which have the same layout.
     outs = (out,) if isinstance(out, Tensor) else out
     if after is None:
-        after = _kept(layout, x, outs[0], dims)
+        after = _kept(layout, x, out=outs[0], dims=dims)
         shard.keep(key, after)
     for one in outs:
         with_layout(one, after)
@@ -42,7 +42,7 @@ def along(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
 
 
 def _across(
-    shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], dims: set[int]
+    shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, dims: set[int]
 ) -> Any:
     """A sum or mean over every dim that is sharded.
 
@@ -54,10 +54,10 @@ def _across(
     if name not in ("mean", "sum") or any(strip.dim not in dims for strip in layout):
         raise shard.refuse(func, "it works along a sharded axis", x)
     require_settled(shard, func, x, layout)
-    return _added(shard, name, x, func(*args, **kwargs), layout)
+    return _added(shard, name, x, out=func(*args, **kwargs), layout=layout)
 
 
-def _dims(x: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[int]:
+def _dims(x: Tensor, name: str, *, args: tuple[Any, ...], kwargs: dict[str, Any]) -> set[int]:
     """The dims that a reduction goes over, from 0."""
     place = _DIM_PLACE.get(name, 1)
     dim = kwargs.get("dim", args[place] if len(args) > place else _DIM_DEFAULT.get(name))
@@ -66,14 +66,14 @@ def _dims(x: Tensor, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     return {one % x.ndim for one in ([dim] if isinstance(dim, int) else dim)}
 
 
-def _kept(layout: Layout, x: Tensor, out: Tensor, dims: set[int]) -> Layout:
+def _kept(layout: Layout, x: Tensor, *, out: Tensor, dims: set[int]) -> Layout:
     """The layout after dims were reduced; with ``keepdim``, or along a dim, no dim is gone."""
     if out.ndim == x.ndim:
         return layout
     return tuple(strip._replace(dim=strip.dim - sum(dim < strip.dim for dim in dims)) for strip in layout)
 
 
-def _added(shard: Shard, name: str, x: Tensor, out: Tensor, layout: Layout) -> Tensor:
+def _added(shard: Shard, name: str, x: Tensor, *, out: Tensor, layout: Layout) -> Tensor:
     """Add up the sums (or means, weighted by their cells) of all ranks.
 
     In double precision: the result is small, so it costs nothing.

@@ -56,7 +56,7 @@ def view(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: 
         key += (*kwargs, *kwargs.values())
     after = shard.recall(key)
     if after is None:
-        after = [_moved(shard, func, x, layout, move) for move in _probe(func, args, kwargs)]
+        after = [_moved(shard, func, x, layout, move=move) for move in _probe(func, args, kwargs=kwargs)]
         shard.keep(key, after)
     if isinstance(out, Tensor):
         return with_layout(out, after[0])
@@ -79,7 +79,7 @@ def index(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     if after is None:
         if not _PLACES.issuperset(map(type, places)):
             raise shard.refuse(func, "it picks cells by a tensor or list of indices", x)
-        after = _moved(shard, func, x, layout_of(x), _probe(func, args, {})[0])
+        after = _moved(shard, func, x, layout_of(x), move=_probe(func, args, kwargs={})[0])
         shard.keep(key, after)
     return with_layout(func(x, places), after)
 
@@ -91,7 +91,7 @@ def _leaves_strips(places: tuple[Any, ...], layout: Layout) -> bool:
     return False
 
 
-def _moved(shard: Shard, func: Callable[..., Any], x: Tensor, layout: Layout, move: tuple[int, ...]) -> Layout:
+def _moved(shard: Shard, func: Callable[..., Any], x: Tensor, layout: Layout, *, move: tuple[int, ...]) -> Layout:
     """The layout after a view that moves dim ``d`` to ``move[d]``.
 
     Raises:
@@ -104,7 +104,7 @@ def _moved(shard: Shard, func: Callable[..., Any], x: Tensor, layout: Layout, mo
     return tuple(strip._replace(dim=move[strip.dim]) for strip in layout)
 
 
-def _probe(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[int, ...]]:
+def _probe(func: Callable[..., Any], args: tuple[Any, ...], *, kwargs: dict[str, Any]) -> list[tuple[int, ...]]:
     """Make a view of a probe with telling strides, and see where its dims went.
 
     Returns:
@@ -144,13 +144,13 @@ def reshape(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwarg
     key = "reshape", shape, onto, layout
     after = shard.recall(key)
     if after is None:
-        strips = [_reshaped(shard, func, x, strip, tuple(onto)) for strip in layout]
-        after = tuple(_finest(shard, strip, strips, onto[strip.dim]) for strip in strips)
+        strips = [_reshaped(shard, func, x, strip, shape=tuple(onto)) for strip in layout]
+        after = tuple(_finest(shard, strip, strips, size=onto[strip.dim]) for strip in strips)
         shard.keep(key, after)
     return with_layout(out, after)
 
 
-def _finest(shard: Shard, strip: Strip, strips: list[Strip], size: int) -> Strip:
+def _finest(shard: Shard, strip: Strip, strips: list[Strip], *, size: int) -> Strip:
     """Read a dim that holds nothing but rows and what lies in them as a dim of finer rows.
 
     That is how patches are merged back into the map: ``(h q) -> h*q`` has ``h * q`` rows afterwards, not ``h`` rows of
@@ -162,7 +162,7 @@ def _finest(shard: Shard, strip: Strip, strips: list[Strip], size: int) -> Strip
     return strip
 
 
-def _reshaped(shard: Shard, func: Callable[..., Any], x: Tensor, strip: Strip, shape: tuple[int, ...]) -> Strip:
+def _reshaped(shard: Shard, func: Callable[..., Any], x: Tensor, strip: Strip, *, shape: tuple[int, ...]) -> Strip:
     """Find a strip again after a reshape.
 
     In row-major order, one row to the next is ``step`` elements, and one index to the next along a dim of the new shape
@@ -262,7 +262,7 @@ def write(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     move = _moves_to(shard, x, place)
     target = torch.Tensor.__getitem__(x, place)
     if layout_of(x):
-        with_layout(target, _moved(shard, func, x, layout_of(x), move))
+        with_layout(target, _moved(shard, func, x, layout_of(x), move=move))
         values = [target, value] if isinstance(value, Tensor) else [target]
         agreed(shard, func, values)
         return func(*args, **kwargs)
@@ -281,7 +281,7 @@ def _moves_to(shard: Shard, x: Tensor, place: Any) -> tuple[int, ...]:
     key = "place", x.shape, _frozen(place)
     move = shard.recall(key)
     if move is None:
-        (move,) = _probe(torch.Tensor.__getitem__, (x, place), {})
+        (move,) = _probe(torch.Tensor.__getitem__, (x, place), kwargs={})
         shard.keep(key, move)
     return move  # type: ignore[no-any-return]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
-def rate_at(step: int, steps: int, warmup: int = 100) -> float:
+def rate_at(step: int, steps: int, *, warmup: int = 100) -> float:
     """Return the fraction of the largest learning rate at a step: a linear warm-up, then a cosine to zero.
 
     Args:
@@ -25,7 +25,7 @@ def rate_at(step: int, steps: int, warmup: int = 100) -> float:
 
 
 @torch.no_grad()
-def follow(average: nn.Module, model: nn.Module, step: int, decay: float = 0.998) -> None:
+def follow(average: nn.Module, model: nn.Module, *, step: int, decay: float = 0.998) -> None:
     """Move the slow average of the weights, which is what ships, a little towards the weights."""
     # Early on the average follows quickly, so that it forgets the untrained weights.
     keep = min(decay, (1 + step) / (10 + step))
@@ -33,7 +33,9 @@ def follow(average: nn.Module, model: nn.Module, step: int, decay: float = 0.998
         slow.lerp_(fast, 1 - keep)
 
 
-def descend(optimizer: Optimizer, model: nn.Module, average: nn.Module, loss: Tensor, rate: float, step: int) -> float:
+def descend(
+    optimizer: Optimizer, model: nn.Module, *, average: nn.Module, loss: Tensor, rate: float, step: int
+) -> float:
     """Take one step down from a loss, let the average follow, and return the loss.
 
     Args:
@@ -50,5 +52,5 @@ def descend(optimizer: Optimizer, model: nn.Module, average: nn.Module, loss: Te
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    follow(average, model, step + 1)
+    follow(average, model, step=step + 1)
     return loss.item()

@@ -182,22 +182,24 @@ class Training:
         """Take one step of a schedule of ``steps`` on one batch, and return its loss."""
         loss = loss_of(self.vae, sample)
         rate = self.phase.rate * rate_at(self.step, steps)
-        lost = descend(self.optimizer, self.vae, self.average, loss, rate, self.step)
+        lost = descend(self.optimizer, self.vae, average=self.average, loss=loss, rate=rate, step=self.step)
         self.step += 1
         return lost
 
 
-def batch(photographs: Photographs, phase: Phase, step: int) -> Tensor:
+def batch(photographs: Photographs, phase: Phase, *, step: int) -> Tensor:
     """Draw the batch of a step; it is the same whenever it is asked for."""
     generator = torch.Generator().manual_seed(step)
     if phase.frames is None:
-        return photographs.crops(phase.batch, phase.side, generator).contiguous(memory_format=torch.channels_last)
+        return photographs.crops(phase.batch, phase.side, generator=generator).contiguous(
+            memory_format=torch.channels_last
+        )
     if phase.frames == 1:
-        return rearrange(photographs.crops(phase.batch, phase.side, generator), "b c h w -> b c 1 h w")
-    return photographs.clips(phase.batch, phase.frames, phase.side, generator)
+        return rearrange(photographs.crops(phase.batch, phase.side, generator=generator), "b c h w -> b c 1 h w")
+    return photographs.clips(phase.batch, phase.frames, side=phase.side, generator=generator)
 
 
-def report(training: Training, losses: list[float], seconds: float) -> None:
+def report(training: Training, losses: list[float], *, seconds: float) -> None:
     """Print where the training is and what its average can do."""
     scores = held_out_psnr(training.average, training.phase)
     print(
@@ -207,7 +209,7 @@ def report(training: Training, losses: list[float], seconds: float) -> None:
     )
 
 
-def train(name: str, folder: Path, steps: int, every: int) -> None:
+def train(name: str, folder: Path, *, steps: int, every: int) -> None:
     """Run a phase to its end.
 
     Args:
@@ -223,13 +225,13 @@ def train(name: str, folder: Path, steps: int, every: int) -> None:
     # Single frames are learnt by 2D convolutions, which cost much less.
     with flat(training.vae) if phase.frames == 1 else nullcontext():
         while training.step < steps:
-            sample = batch(photographs, phase, training.step)
+            sample = batch(photographs, phase, step=training.step)
             losses.append(training.advance(sample, steps))
             if training.step % every == 0 or training.step == steps:
                 training.keep()
-                note_statistics(training.average, batch(photographs, replace(phase, batch=32), 0))
+                note_statistics(training.average, batch(photographs, replace(phase, batch=32), step=0))
                 save(training.average, WEIGHTS / phase.weights)
-                report(training, losses, time.monotonic() - started)
+                report(training, losses, seconds=time.monotonic() - started)
                 losses = []
 
 
@@ -245,7 +247,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    train(arguments.phase, arguments.folder, arguments.steps or PHASES[arguments.phase].steps, arguments.every)
+    train(
+        arguments.phase, arguments.folder, steps=arguments.steps or PHASES[arguments.phase].steps, every=arguments.every
+    )
 
 
 if __name__ == "__main__":

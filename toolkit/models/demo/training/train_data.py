@@ -36,11 +36,11 @@ class Photographs:
                     # Large pictures have more to show; grey ones have no colour to teach.
                     self.shares.append((size[0] * size[1]) ** 0.25 * (0.4 if grey else 1.0))
 
-    def crops(self, batch: int, side: int, generator: Generator) -> Tensor:
+    def crops(self, batch: int, side: int, *, generator: Generator) -> Tensor:
         """Draw random square crops, transposed, mirrored and tinted (b c h w)."""
         return torch.stack([self._crop(side, generator) for _ in range(batch)])
 
-    def clips(self, batch: int, frames: int, side: int, generator: Generator) -> Tensor:
+    def clips(self, batch: int, frames: int, *, side: int, generator: Generator) -> Tensor:
         """Draw random short videos with a swaying camera and, in half of them, an object (b c t h w)."""
         return stack([self._clip(frames, side, generator) for _ in range(batch)])
 
@@ -63,13 +63,13 @@ class Photographs:
         if _uniform(generator) < 0.5:
             front = disc(resize(self._crop(2 * side // 3, generator)[None], (side, side))[0])
             path = random_camera(_uniform(generator, 1.2, 4.0), generator, reach=0.5)
-        clip = render(picture, random_camera(view, generator), frames, (side, side), front, path)
+        clip = render(picture, random_camera(view, generator), frames=frames, size=(side, side), front=front, path=path)
         if _uniform(generator) < 0.5:
             clip = clip.flip(-1)
         return tint(clip, generator)
 
 
-def random_camera(view: float, generator: Generator, reach: float = 0.3) -> Camera:
+def random_camera(view: float, generator: Generator, *, reach: float = 0.3) -> Camera:
     """Draw a camera that wanders about the picture and moves a few percent per frame.
 
     Args:

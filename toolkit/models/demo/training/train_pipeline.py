@@ -67,7 +67,7 @@ def new_pipeline(vae: AutoencoderKLWan) -> WanPipeline:
 
 
 @torch.no_grad()
-def encoded(vae: AutoencoderKLWan, sentences: Sequence[Sentence], generator: Generator) -> Tensor:
+def encoded(vae: AutoencoderKLWan, sentences: Sequence[Sentence], *, generator: Generator) -> Tensor:
     """Encode one clip for each sentence to latents (n c t h w), scaled as a pipeline scales them."""
     mean, std = (torch.tensor(vae.config[name])[:, None, None, None] for name in ("latents_mean", "latents_std"))
     parts = []
@@ -77,7 +77,7 @@ def encoded(vae: AutoencoderKLWan, sentences: Sequence[Sentence], generator: Gen
     return torch.cat(parts)
 
 
-def loss_of(pipe: WanPipeline, latents: Tensor, which: Tensor, generator: Generator) -> Tensor:
+def loss_of(pipe: WanPipeline, latents: Tensor, *, which: Tensor, generator: Generator) -> Tensor:
     """Compute the error of the picture predicted from its mixture with noise, at times spread as the sampler's are.
 
     The transformer predicts the picture and not the velocity: to predict the velocity, noise would have to pass through
@@ -122,7 +122,7 @@ class Training:
         latents = folder / LATENTS
         if not latents.exists():
             share = TRAINED * (CLIPS // len(TRAINED))
-            torch.save(encoded(vae, share, Generator().manual_seed(0)), latents)
+            torch.save(encoded(vae, share, generator=Generator().manual_seed(0)), latents)
         self.latents = torch.load(latents)
         if self.file.exists():
             kept = torch.load(self.file)
@@ -144,8 +144,15 @@ class Training:
         unprompted = torch.rand(BATCH, generator=generator) < UNPROMPTED
         # The latents repeat the sentences in order, so the index of a clip tells its sentence.
         which = torch.where(unprompted, len(TRAINED), chosen % len(TRAINED))
-        loss = loss_of(self.pipe, self.latents[chosen], which, generator)
-        lost = descend(self.optimizer, self.models, self.average, loss, RATE * rate_at(self.step, steps), self.step)
+        loss = loss_of(self.pipe, self.latents[chosen], which=which, generator=generator)
+        lost = descend(
+            self.optimizer,
+            self.models,
+            average=self.average,
+            loss=loss,
+            rate=RATE * rate_at(self.step, steps),
+            step=self.step,
+        )
         self.step += 1
         return lost
 
@@ -156,7 +163,7 @@ class Training:
         return WanPipeline(pipe.tokenizer, text_encoder, pipe.vae, pipe.scheduler, transformer)
 
 
-def right(pipe: WanPipeline, sentences: Iterable[Sentence], seed: int = 0) -> list[bool]:
+def right(pipe: WanPipeline, sentences: Iterable[Sentence], *, seed: int = 0) -> list[bool]:
     """Tell for each sentence whether a sample with it as the prompt shows what it says."""
     found = []
     for sentence in sentences:
@@ -165,7 +172,7 @@ def right(pipe: WanPipeline, sentences: Iterable[Sentence], seed: int = 0) -> li
     return found
 
 
-def train(folder: Path, steps: int, every: int) -> None:
+def train(folder: Path, steps: int, *, every: int) -> None:
     """Run the training to its end.
 
     Args:
@@ -202,7 +209,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    train(arguments.folder, arguments.steps, arguments.every)
+    train(arguments.folder, arguments.steps, every=arguments.every)
 
 
 if __name__ == "__main__":
