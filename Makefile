@@ -38,18 +38,19 @@ notebooks: $(VENV)/.test
 
 # Not a part of `make test`: each takes several gigabytes of downloads. pip itself does not run tools of the tests (lint,
 # types, browsers) on other versions than the tested ones.
-TOOLS := flip-evaluator ftfy hypothesis peft psutil pytest pytest-xdist pyyaml
+TOOLS := flip-evaluator ftfy hypothesis nbval peft psutil pytest pytest-xdist pyyaml
+WITHOUT_BROWSER := --ignore tests/frontend --ignore tests/support/frontend.py --ignore tests/support/operations.py
 
 lowest:  ## install the lowest versions that pyproject.toml allows, and run the unit tests on them
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python -m pip install --disable-pip-version-check -q -c constraints-lowest.txt \
 		-e '.[notebook,optuna,train]' $(TOOLS)
-	.venv-lowest/bin/python -m pytest -q $(SPREAD) -m "not frontend" -W default
+	.venv-lowest/bin/python -m pytest -q $(SPREAD) -m "not frontend" $(WITHOUT_BROWSER) -W default
 
 newest:  ## install the newest versions that there are, and run the unit tests on them
 	$(PYTHON) -m venv --clear .venv-newest
 	.venv-newest/bin/python -m pip install --disable-pip-version-check -q -e '.[notebook,optuna,train]' $(TOOLS)
-	.venv-newest/bin/python -m pytest -q $(SPREAD) -m "not frontend" -W default
+	.venv-newest/bin/python -m pytest -q $(SPREAD) -m "not frontend" $(WITHOUT_BROWSER) -W default
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m toolkit bench tiles

@@ -71,7 +71,8 @@ class TestSearch:
         assert len(first) == len(seen) == 8
         table = tk.sweep(counted, looked_for(16), store=tmp_path / "s", progress=False)
         assert len(table) == len(seen) == len(set(seen)) == 16
-        assert table.iloc[:8]["cost"].equals(first["cost"])
+        # A point that fails has no cost: whether one is among them depends on the sampler, and makes the column float.
+        assert table.iloc[:8]["cost"].tolist() == pytest.approx(first["cost"].tolist(), nan_ok=True)
         assert list(zip(table["tile"], table["blend"], strict=True)) == seen
         assert table.attrs["sweep"]["objectives"] == {"cost": "minimize"}
 

@@ -69,7 +69,7 @@ def self_check(
                 code(vae, x, which, arguments=given, seed=seed, progress=False, memory=False).output
                 for which in (None, plan)
             )
-            rows[direction] = {"relative error": _error(sharded, own), "bound": ROUNDING.get(x.dtype, 0.1)}
+            rows[direction.value] = {"relative error": _error(sharded, own), "bound": ROUNDING.get(x.dtype, 0.1)}
     table = pd.DataFrame.from_dict(rows, orient="index")
     wrong = table[~(table["relative error"] <= table["bound"])]
     if len(wrong):

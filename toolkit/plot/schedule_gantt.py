@@ -102,7 +102,7 @@ def _measured(times: StageTimes, steps: int, *, theme: ThemeName) -> Figure:
         cut = f"; the first {last} of {table['step'].max() + 1} steps"
         table, outline = (rows[rows["step"] < last] for rows in (table, outline))
         waits = waits[waits["start"] < table["end"].max()]
-    end = float(pd.concat([rows.loc[rows["step"] < steps, "end"] for rows in (table, outline)]).max())
+    end = float(max(rows.loc[rows["step"] < steps, "end"].max() for rows in (table, outline) if len(rows)))
     loop, predicted = (f"{seconds * unit.scale:.3g} {unit.name}" for seconds in (times.loop, times.predicted))
     head = f"{plan.schedule.kind.capitalize()}, {counted(plan.ranks, 'rank')}: a loop of {loop}, predicted {predicted}"
     head += f", {times.gain}"
