@@ -23,7 +23,6 @@ class Posted:
     def __init__(self, wires: Wires, key: tuple[int, int], number: int, shape: tuple[int, ...]) -> None:
         self.wires, self.key, self.number, self.shape = wires, key, number, shape
         self.buffer = SimpleNamespace(shape=shape)
-        self.done = self
 
     def is_set(self) -> bool:
         return len(self.wires.sent.get(self.key, [])) > self.number
@@ -59,6 +58,14 @@ class Wire:
         self._received[source] = number + 1
         self.log.append(("receive", source, str(label)))
         return Posted(self.wires, (source, self.member.rank), number, tuple(shape))
+
+    def swap(self, label: Any, sends: Sequence[Any] = (), receives: Sequence[Any] = ()) -> list[Posted]:
+        for one in sends:
+            self.send(one.tensor, one.to, label)
+        return [self.receive(one.shape, one.dtype, one.source, label) for one in receives]
+
+    def arrived(self, message: Posted) -> bool:
+        return message.is_set()
 
     def wait(self, message: Posted) -> None:
         with self.wires.changed:

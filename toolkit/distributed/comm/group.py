@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup, Store, Work
 
-from toolkit.distributed.comm.process_group_compat import store_of
+from toolkit.distributed.comm.process_group_compat import abort_group, store_of
 from toolkit.errors import PlanError
 
 
@@ -47,13 +48,32 @@ class Member:
             )
         return cls(group, rank, dist.get_world_size(group))
 
-    def send(self, tensor: Tensor, to: int) -> Work:
-        """Start to send a tensor to a rank of the group. Do not write to it until the transfer is done."""
-        return _started(dist.isend(tensor, group=self.group, group_dst=to))
+    def post(self, transfers: Sequence[tuple[Tensor, int, bool]]) -> list[Work]:
+        """Start transfers with other ranks of the group, as one group of the backend if it has such.
 
-    def receive(self, tensor: Tensor, source: int) -> Work:
-        """Start to receive into ``tensor`` from a rank of the group."""
-        return _started(dist.irecv(tensor, group=self.group, group_src=source))
+        This is the only place that starts transfers between two ranks: what is started one by one can wait for each
+        other for ever, see queue_check.py.
+
+        Args:
+            transfers: For each the tensor, the other rank, and whether to send. Nobody may write to a tensor until its
+                transfer is done.
+
+        Returns:
+            One work for each transfer, in order; or one for all, if the backend has groups.
+        """
+        ops = [
+            dist.P2POp(dist.isend if sends else dist.irecv, tensor, group=self.group, group_peer=peer)
+            for tensor, peer, sends in transfers
+        ]
+        works = dist.batch_isend_irecv(ops)
+        if not works:
+            # torch returns nothing, and transfers nothing, on a process outside the group.
+            raise RuntimeError("this process is not in the group.")
+        return works
+
+    def abort(self) -> None:
+        """End the group's communicators at once, also while kernels of the device wait in them."""
+        abort_group(self.group)
 
     def through_host(self, device: torch.device) -> bool:
         """Whether tensors on ``device`` must be copied to the host to be sent: gloo moves host memory only."""
@@ -116,8 +136,8 @@ class Groups:
             # Every rank creates the groups of all lines, its own and the others: see the class.
             # gloo is named with its device, because diffusers gathers lengths of sequences on the CPU only if the name
             # of the backend says "cpu"; otherwise on torch's accelerator, even where the ranks compute on the CPU.
-            backend = dist.get_backend()
-            backend = "cpu:gloo" if backend == "gloo" else backend
+            named = dist.get_backend()
+            backend = "cpu:gloo" if named == "gloo" else named
             made = [dist.new_group(list(line), backend=backend) for line in lines]
             mine = (group for line, group in zip(lines, made, strict=True) if member.rank in line)
             self._among[lines] = next(mine, None)
@@ -130,13 +150,6 @@ class Groups:
                 dist.destroy_process_group(group)
         self._made.clear()
         self._among.clear()
-
-
-def _started(work: Work | None) -> Work:
-    # torch returns None, and transfers nothing, on a process outside the group.
-    if work is None:
-        raise RuntimeError("this process is not in the group.")
-    return work
 
 
 def backend_of(device: torch.device, ranks: int) -> str:

@@ -6,7 +6,7 @@ import torch.distributed as dist
 from torch.distributed import ProcessGroup, Store
 from torch.distributed._functional_collectives import AsyncCollectiveTensor
 
-__all__ = ["AsyncCollectiveTensor", "store_of"]
+__all__ = ["AsyncCollectiveTensor", "abort_group", "store_of"]
 # The type of a functional collective's result until somebody waits for it: torch has no public name for it. Without it,
 # a result that is still under way could not be told from a plain tensor.
 
@@ -20,3 +20,15 @@ def store_of(group: ProcessGroup | None) -> Store:
     group = group or dist.group.WORLD
     assert group is not None
     return dist.distributed_c10d._get_process_group_store(group)
+
+
+def abort_group(group: ProcessGroup | None) -> None:
+    """End the communicators of a group at once; None: of the default group.
+
+    The reason for a method that torch does not document: the public ``destroy_process_group`` waits for what is under
+    way, which is what never ends. Without it, a kernel that waits on the device for a rank that failed holds this
+    process until torch's own watchdog ends the process.
+    """
+    group = group or dist.group.WORLD
+    assert group is not None
+    group.abort()

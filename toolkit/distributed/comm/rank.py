@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch.distributed import ProcessGroup
 
+from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.failure import FailureFlag
 from toolkit.distributed.comm.group import Member
 from toolkit.numerics.convolution import Convolutions
@@ -37,3 +39,12 @@ class Rank:
         """
         member = Member.of(group)
         return cls(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), convolutions)
+
+    def exchange(self, device: torch.device, member: Member | None = None) -> Exchange:
+        """Begin the messages of this rank in a call.
+
+        Args:
+            device: The device of the tensors.
+            member: This process in another group; None: in the group of the call.
+        """
+        return Exchange(member or self.member, self.failure, trace=self.trace, device=device)

@@ -23,6 +23,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from toolkit.distributed.comm.message import Incoming, Outgoing
 from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout
 from toolkit.runs.trace import Label
@@ -73,14 +74,10 @@ def collect(shard: Shard, x: Tensor, *, dim: int, layout: Layout, what: str) -> 
     me, ranks = shard.exchange.member.rank, partners(shard, layout)
     name = Label(purpose=what, module=shard.module())
     x = x.contiguous()
-    for rank in ranks:
-        if rank != me:
-            shard.exchange.send(x, rank, name)
-    messages = {
-        rank: shard.exchange.receive(_shape_on(shard, x, dim, layout=layout, rank=rank), x.dtype, rank, name)
-        for rank in ranks
-        if rank != me
-    }
+    others = [rank for rank in ranks if rank != me]
+    receives = [Incoming(_shape_on(shard, x, dim, layout=layout, rank=rank), x.dtype, rank) for rank in others]
+    posted = shard.exchange.swap(name, [Outgoing(x, rank) for rank in others], receives)
+    messages = dict(zip(others, posted, strict=True))
     return [x if rank == me else shard.exchange.take(messages[rank]) for rank in ranks]
 
 
@@ -101,10 +98,9 @@ def around(shard: Shard, x: Tensor, *, dim: int, layout: Layout, what: str) -> I
         owner = ranks[(at - step) % len(ranks)]
         message = None
         if step + 1 < len(ranks):
-            shard.exchange.send(held, ranks[(at + 1) % len(ranks)], name)
-            source = ranks[(at - step - 1) % len(ranks)]
-            shape = _shape_on(shard, x, dim, layout=layout, rank=source)
-            message = shard.exchange.receive(shape, x.dtype, ranks[(at - 1) % len(ranks)], name)
+            shape = _shape_on(shard, x, dim, layout=layout, rank=ranks[(at - step - 1) % len(ranks)])
+            after, before = ranks[(at + 1) % len(ranks)], ranks[(at - 1) % len(ranks)]
+            (message,) = shard.exchange.swap(name, [Outgoing(held, after)], [Incoming(shape, x.dtype, before)])
         # The caller computes with `held` while it is sent and the next part arrives.
         yield owner, held
         if message is not None:

@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from toolkit.distributed.comm.exchange import Message
+from toolkit.distributed.comm.message import Incoming, Message, Outgoing
 from toolkit.distributed.shards.shard import PendingHalo, Shard
 from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
 from toolkit.geometry.span import Span
@@ -212,17 +212,17 @@ def _post(shard: Shard, x: Tensor, strip: Strip, *, rows: _Rows) -> list[tuple[i
     if not rows.crossing:
         return []
     label = Label(purpose=f"halo {strip.axis}", module=shard.module())
-    dim, incoming = strip.dim, []
+    dim, sends, receives, places = strip.dim, [], [], []
     for part, leaves, start, count in rows.crossing:
         rank = shard.rank_at(strip.axis, part)
         if leaves:
             # A copy, because the model may write to the map while the rows are still leaving.
             leaving = x.narrow(dim, start, count).clone(memory_format=torch.contiguous_format)
-            shard.exchange.send(leaving, rank, label)
+            sends.append(Outgoing(leaving, rank))
         else:
-            shape = (*x.shape[:dim], count, *x.shape[dim + 1 :])
-            incoming.append((start, shard.exchange.receive(shape, x.dtype, rank, label)))
-    return incoming
+            receives.append(Incoming((*x.shape[:dim], count, *x.shape[dim + 1 :]), x.dtype, rank))
+            places.append(start)
+    return list(zip(places, shard.exchange.swap(label, sends, receives), strict=True))
 
 
 def _edge(x: Tensor, dim: int, *, before: int, after: int, mode: str) -> Tensor:

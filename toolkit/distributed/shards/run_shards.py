@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.shards.mode import ShardMode
 from toolkit.distributed.shards.recompute import compute_alone
@@ -44,7 +43,7 @@ def run_shards(vae: Any, x: Tensor, *, plan: ShardPlan, call: ModelCall, rank: R
     if rank.member.rank >= plan.ranks:
         return None
     device = next(vae.parameters()).device
-    exchange = Exchange(rank.member, rank.failure, trace=rank.trace, device=device)
+    exchange = rank.exchange(device)
     shard = Shard(plan, exchange, rank.convolutions, vae, call.options.seed is not None)
     before, begin = len(rank.trace.events), clock() - rank.trace.origin
     try:

@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from toolkit.distributed.comm.exchange import Exchange, Message
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.message import Message
 from toolkit.distributed.shards.running_module import running_module
 from toolkit.distributed.shards.strip import Layout, Strip, layout_of
 from toolkit.errors import NotExact

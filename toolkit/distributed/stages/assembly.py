@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.group import Groups
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda
@@ -43,8 +42,8 @@ class Assembly:
             for place, name in enumerate(experts_of(pipe))
         }
         device = next(iter(self.engines.values())).device
-        member = groups.like(rank.member, PURPOSES[2])
-        exchange = Exchange(member, rank.failure, trace=rank.trace, device=device)
+        member = groups.like(rank.member, PURPOSES[4])
+        exchange = rank.exchange(device, member)
         self.remote = RemoteModules(rank, exchange, self.plan.ranks)
 
     def _engine(self, place: int, name: str, *, plan: StagePlan, groups: Groups) -> Engine:

@@ -19,7 +19,6 @@ from typing import Any
 
 from torch import nn
 
-from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.group import Groups
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.deferred_call import DeferredCall
@@ -31,8 +30,12 @@ from toolkit.models.transformers.stage import Stage
 from toolkit.runs.device import synchronise
 from toolkit.runs.trace import Event, Kind, Label, Recorder, clock
 
-PURPOSES = ("stages", "results", "modules")
-"""The purposes of messages; each has a process group of its own, so they never wait for each other."""
+PURPOSES = ("stages up", "stages down", "results up", "results down", "modules")
+"""The purposes of messages; each has a process group of its own, so they never wait for each other.
+
+*Up* is to a higher rank. A process group has one queue for each rank. In one queue, a rank that sends two outputs up
+would hold up the receiver's own output, which comes down and is needed first.
+"""
 
 
 class Engine:
@@ -53,15 +56,13 @@ class Engine:
         self.places, self.plan, self.rank, self.name = places, places.plan, rank, name
         self.stages = [Stage(transformer, self.plan.split.stages[chunk]) for chunk in places.chunks]
         self.device = device_of(transformer.parameters())
-        between, results = (groups.like(rank.member, purpose) for purpose in PURPOSES[:2])
-        self._exchanges = [
-            Exchange(one, rank.failure, trace=rank.trace, device=self.device) for one in (between, results)
-        ]
-        stages, self._results = self._exchanges
+        members = {purpose: groups.like(rank.member, purpose) for purpose in PURPOSES[:4]}
+        self._exchanges = {purpose: rank.exchange(self.device, one) for purpose, one in members.items()}
         # A lone stage hands its output on to itself: see DeferredCall.payload.
         alone = self.plan.mesh["pp"] == 1 or not self.stages
-        self._before = None if alone else Link(stages, places.neighbour(-1))
-        self._after = None if alone else Link(stages, places.neighbour(1))
+        me = rank.member.rank
+        self._before = None if alone else self._link("stages", places.neighbour(-1), me)
+        self._after = None if alone else self._link("stages", me, places.neighbour(1))
         self._others: dict[tuple[int, int], Link] = {}
         known = returned_by(transformer)
         self.returned: dict[bool, Any] = {} if known is None else {False: known}
@@ -105,7 +106,7 @@ class Engine:
         if source == self.places.me:
             call.complete(call.result)
         else:
-            link = self._link(source, self.places.me)
+            link = self._result_link(source, self.places.me)
             call.complete(link.receive(call.form(), call.digest, call.label(expert=self.name)))
 
     def _send_result(self, call: DeferredCall) -> None:
@@ -115,23 +116,30 @@ class Engine:
         if source == self.places.me:
             for rank in range(self.places.size):
                 if rank != source:
-                    self._link(source, rank).send(call.result, call.form(), call.digest, call.label(expert=self.name))
+                    self._result_link(source, rank).send(
+                        call.result, call.form(), call.digest, call.label(expert=self.name)
+                    )
 
-    def _link(self, source: int, to: int) -> Link:
+    def _link(self, what: str, source: int, to: int) -> Link:
+        """Make a link from one rank to another, in the group of its direction."""
+        exchange = self._exchanges[f"{what} {'up' if source < to else 'down'}"]
+        return Link(exchange, to if source == self.places.me else source)
+
+    def _result_link(self, source: int, to: int) -> Link:
         # One link per direction: both of its ends remember the forms of what came along it.
         if (source, to) not in self._others:
-            self._others[source, to] = Link(self._results, to if source == self.places.me else source)
+            self._others[source, to] = self._link("results", source, to)
         return self._others[source, to]
 
     def close(self) -> None:
         """Wait until everything sent has left, and end the links."""
-        for exchange in self._exchanges:
+        for exchange in self._exchanges.values():
             exchange.flush()
         self.abandon()
 
     def abandon(self) -> None:
         """End the links after a failure, without waiting for what was sent."""
-        for exchange in self._exchanges:
+        for exchange in self._exchanges.values():
             exchange.close()
 
 

@@ -11,8 +11,10 @@ receiver can post the receives of the header and of all tensors at once, before 
 has changed does the order below cost anything: tensors of the *old* form are sent too, as zeros, because the receiver
 has already posted receives for them, and every posted receive must get its message.
 
-    sender    header, [zeros of the old form, new form,] tensors
-    receiver  header, receives of the old form, [new form, receives of the new form]
+    sender    {header, tensors}    or, if the form has changed, {header, zeros of the old form} {new form} {tensors}
+    receiver  {header, tensors}    or, if the form has changed, {header, zeros of the old form} {new form} {tensors}
+
+What stands in braces is posted as one group.
 
 Why this cannot deadlock: the sender waits for nothing, and the receiver's order of receives is the sender's order of
 sends. It depends only on the last form and the header, which both ends have.
@@ -22,13 +24,15 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from toolkit.distributed.comm.exchange import Exchange, Message
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.message import Incoming, Message, Outgoing
 from toolkit.errors import RunError
 from toolkit.runs.trace import Label
 
@@ -77,14 +81,15 @@ class Link:
         text = pickle.dumps((stream.getvalue(), [_form(tensor) for tensor in pickler.tensors]))
         before, self.forms[key] = self.forms.get(key), text
         changed = text != before
-        self.exchange.send(torch.tensor([digest, len(text) if changed else 0]), self.peer, label)
+        header = torch.tensor([digest, len(text) if changed else 0])
+        tensors = [tensor.detach() for tensor in pickler.tensors]
         if changed:
             # The receiver has posted receives for tensors of the old form: fill them.
-            for form in _forms(before):
-                self.exchange.send(torch.zeros(form.shape, dtype=form.dtype), self.peer, label)
-            self.exchange.send(torch.frombuffer(bytearray(text), dtype=torch.uint8), self.peer, label)
-        for tensor in pickler.tensors:
-            self.exchange.send(tensor.detach(), self.peer, label)
+            self._post_all(label, [header, *(torch.zeros(form.shape, dtype=form.dtype) for form in _forms(before))])
+            self._post_all(label, [torch.frombuffer(bytearray(text), dtype=torch.uint8)])
+            self._post_all(label, tensors)
+        else:
+            self._post_all(label, [header, *tensors])
 
     def receive(self, key: str, digest: int, label: Label) -> Any:
         """Wait for an object and return it.
@@ -93,8 +98,7 @@ class Link:
             RunError: If the other rank's call had other inputs than this rank's.
             RankFailed: If another rank failed meanwhile.
         """
-        header = self._post(_HEADER, label)
-        posted = [self._post(form, label) for form in _forms(self.forms.get(key))]
+        header, *posted = self._await_all(label, [_HEADER, *_forms(self.forms.get(key))])
         theirs, length = self.exchange.take(header).tolist()
         if theirs != digest:
             raise RunError(
@@ -105,16 +109,20 @@ class Link:
             # The form has changed: drop the zeros that came in the old form, and post receives of the new one.
             for message in posted:
                 self.exchange.wait(message)
-            text = self.exchange.take(self._post(Form((length,), (1,), torch.uint8), label))
-            self.forms[key] = text.cpu().numpy().tobytes()
-            posted = [self._post(form, label) for form in _forms(self.forms[key])]
+            (coming,) = self._await_all(label, [Form((length,), (1,), torch.uint8)])
+            self.forms[key] = self.exchange.take(coming).cpu().numpy().tobytes()
+            posted = self._await_all(label, _forms(self.forms[key]))
         body, forms = pickle.loads(self.forms[key])
         tensors = [_strided(self.exchange.take(message), form) for message, form in zip(posted, forms, strict=True)]
         return _Unpickler(io.BytesIO(body), tensors).load()
 
-    def _post(self, form: Form, label: Label) -> Message:
-        """Post the receive of one tensor."""
-        return self.exchange.receive(form.shape, form.dtype, self.peer, label)
+    def _post_all(self, label: Label, tensors: Sequence[Tensor]) -> None:
+        """Start to send tensors, as one group."""
+        self.exchange.swap(label, [Outgoing(tensor, self.peer) for tensor in tensors])
+
+    def _await_all(self, label: Label, forms: Sequence[Form]) -> list[Message]:
+        """Post the receives of tensors, as one group."""
+        return self.exchange.swap(label, receives=[Incoming(form.shape, form.dtype, self.peer) for form in forms])
 
 
 def _forms(text: bytes | None) -> list[Form]:

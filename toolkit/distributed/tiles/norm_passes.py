@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from toolkit.distributed.comm.exchange import Exchange, Message
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.message import Incoming, Outgoing
 from toolkit.geometry.plan import Plan
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.models.autoencoders.global_norm import (
@@ -94,20 +95,13 @@ def _of_others(
     like: Statistics, own: Sequence[Statistics], *, plan: TilePlan, exchange: Exchange
 ) -> dict[int, Statistics]:
     """Swap statistics with every other rank; returns those of the other ranks' tiles, by tile."""
-    me, posted = exchange.member.rank, dict[int, Message]()
     packed = torch.stack([_pack(tile) for tile in own])
-    for peer in sorted(set(plan.assignment.owners) - {me}):
-        shape = (len(plan.assignment.tiles_of(peer)), packed.shape[1])
-        # Of two ranks the lower one sends first. On a transport where a send waits for its receive, two ranks that both
-        # send first would wait for each other.
-        if me < peer:
-            exchange.send(packed, peer, _STATISTICS)
-        posted[peer] = exchange.receive(shape, packed.dtype, peer, _STATISTICS)
-        if me > peer:
-            exchange.send(packed, peer, _STATISTICS)
+    peers = sorted(set(plan.assignment.owners) - {exchange.member.rank})
+    receives = [Incoming((len(plan.assignment.tiles_of(peer)), packed.shape[1]), packed.dtype, peer) for peer in peers]
+    posted = exchange.swap(_STATISTICS, [Outgoing(packed, peer) for peer in peers], receives)
     return {
         index: tuple(_unpack(row, like))
-        for peer, message in posted.items()
+        for peer, message in zip(peers, posted, strict=True)
         for index, row in zip(plan.assignment.tiles_of(peer), exchange.take(message), strict=True)
     }
 

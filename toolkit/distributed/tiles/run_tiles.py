@@ -17,7 +17,8 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from toolkit.distributed.comm.exchange import Exchange, Message
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.message import Message
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.tiles.norm_passes import with_statistics
 from toolkit.distributed.tiles.shares import compute_shares
@@ -53,7 +54,7 @@ def run_tiles(
     me = rank.member.rank
     if me >= plan.ranks or (me != plan.root and me in plan.assignment.idle):
         return None
-    exchange = Exchange(rank.member, rank.failure, trace=rank.trace, device=coder.device)
+    exchange = rank.exchange(coder.device)
     try:
         with borrowed(vae, plan.grid):
             coder = with_statistics(coder, x, plan=plan, exchange=exchange, trace=rank.trace)

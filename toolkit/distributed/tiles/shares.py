@@ -23,12 +23,14 @@ and blends a share as soon as all edges into it are there. Blended shares travel
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from toolkit.distributed.comm.exchange import Exchange, Message
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.message import Message
+from toolkit.distributed.tiles.edge_exchange import EdgeExchange
 from toolkit.geometry.edges import Edge, all_edges
 from toolkit.geometry.grid import Tile
 from toolkit.geometry.tile_plan import RECEIVES_IN_FLIGHT, TilePlan
@@ -154,87 +156,6 @@ class Shares:
             window_share(share, edges, boxes=boxes, overlaps=overlaps, ramp=blend.ramp)
 
 
-class EdgeExchange:
-    """The edges into one rank's tiles, from its own tiles and from other ranks.
-
-    With each other rank there is one queue that holds the edges of *both* directions, sorted by target, then by source.
-    Both ranks derive the same queue from the plan and work it off in the same order: an edge is started by its sender
-    once its source is computed, by its receiver once its target is, and nothing behind it in the queue before that.
-    Two ranks that own the tiles 0 2 and 1 3 of a row, with the edge from tile 1 to tile 2 written ``1>2``:
-
-        queue     0>1   1>2   2>3
-        rank 0    send  recv  send        it computes tile 0, then tile 2
-        rank 1    recv  send  recv        it computes tile 1, then tile 3
-
-    So the n-th message between two ranks is the n-th entry of their queue for both: no tags, no metadata.
-
-    Why no assignment can deadlock: computing a tile waits for nobody, and neither do the transfers that are started
-    between tiles. A rank waits only at the end, when all its tiles are computed. By then it has started every transfer
-    of all its queues (``post`` with every tile computed stops at nothing), and the other ranks do the same in their own
-    time. So every receive that a rank waits for has its send.
-
-    Args:
-        coder: The shapes of edges.
-        plan: The tiles and their ranks.
-        exchange: The messages.
-    """
-
-    def __init__(self, coder: TileCoder, plan: TilePlan, exchange: Exchange) -> None:
-        self.coder, self.link, self.owners = coder, exchange, plan.assignment.owners
-        self.me = exchange.member.rank
-        self._local: list[tuple[Edge, Tensor]] = []
-        self._leaving: dict[Edge, Tensor] = {}
-        self._posted: deque[tuple[Edge, Message]] = deque()
-        self._queues: dict[int, deque[Edge]] = defaultdict(deque)
-        # plan.edges are the edges between ranks, in the one order that all ranks follow.
-        for edge in plan.edges:
-            ends = self.owners[edge.source], self.owners[edge.target]
-            if self.me in ends:
-                peer = ends[1] if ends[0] == self.me else ends[0]
-                self._queues[peer].append(edge)
-
-    def hand_on(self, edge: Edge, piece: Tensor) -> None:
-        """Take over an edge of a tile that this rank has just computed, for whoever needs it."""
-        # Copies in both cases: a view would keep the whole raw tile in memory, and the cascade blends edges in place.
-        if self.owners[edge.target] == self.me:
-            self._local.append((edge, piece.clone()))
-        else:
-            self._leaving[edge] = piece.clone(memory_format=torch.contiguous_format)
-
-    def post(self, computed: int) -> None:
-        """Start every transfer whose turn it is, when this rank's tiles up to index ``computed`` are done."""
-        for peer, edges in self._queues.items():
-            while edges and self.start(edges[0], peer, computed):
-                edges.popleft()
-
-    def start(self, edge: Edge, peer: int, computed: int) -> bool:
-        """Start the transfer of an edge if this rank is ready for it; return whether it was."""
-        if edge in self._leaving:
-            self.link.send(self._leaving.pop(edge), peer, _label(edge))
-        elif self.owners[edge.target] == self.me and edge.target <= computed:
-            # Not earlier, although it could be: until its target is computed, the buffer would only take up memory.
-            message = self.link.receive(self.coder.raw_shape(edge.box), self.coder.dtype, peer, _label(edge))
-            self._posted.append((edge, message))
-        else:
-            return False
-        return True
-
-    def arrived(self) -> Iterator[tuple[Edge, Tensor]]:
-        """Yield the edges that are there, without waiting for others."""
-        waiting = deque(entry for entry in self._posted if not entry[1].done.is_set())
-        ready = [entry for entry in self._posted if entry not in waiting]
-        self._posted = waiting
-        local, self._local = self._local, []
-        yield from local
-        yield from ((edge, self.link.take(message)) for edge, message in ready)
-
-    def remaining(self) -> Iterator[tuple[Edge, Tensor]]:
-        """Yield all edges that are still to come, waiting for each."""
-        while self._posted:
-            edge, message = self._posted.popleft()
-            yield edge, self.link.take(message)
-
-
 def blend_shares(shares: Shares, edges: Iterable[tuple[Edge, Tensor]], *, trace: Recorder, computed: int = -1) -> None:
     """Add edges, and blend each share that they complete.
 
@@ -281,7 +202,3 @@ def _collect(shares: Shares, exchange: Exchange) -> None:
 def share_label(index: int) -> Label:
     """The label of the message that takes the share of tile ``index`` to the root."""
     return Label(tile=index, purpose="share")
-
-
-def _label(edge: Edge) -> Label:
-    return Label(tile=edge.source, purpose="edge", text=f"to tile {edge.target}")

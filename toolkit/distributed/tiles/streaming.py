@@ -17,8 +17,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from toolkit.distributed.comm.exchange import Exchange, Message
-from toolkit.distributed.tiles.shares import EdgeExchange, Shares, blend_shares, compute_tile, share_label
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.message import Message
+from toolkit.distributed.tiles.edge_exchange import EdgeExchange
+from toolkit.distributed.tiles.shares import Shares, blend_shares, compute_tile, share_label
 from toolkit.errors import PlanError
 from toolkit.geometry.bands import Band, bands
 from toolkit.geometry.edges import Edge
@@ -122,9 +124,8 @@ class Transfers(EdgeExchange):
     """The edges between ranks, and the blended shares on their way to the root.
 
     All transfers have one order, the same on every rank: the edges into tile 0, the share of tile 0, the edges into
-    tile 1, the share of tile 1, and so on. With each other rank there is one queue of what travels between the two, in
-    this order, and both work it off from the front. The root also posts its receives of shares in this order over *all*
-    ranks: a few at a time, and for the present band only.
+    tile 1, the share of tile 1, and so on. Each rank has one queue of what it sends and receives, in this order, and
+    works it off from the front. The root posts its receives of shares a few at a time, and for the present band only.
 
     Why no order of events can deadlock. Look at the first transfer, in the order of all, that has not happened yet.
     Everything before it has, so it is at the front of its queue on both sides, and no side waits for a later one:
@@ -148,17 +149,13 @@ class Transfers(EdgeExchange):
         super().__init__(shares.coder, plan, exchange)
         self._shares, self._bands, self._root = shares, collected, plan.root
         away = [tile for tile in plan.grid.tiles if self.owners[tile.index] != plan.root]
-        # Only the root uses these three: shares of other ranks that it has not posted, its own, and those posted.
-        self._remote = deque(away if self.me == plan.root else ())
+        # Only the root uses these two: its own shares, and the shares of other ranks that it has posted.
         self._own = deque(tile for tile in plan.grid.tiles if self.owners[tile.index] == self.me == plan.root)
         self._coming: deque[tuple[Tile, Message]] = deque()
-        # The queue with each peer, with edges and shares. It takes the place of the base class's queue of edges.
-        self._turns: dict[int, deque[Edge | Tile]] = {}
-        peers = {self.owners[tile.index] for tile in away} if self.me == plan.root else {plan.root} - {self.me}
-        for peer in sorted(peers | set(self._queues)):
-            sent = [tile for tile in away if {self.me, peer} == {self.owners[tile.index], plan.root}]
-            turns: list[Edge | Tile] = [*self._queues[peer], *sent]
-            self._turns[peer] = deque(sorted(turns, key=_turn))
+        # What this rank sends and receives, edges and shares. It takes the place of the base class's queue of edges.
+        shared = [tile for tile in away if self.me in (self.owners[tile.index], plan.root)]
+        turns: list[Edge | Tile] = [*self._queue, *shared]
+        self._turns = deque(sorted(turns, key=_turn))
 
     def advance(self, trace: Recorder, computed: int) -> None:
         """Do everything that can be done without waiting for another rank.
@@ -191,33 +188,34 @@ class Transfers(EdgeExchange):
     def _start_all(self, computed: int) -> bool:
         """Start every transfer whose turn it is; return whether there was one."""
         started = False
-        for peer, turns in self._turns.items():
-            while turns and self._start(turns[0], peer, computed):
-                turns.popleft()
-                started = True
+        while self._turns and self._start(self._turns[0], computed):
+            self._turns.popleft()
+            started = True
         return started
 
-    def _start(self, item: Edge | Tile, peer: int, computed: int) -> bool:
+    def _start(self, item: Edge | Tile, computed: int) -> bool:
         """Start one transfer, of an edge or of a tile's share, if this rank is ready for it."""
         if isinstance(item, Edge):
-            return self.start(item, peer, computed)
+            return self.start(item, computed)
         label = share_label(item.index)
         if self._bands is None:
             if not self._shares.final(item.index):
                 return False
-            self.link.send(self._shares.held.pop(item.index), peer, label)
+            self.link.send(self._shares.held.pop(item.index), self._root, label)
             return True
-        # The root: the first share that is not posted yet, if it belongs to the present band.
-        if not self._bands.lacks(item.index) or item != self._remote[0] or len(self._coming) >= RECEIVES_IN_FLIGHT:
+        # The root: only for the present band.
+        if not self._bands.lacks(item.index) or len(self._coming) >= RECEIVES_IN_FLIGHT:
             return False
-        shape = self.coder.raw_shape(item.share_box)
-        self._coming.append((self._remote.popleft(), self.link.receive(shape, self.coder.dtype, peer, label)))
+        message = self.link.receive(
+            self.coder.raw_shape(item.share_box), self.coder.dtype, self.owners[item.index], label
+        )
+        self._coming.append((item, message))
         return True
 
     def _gather(self) -> bool:
         """On the root: put what is there into the present band; return whether there was anything."""
         gathered = False
-        while self._bands is not None and self._coming and self._coming[0][1].done.is_set():
+        while self._bands is not None and self._coming and self.link.arrived(self._coming[0][1]):
             tile, message = self._coming.popleft()
             self._bands.put(tile, self.link.take(message))
             gathered = True

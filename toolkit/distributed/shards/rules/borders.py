@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from toolkit.distributed.comm.exchange import Message
+from toolkit.distributed.comm.message import Incoming, Message, Outgoing
 from toolkit.distributed.shards.halo import settle
 from toolkit.distributed.shards.shard import PendingHalo, Shard
 from toolkit.distributed.shards.strip import Strip
@@ -190,15 +190,19 @@ class _Side:
         """
         index, axis = self.shard.index[self.strip.axis], self.strip.axis
         name = Label(purpose=f"halo {axis}", module=self.shard.module())
-        # First the neighbour before, then the one after. Each pair of ranks has one send and one receive per side, all
-        # posted before any is waited for, so the order does not matter to anybody.
-        for step, start in ((-1, 0), (1, self.rows - self.pad)):
-            if 0 <= index + step < len(self.strip.extents):
-                rank = self.shard.rank_at(axis, index + step)
-                rows = self._rows(x, start, self.pad, across).clone(memory_format=torch.contiguous_format)
-                self.shard.exchange.send(rows, rank, name)
-                # The neighbour sends as many rows as it gets: the window is symmetric.
-                self._incoming.append((step, self.shard.exchange.receive(tuple(rows.shape), x.dtype, rank, name)))
+        neighbours = [
+            (step, self.shard.rank_at(axis, index + step), start)
+            for step, start in ((-1, 0), (1, self.rows - self.pad))
+            if 0 <= index + step < len(self.strip.extents)
+        ]
+        sends = [
+            Outgoing(self._rows(x, start, self.pad, across).clone(memory_format=torch.contiguous_format), rank)
+            for _, rank, start in neighbours
+        ]
+        # A neighbour sends as many rows as it gets: the window is symmetric.
+        receives = [Incoming(tuple(one.tensor.shape), x.dtype, one.to) for one in sends]
+        steps = [step for step, *_ in neighbours]
+        self._incoming = list(zip(steps, self.shard.exchange.swap(name, sends, receives), strict=True))
 
     def take(self) -> None:
         """Wait for the neighbours' rows."""
