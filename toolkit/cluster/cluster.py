@@ -20,6 +20,7 @@ from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.stream import Sink, sink_of
 from toolkit.cluster.workers import Workers
 from toolkit.distributed.comm.group import backend_of
+from toolkit.distributed.comm.one_card import share_one_card
 from toolkit.geometry.checks import check_counts
 from toolkit.geometry.plan import Plan, or_whole
 from toolkit.geometry.stage_plan import Plans, StagePlan, first_plan
@@ -45,7 +46,7 @@ class Cluster:
         ranks: Number of ranks.
         device: ``"cpu"``, the type of an accelerator, or one device for all ranks. None: the accelerator, if any.
         backend: The backend of the process group. None: the device's own if every rank has a device of its own;
-            otherwise gloo, through which messages between accelerators pass by way of the host.
+            otherwise gloo, by way of the host. ``"nccl"`` lets ranks share one card, for tests.
         threads: CPU threads per rank.
         start: ``"forkserver"``: workers are forks of a server that has imported everything, which takes a fraction of
             the time. ``"spawn"``: every worker imports everything itself. None: the quicker one that is safe here.
@@ -79,7 +80,8 @@ class Cluster:
         convolution_kernels(convolutions)  # refuses an unknown choice
         first = devices.device_of_rank(0, device)
         backend = backend or backend_of(first, ranks)
-        setup = Setup(0, ranks, device, backend, threads, convolutions, keep_memory, 0, 0, timeout)
+        one_card = share_one_card(first, ranks, backend)
+        setup = Setup(0, ranks, device, backend, threads, convolutions, keep_memory, 0, 0, timeout, one_card)
         self._workers = Workers(setup, device=first, start=start_of(start))
 
     @property

@@ -95,6 +95,7 @@ class Workers:
             "device": str(self.device),
             "backend": setup.backend,
             "staged through the host": self.staged,
+            "ranks share one card on its own backend": setup.one_card,
             "threads": setup.threads,
             "convolutions": setup.convolutions,
             "keep_memory": setup.keep_memory,
@@ -112,6 +113,10 @@ class Workers:
 
     def __str__(self) -> str:
         setup = self.setup
-        via = f"{setup.backend}, staged through the host" if self.staged else setup.backend
+        via = setup.backend
+        if self.staged:
+            via += ", staged through the host"
+        if setup.one_card:
+            via += " between ranks that share a card, through sockets: for tests"
         state = "running" if self._calls.pool.running else "not started"
         return f"{setup.size} ranks on {self.device.type}, {via}, {setup.threads} thread(s) each; {state}"

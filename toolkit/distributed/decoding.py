@@ -126,6 +126,7 @@ def run(
         # none does, and nobody waits for a rank that has given up.
         plan.require_ranks(rank.member.size, "group")
         fit(vae, tuple(x.shape), plan=plan, call=call, stream=stream is not None)
+        rank.member.connect()
         if rank.member.rank >= plan.ranks:
             return None
         return mode_of(plan).run(vae, x, plan, call, rank, stream)

@@ -79,6 +79,7 @@ def generate(
         groups = groups or stack.enter_context(closing(Groups()))
         # torch creates a group only if all ranks take part. So ranks without work ask for every group too, in the same
         # order as the others, and only then return.
+        member.connect()
         for purpose in PURPOSES:
             groups.like(member, purpose)
         for place, each in enumerate(plans.values()):

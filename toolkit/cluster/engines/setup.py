@@ -23,6 +23,7 @@ class Setup:
         port: The port of the kernel's store.
         generation: The number of groups that have used the store before.
         timeout: Seconds after which an operation of the group gives up.
+        one_card: Whether ranks share a device on the device's own backend.
         environment: The environment variables of the kernel when the worker was started.
     """
 
@@ -36,4 +37,5 @@ class Setup:
     port: int
     generation: int
     timeout: float
+    one_card: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)

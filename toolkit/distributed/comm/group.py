@@ -78,7 +78,17 @@ class Member:
     def through_host(self, device: torch.device) -> bool:
         """Whether tensors on ``device`` must be copied to the host to be sent: gloo moves host memory only."""
         # A process that runs alone has no group whose backend could be asked, and sends nothing.
-        return device.type != "cpu" and self.size > 1 and dist.get_backend(self.group) == "gloo"
+        return device.type != "cpu" and self.size > 1 and moves_host_memory(dist.get_backend(self.group), device)
+
+    def connect(self) -> None:
+        """Make the communicator of an accelerator's backend; every rank of the group calls this.
+
+        Such a backend makes it with the group's first operation, in which every rank must take part. A first operation
+        of a few ranks, such as the exchange of a plan that is smaller than the group, would hang.
+        """
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        if self.size > 1 and accelerator is not None and not self.through_host(accelerator):
+            dist.all_reduce(torch.zeros(1, device=accelerator), group=self.group)
 
     @property
     def store(self) -> Store | None:
@@ -105,7 +115,7 @@ class Groups:
         self._among: dict[tuple[tuple[int, ...], ...], ProcessGroup | None] = {}
 
     def like(self, member: Member, purpose: str) -> Member:
-        """Find this process's place in the group for a purpose; create the group if it does not exist yet.
+        """Find this process's place in the group for a purpose; create and connect the group if it does not exist yet.
 
         Args:
             member: This process in the default group, or in another group, which is then returned as it is.
@@ -113,9 +123,13 @@ class Groups:
         """
         if member.size == 1 or member.group is not None:
             return member
-        if purpose not in self._made:
-            self._made[purpose] = dist.new_group(backend=dist.get_backend())
-        return Member(self._made[purpose], member.rank, member.size)
+        if purpose in self._made:
+            return Member(self._made[purpose], member.rank, member.size)
+        made = Member(dist.new_group(backend=dist.get_backend()), member.rank, member.size)
+        assert made.group is not None
+        self._made[purpose] = made.group
+        made.connect()
+        return made
 
     def among(self, member: Member, lines: tuple[tuple[int, ...], ...]) -> ProcessGroup | None:
         """Return the group of the ranks on the same line as this one; None if this rank is on no line.
@@ -140,7 +154,9 @@ class Groups:
             backend = "cpu:gloo" if named == "gloo" else named
             made = [dist.new_group(list(line), backend=backend) for line in lines]
             mine = (group for line, group in zip(lines, made, strict=True) if member.rank in line)
-            self._among[lines] = next(mine, None)
+            self._among[lines] = own = next(mine, None)
+            if own is not None:
+                Member.of(own).connect()
         return self._among[lines]
 
     def close(self) -> None:
@@ -150,6 +166,18 @@ class Groups:
                 dist.destroy_process_group(group)
         self._made.clear()
         self._among.clear()
+
+
+def moves_host_memory(backend: str, device: torch.device) -> bool:
+    """Whether a backend, as torch names it, moves tensors on ``device`` by way of the host.
+
+    Example:
+        >>> cuda = torch.device("cuda")
+        >>> [moves_host_memory(name, cuda) for name in ("gloo", "nccl", "cpu:gloo", "cpu:gloo,cuda:nccl")]
+        [True, False, True, False]
+    """
+    by_device = dict(part.split(":") for part in backend.split(",")) if ":" in backend else {device.type: backend}
+    return by_device.get(device.type, "gloo") == "gloo"
 
 
 def backend_of(device: torch.device, ranks: int) -> str:

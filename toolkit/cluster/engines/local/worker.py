@@ -23,7 +23,7 @@ from toolkit.cluster.engines.local.printed import Printed
 from toolkit.cluster.engines.parcel import Parcel, pack, unpack
 from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.engines.shelf import ModelRef
-from toolkit.distributed.comm import group
+from toolkit.distributed.comm import group, one_card
 from toolkit.numerics.convolution import convolution_kernels
 from toolkit.runs.device import device_of_rank
 
@@ -103,6 +103,9 @@ def _as_if_spawned(setup: Setup) -> None:
 def _join(context: Context, generation: int) -> None:
     setup = context.setup
     context.groups = group.Groups()
+    if setup.one_card:
+        # In this worker only, before NCCL starts.
+        os.environ.update(one_card.settings(setup.rank))
     group.join(setup.port, generation, backend=setup.backend, rank=setup.rank, size=setup.size, timeout=setup.timeout)
     group.warm_up(context.device if setup.backend != "gloo" else torch.device("cpu"))
 
