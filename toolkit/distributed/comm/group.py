@@ -116,8 +116,8 @@ class Groups:
             # Every rank creates the groups of all lines, its own and the others: see the class.
             # gloo is named with its device, because diffusers gathers lengths of sequences on the CPU only if the name
             # of the backend says "cpu"; otherwise on torch's accelerator, even where the ranks compute on the CPU.
-            backend = dist.get_backend()
-            backend = "cpu:gloo" if backend == "gloo" else backend
+            named = dist.get_backend()
+            backend = "cpu:gloo" if named == "gloo" else named
             made = [dist.new_group(list(line), backend=backend) for line in lines]
             mine = (group for line, group in zip(lines, made, strict=True) if member.rank in line)
             self._among[lines] = next(mine, None)
