@@ -69,7 +69,7 @@ folder, plan, call = torch.load(sys.argv[1], weights_only=False)
 dist.init_process_group("gloo")
 spans = {"transformer": plan.layers_of(dist.get_rank())}
 modules = [["vae"], ["text_encoder"]][dist.get_rank()]
-pipe = load_pipeline(folder, spans, modules)
+pipe = load_pipeline(folder, spans, with_modules=modules)
 run = tk.distributed.generate(pipe, plan, **call, generator=torch.Generator().manual_seed(3))
 if dist.get_rank() == 0:
     torch.save(run.frames, sys.argv[2])

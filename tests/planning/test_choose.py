@@ -94,5 +94,5 @@ def test_measured_cost_predicts_the_peak_of_a_larger_call():
 def test_a_busy_machine_makes_no_cell_free(monkeypatch):
     """Where the smaller input took longer than the larger one, the larger one's time counts."""
     taken = iter([(1000, 100, 0.5), (2000, 144, 0.4)])
-    monkeypatch.setattr("toolkit.planning.cost._measure", lambda *_: next(taken))
+    monkeypatch.setattr("toolkit.planning.cost._measure", lambda *_, **__: next(taken))
     assert call_cost(specimen("AutoencoderTiny").build(), (1, 4, 64, 64), ModelCall()).seconds == 0.4 / 144
