@@ -86,9 +86,15 @@ class Member:
         Such a backend makes it with the group's first operation, in which every rank must take part. A first operation
         of a few ranks, such as the exchange of a plan that is smaller than the group, would hang.
         """
-        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        if self.size > 1 and accelerator is not None and not self.through_host(accelerator):
+        if self.queues_on_device:
+            accelerator = torch.accelerator.current_accelerator()
             dist.all_reduce(torch.zeros(1, device=accelerator), group=self.group)
+
+    @property
+    def queues_on_device(self) -> bool:
+        """Whether the group's messages wait in a queue on an accelerator, each behind the one before it."""
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return self.size > 1 and accelerator is not None and not self.through_host(accelerator)
 
     @property
     def store(self) -> Store | None:
@@ -106,8 +112,9 @@ class Groups:
     names the group by how many groups the process has created before, so ranks that have created different numbers of
     groups would wait for each other's keys and deadlock.
 
-    A group other than the default one gets no further groups. All its messages share the one group; that is slower but
-    safe, because their order is the same on every rank.
+    A group other than the default one gets no further groups. All its messages share the one group. On gloo that is
+    slower but safe: their order is the same on every rank, and no transfer waits for another one. On a backend with one
+    queue for each rank it would not be, so it is refused.
     """
 
     def __init__(self) -> None:
@@ -120,7 +127,15 @@ class Groups:
         Args:
             member: This process in the default group, or in another group, which is then returned as it is.
             purpose: The name of the group.
+
+        Raises:
+            PlanError: If ``member`` is in another group than the default one, on a backend with queues on a device.
         """
+        if member.group is not None and member.queues_on_device:
+            raise PlanError(
+                f"stages over a process group of their own on {dist.get_backend(member.group)}: outputs and results "
+                "would wait for each other in its one queue. Leave out group=: the default group gets further groups."
+            )
         if member.size == 1 or member.group is not None:
             return member
         if purpose in self._made:
