@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Self, Unpack, overload
 
+import torch
 from torch import Tensor
 
 from toolkit.cluster.decode_request import DecodeRequest
@@ -20,7 +21,6 @@ from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.stream import Sink, sink_of
 from toolkit.cluster.workers import Workers
 from toolkit.distributed.comm.group import backend_of
-from toolkit.distributed.comm.one_card import share_one_card
 from toolkit.geometry.checks import check_counts
 from toolkit.geometry.plan import Plan, or_whole
 from toolkit.geometry.stage_plan import Plans, StagePlan, first_plan
@@ -29,7 +29,7 @@ from toolkit.models.autoencoders.model_call import ModelCall, ambient_autocast
 from toolkit.models.autoencoders.options import OptionFields, Options
 from toolkit.models.protocols import Autoencoder
 from toolkit.models.transformers.pipeline_parts import Source
-from toolkit.numerics.convolution import Convolutions, convolution_kernels
+from toolkit.numerics.convolution import Convolutions
 from toolkit.runs import device as devices
 from toolkit.runs.run import Run
 
@@ -39,8 +39,7 @@ class Cluster:
 
     Workers begin to start when the cluster is made, in the background, and serve all runs until ``close()`` or the end
     of the ``with`` block. A model is sent to them once, and again only if it has changed. A fault in a run ends that
-    run on all ranks and leaves the cluster usable. New processes import the script that starts them, so a script uses
-    a cluster under ``if __name__ == "__main__":``; a notebook needs nothing of the kind.
+    run on all ranks and leaves the cluster usable. In a script, use it under ``if __name__ == "__main__":``.
 
     Args:
         ranks: Number of ranks.
@@ -48,8 +47,8 @@ class Cluster:
         backend: The backend of the process group. None: the device's own if every rank has a device of its own;
             otherwise gloo, by way of the host. ``"nccl"`` lets ranks share one card, for tests.
         threads: CPU threads per rank.
-        start: ``"forkserver"``: workers are forks of a server that has imported everything, which takes a fraction of
-            the time. ``"spawn"``: every worker imports everything itself. None: the quicker one that is safe here.
+        start: ``"forkserver"``: workers are forks of a server that has imported everything, which is quicker.
+            ``"spawn"``: every worker imports everything itself. None: the quicker one that is safe here.
         convolutions: ``"onednn"`` keeps small fp32 CPU convolutions out of a slow kernel; ``"aten"`` leaves the choice
             of kernels to PyTorch.
         keep_memory: Let CPU workers keep freed buffers for reuse instead of returning them at once.
@@ -77,17 +76,20 @@ class Cluster:
         timeout: float = 1800.0,
     ) -> None:
         check_counts(ranks=ranks, threads=threads)
-        convolution_kernels(convolutions)  # refuses an unknown choice
         first = devices.device_of_rank(0, device)
-        backend = backend or backend_of(first, ranks)
-        one_card = share_one_card(first, ranks, backend)
-        setup = Setup(0, ranks, device, backend, threads, convolutions, keep_memory, 0, 0, timeout, one_card)
+        via = backend or backend_of(first, ranks)
+        setup = Setup(0, ranks, device, via, threads, convolutions, keep_memory, 0, 0, timeout)
         self._workers = Workers(setup, device=first, start=start_of(start))
 
     @property
     def ranks(self) -> int:
         """Number of ranks."""
         return self._workers.setup.size
+
+    @property
+    def device(self) -> torch.device:
+        """The device of rank 0."""
+        return self._workers.device
 
     @property
     def pids(self) -> list[int]:
@@ -98,8 +100,7 @@ class Cluster:
         """Call a function on every rank, also one that the notebook defines, and collect what it returns.
 
         The function may use ``torch.distributed``: the default group has all ranks. Tensors among the arguments lie in
-        memory that the ranks share: clone a tensor before you write to it. Modules among the positional arguments are
-        sent once.
+        shared memory: clone a tensor before you write to it. Modules among the positional arguments are sent once.
 
         Args:
             function: Called as ``function(*args, **kwargs)`` on each rank.
@@ -261,7 +262,7 @@ class Cluster:
             ModelError: Before anything runs, if the pipeline cannot be run in stages.
             RunError: If a rank failed, died or was given up; see :meth:`decode`.
         """
-        autocast = ambient_autocast(self._workers.device.type)
+        autocast = ambient_autocast(self.device.type)
         request = GenerateRequest(pipe, plan, call, requests, memory, load or {}, autocast)
         request.check(self.ranks)
         shown = Steps(first_plan(plan), len(requests or [{}]), call.get("num_inference_steps"), progress)
@@ -274,8 +275,7 @@ class Cluster:
 
     def _call(self, direction: Direction, options: Options | None, *, changes: OptionFields) -> ModelCall:
         given = Options.of(options, changes)
-        here = ambient_autocast(self._workers.device.type)
-        return ModelCall(direction, replace(given, autocast=given.autocast or here))
+        return ModelCall(direction, replace(given, autocast=given.autocast or ambient_autocast(self.device.type)))
 
     @property
     def staged(self) -> bool:

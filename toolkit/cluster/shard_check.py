@@ -19,10 +19,7 @@ from toolkit.models.autoencoders.shapes import output_shape
 from toolkit.models.autoencoders.sharding import shards_refused
 from toolkit.models.autoencoders.stated import stated
 from toolkit.models.protocols import Autoencoder
-
-ROUNDING: Mapping[torch.dtype, float] = {torch.float64: 1e-5, torch.float32: 2e-4}
-"""Largest relative error that can be rounding; a rule that is missing makes errors above 1e-3. Models that compute in
-single precision inside are held to its bound in double precision too. Other dtypes: 0.1."""
+from toolkit.runs.precision import Precision
 
 
 def self_check(
@@ -45,8 +42,9 @@ def self_check(
         seed: of the latent, the sample, and what the model draws.
 
     Returns:
-        One row per direction: its largest error over its largest value, and the bound. A direction in which the class
-        is known not to be shardable, or which the plan does not serve, is left out.
+        One row per direction: its largest error over its largest value, the bound, and the precision in force, which
+        the bound belongs to. A direction in which the class is known not to be shardable, or which the plan does not
+        serve, is left out.
 
     Raises:
         NotExact: where an error is larger than rounding.
@@ -69,13 +67,17 @@ def self_check(
                 code(vae, x, which, arguments=given, seed=seed, progress=False, memory=False).output
                 for which in (None, plan)
             )
-            rows[direction.value] = {"relative error": _error(sharded, own), "bound": ROUNDING.get(x.dtype, 0.1)}
+            # With the workers' settings, which are not this process's.
+            precision = ranks.run(Precision.of, x.dtype, ranks.device.type)[0]
+            error = {"relative error": _error(sharded, own), "bound": precision.rounding}
+            rows[direction.value] = {**error, "precision": precision.name}
     table = pd.DataFrame.from_dict(rows, orient="index")
     wrong = table[~(table["relative error"] <= table["bound"])]
     if len(wrong):
         raise NotExact(
             f"{type(vae).__name__} by {plan!r} is not the model's own {' or '.join(wrong.index)}: relative error "
-            f"{wrong['relative error'].max():.1e}, rounding explains {wrong['bound'].max():.0e}. Use tiles, and please "
+            f"{wrong['relative error'].max():.1e}, rounding of {wrong['precision'].iloc[0]} explains "
+            f"{wrong['bound'].max():.0e}. Use tiles, and please "
             "report the class."
         )
     return table

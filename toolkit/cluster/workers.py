@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.job import Job
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.turns import Turns
+from toolkit.distributed.comm.one_card import share_one_card
 from toolkit.runs.run import Run
 from toolkit.runs.trace import Event
 
@@ -32,9 +34,10 @@ class Workers:
     """
 
     def __init__(self, setup: Setup, *, device: torch.device, start: Start) -> None:
-        self.setup, self.device = setup, device
+        self.setup = replace(setup, one_card=share_one_card(device, setup.size, setup.backend))
+        self.device = device
         self._start = start
-        self._calls = calls = Calls(setup, start)
+        self._calls = calls = Calls(self.setup, start)
         self._turns = Turns(lambda: calls.pool.pids, calls.close)
         calls.pool.begin()
         # A cluster that nobody closed and nobody refers to any more must not keep its processes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from toolkit.numerics.convolution import Convolutions
+from toolkit.numerics.convolution import Convolutions, convolution_kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +39,6 @@ class Setup:
     timeout: float
     one_card: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        convolution_kernels(self.convolutions)  # refuses an unknown choice
