@@ -43,6 +43,6 @@ def test_shards_of_a_model_of_real_width(tmp_path, capsys, monkeypatch):
     result, text = measured(["--full"], tmp_path / "shards.json", capsys)
     facts = pd.DataFrame(result["one run of each"]).T
     assert (facts["relative error"] < 1e-5).all()
-    assert set(result["times faster"]) == {shards.ONE, "vae.decode, plain process, 2 threads"}
+    assert set(result["times faster"]) == {shards.ONE, shards.PLAIN, shards.TUNED}
     assert text.startswith("small, 0 M weights, one thread per rank")
     assert "Latent 1x4x1x8x8: shards, 2 ranks " in text

@@ -1,7 +1,7 @@
 """Tiles on two ranks against the alternatives on the same machine.
 
 The contenders decode the demo video: our plan on two ranks and on one, diffusers' own tiled decode on one of our
-workers, and the usual alternative, one plain process with two threads, tiled or untiled.
+workers, and one process with two threads, tiled or untiled: as it is, and with the settings of our workers.
 """
 
 from __future__ import annotations
@@ -38,11 +38,14 @@ def bench_tiles(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
     with ExitStack() as stack:
         ours = {n: stack.enter_context(Cluster(n, device)) for n in (1, 2)}
         plain = stack.enter_context(Cluster(1, device, threads=2, convolutions="aten", keep_memory=False))
+        tuned = stack.enter_context(Cluster(1, device, threads=2))
         runs: list[Run] = []
         contenders = {
             US: _decode(ours[2], vae, latent=latent, plan=plans[2], runs=runs),
             "1 rank, 1 thread, same plan": _decode(ours[1], vae, latent=latent, plan=plans[1]),
             "vae.tiled_decode, 1 thread, our worker": _decode(ours[1], _tiled(), latent=latent, plan=None),
+            "vae.tiled_decode, 2 threads, our worker": _decode(tuned, _tiled(), latent=latent, plan=None),
+            "vae.decode untiled, 2 threads, our worker": _decode(tuned, vae, latent=latent, plan=None),
             "vae.tiled_decode, plain process, 2 threads": _decode(plain, _tiled(), latent=latent, plan=None),
             "vae.decode untiled, plain process, 2 threads": _decode(plain, vae, latent=latent, plan=None),
         }

@@ -13,7 +13,7 @@ from support.staged import QUIET, plans
 import toolkit as tk
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.failure import FailureFlag
-from toolkit.distributed.comm.group import Member
+from toolkit.distributed.comm.group import Groups, Member
 from toolkit.distributed.comm.process_group_compat import AsyncCollectiveTensor, store_of
 from toolkit.runs.trace import Recorder
 
@@ -26,6 +26,16 @@ def test_one_process_on_an_accelerator_needs_no_group():
     exchange = Exchange(alone, FailureFlag(None, 0), trace=Recorder(), device=device)
     exchange.flush()
     exchange.close()
+
+
+def test_stages_over_a_group_of_their_own_are_refused_where_a_queue_would_hold_them_up(monkeypatch):
+    own = Member(object(), 0, 2)
+    monkeypatch.setattr(dist, "get_backend", lambda group=None: "gloo")
+    assert Groups().like(own, "stages up") is own
+    monkeypatch.setattr(Member, "queues_on_device", True)
+    monkeypatch.setattr(dist, "get_backend", lambda group=None: "nccl")
+    with pytest.raises(tk.PlanError, match=r"group of their own on nccl: .* Leave out group="):
+        Groups().like(own, "stages up")
 
 
 def test_the_default_kernels_under_torchrun_are_those_of_a_cluster():

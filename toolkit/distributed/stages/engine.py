@@ -7,8 +7,9 @@ One call on three ranks, with one chunk each (``chunk 1`` runs layers 4 to 7, sa
     rank 2                                                  '--> chunk 2 --> result --> sent to all ranks
     all      take_result: every rank ends up with the result, because every rank runs the pipeline's code
 
-Outputs travel in one process group, results in another. A result is sent long before the other ranks take it, and
-messages between two ranks arrive in order: in one group, it would hold up the outputs that are needed first.
+Outputs travel in other process groups than results. A result is sent long before the other ranks take it, and messages
+between two ranks arrive in order: in one group, it would hold up the outputs that are needed first. And what goes up
+travels in another group than what comes down: see PURPOSES.
 """
 
 from __future__ import annotations
