@@ -104,6 +104,8 @@ class _Waiter(threading.Thread):
             except BaseException as error:
                 # Raised again on the main thread, by whoever waits for the message.
                 message.error = error
-            message.done.set()
-            # Otherwise these variables would keep the buffer alive until the next message comes.
+            done = message.done
+            # Otherwise these variables would keep the buffer alive: until the next message comes, or, because this
+            # thread may have to wait for the interpreter after set(), while the main thread goes on.
             del entry, message, work
+            done.set()
