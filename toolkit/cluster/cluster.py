@@ -39,7 +39,7 @@ class Cluster:
 
     Workers begin to start when the cluster is made, in the background, and serve all runs until ``close()`` or the end
     of the ``with`` block. A model is sent to them once, and again only if it has changed. A fault in a run ends that
-    run on all ranks and leaves the cluster usable. In a script, use it under ``if __name__ == "__main__":``.
+    run on all ranks and leaves the cluster usable. Workers import a script, so it needs ``if __name__ == "__main__":``.
 
     Args:
         ranks: Number of ranks.

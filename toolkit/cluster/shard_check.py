@@ -60,6 +60,8 @@ def self_check(
     rows = {}
     with ExitStack() as stack:
         ranks = cluster or stack.enter_context(Cluster(plan.ranks))
+        # With the workers' settings, which are not this process's.
+        precision = ranks.run(Precision.of, next(vae.parameters()).dtype, ranks.device.type)[0]
         for direction, x in _inputs(vae, plan, frames=frames, seed=seed).items():
             code = ranks.decode if direction == "decode" else ranks.encode
             given = arguments if direction == "decode" else None
@@ -67,8 +69,6 @@ def self_check(
                 code(vae, x, which, arguments=given, seed=seed, progress=False, memory=False).output
                 for which in (None, plan)
             )
-            # With the workers' settings, which are not this process's.
-            precision = ranks.run(Precision.of, x.dtype, ranks.device.type)[0]
             error = {"relative error": _error(sharded, own), "bound": precision.rounding}
             rows[direction.value] = {**error, "precision": precision.name}
     table = pd.DataFrame.from_dict(rows, orient="index")

@@ -30,9 +30,9 @@ class Precision:
 
         Example:
             >>> Precision.of(torch.float32, "cpu"), Precision.of(torch.bfloat16, "cpu").name
-            (Precision(name='float32', rounding=0.0002), 'bfloat16')
+            (Precision(name='float32', rounding=0.0001), 'bfloat16')
         """
         if dtype == torch.float32 and devices.rounds_to_tf32(device_type):
             # 10 bits of mantissa in place of 23; 3.6e-4 to 5e-4 were measured between shards and whole.
             return cls("TF32", 5e-3)
-        return cls(str(dtype).removeprefix("torch."), {torch.float64: 1e-5, torch.float32: 2e-4}.get(dtype, 0.1))
+        return cls(str(dtype).removeprefix("torch."), {torch.float64: 1e-5, torch.float32: 1e-4}.get(dtype, 0.1))

@@ -22,9 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch.distributed import Work
 
-from toolkit.distributed.comm.failure import FailureFlag
+from toolkit.distributed.comm.failure import GLANCE, FailureFlag
 from toolkit.distributed.comm.group import Member
-from toolkit.distributed.comm.host_transport import GLANCE
 from toolkit.distributed.comm.message import Message
 from toolkit.errors import RankFailed, RunTimeout
 

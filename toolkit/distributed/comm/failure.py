@@ -22,6 +22,9 @@ from toolkit.errors import RankFailed
 
 KEY = "toolkit/failure"
 
+GLANCE = 0.2
+"""Seconds between two looks at the failure flag while a rank waits."""
+
 PATIENCE = 2.0
 """Seconds to wait for another rank's reason after a connection broke: the rank closes it before it has written one."""
 

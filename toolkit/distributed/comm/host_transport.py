@@ -13,11 +13,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch.distributed import Work
 
+from toolkit.distributed.comm.failure import GLANCE
 from toolkit.distributed.comm.group import Member
 from toolkit.distributed.comm.message import Message
-
-GLANCE = 0.2
-"""Seconds between two looks at the failure flag while a rank waits."""
 
 
 class HostTransport:
