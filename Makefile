@@ -29,7 +29,7 @@ imports: $(VENV)/.test
 unit: $(VENV)/.test  ## doctests, unit tests, tests with real processes
 	$(BIN)/python -m pytest -q $(SPREAD) -m "not frontend"
 
-frontend: $(VENV)/.test  ## widgets and pages in a browser, with the machine to itself: one test measures how quick they are
+frontend: $(VENV)/.test  ## widgets and pages in a browser, with the machine to itself: tests wait 2 s for a cancelled run to end
 	$(BIN)/python -m pytest -q -m frontend tests/frontend
 
 notebooks: $(VENV)/.test

@@ -47,7 +47,7 @@ def test_a_sweep_is_picked_run_brushed_and_read_by_keyboard(page):
     shoot(page, "voila-sweep")
 
 
-def test_the_microscope_follows_the_keyboard_within_100_ms(page):
+def test_the_microscope_follows_the_keyboard(page):
     microscope_by_keyboard(Board(page, "Microscope"))
     shoot(page, "voila-microscope")
 

@@ -196,7 +196,10 @@ class Board:
         return select.input_value()
 
     def latencies(self, name: str, keys: list[str]) -> list[float]:
-        """Milliseconds from a key to the changed drawing, as the page's own clock has it."""
+        """Press keys, wait for the drawing after each, and return how long it took in ms by the page's own clock.
+
+        To print, not to test: the machine is shared.
+        """
         self.page.evaluate(WATCH, self.drawing.element_handle())
         handle = self.slider(name)
         handle.focus()

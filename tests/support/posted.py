@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from unittest import mock
 
 import torch
@@ -18,24 +19,23 @@ from toolkit.distributed.comm.transport import Transport, transport_for
 class RecordedTransport:
     """A transport that writes down what is posted, in order, and leaves the work to another."""
 
-    def __init__(self, below: Transport, member: Member, program: list[Posted | Waited], groups: list[int]) -> None:
-        self.below, self.where, self._program, self._groups = below, below.where, program, groups
+    def __init__(self, below: Transport, member: Member, program: list[Posted | Waited], count: Iterator[int]) -> None:
+        self.below, self.where, self._program, self._count = below, below.where, program, count
         self._queue = "default" if member.group is None else member.group.group_name
         self._numbers: dict[Message, int] = {}
 
     def post(self, messages: Sequence[Message]) -> None:
         transfers = [Transfer(m.sends, m.peer, m.buffer.nbytes, str(m.label)) for m in messages]
         self._program.append(Posted(tuple(transfers), self._queue))
-        self._numbers |= dict.fromkeys(messages, len(self._groups))
-        self._groups.append(len(messages))
+        self._numbers |= dict.fromkeys(messages, next(self._count))
         self.below.post(messages)
 
     def arrived(self, message: Message) -> bool:
         return self.below.arrived(message)
 
-    def wait(self, message: Message, check: Callable[[], None]) -> None:
+    def wait(self, message: Message) -> None:
         self._program.append(Waited((self._numbers[message],)))
-        self.below.wait(message, check)
+        self.below.wait(message)
 
     def release(self) -> None:
         self.below.release()
@@ -44,9 +44,9 @@ class RecordedTransport:
         # Everything: what has left already depends on the network's mood.
         return [message for message in self._numbers if message.sends]
 
-    def drain(self, check: Callable[[], None]) -> None:
+    def drain(self) -> None:
         self._program.append(Waited(tuple(sorted({self._numbers[message] for message in self.leaving()}))))
-        self.below.drain(check)
+        self.below.drain()
 
     def close(self) -> None:
         self.below.close()
@@ -55,7 +55,7 @@ class RecordedTransport:
 def recorded(work: Callable[[], object]) -> list[Posted | Waited]:
     """What this rank posts and waits for while ``work`` runs."""
     program: list[Posted | Waited] = []
-    groups: list[int] = []
+    groups = count()  # over all exchanges: a program numbers its groups through
 
     def made(member: Member, device: torch.device, failure: FailureFlag) -> RecordedTransport:
         return RecordedTransport(transport_for(member, device, failure), member, program, groups)

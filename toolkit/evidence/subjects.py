@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from toolkit.analysis.compare import Comparison, compare
@@ -15,6 +14,7 @@ from toolkit.errors import ToolkitError
 from toolkit.geometry.plan import PlanKind
 from toolkit.numerics.flip import flip
 from toolkit.numerics.metrics import frames
+from toolkit.runs.precision import Precision
 from toolkit.runs.record import Record
 from toolkit.runs.run import Run
 
@@ -24,9 +24,6 @@ Perceptual = Mapping[str, Callable[[Tensor, Tensor], Any]]
 EXPECTED = ("when", "plan", "seed", "git.dirty")
 EXPECTED_OF_CALL = ("ranks", "ranks taking part", "norm passes", "streamed", "start", "keep_memory")
 """Entries of records, and of their calls, that may differ between comparable runs."""
-
-ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-9}
-"""Largest error, relative to the largest value, that rounding can explain."""
 
 TOO_GOOD = 1.15
 """Efficiency above which something must have slowed down the base run."""
@@ -148,11 +145,15 @@ def _beyond_rounding(subject: Subject) -> list[str]:
     found = subject.comparison
     if found is None or found.grid is not None or subject.run.way.kind is PlanKind.WHOLE:
         return []
-    limit = ROUNDING.get(found.samples[1].dtype)
-    largest = float(found.samples[1].abs().max())
-    if limit is None or found.max_abs <= limit * largest:
+    # Reports are mostly written where the run was made, so this process's TF32 settings are the run's.
+    device_type, _, _ = str(subject.run.record.what.get("device", "cpu")).partition(":")
+    precision = Precision.of(found.samples[1].dtype, device_type)
+    if found.max_abs <= precision.rounding * float(found.samples[1].abs().max()):
         return []
-    return [f"{subject.name}: an error of {found.max_abs:.3g} is more than rounding explains. Do not trust this run."]
+    return [
+        f"{subject.name}: an error of {found.max_abs:.3g} is more than rounding of {precision.name} explains. Do not "
+        "trust this run."
+    ]
 
 
 def _subject(

@@ -82,7 +82,7 @@ class DeviceTransport:
         group = self._group_of.get(message)
         return group is None or group.ended
 
-    def wait(self, message: Message, check: Callable[[], None]) -> None:
+    def wait(self, message: Message) -> None:
         """Make the current stream wait until a message has arrived. The host goes on at once."""
         self._watchdog.check()
         group = self._group_of.get(message)
@@ -100,7 +100,7 @@ class DeviceTransport:
         self.release()
         return [message for group in self._groups for message in group.messages if message.sends]
 
-    def drain(self, check: Callable[[], None]) -> None:
+    def drain(self) -> None:
         """Block the host until everything sent has left: the one synchronisation, at the end of a call."""
         while self.leaving():
             self._watchdog.check()

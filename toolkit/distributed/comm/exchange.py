@@ -123,14 +123,14 @@ class Exchange:
         """Wait until everything sent has left."""
         if self.transport.leaving():
             with self.trace(Kind.WAIT, Label(text="sends")):
-                self._explained(lambda: self.transport.drain(self.failure.check))
+                self._explained(self.transport.drain)
 
     def close(self) -> None:
         """End the helper threads."""
         self.transport.close()
 
     def _settle(self, message: Message) -> None:
-        self._explained(lambda: self.transport.wait(message, self.failure.check))
+        self._explained(lambda: self.transport.wait(message))
 
     def _explained(self, wait: Callable[[], None]) -> None:
         try:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch.distributed import Work
 
-from toolkit.distributed.comm.failure import GLANCE
+from toolkit.distributed.comm.failure import GLANCE, FailureFlag
 from toolkit.distributed.comm.group import Member
 from toolkit.distributed.comm.message import Message
 
@@ -23,11 +23,13 @@ class HostTransport:
 
     Args:
         member: This rank.
+        failure: The flag by which ranks report failures.
     """
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, failure: FailureFlag) -> None:
         self.member = member
         self.where = torch.device("cpu")
+        self._failure = failure
         self._sent: list[Message] = []
         # One helper per direction. With a single one, a send that cannot leave until its receiver is ready would keep
         # a receive that has arrived from being noticed, and two ranks could wait for each other.
@@ -44,10 +46,10 @@ class HostTransport:
         """Whether a message is there."""
         return message.done.is_set()
 
-    def wait(self, message: Message, check: Callable[[], None]) -> None:
-        """Wait until a message has arrived; ``check`` is called now and then meanwhile."""
+    def wait(self, message: Message) -> None:
+        """Wait until a message has arrived, and look now and then whether another rank has failed."""
         while not message.done.wait(timeout=GLANCE):
-            check()
+            self._failure.check()
         if message.error is not None:
             raise message.error
 
@@ -59,10 +61,10 @@ class HostTransport:
         """The sends that have not left yet."""
         return [message for message in self._sent if not message.done.is_set()]
 
-    def drain(self, check: Callable[[], None]) -> None:
-        """Wait until everything sent has left; ``check`` is called now and then meanwhile."""
+    def drain(self) -> None:
+        """Wait until everything sent has left."""
         for message in self.leaving():
-            self.wait(message, check)
+            self.wait(message)
         self._sent = []
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ through its own backend, such as NCCL: waits only order streams, and the host ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -34,16 +34,13 @@ class Transport(Protocol):
     def arrived(self, message: Message) -> bool:
         """Whether a message is there, without waiting for it."""
 
-    def wait(self, message: Message, check: Callable[[], None]) -> None:
+    def wait(self, message: Message) -> None:
         """Wait until a message has arrived.
 
         On an accelerator only the work that this thread enqueues from here on waits, not the host.
 
-        Args:
-            message: The message.
-            check: Called now and then meanwhile; what it raises ends the wait.
-
         Raises:
+            RankFailed: If another rank fails meanwhile.
             Exception: What the transfer raised, if it did.
         """
 
@@ -53,8 +50,12 @@ class Transport(Protocol):
     def leaving(self) -> list[Message]:
         """The sends that have not left yet."""
 
-    def drain(self, check: Callable[[], None]) -> None:
-        """Block the host until everything sent has left; ``check`` is called now and then meanwhile."""
+    def drain(self) -> None:
+        """Block the host until everything sent has left.
+
+        Raises:
+            RankFailed: If another rank fails meanwhile.
+        """
 
     def close(self) -> None:
         """End helper threads."""
@@ -63,5 +64,5 @@ class Transport(Protocol):
 def transport_for(member: Member, device: torch.device, failure: FailureFlag) -> Transport:
     """Choose the transport of a group for tensors on ``device``."""
     if device.type == "cpu" or member.through_host(device) or member.size == 1:
-        return HostTransport(member)
+        return HostTransport(member, failure)
     return DeviceTransport(member, device, failure)

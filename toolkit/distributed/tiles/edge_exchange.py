@@ -11,6 +11,7 @@ from torch import Tensor
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.message import Message
 from toolkit.geometry.edges import Edge
+from toolkit.geometry.grid import Tile
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.models.autoencoders.tile_coder import TileCoder
 from toolkit.runs.trace import Label
@@ -50,7 +51,9 @@ class EdgeExchange:
         self._leaving: dict[Edge, Tensor] = {}
         self._posted: deque[tuple[Edge, Message]] = deque()
         mine = [edge for edge in plan.edges if self.me in (self.owners[edge.source], self.owners[edge.target])]
-        self._queue = deque(sorted(mine, key=edge_order(plan)))
+        mine.sort(key=edge_order(plan))
+        # Streamed tiles put the shares of tiles into this queue as well: see streaming.py.
+        self._queue: deque[Edge | Tile] = deque(mine)
 
     def peer_of(self, edge: Edge) -> int:
         """The rank at the other end of an edge."""
@@ -65,20 +68,27 @@ class EdgeExchange:
         else:
             self._leaving[edge] = piece.clone(memory_format=torch.contiguous_format)
 
-    def post(self, computed: int) -> None:
-        """Start every transfer whose turn it is, when this rank's tiles up to index ``computed`` are done."""
+    def post(self, computed: int) -> bool:
+        """Start every transfer whose turn it is, when this rank's tiles up to index ``computed`` are done.
+
+        Returns:
+            Whether there was one.
+        """
+        waiting = len(self._queue)
         while self._queue and self.start(self._queue[0], computed):
             self._queue.popleft()
+        return len(self._queue) < waiting
 
-    def start(self, edge: Edge, computed: int) -> bool:
-        """Start the transfer of an edge if this rank is ready for it; return whether it was."""
-        peer = self.peer_of(edge)
-        if edge in self._leaving:
-            self.link.send(self._leaving.pop(edge), peer, _label(edge))
-        elif self.owners[edge.target] == self.me and edge.target <= computed:
+    def start(self, item: Edge | Tile, computed: int) -> bool:
+        """Start the transfer at the front of the queue if this rank is ready for it; return whether it was."""
+        assert isinstance(item, Edge)
+        peer = self.peer_of(item)
+        if item in self._leaving:
+            self.link.send(self._leaving.pop(item), peer, _label(item))
+        elif self.owners[item.target] == self.me and item.target <= computed:
             # Not earlier, although it could be: until its target is computed, the buffer would only take up memory.
-            message = self.link.receive(self.coder.raw_shape(edge.box), self.coder.dtype, peer, _label(edge))
-            self._posted.append((edge, message))
+            message = self.link.receive(self.coder.raw_shape(item.box), self.coder.dtype, peer, _label(item))
+            self._posted.append((item, message))
         else:
             return False
         return True

@@ -152,10 +152,8 @@ class Transfers(EdgeExchange):
         # Only the root uses these two: its own shares, and the shares of other ranks that it has posted.
         self._own = deque(tile for tile in plan.grid.tiles if self.owners[tile.index] == self.me == plan.root)
         self._coming: deque[tuple[Tile, Message]] = deque()
-        # What this rank sends and receives, edges and shares. It takes the place of the base class's queue of edges.
         shared = [tile for tile in away if self.me in (self.owners[tile.index], plan.root)]
-        turns: list[Edge | Tile] = [*self._queue, *shared]
-        self._turns = deque(sorted(turns, key=_turn))
+        self._queue = deque(sorted([*self._queue, *shared], key=_turn))
 
     def advance(self, trace: Recorder, computed: int) -> None:
         """Do everything that can be done without waiting for another rank.
@@ -170,7 +168,7 @@ class Transfers(EdgeExchange):
         while moving:
             arrived = list(self.arrived())
             blend_shares(self._shares, arrived, trace=trace)
-            moving = any([arrived, self._gather(), self._start_all(computed)])
+            moving = any([arrived, self._gather(), self.post(computed)])
 
     def complete(self, trace: Recorder) -> None:
         """Do everything that is left, waiting for other ranks."""
@@ -185,18 +183,10 @@ class Transfers(EdgeExchange):
                 self.link.wait(edge[1])
             self.advance(trace, everything)
 
-    def _start_all(self, computed: int) -> bool:
-        """Start every transfer whose turn it is; return whether there was one."""
-        started = False
-        while self._turns and self._start(self._turns[0], computed):
-            self._turns.popleft()
-            started = True
-        return started
-
-    def _start(self, item: Edge | Tile, computed: int) -> bool:
+    def start(self, item: Edge | Tile, computed: int) -> bool:
         """Start one transfer, of an edge or of a tile's share, if this rank is ready for it."""
         if isinstance(item, Edge):
-            return self.start(item, computed)
+            return super().start(item, computed)
         label = share_label(item.index)
         if self._bands is None:
             if not self._shares.final(item.index):
