@@ -7,6 +7,8 @@ import torch
 from support.sharded import QUIET, both, inputs, relative
 
 import toolkit as tk
+from toolkit.distributed.shards.rules.table import NAMED
+from toolkit.models.autoencoders.options import NAMED_RULES
 
 LATTICES = [(1, 2), (2, 1), (3, 1), (2, 2)]
 
@@ -16,6 +18,20 @@ LATTICES = [(1, 2), (2, 1), (3, 1), (2, 2)]
 def test_several_frames_on_sizes_that_nothing_divides(cluster, name, h, w):
     assert relative(*both(cluster, name, "decode", tk.ShardPlan(h, w), 11, 7, frames=3)) < 1e-5
     assert relative(*both(cluster, name, "encode", tk.ShardPlan(h, w), 7, 5, frames=9)) < 1e-5
+
+
+def test_a_rule_by_its_name_changes_last_bits_only(cluster):
+    vae, x, _ = inputs("AutoencoderKLWan_2.1", "decode", 11, 7)
+    plan, named = tk.ShardPlan(h=2), {"normalize": "vecdot"}
+    own = cluster.decode(vae, x, **QUIET).output
+    sharded = cluster.decode(vae, x, plan, **QUIET).output
+    quick = cluster.decode(vae, x, plan, rules=named, **QUIET).output
+    assert not torch.equal(quick, sharded)
+    assert relative(quick, own) < 1e-5
+
+
+def test_the_names_that_options_accept_are_those_of_the_table():
+    assert set(NAMED) == NAMED_RULES
 
 
 @pytest.mark.parametrize("root", [1, 4])

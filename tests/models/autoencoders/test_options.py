@@ -23,6 +23,8 @@ WRONG = [
     ("norm_passes", 1.0),
     ("rules", [print]),
     ("rules", {"cumsum": 3}),
+    ("rules", {"cumsum": "vecdot"}),
+    ("rules", {"normalize": ["vecdot"]}),
 ]
 
 

@@ -33,6 +33,7 @@ from toolkit.distributed.comm.message import Incoming, Message, Outgoing
 from toolkit.distributed.shards.shard import PendingHalo, Shard
 from toolkit.distributed.shards.strip import Strip, layout_of, with_layout
 from toolkit.geometry.span import Span
+from toolkit.numerics.memory_format import memory_format_of
 from toolkit.runs.trace import Label
 
 Around = Sequence[tuple[int, int, int]]
@@ -114,7 +115,7 @@ def _require_possible(shard: Shard, func: Any, x: Tensor, strip: Strip, *, lo: i
 
 
 def _room(x: Tensor, dim: int, *, rows: int, around: Around) -> tuple[Tensor, Tensor]:
-    """Memory for a padded map, and the view of it that excludes the padding of the dims ``around``.
+    """Memory for a padded map, in the map's own format, and the view of it without the padding of the dims ``around``.
 
     Along ``dim`` the view has all ``rows``: rows that arrive are copied into it as they are.
     """
@@ -122,7 +123,7 @@ def _room(x: Tensor, dim: int, *, rows: int, around: Around) -> tuple[Tensor, Te
     shape[dim] = rows
     for other, lo, hi in around:
         shape[other] += lo + hi
-    out = x.new_empty(shape)
+    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format_of(x))
     body = out
     for other, lo, _ in around:
         body = body.narrow(other, lo, x.shape[other])
@@ -233,7 +234,8 @@ def _edge(x: Tensor, dim: int, *, before: int, after: int, mode: str) -> Tensor:
     moved = x.movedim(dim, -1)
     flat = moved.reshape(-1, 1, moved.shape[-1])
     padded = F.pad(flat, (before, after), mode)
-    return padded.reshape(*moved.shape[:-1], padded.shape[-1]).movedim(-1, dim)
+    back = padded.reshape(*moved.shape[:-1], padded.shape[-1]).movedim(-1, dim)
+    return back.contiguous(memory_format=memory_format_of(x))
 
 
 def padded(strip: Strip, lo: int, hi: int) -> Strip:

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from toolkit.distributed.shards.halo import settle
 from toolkit.distributed.shards.rules.local import plain
-from toolkit.distributed.shards.rules.table import EARLY, NEEDS_STRIPS, RANDOM, RULES, TENSOR_ATTRIBUTES, WATCHED
+from toolkit.distributed.shards.rules.table import EARLY, NAMED, NEEDS_STRIPS, RANDOM, RULES, TENSOR_ATTRIBUTES, WATCHED
 from toolkit.distributed.shards.shard import Rule, Shard
 from toolkit.distributed.shards.strip import ATTRIBUTE, tensors_in
 from toolkit.numerics.convolution import convolve
@@ -25,16 +25,20 @@ class ShardMode(TorchFunctionMode):
 
     Args:
         shard: This rank's shard.
-        rules: Rules for this run, by function or by its name; they come before those of the table.
+        rules: Rules for this run, by function or by its name; they come before those of the table. A rule is a
+            function, or the name of one that the table offers for the operation.
 
     Raises:
         NotExact: If there is no rule for an operation on a sharded tensor, or its rule cannot be exact.
     """
 
-    def __init__(self, shard: Shard, rules: Mapping[Any, Rule] | None = None) -> None:
+    def __init__(self, shard: Shard, rules: Mapping[Any, Rule | str] | None = None) -> None:
         super().__init__()
         self.shard = shard
-        self._own = dict(rules or {})
+        self._own = {
+            operation: NAMED[operation, rule] if isinstance(rule, str) else rule
+            for operation, rule in (rules or {}).items()
+        }
         self._known: dict[Any, tuple[Rule, Rule | None, bool]] = {}
 
     def __torch_function__(

@@ -16,6 +16,7 @@ from toolkit.geometry.shard_plan import AXES, ShardPlan
 from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.sharding import Sharding, sharding_of
+from toolkit.numerics.memory_format import memory_format_of
 from toolkit.runs.device import synchronise
 from toolkit.runs.trace import NO_LABEL, Event, Kind, Label, Recorder, clock
 
@@ -83,8 +84,9 @@ def compute(
             entry = sharding.border_module
             return compute_alone(vae, x.to(device), call=call, shard=shard, parts=parts, entry=entry)
     layout = _layout(shard, x.ndim, parts)
-    # In memory of its own: a model may write to its input, and kernels round by strides, so they should be the usual.
-    local = part_of(x, layout, shard.index).clone(memory_format=torch.contiguous_format).to(device)
+    # In memory of its own, because a model may write to its input; in the format of the whole, because kernels round by
+    # strides.
+    local = part_of(x, layout, shard.index).clone(memory_format=memory_format_of(x)).to(device)
     shard.record_map(local, layout)
     with sharding.prepared(vae), ShardMode(shard, call.options.rules):
         output = call(vae, with_layout(local, layout))
@@ -115,7 +117,7 @@ def _bring_together(shard: Shard, output: Tensor) -> Tensor | None:
     shape = list(output.shape)
     for strip in layout:
         shape[strip.dim] = strip.total
-    canvas = output.new_empty(shape)
+    canvas = torch.empty(shape, dtype=output.dtype, device=output.device, memory_format=memory_format_of(output))
     part_of(canvas, layout, shard.index).copy_(output)
     # The root's own part is in the canvas now: free its memory before the other parts arrive.
     del output

@@ -34,13 +34,14 @@ from toolkit.distributed.comm.message import Incoming, Message, Outgoing
 from toolkit.distributed.shards.halo import settle
 from toolkit.distributed.shards.shard import PendingHalo, Shard
 from toolkit.distributed.shards.strip import Strip
-from toolkit.numerics.convolution import convolve
+from toolkit.numerics.banded_convolution import convolve_in_bands
+from toolkit.numerics.memory_format import memory_format_of
 from toolkit.runs.trace import Label
 
 
 def convolved(shard: Shard, func: Callable[..., Any], *given: Any) -> Tensor:
     """Call ``func(*given)``, a convolution, with the kernels that the run asks for."""
-    return convolve(func, *given) if shard.convolutions == "onednn" else func(*given)
+    return convolve_in_bands(func, *given) if shard.convolutions == "onednn" else func(*given)
 
 
 class ConvolutionWindow(NamedTuple):
@@ -236,9 +237,11 @@ class _Side:
         bare = tuple(0 if place in known else width for place, width in enumerate(padding))
         if self.before is not None:
             slab = torch.cat([self.before, self._rows(x, 0, 2 * self.pad, across)], self.dim)
+            slab = slab.contiguous(memory_format=memory_format_of(x))
             out.narrow(self.dim, 0, self.pad).copy_(window(self.shard, slab, bare))
         if self.after is not None:
             slab = torch.cat([self._rows(x, self.rows - 2 * self.pad, 2 * self.pad, across), self.after], self.dim)
+            slab = slab.contiguous(memory_format=memory_format_of(x))
             out.narrow(self.dim, self.rows - self.pad, self.pad).copy_(window(self.shard, slab, bare))
 
     def _rows(self, x: Tensor, start: int, count: int, across: _Side | None) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 from toolkit.distributed.shards.gather import collect_alike, partners, share_of
 from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout, layout_of, with_layout
+from toolkit.numerics.memory_format import memory_format_of
 from toolkit.numerics.statistics import Moments, group_norm_with, moments_of
 
 GROUP = ("input", "num_groups", "weight", "bias", "eps")
@@ -35,12 +36,13 @@ def group(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs:
     if any(strip.dim == 1 for strip in over):
         raise shard.refuse(func, "its channels are sharded", x)
     require_settled(shard, func, x, over)
-    own = moments_of(x, groups)
-    moments = merged(shard, own, over)
+    dtype, memory_format = _of_its_own_result(func, x, groups)
+    x = x.contiguous(memory_format=memory_format)
+    moments = merged(shard, moments_of(x, groups), over)
     out = group_norm_with(
         x, groups, moments=moments, weight=given.get("weight"), bias=given.get("bias"), eps=given.get("eps", 1e-5)
     )
-    return with_layout(out.to(_dtype_under_autocast(func, x, groups=groups, out=out)), layout)
+    return with_layout(out.to(dtype), layout)
 
 
 def merged(shard: Shard, own: Moments, layout: Layout) -> Moments:
@@ -50,13 +52,15 @@ def merged(shard: Shard, own: Moments, layout: Layout) -> Moments:
     return Moments.merge([Moments.unpacked(count, part) for count, part in zip(counts, parts, strict=True)])
 
 
-def _dtype_under_autocast(func: Callable[..., Any], x: Tensor, *, groups: int, out: Tensor) -> torch.dtype:
-    """The dtype of the result. Autocast may widen a normalisation; to find out, normalise one cell."""
-    if not torch.is_autocast_enabled(x.device.type):
-        return out.dtype
-    one = x[(slice(0, 1), slice(None), *[slice(0, 1)] * (x.ndim - 2))]
-    dtype: torch.dtype = func(one, groups).dtype
-    return dtype
+def _of_its_own_result(func: Callable[..., Any], x: Tensor, groups: int) -> tuple[torch.dtype, torch.memory_format]:
+    """The dtype and memory format that torch's normalisation of ``x`` has. To find out, normalise its first cells.
+
+    Autocast may widen the dtype. And torch's kernel turns a map that only looks like channels-last into a contiguous
+    one: attention's results are such maps. All layers after it would compute in the other format, with other kernels.
+    """
+    # Two cells along each dim: with one, the strides that tell the formats apart would not count.
+    few: Tensor = func(x[(slice(0, 1), slice(None), *[slice(0, 2)] * (x.ndim - 2))], groups)
+    return few.dtype, memory_format_of(few)
 
 
 def by_channel(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

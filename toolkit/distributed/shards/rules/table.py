@@ -76,6 +76,9 @@ _FAMILIES: Mapping[Rule, str] = {
 RULES: Mapping[str, Rule] = {name: rule for rule, names in _FAMILIES.items() for name in names.split()}
 """The rules by the name of the function. A run may be given more: ``rules={...}``."""
 
+NAMED: Mapping[tuple[str, str], Rule] = {("normalize", "vecdot"): reductions.normalize_by_vecdot}
+"""Rules that change last bits, by function and name. A call asks for one: ``rules={"normalize": "vecdot"}``."""
+
 NEEDS_STRIPS = frozenset(
     [
         "conv2d",
