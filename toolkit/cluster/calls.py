@@ -15,6 +15,7 @@ from toolkit.cluster.engines.parcel import Parcel, pack, unpack
 from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.engines.shelf import Shelf
 from toolkit.errors import RunCancelled, RunError
+from toolkit.runs.precision import Tf32
 from toolkit.runs.surroundings import Surroundings
 
 REGROUP_LIMIT = 5.0
@@ -69,7 +70,7 @@ class Calls:
         *,
         wants_context: bool = False,
     ) -> dict[int, Any]:
-        """Call a function on some ranks and collect what it returns, by rank.
+        """Call a function on some ranks and collect what it returns, by rank. This process's TF32 settings go along.
 
         Args:
             ranks: The ranks to call; the others are left alone.
@@ -83,7 +84,7 @@ class Calls:
             RunError: If a rank failed, died or was given up.
         """
         try:
-            self.pool.send(ranks, "call", pack((function, wants_context, args, kwargs)))
+            self.pool.send(ranks, "call", pack((function, wants_context, Tf32.current(), args, kwargs)))
             answers = self.pool.listen(ranks, "done", listener=listener)
             return {rank: unpack(answer) for rank, answer in answers.items()}
         except RunError as error:

@@ -45,8 +45,3 @@ def allocated(device: torch.device) -> int:
 def peak(device: torch.device) -> int:
     """Most bytes allocated on an accelerator since :func:`reset_peak`."""
     return int(torch.accelerator.max_memory_allocated(device))
-
-
-def rounds_to_tf32(device_type: str) -> bool:
-    """Whether convolutions or products of float32 are computed in TF32 there: cuDNN does so unless told otherwise."""
-    return device_type == "cuda" and (torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)

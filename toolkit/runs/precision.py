@@ -6,7 +6,38 @@ from dataclasses import dataclass
 
 import torch
 
-from toolkit.runs import device as devices
+
+@dataclass(frozen=True, slots=True)
+class Tf32:
+    """This process's settings of TF32, which CUDA devices may compute float32 in: ``"tf32"``, or another word for off.
+
+    They are read where torch 2.9 put them. The older ``allow_tf32`` raises once somebody has set one of these.
+
+    Attributes:
+        convolutions: cuDNN's convolutions, where it is on by default.
+        products: Products of matrices, where it is off by default.
+    """
+
+    convolutions: str
+    products: str
+
+    @classmethod
+    def current(cls) -> Tf32:
+        """The settings now.
+
+        Example:
+            >>> Tf32.current()
+            Tf32(convolutions='tf32', products='none')
+        """
+        return cls(torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+
+    def apply(self) -> None:
+        """Make these the settings of this process. Nothing is written that is so already."""
+        now = self.current()
+        if now.convolutions != self.convolutions:
+            torch.backends.cudnn.conv.fp32_precision = self.convolutions
+        if now.products != self.products:
+            torch.backends.cuda.matmul.fp32_precision = self.products
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +63,8 @@ class Precision:
             >>> Precision.of(torch.float32, "cpu"), Precision.of(torch.bfloat16, "cpu").name
             (Precision(name='float32', rounding=0.0001), 'bfloat16')
         """
-        if dtype == torch.float32 and devices.rounds_to_tf32(device_type):
+        tf32 = Tf32.current()
+        if dtype == torch.float32 and device_type == "cuda" and "tf32" in (tf32.convolutions, tf32.products):
             # 10 bits of mantissa in place of 23; 3.6e-4 to 5e-4 were measured between shards and whole.
             return cls("TF32", 5e-3)
         return cls(str(dtype).removeprefix("torch."), {torch.float64: 1e-5, torch.float32: 1e-4}.get(dtype, 0.1))

@@ -18,12 +18,13 @@ from toolkit.cluster.engines.local.launch import start_of
 from toolkit.cluster.engines.local.pool import Pool
 from toolkit.cluster.engines.parcel import pack, unpack
 from toolkit.cluster.engines.setup import Setup
+from toolkit.runs.precision import Tf32
 
 SETUP = Setup(0, 2, "cpu", "gloo", 1, "onednn", True, 0, 0, 60.0)
 
 
 def call(pool: Pool, function, *args, listener=None) -> dict:
-    pool.send(range(2), "call", pack((function, False, args, {})))
+    pool.send(range(2), "call", pack((function, False, Tf32.current(), args, {})))
     return {
         rank: unpack(answer) for rank, answer in pool.listen(range(2), "done", listener=listener or Listener()).items()
     }

@@ -145,7 +145,8 @@ def _install(context: Context, models: dict[int, nn.Module], *, key: int, parcel
 def _answer(context: Context, models: dict[int, nn.Module], *, parcel: Parcel) -> tuple[Any, ...]:
     """The result of a call as a message. Nothing of the call outlives this function."""
     try:
-        function, wants_context, args, kwargs = unpack(parcel)
+        function, wants_context, tf32, args, kwargs = unpack(parcel)
+        tf32.apply()
         args = [models[arg.key] if isinstance(arg, ModelRef) else arg for arg in args]
         if wants_context:  # it chooses its kernels itself
             return "done", pack(_on_host(function(context, *args, **kwargs)))
