@@ -116,7 +116,7 @@ def _by_group_norm(x: Tensor, groups: int, *, count: int) -> Moments:
     batch, channels = x.shape[:2]
     # Statistics come back in the dtype of the weights, so narrow maps get weights in single precision.
     weight, bias = (torch.ones(channels), torch.zeros(channels)) if x.element_size() == 2 else (None, None)
-    _, mean, rate = torch.native_group_norm(x, weight, bias, batch, channels, x[0, 0].numel(), groups, 0.0)
+    _, mean, rate = torch.native_group_norm(x, weight, bias, batch, channels, math.prod(x.shape[2:]), groups, 0.0)
     # The rate is one over the standard deviation, because eps is 0; without any deviation it is infinite.
     return Moments(count, mean, (rate.double().pow(-2) * count).to(mean.dtype))
 

@@ -19,7 +19,8 @@ def error(output: torch.Tensor, truth: torch.Tensor) -> float:
 @pytest.mark.parametrize("way", ["decode", "encode"])
 @pytest.mark.parametrize("name", MODELS)
 def test_bfloat16_is_as_good_on_shards_as_whole(cluster, name, way):
-    vae, x, arguments = inputs(name, way, 9, 7)
+    # Not large: processors without instructions for bfloat16 take long.
+    vae, x, arguments = inputs(name, way, 5, 4)
     vae, x = vae.bfloat16(), x.bfloat16()
     run = cluster.decode if way == "decode" else cluster.encode
     truth = run(vae.float(), x.float(), arguments=arguments, **QUIET).output

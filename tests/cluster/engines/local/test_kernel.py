@@ -79,29 +79,28 @@ def assert_gone(processes: list[psutil.Process], seconds: float = 15) -> None:
     assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.mark.parametrize("presses", [1, 2])
-def test_stop(kernel, presses):
+def test_stop_once_and_twice(kernel):
     workers = started(kernel)
-    kernel.submit(BUSY)
-    kernel.until("busy")
-    for _ in range(presses):
-        kernel.manager.interrupt_kernel()
-        time.sleep(0.15)
-    kernel.until("KeyboardInterrupt", timeout=10)
-    assert_gone(workers)
-    kernel.submit("print('again', *cluster.run(defined_in_a_cell), 'end')")
-    assert "again 0 10 end" in kernel.until(" end")
+    for presses in (1, 2):
+        kernel.submit(BUSY)
+        kernel.until("busy")
+        for _ in range(presses):
+            kernel.manager.interrupt_kernel()
+            time.sleep(0.15)
+        kernel.until("KeyboardInterrupt", timeout=10)
+        assert_gone(workers)
+        kernel.submit("print('again', *cluster.run(defined_in_a_cell), 'pids', *cluster.pids, 'end')")
+        text = kernel.until(" end")
+        assert "again 0 10 pids" in text
+        workers = [psutil.Process(int(word)) for word in text.partition("pids")[2].split()[:-1]]
 
 
-def test_restart(kernel):
+def test_restarted_and_then_killed_while_its_workers_compute(kernel):
     everyone = started(kernel) + kernel.children()
     kernel.client.stop_channels()
     kernel.manager.restart_kernel(now=False)
     assert_gone(everyone)
     kernel.connect()
-
-
-def test_killed_while_its_workers_compute(kernel):
     everyone = started(kernel) + kernel.children()
     kernel.submit(BUSY)
     kernel.until("busy")
