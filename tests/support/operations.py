@@ -18,6 +18,8 @@ def sweep_by_keyboard(board: Board) -> None:
         board.box.get_by_role("checkbox", name=overlap, exact=True).press("Space")
     board.box.get_by_role("button", name="Run", exact=True).press("Enter")
     expect(board.drawing).to_contain_text("11 configurations: 11 done; 11 selected")
+    # Rows have come one by one, each with a stop of its own: the slider must have followed.
+    expect(board.slider("work").last).to_have_attribute("aria-valuenow", "10.0")
     board.slider("work").first.press("ArrowRight")
     expect(board.drawing).to_contain_text("10 selected")
     expect(board.box.locator("pre")).to_have_text("measure(tile=18, overlap=1)")  # the best: 19 takes the least work

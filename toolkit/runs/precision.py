@@ -29,13 +29,14 @@ class Tf32:
             >>> Tf32.current()
             Tf32(convolutions='tf32', products='none')
         """
-        return cls(torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+        convolutions: str = torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
+        return cls(convolutions, torch.backends.cuda.matmul.fp32_precision)
 
     def apply(self) -> None:
         """Make these the settings of this process. Nothing is written that is so already."""
         now = self.current()
         if now.convolutions != self.convolutions:
-            torch.backends.cudnn.conv.fp32_precision = self.convolutions
+            torch.backends.cudnn.conv.fp32_precision = self.convolutions  # type: ignore[attr-defined]
         if now.products != self.products:
             torch.backends.cuda.matmul.fp32_precision = self.products
 

@@ -98,7 +98,9 @@ class Brush:
             options=["low", "high"],
             tooltip="Rows outside this range fade.",
             layout=Layout(width="27em"),
-            continuous_update=True,
+            # If it were continuous, ipywidgets' slider would take new stops for a move by the user: it puts the new
+            # place on its old stops first, reports that, and keeps them. Then a move means other stops than shown.
+            continuous_update=False,
             **_LOOK,
         )
         self.update(column)
