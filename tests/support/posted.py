@@ -19,15 +19,15 @@ from toolkit.distributed.comm.transport import Transport, transport_for
 class RecordedTransport:
     """A transport that writes down what is posted, in order, and leaves the work to another."""
 
-    def __init__(self, below: Transport, member: Member, program: list[Posted | Waited], count: Iterator[int]) -> None:
-        self.below, self.where, self._program, self._count = below, below.where, program, count
+    def __init__(self, below: Transport, member: Member, program: list[Posted | Waited], groups: Iterator[int]) -> None:
+        self.below, self.where, self._program, self._groups = below, below.where, program, groups
         self._queue = "default" if member.group is None else member.group.group_name
         self._numbers: dict[Message, int] = {}
 
     def post(self, messages: Sequence[Message]) -> None:
         transfers = [Transfer(m.sends, m.peer, m.buffer.nbytes, str(m.label)) for m in messages]
         self._program.append(Posted(tuple(transfers), self._queue))
-        self._numbers |= dict.fromkeys(messages, next(self._count))
+        self._numbers |= dict.fromkeys(messages, next(self._groups))
         self.below.post(messages)
 
     def arrived(self, message: Message) -> bool:

@@ -74,16 +74,25 @@ def convolve(
 
 
 def _kept_from_onednn(input: Tensor, weight: Tensor, *, padding: object, groups: int) -> bool:
-    # ATen uses oneDNN by itself for several samples or groups and above the bound. Kernels of width 1, padding by name,
-    # gradients and autocast are left to ATen.
+    # ATen uses oneDNN by itself for several samples or groups and above the bound. Padding by name is left to ATen.
+    return (
+        suits_onednn(input, weight)
+        and len(input) == groups == 1
+        and not isinstance(padding, str)
+        and input.shape[:4].numel() <= _BOUND
+    )
+
+
+def suits_onednn(input: Tensor, weight: Tensor) -> bool:
+    """Whether a convolution is one that oneDNN computes in fp32 on a CPU.
+
+    Kernels of width 1, gradients and autocast are left to ATen.
+    """
     return (
         input.dtype == weight.dtype == torch.float32
         and input.device.type == "cpu"
         and input.ndim == weight.ndim
-        and len(input) == groups == 1
-        and not isinstance(padding, str)
         and weight.shape[-1] > 1
-        and input.shape[:4].numel() <= _BOUND
         and not (torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad))
         and not torch.is_autocast_enabled("cpu")
         and torch.backends.mkldnn.is_available()

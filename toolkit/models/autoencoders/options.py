@@ -46,7 +46,7 @@ class Options:
             tile. How much less depends on the picture; each pass takes as long as a run without it.
         rules: Further rules for operations, by function or name, for exact shards. A rule is a function, or the name of
             one that comes with the toolkit: ``{"normalize": "vecdot"}`` computes Wan's normalisation several times
-            faster on a CPU. It is not the default, because it changes last bits.
+            faster on a CPU. It is not the default, because it changes last bits. In narrow dtypes it changes nothing.
 
     Raises:
         PlanError: If a field has a value that it cannot have.

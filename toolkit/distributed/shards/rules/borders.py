@@ -236,13 +236,15 @@ class _Side:
         known = {self.place} if across is None else {self.place, across.place}
         bare = tuple(0 if place in known else width for place, width in enumerate(padding))
         if self.before is not None:
-            slab = torch.cat([self.before, self._rows(x, 0, 2 * self.pad, across)], self.dim)
-            slab = slab.contiguous(memory_format=memory_format_of(x))
+            slab = self._joined(x, self.before, self._rows(x, 0, 2 * self.pad, across))
             out.narrow(self.dim, 0, self.pad).copy_(window(self.shard, slab, bare))
         if self.after is not None:
-            slab = torch.cat([self._rows(x, self.rows - 2 * self.pad, 2 * self.pad, across), self.after], self.dim)
-            slab = slab.contiguous(memory_format=memory_format_of(x))
+            slab = self._joined(x, self._rows(x, self.rows - 2 * self.pad, 2 * self.pad, across), self.after)
             out.narrow(self.dim, self.rows - self.pad, self.pad).copy_(window(self.shard, slab, bare))
+
+    def _joined(self, x: Tensor, *rows: Tensor) -> Tensor:
+        """Rows as one slab in the map's own memory format; rows that were received are contiguous."""
+        return torch.cat(rows, self.dim).contiguous(memory_format=memory_format_of(x))
 
     def _rows(self, x: Tensor, start: int, count: int, across: _Side | None) -> Tensor:
         """Rows of the map; with ``across``, between what the other axis has before and after them."""
