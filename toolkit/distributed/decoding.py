@@ -119,14 +119,19 @@ def run(
         convolutions: The kernels of small fp32 CPU convolutions.
         stream: Takes the output in bands; see :func:`decode`.
     """
-    plan = or_whole(plan)
-    rank = Rank.of(group, trace, convolutions)
+    return run_as(Rank.of(group, trace, convolutions), vae, x, or_whole(plan), call, stream=stream)
+
+
+def run_as(
+    rank: Rank, vae: Autoencoder, x: Tensor, plan: Plan, call: ModelCall, *, stream: Stream | None = None
+) -> Tensor | None:
+    """What one rank does of :func:`run`; a rehearsal calls it for ranks that do not exist."""
     with rank.failure.watch():
         # Checked on ranks without work too. The checks depend on what all ranks have in common, so either all raise or
         # none does, and nobody waits for a rank that has given up.
         plan.require_ranks(rank.member.size, "group")
         fit(vae, tuple(x.shape), plan=plan, call=call, stream=stream is not None)
-        rank.member.connect()
+        rank.connect()
         if rank.member.rank >= plan.ranks:
             return None
         return mode_of(plan).run(vae, x, plan, call, rank, stream)

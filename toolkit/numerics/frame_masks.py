@@ -12,6 +12,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from toolkit.numerics.tensor_compat import without_modes
+
 _CELLWISE = frozenset(["__le__", "__lt__", "__ge__", "__gt__", "le", "lt", "ge", "gt", "where", "to", "float", "type"])
 _SHAPED = frozenset(["unsqueeze", "squeeze", "expand", "view", "reshape", "repeat_interleave", "contiguous", "detach"])
 
@@ -37,7 +39,8 @@ class FrameMask(Tensor):
     def of(cls, frames: Tensor, cells: int) -> Self:
         """Make the mask with the values ``frames`` (``t x t``), for frames of ``cells`` tokens each."""
         size = len(frames) * cells
-        mask = torch.empty(size, size, dtype=frames.dtype, device="meta").as_subclass(cls)
+        with without_modes():
+            mask = torch.empty(size, size, dtype=frames.dtype, device="meta").as_subclass(cls)
         mask.frames = frames
         return mask
 
@@ -47,7 +50,8 @@ class FrameMask(Tensor):
     ) -> Any:
         """Apply the operation to the mask on the meta device, for its shape, and to the values of the frames."""
         kwargs = kwargs or {}
-        out = super().__torch_function__(func, types, args, kwargs)
+        with without_modes():
+            out = super().__torch_function__(func, types, args, kwargs)
         if isinstance(out, FrameMask):
             name = func.__name__
             if name in _CELLWISE:

@@ -6,13 +6,15 @@ only this file and its test break.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils import _pytree
+from torch.utils._python_dispatch import _disable_current_modes
 
 TreeSpec = _pytree.TreeSpec
 """The structure of a tree without its leaves, as returned by :func:`tree_flatten`."""
@@ -108,3 +110,14 @@ def new_shared_storage(size: int) -> torch.UntypedStorage:
     """
     storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(size)
     return storage
+
+
+@contextmanager
+def without_modes() -> Iterator[None]:
+    """Operators inside the ``with`` block do not go through dispatch modes, such as those of a rehearsal.
+
+    Private, because a mode is meant to see everything. Arithmetic on the shape of a tensor that is never made is
+    nothing for it to see.
+    """
+    with _disable_current_modes():
+        yield

@@ -26,8 +26,11 @@ def device_of_rank(rank: int, device: str | None = None) -> torch.device:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has finished what was queued; nothing to do on the CPU."""
-    if device.type != "cpu":
+    """Wait until the device has finished what was queued; nothing to do on the CPU.
+
+    Nothing to do either where there is no accelerator: a rehearsal of one asks for this.
+    """
+    if device.type != "cpu" and torch.accelerator.is_available():
         torch.accelerator.synchronize(device)
 
 

@@ -128,6 +128,7 @@ class Recorder:
         origin: When the run began, on the clock of :func:`clock`; the same on every rank of a machine.
         listener: Called with each finished event, for live progress.
         events: What was recorded.
+        clock: What times are read from. A rehearsal has a clock of its own.
 
     Example:
         >>> trace = Recorder(rank=0)
@@ -141,13 +142,18 @@ class Recorder:
     origin: float = field(default_factory=clock)
     listener: Callable[[Event], None] | None = None
     events: list[Event] = field(default_factory=list)
+    clock: Callable[[], float] = clock
+
+    def now(self) -> float:
+        """Seconds since the run began."""
+        return self.clock() - self.origin
 
     @contextmanager
     def __call__(self, kind: Kind, label: Label = NO_LABEL, *, bytes: int = 0, peer: int = NONE) -> Iterator[None]:
         """Record what happens inside the ``with`` block as one event, unless it raises."""
-        start = clock()
+        start = self.now()
         yield
-        self.add(Event(self.rank, kind, label, start - self.origin, clock() - self.origin, bytes, peer))
+        self.add(Event(self.rank, kind, label, start, self.now(), bytes, peer))
 
     def add(self, event: Event) -> None:
         """Record an event that was timed elsewhere."""

@@ -10,6 +10,7 @@ from torch.distributed import ProcessGroup
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.failure import FailureFlag
 from toolkit.distributed.comm.group import Member
+from toolkit.distributed.comm.transport import Transport
 from toolkit.numerics.convolution import Convolutions
 from toolkit.runs.trace import Recorder
 
@@ -23,12 +24,15 @@ class Rank:
         failure: The flag by which ranks report failures.
         trace: Records what this rank does.
         convolutions: The kernels of small fp32 CPU convolutions.
+        transport: What moves the bytes of this rank's messages; None: what suits the group and the device. A rehearsal
+            has one that moves nothing.
     """
 
     member: Member
     failure: FailureFlag
     trace: Recorder
     convolutions: Convolutions
+    transport: Transport | None = None
 
     @classmethod
     def of(cls, group: ProcessGroup | None, trace: Recorder | None, convolutions: Convolutions) -> Rank:
@@ -40,6 +44,11 @@ class Rank:
         member = Member.of(group)
         return cls(member, FailureFlag(member.store, member.rank), trace or Recorder(member.rank), convolutions)
 
+    @classmethod
+    def alone(cls) -> Rank:
+        """Describe this process as one that has no other ranks, whatever groups it is in."""
+        return cls(Member(None, 0, 1), FailureFlag(None, 0), Recorder(), "onednn")
+
     def exchange(self, device: torch.device, member: Member | None = None) -> Exchange:
         """Begin the messages of this rank in a call.
 
@@ -47,4 +56,10 @@ class Rank:
             device: The device of the tensors.
             member: This process in another group; None: in the group of the call.
         """
-        return Exchange(member or self.member, self.failure, trace=self.trace, device=device)
+        member = member or self.member
+        return Exchange(member, self.failure, trace=self.trace, device=device, transport=self.transport)
+
+    def connect(self) -> None:
+        """Make the communicator of the group, if it is messages of a group that this rank sends."""
+        if self.transport is None:
+            self.member.connect()

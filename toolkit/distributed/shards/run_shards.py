@@ -18,7 +18,7 @@ from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.sharding import Sharding, sharding_of
 from toolkit.numerics.memory_format import memory_format_of
 from toolkit.runs.device import synchronise
-from toolkit.runs.trace import NO_LABEL, Event, Kind, Label, Recorder, clock
+from toolkit.runs.trace import NO_LABEL, Event, Kind, Label, Recorder
 
 
 def run_shards(vae: Any, x: Tensor, *, plan: ShardPlan, call: ModelCall, rank: Rank) -> Tensor | None:
@@ -46,7 +46,7 @@ def run_shards(vae: Any, x: Tensor, *, plan: ShardPlan, call: ModelCall, rank: R
     device = next(vae.parameters()).device
     exchange = rank.exchange(device)
     shard = Shard(plan, exchange, rank.convolutions, vae, call.options.seed is not None)
-    before, begin = len(rank.trace.events), clock() - rank.trace.origin
+    before, begin = len(rank.trace.events), rank.trace.now()
     try:
         with borrowed(vae):
             output = compute(vae, x, call=call, shard=shard, parts=parts, sharding=sharding)
@@ -147,7 +147,7 @@ def _fill_trace(trace: Recorder, before: int, *, begin: float) -> None:
         if event.start > at:
             gaps.append((at, event.start))
         at = max(at, event.end)
-    gaps.append((at, clock() - trace.origin))
+    gaps.append((at, trace.now()))
     for place, (start, end) in enumerate(gaps, start=1):
         # Progress bars count labelled events, and each rank is done once: so only its last stretch has a label.
         label = _part(trace.rank) if place == len(gaps) else NO_LABEL

@@ -12,6 +12,8 @@ All ranks merge in the order of the tiles, so they get the same bits, for any nu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from math import prod
 
 import torch
 from torch import Tensor
@@ -96,25 +98,37 @@ def _of_others(
 ) -> dict[int, Statistics]:
     """Swap statistics with every other rank; returns those of the other ranks' tiles, by tile."""
     packed = torch.stack([_pack(tile) for tile in own])
-    peers = sorted(set(plan.assignment.owners) - {exchange.member.rank})
-    receives = [Incoming((len(plan.assignment.tiles_of(peer)), packed.shape[1]), packed.dtype, peer) for peer in peers]
+    assignment, me = plan.assignment, exchange.member.rank
+    peers = sorted(set(assignment.owners) - {me})
+    receives = [Incoming((len(assignment.tiles_of(peer)), packed.shape[1]), packed.dtype, peer) for peer in peers]
     posted = exchange.swap(_STATISTICS, [Outgoing(packed, peer) for peer in peers], receives)
+    mine = _core_cells(plan, assignment.tiles_of(me)[0])
     return {
-        index: tuple(_unpack(row, like))
+        index: tuple(_unpack(row, like, Fraction(_core_cells(plan, index), mine)))
         for peer, message in zip(peers, posted, strict=True)
-        for index, row in zip(plan.assignment.tiles_of(peer), exchange.take(message), strict=True)
+        for index, row in zip(assignment.tiles_of(peer), exchange.take(message), strict=True)
     }
 
 
+def _core_cells(plan: TilePlan, index: int) -> int:
+    """Latent cells of a tile's core."""
+    return prod(len(span) for span in plan.grid.tiles[index].core.values())
+
+
 def _pack(statistics: Statistics) -> Tensor:
-    """Put the statistics of a tile into one row of float64, which holds fp32 means and counts of cells exactly."""
-    counts = statistics[0].mean.new_tensor([norm.count for norm in statistics], dtype=torch.float64)
-    return torch.cat([counts, *(norm.packed().flatten().double() for norm in statistics)])
+    """Put the statistics of a tile into one row."""
+    return torch.cat([norm.packed().flatten() for norm in statistics])
 
 
-def _unpack(row: Tensor, like: Statistics) -> Iterator[Moments]:
-    """Take a row apart; the sizes of its parts are those of this rank's own statistics ``like``."""
-    sizes = [norm.packed().numel() for norm in like]
-    counts, *norms = row.split([len(like), *sizes])
-    for count, values, norm in zip(counts.tolist(), norms, like, strict=True):
-        yield Moments.unpacked(int(count), values.view(2, *norm.mean.shape).to(norm.mean.dtype))
+def _unpack(row: Tensor, like: Statistics, ratio: Fraction) -> Iterator[Moments]:
+    """Take a row apart; the sizes of its parts are those of this rank's own statistics ``like``.
+
+    Args:
+        row: The statistics of a tile.
+        like: The statistics of this rank's first tile.
+        ratio: Cells of the tile's core over those of that tile's. On every layer a core has as many cells per latent
+            cell, so the counts have the same ratio, and need not travel.
+    """
+    norms = row.split([norm.packed().numel() for norm in like])
+    for values, norm in zip(norms, like, strict=True):
+        yield Moments.unpacked(int(norm.count * ratio), values.view(2, *norm.mean.shape).to(norm.mean.dtype))

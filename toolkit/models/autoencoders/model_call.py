@@ -79,6 +79,9 @@ def ambient_autocast(device_type: str) -> torch.dtype | None:
         ...     ambient_autocast("cpu")
         torch.bfloat16
     """
+    if device_type == "meta":
+        # It has no autocast, and torch raises when it is asked for it.
+        return None
     return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
 
 

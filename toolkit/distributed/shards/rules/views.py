@@ -29,6 +29,7 @@ from torch import Tensor
 from toolkit.distributed.shards.rules.local import agreed
 from toolkit.distributed.shards.shard import Shard
 from toolkit.distributed.shards.strip import Layout, Strip, layout_of, with_layout
+from toolkit.numerics.tensor_compat import without_modes
 
 _CUT = -1
 """The place of a dim that is not whole any more."""
@@ -113,7 +114,8 @@ def _probe(func: Callable[..., Any], args: tuple[Any, ...], *, kwargs: dict[str,
     shape = args[0].shape
     strides = _STRIDES[: len(shape)]
     # On the meta device nothing is allocated, so strides may be as large as they like.
-    out = func(torch.empty_strided(shape, strides, device="meta"), *args[1:], **kwargs)
+    with without_modes():
+        out = func(torch.empty_strided(shape, strides, device="meta"), *args[1:], **kwargs)
     moves = []
     for one in (out,) if isinstance(out, Tensor) else out:
         # Stride and size together: a slice keeps the stride and changes the size.

@@ -1,0 +1,112 @@
+"""Hosts, the ranks on them, and the links between ranks: how long a message takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+
+from toolkit.errors import PlanError
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A connection between two ranks, in one direction.
+
+    Attributes:
+        bandwidth: Bytes per second.
+        latency: Seconds that the shortest message takes.
+
+    Raises:
+        PlanError: If the bandwidth is not positive, or the latency is negative.
+
+    Example:
+        >>> Link(bandwidth=10e9, latency=5e-6).seconds(20_000_000)
+        0.002005
+    """
+
+    bandwidth: float
+    latency: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.bandwidth) or not self.bandwidth > 0:
+            raise PlanError(f"bandwidth={self.bandwidth!r}: must be a positive number of bytes per second.")
+        if not _is_number(self.latency) or not self.latency >= 0 or not isfinite(self.latency):
+            raise PlanError(f"latency={self.latency!r}: must be a number of seconds, at least 0.")
+
+    def seconds(self, size: int) -> float:
+        """The time that a message of ``size`` bytes takes if nothing else uses the link."""
+        return self.latency + size / self.bandwidth
+
+    def __str__(self) -> str:
+        return f"{self.bandwidth / 1e9:.3g} GB/s, {self.latency * 1e6:.3g} µs"
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Hosts with the same number of ranks each, and the links within and between them.
+
+    Ranks are counted host by host: with four per host, ranks 0 to 3 are on host 0.
+
+    Attributes:
+        hosts: Number of hosts.
+        per_host: Number of ranks on each.
+        within: The link between two ranks on one host.
+        between: The link between two ranks on different hosts; None: as within a host.
+
+    Raises:
+        PlanError: If there is less than one host, or less than one rank on each.
+
+    Example:
+        >>> slow, fast = Link(bandwidth=1e9), Link(bandwidth=100e9)
+        >>> two = Topology(hosts=2, per_host=4, within=fast, between=slow)
+        >>> two.ranks, two.host_of(5), two.link(3, 4) is slow, two.link(4, 5) is fast
+        (8, 1, True, True)
+    """
+
+    hosts: int = 1
+    per_host: int = 1
+    within: Link = Link(bandwidth=float("inf"))
+    between: Link | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("hosts", "per_host"):
+            count = getattr(self, name)
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise PlanError(f"{name}={count!r}: must be an int of at least 1.")
+        for name in ("within", "between"):
+            link = getattr(self, name)
+            if not isinstance(link, Link) and not (name == "between" and link is None):
+                raise PlanError(f"{name}={link!r}: must be a tk.Link.")
+
+    @property
+    def ranks(self) -> int:
+        """Number of ranks on all hosts."""
+        return self.hosts * self.per_host
+
+    def host_of(self, rank: int) -> int:
+        """The host that a rank is on.
+
+        Raises:
+            PlanError: If there is no such rank.
+        """
+        if not 0 <= rank < self.ranks:
+            raise PlanError(f"rank {rank}: {self} has the ranks 0 to {self.ranks - 1}.")
+        return rank // self.per_host
+
+    def link(self, source: int, to: int) -> Link:
+        """The link from one rank to another.
+
+        Raises:
+            PlanError: If there is no such rank.
+        """
+        same = self.host_of(source) == self.host_of(to)
+        return self.within if same or self.between is None else self.between
+
+    def __str__(self) -> str:
+        far = "" if self.between is None or self.hosts == 1 else f", between them {self.between}"
+        hosts = f"{self.hosts} host" + ("s" if self.hosts > 1 else "")
+        return f"{hosts} of {self.per_host} ranks, within a host {self.within}{far}"

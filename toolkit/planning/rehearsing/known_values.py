@@ -1,0 +1,132 @@
+"""Values that are known without data: small tensors that follow from no weight and no input.
+
+Models and schedulers compute with such numbers what they will do: timesteps, frame numbers, masks, counts. While a
+tensor has no data, its *twin* may: a small tensor on the CPU with the values that the tensor would have. An operator
+whose tensors all have twins is computed on the twins as well, so a loop over timesteps or a mask of frames goes the way
+that it goes in a run:
+
+    torch.arange(5)       no tensor is given         its result has a twin
+    index == 3            ``index`` has one          so has the result, and ``if`` may ask for it
+    latent + sigma        ``latent`` has none        the result has none; ``if`` on it raises
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from toolkit.errors import ModelError
+from toolkit.numerics.tensor_compat import tree_leaves, tree_map, without_modes
+
+MOST = 65536
+"""Elements of a tensor above which its values are not kept."""
+
+
+class KnownValues:
+    """The twins of tensors without data."""
+
+    def __init__(self) -> None:
+        self._twins: Any = WeakIdKeyDictionary()
+        self._spoilt: WeakSet[Any] = WeakSet()
+
+    def learn(self, tensor: Tensor, twin: Tensor) -> None:
+        """Keep the values of a tensor, if it is small."""
+        if twin.numel() <= MOST:
+            self._twins[tensor] = twin
+
+    def learn_all(self, out: Any, twins: Any) -> None:
+        """Keep the values of all tensors that an operator has returned."""
+        for tensor, twin in zip(tree_leaves(out), tree_leaves(twins), strict=True):
+            if isinstance(tensor, Tensor) and isinstance(twin, Tensor) and tensor is not twin:
+                self.learn(tensor, twin)
+
+    def compute(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Call an operator on the twins of its tensors.
+
+        Returns:
+            What it returns on the twins; None if a tensor has none, or the operator's result follows from no tensor.
+        """
+        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        twins = [self._twin(tensor) for tensor in tensors]
+        if any(twin is None for twin in twins) or not _is_determined(func):
+            self._spoil(func, args)
+            return None
+        if not tensors and _elements(args, kwargs) > MOST:
+            return None
+        given = iter(twins)
+
+        def known(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return next(given)
+            return torch.device("cpu") if isinstance(value, torch.device) else value
+
+        with without_modes():
+            on_twins, named = tree_map(known, (tuple(args), dict(kwargs)))
+            return func(*on_twins, **named)
+
+    def positions(self, indices: Sequence[Tensor | None], device: torch.device) -> list[Tensor | None]:
+        """Indices with integers in place of truth values: those tell by their shape how much they select.
+
+        Raises:
+            ModelError: If truth values are not known.
+        """
+        found: list[Tensor | None] = []
+        for index in indices:
+            if index is None or index.dtype is not torch.bool:
+                found.append(index)
+                continue
+            twin = self._twin(index)
+            if twin is None:
+                raise unknown(torch.ops.aten.index.Tensor)
+            with without_modes():
+                places = twin.nonzero().unbind(1)
+            found += [torch.empty(len(place), dtype=torch.int64, device=device) for place in places]
+        return found
+
+    def _twin(self, tensor: Tensor) -> Tensor | None:
+        if type(tensor) is Tensor and tensor.device.type == "cpu":
+            # A tensor with data, such as torch.tensor makes from a list.
+            return tensor if tensor.numel() <= MOST else None
+        found: Tensor | None = self._twins.get(tensor)
+        return None if found is None or found.untyped_storage() in self._spoilt else found
+
+    def _spoil(self, func: Any, args: Sequence[Any]) -> None:
+        """Forget the values of what an operator writes to when what it writes is not known."""
+        for argument, value in zip(func._schema.arguments, args, strict=False):
+            if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, Tensor):
+                twin = self._twins.get(value)
+                if twin is not None:
+                    self._spoilt.add(twin.untyped_storage())
+
+
+def unknown(func: Any) -> ModelError:
+    """The refusal of an operator whose result decides what happens next, on values that are not known."""
+    return ModelError(
+        f"{func} asks for the values of a tensor that follows from weights or inputs: what the model does next depends "
+        "on data, so it cannot be rehearsed. Measure a run instead."
+    )
+
+
+def _is_determined(func: Any) -> bool:
+    """Whether an operator's result follows from its arguments: fresh memory's values do not, nor do random numbers."""
+    name = str(func).split(".")[1]
+    return torch.Tag.nondeterministic_seeded not in func.tags and not name.startswith(("empty", "new_empty"))
+
+
+def _elements(args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
+    """An upper bound of the elements that a factory makes: the product of a shape among its arguments, or a number."""
+    most = 1
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, list | tuple | torch.Size) and all(isinstance(one, int) for one in value):
+            size = 1
+            for one in value:
+                size *= max(one, 1)
+            most = max(most, size)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            most = max(most, abs(value))
+    return most

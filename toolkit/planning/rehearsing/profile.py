@@ -1,0 +1,191 @@
+"""A profile: what operators cost on one kind of device, as a value that can be kept, shared and extended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from toolkit.errors import ToolkitError
+from toolkit.geometry.topology import Link
+from toolkit.planning.rehearsing.operator_call import OperatorCall
+from toolkit.planning.rehearsing.work import Work
+
+FORMAT = 1
+"""The version of the file's format."""
+
+
+class OperatorCost(NamedTuple):
+    """What one call of an operator costs.
+
+    Attributes:
+        seconds: Time.
+        bytes: The most bytes that are allocated during the call above those before it, what it returns included.
+    """
+
+    seconds: float
+    bytes: int
+
+
+class HostCost(NamedTuple):
+    """What the host does around operators, in seconds.
+
+    Attributes:
+        call: For each operator of a model's own call: modules, Python, torch's dispatch.
+        ruled_call: The same inside the rules of exact shards.
+        post: For each message that is posted.
+    """
+
+    call: float = 0.0
+    ruled_call: float = 0.0
+    post: float = 0.0
+
+
+NO_HOST_COST = HostCost()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What operators cost on a device, each in its own shape.
+
+    Attributes:
+        device: The type of device, such as ``cpu`` or ``cuda``.
+        operators: The costs, by the text of an :class:`OperatorCall`.
+        work: The work of each operator, by which costs of other shapes are estimated.
+        host: What the host does around operators.
+        link: The link between two ranks of the machine, if it was measured.
+        assumed: Operations and bytes per second that stand in for measurements; None: costs were measured.
+        record: Where the numbers come from: versions, machine, threads, ranks that measured at the same time.
+    """
+
+    device: str
+    operators: Mapping[str, OperatorCost] = field(default_factory=dict)
+    work: Mapping[str, Work] = field(default_factory=dict)
+    host: HostCost = NO_HOST_COST
+    link: Link | None = None
+    assumed: tuple[float, float] | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def assume(
+        cls, *, operations: float, bandwidth: float, device: str = "cpu", host: HostCost = NO_HOST_COST
+    ) -> Profile:
+        """A profile from two figures of a device in place of measurements.
+
+        An operator then takes as long as its arithmetic at full speed, or as reading and writing its tensors, whichever
+        is more. Kernels' own working memory is not in it.
+
+        Args:
+            operations: Floating-point operations per second, in the dtype of the model.
+            bandwidth: Bytes per second from and to memory.
+            device: The type of device.
+            host: What the host does around operators.
+
+        Example:
+            >>> h100 = Profile.assume(operations=400e12, bandwidth=2.5e12, device="cuda")
+            >>> h100.assumed
+            (400000000000000.0, 2500000000000.0)
+        """
+        return cls(device, host=host, assumed=(operations, bandwidth))
+
+    def knows(self, key: str) -> bool:
+        """Whether an operator was measured in this shape."""
+        return key in self.operators
+
+    def cost(self, key: str, call: OperatorCall, made: int) -> OperatorCost:
+        """The cost of an operator: as measured, or estimated from others.
+
+        An operator that was not measured in this shape takes its time from the same operator in the shape with the
+        most similar amount of work, scaled by the work; or, if there is none, from what the device reaches at best.
+
+        Args:
+            key: The operator's text.
+            call: The operator.
+            made: Bytes that it allocates for what it returns: all that is known of its memory without a measurement.
+        """
+        if key in self.operators:
+            return self.operators[key]
+        work = call.work
+        if self.assumed is not None:
+            return OperatorCost(work.seconds(*self.assumed), made)
+        like = [one for one in self.operators if one.startswith(f"{call.name}(")]
+        if not like:
+            return OperatorCost(work.seconds(*self._best()), made)
+        nearest = min(like, key=lambda one: work.distance(self.work[one]))
+        ratio = work.ratio(self.work[nearest])
+        known = self.operators[nearest]
+        return OperatorCost(known.seconds * ratio, max(made, int(known.bytes * ratio)))
+
+    def extended(self, other: Profile) -> Profile:
+        """This profile with what ``other`` knows beyond it.
+
+        Raises:
+            ToolkitError: If they are of different types of device.
+        """
+        if other.device != self.device:
+            raise ToolkitError(
+                f"a profile of {self.device} cannot be extended by one of {other.device}: keep them apart."
+            )
+        return replace(
+            self,
+            operators={**other.operators, **self.operators},
+            work={**other.work, **self.work},
+            link=self.link or other.link,
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the profile as JSON."""
+        text = {
+            "format": FORMAT,
+            "device": self.device,
+            "host": self.host._asdict(),
+            "link": self.link and [self.link.bandwidth, self.link.latency],
+            "assumed": self.assumed,
+            "record": dict(self.record),
+            "operators": {key: [*cost, *self.work[key]] for key, cost in sorted(self.operators.items())},
+        }
+        target = Path(path)
+        target.write_text(json.dumps(text, indent=1))
+        return target
+
+    @classmethod
+    def load(cls, path: str | Path) -> Profile:
+        """Read a profile that was written by :meth:`save`.
+
+        Raises:
+            ToolkitError: If the file is not a profile, or of another version of the format.
+        """
+        try:
+            text = json.loads(Path(path).read_text())
+            if text["format"] != FORMAT:
+                raise ToolkitError(f"{path}: a profile of format {text['format']}, this version reads {FORMAT}.")
+            rows = text["operators"]
+            return cls(
+                device=text["device"],
+                operators={key: OperatorCost(*row[:2]) for key, row in rows.items()},
+                work={key: Work(*row[2:]) for key, row in rows.items()},
+                host=HostCost(**text["host"]),
+                link=Link(*text["link"]) if text["link"] else None,
+                assumed=tuple(text["assumed"]) if text["assumed"] else None,
+                record=text["record"],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise ToolkitError(
+                f"{path}: not a profile ({error}): give a file that Profile.save has written."
+            ) from error
+
+    def _best(self) -> tuple[float, float]:
+        """The most operations and bytes per second that any measured operator reaches."""
+        rates = [self.work[key].rates(cost.seconds) for key, cost in self.operators.items() if cost.seconds > 0]
+        if not rates:
+            raise ToolkitError("the profile knows no operator: make one with tk.profile, or Profile.assume.")
+        return max(rate[0] for rate in rates) or 1e9, max(rate[1] for rate in rates)
+
+    def __repr__(self) -> str:
+        if self.assumed:
+            operations, bandwidth = self.assumed
+            return f"Profile({self.device}: assumed {operations / 1e12:.3g} TFLOP/s and {bandwidth / 1e9:.3g} GB/s)"
+        link = f", link {self.link}" if self.link else ""
+        return f"Profile({self.device}: {len(self.operators)} operators{link})"

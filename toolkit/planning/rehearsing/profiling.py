@@ -1,0 +1,127 @@
+"""Making a profile: rehearse, and measure the operators that the rehearsals meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from statistics import median
+from typing import Any, Protocol, Unpack
+
+import torch
+from torch import Tensor
+
+from toolkit.geometry.plan import Plan
+from toolkit.geometry.shard_plan import ShardPlan
+from toolkit.geometry.topology import Link
+from toolkit.models import demo
+from toolkit.models.autoencoders.direction import DirectionName
+from toolkit.models.autoencoders.options import OptionFields
+from toolkit.models.protocols import Autoencoder
+from toolkit.planning.rehearsing.operator_call import OperatorCall
+from toolkit.planning.rehearsing.profile import HostCost, OperatorCost, Profile
+from toolkit.planning.rehearsing.rehearse import rehearse
+from toolkit.planning.rehearsing.script import Compute, operators_of
+from toolkit.planning.rehearsing.stopwatch import SMALL, measure_call, measure_link, measure_operators
+from toolkit.runs.device import device_of_rank
+from toolkit.runs.surroundings import Surroundings
+
+
+class Workers(Protocol):
+    """Processes that measure: a ``tk.Cluster``."""
+
+    ranks: int
+
+    def run(self, function: Callable[..., Any], *args: Any) -> list[Any]:
+        """Call a function on every rank."""
+
+
+def profile(
+    model: Autoencoder,
+    input_or_shape: Tensor | Sequence[int],
+    plan: Plan | Sequence[Plan | None] | None = None,
+    *,
+    device: str | None = None,
+    cluster: Workers | None = None,
+    known: Profile | None = None,
+    direction: DirectionName = "decode",
+    **changes: Unpack[OptionFields],
+) -> Profile:
+    """Measure what the operators of a call cost on this machine's device, each by itself, in its own shape.
+
+    No weights are needed and no rank computes the whole call: a device that holds one operator's tensors will do.
+
+    Args:
+        model: A diffusers autoencoder, as :func:`toolkit.rehearse` takes it.
+        input_or_shape: The input of the call, or its shape.
+        plan: The plan that will be rehearsed, or several; None: the model's own call.
+        device: The type of device; None: the machine's accelerator where there is one.
+        cluster: Where to measure: all of its ranks measure at the same time, with their own settings. So a profile
+            contains what ranks that share a processor cost each other. None: this process alone.
+        known: A profile to extend: only what it lacks is measured.
+        direction: The model call that will be made.
+        **changes: Fields of :class:`toolkit.Options`.
+
+    Example:
+        >>> from toolkit.models import demo
+        >>> vae = demo.image_vae()
+        >>> measured = profile(vae, (1, 16, 8, 8), device="cpu")
+        >>> rehearsal = rehearse(vae, (1, 16, 8, 8), profile=measured)
+        >>> rehearsal.estimated, 0 < rehearsal.seconds < 10
+        (0.0, True)
+    """
+    kind = device or device_of_rank(0).type
+    plans = list(plan) if isinstance(plan, Sequence) else [plan]
+    wanted: dict[str, OperatorCall] = {}
+    for one in plans:
+        given = rehearse(model, input_or_shape, one, device=kind, direction=direction, **changes)
+        wanted |= operators_of(given.scripts)
+    missing = {key: call for key, call in wanted.items() if known is None or not known.knows(key)}
+    everywhere = _everywhere(cluster)
+    found = _measured(everywhere, missing, kind)
+    if known is not None:
+        return known.extended(found)
+    link, post = _link(cluster, kind)
+    host = HostCost(_host(everywhere, None, kind), _host(everywhere, ShardPlan(), kind), post)
+    record = {
+        "versions": dict(Surroundings().versions),
+        "machine": dict(Surroundings().machine),
+        "measured at the same time by": 1 if cluster is None else cluster.ranks,
+        "threads": torch.get_num_threads() if cluster is None else "the cluster's",
+    }
+    return replace(found, host=host, link=link, record=record)
+
+
+_Everywhere = Callable[..., list[Any]]
+
+
+def _everywhere(cluster: Workers | None) -> _Everywhere:
+    """Call a function on every rank of the cluster; or here, if there is none."""
+    return (lambda function, *args: [function(*args)]) if cluster is None else cluster.run
+
+
+def _measured(everywhere: _Everywhere, calls: dict[str, OperatorCall], kind: str) -> Profile:
+    answers = everywhere(measure_operators, calls, kind)
+    costs = {
+        key: OperatorCost(
+            median(answer[key].seconds for answer in answers), max(answer[key].bytes for answer in answers)
+        )
+        for key in calls
+    }
+    return Profile(kind, costs, {key: call.work for key, call in calls.items()})
+
+
+def _host(everywhere: _Everywhere, plan: Plan | None, kind: str) -> float:
+    """Seconds of the host around each operator: a small call, less its operators measured by themselves."""
+    (script,) = rehearse(demo.image_vae(), SMALL, plan, device=kind).scripts
+    costs = _measured(everywhere, script.operators, kind).operators
+    steps = [step for step in script.steps if isinstance(step, Compute)]
+    alone = sum(costs[step.key].seconds for step in steps)
+    whole = median(everywhere(measure_call, plan, kind))
+    return max(0.0, (whole - alone) / sum(step.calls for step in steps))
+
+
+def _link(cluster: Workers | None, kind: str) -> tuple[Link | None, float]:
+    if cluster is None or cluster.ranks < 2:
+        return None, 0.0
+    link, post = cluster.run(measure_link, kind)[0]
+    return link, post

@@ -1,0 +1,105 @@
+"""A script: all that one rank does during a call, in order, without when.
+
+A rank's steps are operators and messages. Between them is what is allocated. The script of a rank of two that exchange
+a halo and convolve, one line per step:
+
+    step   what                              allocated after it
+    0      aten.clone (the halo)             1 MB
+    1      post {send 1 MB, receive 1 MB}    2 MB
+    2      aten.convolution                  40 MB      and 65 MB meanwhile, says a profile
+    3      wait for message 0                40 MB
+    ...
+
+How long a step takes is not in it: a profile tells that of operators, and the links between ranks that of messages. So
+a script is written once, and played with any profile over any links.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from toolkit.planning.rehearsing.operator_call import OperatorCall
+from toolkit.runs.trace import Event
+
+
+class Crossing(NamedTuple):
+    """One half of a message, as one rank posts it.
+
+    Attributes:
+        sends: Whether this rank sends; if not, it receives.
+        peer: The rank at the other end.
+        bytes: Its size.
+    """
+
+    sends: bool
+    peer: int
+    bytes: int
+
+
+class Post(NamedTuple):
+    """A step that starts messages, as one group."""
+
+    crossings: tuple[Crossing, ...]
+
+
+class Await(NamedTuple):
+    """A step that waits for a message.
+
+    Attributes:
+        message: Its number, counted over all that this rank has posted.
+    """
+
+    message: int
+
+
+class Compute(NamedTuple):
+    """A step that calls an operator.
+
+    Attributes:
+        key: The operator and its shapes, as text: the key of ``Script.operators``.
+        live: Bytes that are allocated when it begins.
+        made: Bytes that it allocates for what it returns.
+        calls: Number of operators that the host has called since the step before, this one and views included.
+    """
+
+    key: str
+    live: int
+    made: int
+    calls: int
+
+
+Step = Compute | Post | Await
+
+
+@dataclass(slots=True)
+class Script:
+    """All that one rank does during a call.
+
+    Attributes:
+        rank: The rank.
+        steps: What it does, in order.
+        operators: The operators that its steps call, by key.
+        allocated: Bytes allocated after a step, wherever that changes: the number of steps done, and the bytes.
+        events: What the rank records. Their times are numbers of steps done.
+        result: The shape of the output; empty on ranks that return none.
+    """
+
+    rank: int
+    steps: list[Step] = field(default_factory=list)
+    operators: dict[str, OperatorCall] = field(default_factory=dict)
+    allocated: list[tuple[int, int]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    result: tuple[int, ...] = ()
+
+    @property
+    def sent(self) -> int:
+        """Bytes that the rank sends."""
+        posts = (step for step in self.steps if isinstance(step, Post))
+        return sum(one.bytes for post in posts for one in post.crossings if one.sends)
+
+
+def operators_of(scripts: Sequence[Script]) -> dict[str, OperatorCall]:
+    """All operators that the scripts call, by key."""
+    return {key: call for script in scripts for key, call in script.operators.items()}

@@ -1,0 +1,159 @@
+"""Measuring what a device and its host cost: operators by themselves, the host around them, and messages."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import cycle
+from statistics import fmean, median
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from toolkit.distributed import decoding
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.message import Incoming, Outgoing
+from toolkit.distributed.comm.rank import Rank
+from toolkit.geometry.plan import Plan, or_whole
+from toolkit.geometry.topology import Link
+from toolkit.models import demo
+from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.planning.rehearsing.operator_call import OperatorCall
+from toolkit.planning.rehearsing.profile import OperatorCost
+from toolkit.runs.device import device_of_rank, synchronise
+from toolkit.runs.memory import MemoryCurve, measured
+from toolkit.runs.trace import Label, clock
+
+ENOUGH = 0.05
+"""Seconds of repetitions after which an operator is not called again."""
+FEWEST, MOST = 5, 30
+"""Number of timings of an operator."""
+CACHE, MOST_SETS = 64 << 20, 8
+"""Bytes that no processor's cache holds, and the most sets of arguments that an operator is called on."""
+SMALL = (1, 16, 4, 4)
+"""The latent of the call by which the host's part is measured: its operators are as small as operators get."""
+MESSAGES = (1 << 10, 1 << 20, 1 << 23)
+"""Bytes of the messages by which a link is measured."""
+ROUNDS, SWAPS = 21, 200
+"""Number of round trips of each size, and of swaps between computations."""
+
+
+def measure_operators(calls: Mapping[str, OperatorCall], device: str | None = None) -> dict[str, OperatorCost]:
+    """Measure operators on this process's device, with its threads.
+
+    Args:
+        calls: The operators, by text.
+        device: The type of device; None: the machine's accelerator where there is one.
+    """
+    where = _device(device)
+    with torch.no_grad():
+        return {key: _measure(call, where) for key, call in calls.items()}
+
+
+def measure_call(plan: Plan | None, device: str | None = None) -> float:
+    """Measure a whole small decode of the demo model, from Python to the last operator; returns seconds.
+
+    Args:
+        plan: How it is divided: None, or a plan for one rank.
+        device: As for :func:`measure_operators`.
+    """
+    where = _device(device)
+    vae, latent = demo.image_vae().to(where), torch.zeros(SMALL)
+    alone = Rank.alone()
+
+    def call() -> None:
+        decoding.run_as(alone, vae, latent, or_whole(plan), ModelCall())
+
+    call()
+    return median(_timings(call, where))
+
+
+def measure_link(device: str | None = None) -> tuple[Link, float]:
+    """Measure messages between ranks 0 and 1 of the default group; every rank of the group calls this.
+
+    Returns:
+        The link, and the seconds that a message costs a rank that computes meanwhile. On further ranks, nothing of
+        meaning.
+    """
+    where = _device(device)
+    rank = Rank.of(None, None, "aten")
+    rank.connect()
+    me, exchange = rank.member.rank, rank.exchange(where)
+    if me >= 2:
+        return Link(bandwidth=1.0), 0.0
+    try:
+        taken = {size: median(_round_trips(exchange, size, me)) / 2 for size in MESSAGES}
+        post = fmean(_swaps(exchange, me)) / 2
+        exchange.flush()
+    finally:
+        exchange.close()
+    small, *_, large = MESSAGES
+    bandwidth = (large - small) / max(taken[large] - taken[small], 1e-9)
+    return Link(bandwidth, max(0.0, taken[small] - small / bandwidth)), post
+
+
+def _round_trips(exchange: Exchange, size: int, me: int) -> Iterator[float]:
+    """Send messages to the other rank and back; yields the seconds of each round trip."""
+    label, other = Label(text="link"), 1 - me
+    buffer = torch.zeros(size, dtype=torch.uint8, device=exchange.device)
+    for _ in range(ROUNDS):
+        back = Incoming(tuple(buffer.shape), buffer.dtype, other)
+        begin = clock()
+        (message,) = exchange.swap(label, [Outgoing(buffer, other)] if me == 0 else [], [back])
+        exchange.take(message)
+        if me == 1:
+            exchange.swap(label, [Outgoing(buffer, other)])
+        exchange.flush()
+        synchronise(buffer.device)
+        yield clock() - begin
+
+
+def _swaps(exchange: Exchange, me: int) -> Iterator[float]:
+    """Swap messages with the other rank while both compute, as for a halo; yields the seconds that each post takes.
+
+    Threads that wait for messages compete with the ranks for the processor, so a post takes longer than on an idle one.
+    """
+    label, other = Label(text="link"), 1 - me
+    rows, work = torch.zeros(64, 128, device=exchange.device), torch.randn(384, 384, device=exchange.device)
+    for _ in range(SWAPS):
+        begin = clock()
+        (message,) = exchange.swap(label, [Outgoing(rows, other)], [Incoming(tuple(rows.shape), rows.dtype, other)])
+        posted = clock() - begin
+        work @ work
+        exchange.take(message)
+        yield posted
+
+
+def _measure(call: OperatorCall, device: torch.device) -> OperatorCost:
+    # In a run, an operator rarely finds its tensors in the processor's cache. So it is called on several sets in turn.
+    sets = min(MOST_SETS, max(1, CACHE // max(1, call.work.bytes)))
+    turns = cycle([call.run_on(device) for _ in range(sets)])
+    held: deque[Any] = deque(maxlen=sets)
+
+    def one() -> None:
+        # Results are kept for a while, or the next call would find their memory in the cache.
+        held.append(next(turns)())
+
+    # What the first call of a shape sets up, later ones reuse.
+    one()
+    curve = MemoryCurve(0)
+    with measured(curve, device, origin=clock()):
+        once = next(turns)()
+    del once
+    return OperatorCost(median(_timings(one, device)), curve.peak or 0)
+
+
+def _timings(call: Callable[[], Any], device: torch.device) -> Sequence[float]:
+    taken: list[float] = []
+    while len(taken) < FEWEST or (sum(taken) < ENOUGH and len(taken) < MOST):
+        synchronise(device)
+        begin = clock()
+        call()
+        synchronise(device)
+        taken.append(clock() - begin)
+    return taken
+
+
+def _device(device: str | None) -> torch.device:
+    return device_of_rank(dist.get_rank() if dist.is_initialized() else 0, device)
