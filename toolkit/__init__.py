@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from toolkit.geometry import (
         Assignment,
         Blend,
+        Link,
         Schedule,
         Seam,
         ShardPlan,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         Tile,
         TileGrid,
         TilePlan,
+        Topology,
         WholeCall,
     )
     from toolkit.models import demo
@@ -59,6 +61,10 @@ if TYPE_CHECKING:
     from toolkit.models.transformers.proof import Proof
     from toolkit.models.transformers.virtual import virtual
     from toolkit.planning.choose import Choice, plan
+    from toolkit.planning.rehearsing.profile import Profile
+    from toolkit.planning.rehearsing.profiling import profile
+    from toolkit.planning.rehearsing.rehearsal import Rehearsal
+    from toolkit.planning.rehearsing.rehearse import rehearse
     from toolkit.runs.record import Record
     from toolkit.runs.run import Run
     from toolkit.runs.video_file import VideoFile
@@ -74,8 +80,8 @@ _WHERE = {
     "toolkit.cluster.shard_check": "self_check",
     "toolkit.errors": "ModelError NotExact PlanError RankDied RankFailed RunCancelled RunError RunTimeout ToolkitError",
     "toolkit.evidence.report": "Report report",
-    "toolkit.geometry": "Assignment Blend Schedule Seam ShardPlan Span StagePlan StageSplit Tile TileGrid TilePlan "
-    "WholeCall",
+    "toolkit.geometry": "Assignment Blend Link Schedule Seam ShardPlan Span StagePlan StageSplit Tile TileGrid "
+    "TilePlan Topology WholeCall",
     "toolkit.models.autoencoders.exact_grid": "exact_grid",
     "toolkit.models.autoencoders.options": "Options",
     "toolkit.models.autoencoders.receptive": "ReceptiveField receptive_field",
@@ -83,6 +89,10 @@ _WHERE = {
     "toolkit.models.transformers.proof": "Proof",
     "toolkit.models.transformers.virtual": "virtual",
     "toolkit.planning.choose": "Choice plan",
+    "toolkit.planning.rehearsing.profile": "Profile",
+    "toolkit.planning.rehearsing.profiling": "profile",
+    "toolkit.planning.rehearsing.rehearsal": "Rehearsal",
+    "toolkit.planning.rehearsing.rehearse": "rehearse",
     "toolkit.runs.record": "Record",
     "toolkit.runs.run": "Run",
     "toolkit.runs.video_file": "VideoFile",
@@ -119,15 +129,18 @@ __all__ = [
     "Cluster",
     "Comparison",
     "Job",
+    "Link",
     "ModelError",
     "NotExact",
     "Options",
     "PlanError",
+    "Profile",
     "Proof",
     "RankDied",
     "RankFailed",
     "ReceptiveField",
     "Record",
+    "Rehearsal",
     "Report",
     "Run",
     "RunCancelled",
@@ -144,6 +157,7 @@ __all__ = [
     "TileGrid",
     "TilePlan",
     "ToolkitError",
+    "Topology",
     "VideoFile",
     "WholeCall",
     "compare",
@@ -154,7 +168,9 @@ __all__ = [
     "fit_memory",
     "plan",
     "plot",
+    "profile",
     "receptive_field",
+    "rehearse",
     "report",
     "reproduce",
     "search",

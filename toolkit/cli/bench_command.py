@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.bench import full_size_speed as models
+from toolkit.bench import rehearsal_accuracy as rehearsals
 from toolkit.bench import shard_speed as shards
 from toolkit.bench import stage_speed as stages
 from toolkit.bench import tile_speed as tiles
@@ -18,6 +19,7 @@ BENCHES: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]
     "tiles": (tiles.bench_tiles, tiles.as_text),
     "shards": (shards.bench_shards, shards.as_text),
     "stages": (stages.bench_stages, stages.as_text),
+    "rehearsal": (rehearsals.bench_rehearsal, rehearsals.as_text),
     "models": (models.bench_models, models.as_text),
 }
 
@@ -29,7 +31,7 @@ def add_to(commands: Any) -> None:
         "what",
         choices=sorted(BENCHES),
         help="tiles or shards: decode the demo video; stages: run the demo pipeline; models: decode with video "
-        "autoencoders",
+        "autoencoders; rehearsal: what rehearsals predict, beside runs",
     )
     bench.add_argument("--turns", type=int, default=5, help="measurements of each contender (default: %(default)s)")
     bench.add_argument("--device", default="cpu", help="cpu, or a type of accelerator (default: %(default)s)")

@@ -10,10 +10,12 @@ from toolkit.geometry.span import Span
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.geometry.stage_split import StageSplit
 from toolkit.geometry.tile_plan import TilePlan
+from toolkit.geometry.topology import Link, Topology
 
 __all__ = [
     "Assignment",
     "Blend",
+    "Link",
     "Plan",
     "PlanKind",
     "Schedule",
@@ -25,5 +27,6 @@ __all__ = [
     "Tile",
     "TileGrid",
     "TilePlan",
+    "Topology",
     "WholeCall",
 ]

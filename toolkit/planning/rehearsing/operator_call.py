@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,10 @@ class TensorSpec:
         else:
             memory = torch.full((size,), int(dtype is torch.bool), dtype=dtype, device=device)
         return memory.as_strided(self.shape, self.stride)
+
+    def empty(self, device: torch.device) -> Tensor:
+        """Make such a tensor with memory that nobody has written to; or without data, inside ``without_data``."""
+        return torch.empty_strided(self.shape, self.stride, dtype=getattr(torch, self.dtype), device=device)
 
     def __str__(self) -> str:
         plain = self.stride == _contiguous(self.shape)
@@ -95,8 +99,23 @@ class OperatorCall:
         return lambda: operator(*args, **kwargs)
 
     def __str__(self) -> str:
-        named = [f"{name}={_text(value)}" for name, value in sorted(self.kwargs.items())]
-        return f"{self.name}({', '.join([*map(_text, self.args), *named])})"
+        return key_of(self.name, self.args, self.kwargs)
+
+
+def key_of(name: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """An operator with the shapes of its arguments, as text.
+
+    Args:
+        name: The operator.
+        args: Its arguments; tensors, or :class:`TensorSpec`.
+        kwargs: Its further arguments.
+
+    Example:
+        >>> key_of("aten.add.Tensor", (torch.zeros(2, 3), torch.zeros(3, 2).T), {"alpha": 2})
+        'aten.add.Tensor(float32[2,3], float32[2,3/1,2], alpha=2)'
+    """
+    named = [f"{key}={_text(value)}" for key, value in sorted(kwargs.items())]
+    return f"{name}({', '.join([*map(_text, args), *named])})"
 
 
 def computes(func: Any) -> bool:
@@ -124,6 +143,8 @@ def _made(value: Any, device: torch.device) -> Any:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return str(TensorSpec.of(value))
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_text, value))}]"
     return str(value)

@@ -21,7 +21,7 @@ from itertools import accumulate
 
 from toolkit.errors import RunError
 from toolkit.geometry.topology import Topology
-from toolkit.planning.rehearsing.script import Await, Compute, Crossing, Post, Script
+from toolkit.planning.rehearsing.script import Await, Compute, Crossing, End, Post, Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,25 @@ class RankTimes:
         return self.own[-1] + self.waited[-1]
 
 
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """All ranks' scripts in time.
+
+    Attributes:
+        times: Each rank's times, by rank.
+        messages: When each message arrived or had left, by rank and number.
+        arrivals: The same by rank and end.
+    """
+
+    times: Mapping[int, RankTimes]
+    messages: Mapping[tuple[int, int], float]
+    arrivals: Mapping[int, Mapping[End, float]]
+
+
 def play(
     scripts: Sequence[Script], cost: Callable[[Compute], float], *, post: float, topology: Topology
-) -> list[RankTimes]:
-    """Play all ranks' scripts; returns their times, in the same order.
+) -> Performance:
+    """Play all ranks' scripts.
 
     Args:
         scripts: One for each rank that takes part.
@@ -63,8 +78,7 @@ def play(
     Raises:
         RunError: If the two ends of a message do not match, or ranks wait for each other for ever.
     """
-    costs: dict[Compute, float] = {}
-    players = {script.rank: _Player.of(script, lambda step: _known(costs, cost, step), post=post) for script in scripts}
+    players = {script.rank: _Player.of(script, cost, post=post) for script in scripts}
     network = _Network(topology)
     ready = [(0.0, rank) for rank in players]
     heapify(ready)
@@ -88,13 +102,8 @@ def play(
             continue
         heappush(ready, (player.now, rank))
     network.check_over(waiting)
-    return [players[script.rank].times() for script in scripts]
-
-
-def _known(costs: dict[Compute, float], cost: Callable[[Compute], float], step: Compute) -> float:
-    if step not in costs:
-        costs[step] = cost(step)
-    return costs[step]
+    times = {rank: player.times() for rank, player in players.items()}
+    return Performance(times, network.arrivals, network.by_end())
 
 
 @dataclass(slots=True)
@@ -151,14 +160,16 @@ class _Network:
             lambda: (deque(), deque())
         )
         self._free: dict[tuple[int, int], float] = defaultdict(float)
-        self._posted: dict[int, int] = defaultdict(int)
+        self._ends: dict[int, list[End]] = defaultdict(list)
+        self._places: dict[tuple[int, int, bool], int] = defaultdict(int)
 
     def post(self, rank: int, now: float, crossings: Sequence[Crossing]) -> list[tuple[int, int]]:
         """Post a group; returns the ends of messages whose arrival is known from here on."""
         known = []
         for one in crossings:
-            number = self._posted[rank]
-            self._posted[rank] += 1
+            number, place = len(self._ends[rank]), (rank, one.peer, one.sends)
+            self._ends[rank].append(End(one.peer, one.sends, self._places[place]))
+            self._places[place] += 1
             pair = (rank, one.peer) if one.sends else (one.peer, rank)
             mine, theirs = self._open[pair] if one.sends else reversed(self._open[pair])
             if not theirs:
@@ -181,6 +192,13 @@ class _Network:
         begin = max(start, self._free[line])
         self._free[line] = begin + size / link.bandwidth
         return begin + link.seconds(size)
+
+    def by_end(self) -> dict[int, dict[End, float]]:
+        """When messages arrived or had left, by rank and end."""
+        return {
+            rank: {end: self.arrivals[rank, number] for number, end in enumerate(ends)}
+            for rank, ends in self._ends.items()
+        }
 
     def check_over(self, waiting: Mapping[tuple[int, int], int]) -> None:
         """Refuse scripts that have not ended, or messages with one end only."""

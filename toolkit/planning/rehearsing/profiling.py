@@ -29,10 +29,13 @@ from toolkit.runs.surroundings import Surroundings
 class Workers(Protocol):
     """Processes that measure: a ``tk.Cluster``."""
 
-    ranks: int
+    @property
+    def ranks(self) -> int:
+        """Number of processes."""
 
-    def run(self, function: Callable[..., Any], *args: Any) -> list[Any]:
-        """Call a function on every rank."""
+    @property
+    def run(self) -> Callable[..., list[Any]]:
+        """Calls a function on every rank."""
 
 
 def profile(
@@ -44,6 +47,7 @@ def profile(
     cluster: Workers | None = None,
     known: Profile | None = None,
     direction: DirectionName = "decode",
+    stream: bool = False,
     **changes: Unpack[OptionFields],
 ) -> Profile:
     """Measure what the operators of a call cost on this machine's device, each by itself, in its own shape.
@@ -59,6 +63,7 @@ def profile(
             contains what ranks that share a processor cost each other. None: this process alone.
         known: A profile to extend: only what it lacks is measured.
         direction: The model call that will be made.
+        stream: Whether its output will be handed over in bands.
         **changes: Fields of :class:`toolkit.Options`.
 
     Example:
@@ -73,7 +78,7 @@ def profile(
     plans = list(plan) if isinstance(plan, Sequence) else [plan]
     wanted: dict[str, OperatorCall] = {}
     for one in plans:
-        given = rehearse(model, input_or_shape, one, device=kind, direction=direction, **changes)
+        given = rehearse(model, input_or_shape, one, device=kind, direction=direction, stream=stream, **changes)
         wanted |= operators_of(given.scripts)
     missing = {key: call for key, call in wanted.items() if known is None or not known.knows(key)}
     everywhere = _everywhere(cluster)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 import pandas as pd
@@ -11,9 +13,10 @@ import pandas as pd
 from toolkit.errors import ToolkitError
 from toolkit.geometry.plan import Plan, or_none
 from toolkit.geometry.topology import Topology
-from toolkit.planning.rehearsing.performance import RankTimes, play
-from toolkit.planning.rehearsing.profile import OperatorCost, Profile
-from toolkit.planning.rehearsing.script import Compute, Script, operators_of
+from toolkit.planning.rehearsing.costs import Costs
+from toolkit.planning.rehearsing.performance import Performance, RankTimes, play
+from toolkit.planning.rehearsing.profile import Profile
+from toolkit.planning.rehearsing.script import Compute, Post, Script, operators_of
 from toolkit.runs.memory import MemoryCurve, thinned
 from toolkit.runs.record import Record
 from toolkit.runs.run import Run
@@ -107,54 +110,56 @@ def rehearsal_of(
         topology: The links.
         streamed: The shape of the output.
     """
-    costs = _costs(scripts, profile)
-    host = 0.0 if profile is None else profile.host.ruled_call if plan.kind == "shards" else profile.host.call
-    post = 0.0 if profile is None else profile.host.post
-    times = play(
-        scripts, lambda step: costs[step.key, step.made].seconds + host * step.calls, post=post, topology=topology
-    )
-    curves = [_curve(script, when, costs) for script, when in zip(scripts, times, strict=True)]
+    costs = Costs(scripts, profile, plan)
+    played = play(scripts, costs.seconds, post=costs.post, topology=topology)
+    curves = [_curve(script, played, costs) for script in scripts]
     return Rehearsal(
         kept=None,
-        trace=trace_table(
-            [event for script, when in zip(scripts, times, strict=True) for event in _events(script, when)]
-        ),
+        trace=trace_table([event for script in scripts for event in _events(script, played.times[script.rank])]),
         memory=memory_table(curves),
         peaks=peak_table(curves),
         record=record,
         plan=or_none(plan),
-        seconds=max(when.end for when in times) if profile is not None else float("nan"),
+        seconds=max(when.end for when in played.times.values()) if profile is not None else float("nan"),
         ratio=ratio,
         streamed=streamed or next((script.result for script in scripts if script.result), ()),
         scripts=tuple(scripts),
         profile=profile,
         topology=topology,
-        estimated=_estimated(scripts, profile, costs),
+        estimated=_estimated(scripts, costs),
     )
 
 
-_Costs = Mapping[tuple[str, int], OperatorCost]
-"""The cost of an operator by its text and the bytes that it makes."""
-
-
-def _costs(scripts: Sequence[Script], profile: Profile | None) -> _Costs:
-    operators = operators_of(scripts)
-    met = {(step.key, step.made) for script in scripts for step in script.steps if isinstance(step, Compute)}
-    if profile is None:
-        return {(key, made): OperatorCost(0.0, made) for key, made in met}
-    return {(key, made): profile.cost(key, operators[key], made) for key, made in met}
-
-
-def _curve(script: Script, when: RankTimes, costs: _Costs) -> MemoryCurve:
-    """The memory of a rank over time: what its tensors need, and kernels while they run."""
+def _curve(script: Script, played: Performance, costs: Costs) -> MemoryCurve:
+    """The memory of a rank over time: what its tensors need, what is leaving, and kernels while they run."""
+    when, leaving = played.times[script.rank], _leaving(script, played)
     points = [(done, 0, size) for done, size in script.allocated]
     for place, step in enumerate(script.steps):
         if isinstance(step, Compute):
-            points.append((place, 1, step.live + costs[step.key, step.made].bytes))
+            points.append((place, 1, step.live + costs.bytes(step)))
     points.sort(key=lambda point: point[:2])
-    times, sizes = [when.at(done) for done, _, _ in points], [size for *_, size in points]
+    sizes = [size + leaving[done] for done, _, size in points]
     kept = thinned(sizes)
-    return MemoryCurve(script.rank, [times[at] for at in kept], [sizes[at] for at in kept], max(sizes, default=0))
+    times = [when.at(points[at][0]) for at in kept]
+    return MemoryCurve(script.rank, times, [sizes[at] for at in kept], max(sizes, default=0))
+
+
+def _leaving(script: Script, played: Performance) -> list[int]:
+    """Bytes of sends that have not left although the script has dropped them, after each number of steps.
+
+    A run drops what has left whenever it posts messages. A script drops everything at the next post.
+    """
+    when = played.times[script.rank]
+    posts = [place for place, step in enumerate(script.steps) if isinstance(step, Post)]
+    change = [0] * (len(script.steps) + 2)
+    for message, dropped, size in script.kept:
+        left = played.messages[script.rank, message]
+        later = posts[bisect_left(posts, dropped) :]
+        # Times go up, so the first post at which the message has left can be searched for.
+        at = bisect_left(later, left, key=when.at)
+        change[dropped] += size
+        change[later[at] if at < len(later) else len(script.steps)] -= size
+    return list(accumulate(change))
 
 
 def _events(script: Script, when: RankTimes) -> list[Event]:
@@ -163,10 +168,8 @@ def _events(script: Script, when: RankTimes) -> list[Event]:
     return [event for event in placed if event.kind is not Kind.WAIT or event.end > event.start]
 
 
-def _estimated(scripts: Sequence[Script], profile: Profile | None, costs: _Costs) -> float:
-    if profile is None or profile.assumed is not None:
-        return 0.0
+def _estimated(scripts: Sequence[Script], costs: Costs) -> float:
+    """The part of the computing time that no measurement of the very operator stands behind."""
     steps = [step for script in scripts for step in script.steps if isinstance(step, Compute)]
-    total = sum(costs[step.key, step.made].seconds for step in steps)
-    guessed = sum(costs[step.key, step.made].seconds for step in steps if not profile.knows(step.key))
-    return guessed / total if total else 0.0
+    total = sum(costs.seconds(step) for step in steps)
+    return sum(costs.estimated(step) for step in steps) / total if total else 0.0

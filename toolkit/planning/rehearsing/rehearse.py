@@ -5,27 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-import torch
 from torch import Tensor
 
-from toolkit.distributed.comm.rank import Rank
-from toolkit.distributed.decoding import run_as
 from toolkit.distributed.modes import fit
-from toolkit.errors import PlanError
+from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.plan import Plan, or_none, or_whole
+from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.topology import Topology
 from toolkit.models.autoencoders.direction import Direction, DirectionName
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import OptionFields, Options
+from toolkit.models.autoencoders.sharding import sharding_of
 from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.convolution import Convolutions
-from toolkit.planning.rehearsing.fake_tensors_compat import device_without_data, fake_copy, without_data
-from toolkit.planning.rehearsing.known_values import KnownValues
+from toolkit.planning.rehearsing.alike import Renaming, representatives
+from toolkit.planning.rehearsing.costs import Costs
+from toolkit.planning.rehearsing.fake_tensors_compat import device_without_data
+from toolkit.planning.rehearsing.forecast import Forecast
+from toolkit.planning.rehearsing.performance import play
 from toolkit.planning.rehearsing.profile import Profile
 from toolkit.planning.rehearsing.rehearsal import Rehearsal, rehearsal_of
-from toolkit.planning.rehearsing.scribe import write_script
+from toolkit.planning.rehearsing.scribe import SectionMemory
 from toolkit.planning.rehearsing.script import Script
+from toolkit.planning.rehearsing.writing import Piece
 from toolkit.runs.record import Record
+
+UNIT = Profile.assume(operations=1e12, bandwidth=1e11)
+"""Stands in for a profile where only the order of events matters."""
+MOST_TURNS = 6
+"""How often scripts that depend on times are written again at most."""
 
 
 def rehearse(
@@ -38,6 +46,7 @@ def rehearse(
     direction: DirectionName = "decode",
     device: str | None = None,
     convolutions: Convolutions = "onednn",
+    stream: bool = False,
     options: Options | None = None,
     **changes: Unpack[OptionFields],
 ) -> Rehearsal:
@@ -56,6 +65,8 @@ def rehearse(
         direction: The model call to make. For encode, the input is the sample.
         device: The type of device that the ranks have; None: the profile's, or the model's. It need not exist here.
         convolutions: The kernels of small fp32 CPU convolutions.
+        stream: Whether the output is handed over in bands, as ``stream=`` of a run does. When a band is complete
+            depends on times; without a profile all ranks are assumed to be equally fast.
         options: How the model is called; None: :class:`toolkit.Options` with its defaults.
         **changes: Fields of :class:`toolkit.Options` by name; they replace those of ``options``.
 
@@ -65,26 +76,30 @@ def rehearse(
         NotExact: If an operation cannot be sharded exactly; names the operation and the module.
 
     Example:
+        >>> import torch
         >>> from diffusers import AutoencoderKLWan
         >>> from toolkit.geometry import ShardPlan
         >>> with torch.device("meta"):
         ...     wan = AutoencoderKLWan(base_dim=32)
         >>> rehearsal = rehearse(wan, (1, 16, 1, 90, 160), ShardPlan(h=2))
         >>> rehearsal.messages[["sender", "receiver", "messages"]].values.tolist()
-        [[0, 1, 36], [1, 0, 37]]
+        [[0, 1, 34], [1, 0, 35]]
     """
     way, call = or_whole(plan), ModelCall(Direction.of(direction), Options.of(options, changes))
+    if not hasattr(model, "decode") or not hasattr(model, "parameters"):
+        raise ModelError(
+            f"model is a {type(model).__name__}: give an autoencoder. A pipeline's call is not rehearsed yet; its "
+            "autoencoder's decode is: rehearse(pipeline.vae, ...)."
+        )
     shape = _shape_of(input_or_shape)
-    found = fit(model, shape, plan=way, call=call)
+    found = fit(model, shape, plan=way, call=call, stream=stream)
     kind = _device(model, device, profile)
-    where = device_without_data(kind)
     if topology is not None and topology.ranks < way.ranks:
         raise PlanError(f"the plan is for {way.ranks} ranks, the topology has {topology.ranks}: give a larger one.")
-    scripts = [
-        _script(model, shape, way, call, rank=rank, device=where, convolutions=convolutions) for rank in way.working
-    ]
     link = None if profile is None else profile.link
-    links = Topology(1, way.ranks) if link is None else Topology(1, way.ranks, within=link)
+    links = topology or (Topology(1, way.ranks) if link is None else Topology(1, way.ranks, within=link))
+    piece = Piece(model, shape, way, call, device_without_data(kind), convolutions, stream)
+    scripts = _scripts(piece, profile, links)
     record = Record.make(
         model,
         {"shape": list(shape), "dtype": str(next(model.parameters()).dtype)},
@@ -92,32 +107,42 @@ def rehearse(
         what={"call": f"rehearse {call.direction.value}", "device": kind, "convolutions": convolutions},
     )
     return rehearsal_of(
-        scripts, plan=way, record=record, ratio=found.ratio, profile=profile, topology=topology or links
+        scripts,
+        plan=way,
+        record=record,
+        ratio=found.ratio,
+        profile=profile,
+        topology=links,
+        streamed=found.shape if stream else (),
     )
 
 
-def _script(
-    model: Autoencoder,
-    shape: tuple[int, ...],
-    plan: Plan,
-    call: ModelCall,
-    *,
-    rank: int,
-    device: torch.device,
-    convolutions: Convolutions,
-) -> Script:
-    """Write the script of one rank."""
-    values = KnownValues()
-    with without_data():
-        # A copy for each rank: a rank leaves traces in a model, such as a scheduler's place in its timesteps.
-        copy, alike = fake_copy(model, device, values), fake_copy(call, device, values)
-        # Ranks get the input in host memory.
-        x = torch.empty(shape, dtype=next(model.parameters()).dtype)
+def _scripts(piece: Piece, profile: Profile | None, topology: Topology) -> list[Script]:
+    """Write all ranks' scripts; where they depend on what has arrived, again and again, until they stay the same."""
+    memory: SectionMemory = {}
+    if isinstance(piece.plan, ShardPlan):
+        return _shards(piece, piece.plan)
+    scripts = [piece.write(rank, memory) for rank in piece.plan.working]
+    for _ in range(MOST_TURNS if piece.stream else 0):
+        costs = Costs(scripts, profile or UNIT, piece.plan)
+        arrivals = play(scripts, costs.seconds, post=costs.post, topology=topology).arrivals
+        again = [piece.write(rank, memory, Forecast(arrivals[rank], costs)) for rank in piece.plan.working]
+        settled = all(new.steps == old.steps for new, old in zip(again, scripts, strict=True))
+        scripts = again
+        if settled:
+            break
+    return scripts
 
-        def act(acting: Rank) -> Tensor | None:
-            return run_as(acting, copy, x, plan, alike)
 
-        return write_script(act, rank=rank, size=plan.ranks, device=device, convolutions=convolutions, values=values)
+def _shards(piece: Piece, plan: ShardPlan) -> list[Script]:
+    """Write the scripts of shards: one of each kind, the others by renaming."""
+    parts = sharding_of(piece.model, piece.call).parts(plan, piece.shape)
+    like = representatives(plan, parts)
+    written = {rank: piece.write(rank, {}) for rank in dict.fromkeys(like.values())}
+    return [
+        written[source] if source == rank else Renaming(plan, parts, source=source, target=rank).script(written[source])
+        for rank, source in like.items()
+    ]
 
 
 def _shape_of(given: Tensor | Sequence[int]) -> tuple[int, ...]:

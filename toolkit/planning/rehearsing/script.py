@@ -38,10 +38,30 @@ class Crossing(NamedTuple):
     bytes: int
 
 
+class End(NamedTuple):
+    """One half of a message, identified by its place among those with the same peer.
+
+    Attributes:
+        peer: The rank at the other end.
+        sends: Whether this rank sends.
+        place: How many this rank has posted before with that peer in that direction.
+    """
+
+    peer: int
+    sends: bool
+    place: int
+
+
 class Post(NamedTuple):
-    """A step that starts messages, as one group."""
+    """A step that starts messages, as one group.
+
+    Attributes:
+        crossings: The messages.
+        purpose: What they are for, as in the trace.
+    """
 
     crossings: tuple[Crossing, ...]
+    purpose: str = ""
 
 
 class Await(NamedTuple):
@@ -73,6 +93,34 @@ class Compute(NamedTuple):
 Step = Compute | Post | Await
 
 
+class Section(NamedTuple):
+    """Steps that a rank goes through again and again, such as those of a tile of one size: written once, as one step.
+
+    Attributes:
+        steps: The operators. ``live`` counts from what is allocated when the section begins.
+        most: The most bytes of tensors that are allocated during the section above those before it.
+        operators: The operators that its steps call, by key.
+    """
+
+    steps: tuple[Compute, ...]
+    most: int
+    operators: dict[str, OperatorCall]
+
+
+class Kept(NamedTuple):
+    """A tensor that is kept only because it is being sent.
+
+    Attributes:
+        message: The number of the message.
+        dropped: The step after which the script drops it.
+        bytes: Its size.
+    """
+
+    message: int
+    dropped: int
+    bytes: int
+
+
 @dataclass(slots=True)
 class Script:
     """All that one rank does during a call.
@@ -81,7 +129,10 @@ class Script:
         rank: The rank.
         steps: What it does, in order.
         operators: The operators that its steps call, by key.
+        sections: The sections among its steps, by key.
         allocated: Bytes allocated after a step, wherever that changes: the number of steps done, and the bytes.
+        kept: Tensors that a run keeps until they have left. The script drops them at the next post, because how long
+            they stay is a question of time.
         events: What the rank records. Their times are numbers of steps done.
         result: The shape of the output; empty on ranks that return none.
     """
@@ -89,7 +140,9 @@ class Script:
     rank: int
     steps: list[Step] = field(default_factory=list)
     operators: dict[str, OperatorCall] = field(default_factory=dict)
+    sections: dict[str, Section] = field(default_factory=dict)
     allocated: list[tuple[int, int]] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     result: tuple[int, ...] = ()
 
@@ -102,4 +155,9 @@ class Script:
 
 def operators_of(scripts: Sequence[Script]) -> dict[str, OperatorCall]:
     """All operators that the scripts call, by key."""
-    return {key: call for script in scripts for key, call in script.operators.items()}
+    found: dict[str, OperatorCall] = {}
+    for script in scripts:
+        found |= script.operators
+        for section in script.sections.values():
+            found |= section.operators
+    return found

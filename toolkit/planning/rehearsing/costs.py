@@ -1,0 +1,62 @@
+"""What the steps of scripts cost, given a profile: each operator once, and sections as the sum of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from toolkit.geometry.plan import Plan, PlanKind
+from toolkit.planning.rehearsing.profile import NO_HOST_COST, OperatorCost, Profile
+from toolkit.planning.rehearsing.script import Compute, Script, Section, operators_of
+
+
+class Costs:
+    """The costs of all steps of a rehearsal's scripts.
+
+    Args:
+        scripts: The scripts.
+        profile: What operators cost; None: no time, and no memory beside tensors.
+        plan: The plan; inside the rules of shards, an operator costs the host more.
+    """
+
+    def __init__(self, scripts: Sequence[Script], profile: Profile | None, plan: Plan) -> None:
+        self._profile = profile
+        self._operators = operators_of(scripts)
+        self._sections = {key: section for script in scripts for key, section in script.sections.items()}
+        host = NO_HOST_COST if profile is None else profile.host
+        self._host = host.ruled_call if plan.kind is PlanKind.SHARDS else host.call
+        self.post = host.post
+        """Seconds that posting a message takes the host."""
+        self._known: dict[tuple[str, int], OperatorCost] = {}
+
+    def seconds(self, step: Compute) -> float:
+        """The time of a step, the host's part included."""
+        return self._of(step).seconds + self._host * step.calls
+
+    def bytes(self, step: Compute) -> int:
+        """The most that is allocated during a step above what was before it."""
+        return self._of(step).bytes
+
+    def estimated(self, step: Compute) -> float:
+        """How many seconds of a step are no measurement of that very operator."""
+        if self._profile is None or self._profile.knows(step.key):
+            return 0.0
+        section = self._sections.get(step.key)
+        return self._of(step).seconds if section is None else sum(self.estimated(one) for one in section.steps)
+
+    def _of(self, step: Compute) -> OperatorCost:
+        key = step.key, step.made
+        found = self._known.get(key)
+        if found is None:
+            section = self._sections.get(step.key)
+            found = self._known[key] = self._operator(step) if section is None else self._section(section)
+        return found
+
+    def _operator(self, step: Compute) -> OperatorCost:
+        if self._profile is None:
+            return OperatorCost(0.0, step.made)
+        return self._profile.cost(step.key, self._operators[step.key], step.made)
+
+    def _section(self, section: Section) -> OperatorCost:
+        costs = [self._of(step) for step in section.steps]
+        most = max((step.live + cost.bytes for step, cost in zip(section.steps, costs, strict=True)), default=0)
+        return OperatorCost(sum(cost.seconds for cost in costs), max(most, section.most))

@@ -1,0 +1,124 @@
+"""Writing the scripts of all ranks: each rank's own SPMD function, on tensors without data, without the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit.distributed.comm.failure import FailureFlag
+from toolkit.distributed.comm.group import Member
+from toolkit.distributed.comm.rank import Rank
+from toolkit.distributed.decoding import run_as
+from toolkit.geometry.plan import Plan, PlanKind
+from toolkit.models.autoencoders.autoencoder_table import recipe_of
+from toolkit.models.autoencoders.direction import Direction
+from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.models.protocols import Autoencoder
+from toolkit.numerics.convolution import Convolutions
+from toolkit.planning.rehearsing.fake_tensors_compat import fake_copy, without_data
+from toolkit.planning.rehearsing.forecast import Forecast
+from toolkit.planning.rehearsing.known_values import KnownValues
+from toolkit.planning.rehearsing.operator_call import TensorSpec
+from toolkit.planning.rehearsing.scribe import Scribe, SectionMemory
+from toolkit.planning.rehearsing.script import Script
+from toolkit.planning.rehearsing.silent_transport import SilentTransport
+from toolkit.runs.trace import Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A call to rehearse: what all ranks have in common.
+
+    Attributes:
+        model: The model.
+        shape: The shape of the call's input.
+        plan: How the call is divided.
+        call: The model call to make.
+        device: The device that tensors claim to be on.
+        convolutions: The kernels of small fp32 CPU convolutions.
+        stream: Whether the output is handed over in bands.
+    """
+
+    model: Autoencoder
+    shape: tuple[int, ...]
+    plan: Plan
+    call: ModelCall
+    device: torch.device
+    convolutions: Convolutions
+    stream: bool = False
+
+    def write(self, rank: int, memory: SectionMemory, forecast: Forecast | None = None) -> Script:
+        """Write the script of one rank.
+
+        Args:
+            rank: The rank.
+            memory: Sections that any rank has written.
+            forecast: When messages arrive.
+        """
+        values, script = KnownValues(), Script(rank)
+        with without_data():
+            scribe = Scribe(script, values, self.device)
+            # A copy for each rank: a rank leaves traces in a model, such as a scheduler's place in its timesteps.
+            model, call = fake_copy(self.model, self.device, values), fake_copy(self.call, self.device, values)
+            # Ranks get the input in host memory.
+            x = torch.empty(self.shape, dtype=next(self.model.parameters()).dtype)
+            if self.plan.kind is PlanKind.TILES and not call.options.norm_passes:
+                call = _in_sections(call, self.model, scribe, memory)
+            stream = (lambda band, start: None) if self.stream else None
+            return write_script(
+                lambda acting: run_as(acting, model, x, self.plan, call, stream=stream),
+                script,
+                scribe,
+                size=self.plan.ranks,
+                convolutions=self.convolutions,
+                transport=SilentTransport(script, self.device, lambda: scribe.live, forecast),
+            )
+
+
+def write_script(
+    act: Callable[[Rank], Tensor | None],
+    script: Script,
+    scribe: Scribe,
+    *,
+    size: int,
+    convolutions: Convolutions,
+    transport: SilentTransport,
+) -> Script:
+    """Write down what one rank does. Call it inside ``without_data``.
+
+    Args:
+        act: The SPMD function, with everything but the rank.
+        script: Where to write.
+        scribe: Writes operators down.
+        size: Number of ranks.
+        convolutions: The kernels of small fp32 CPU convolutions.
+        transport: Writes messages down.
+    """
+    trace = Recorder(script.rank, 0.0, events=script.events, clock=lambda: float(len(script.steps)))
+    member = Member(None, script.rank, size)
+    acting = Rank(member, FailureFlag(None, script.rank), trace, convolutions, transport)
+    with torch.no_grad(), scribe:
+        output = act(acting)
+        script.result = () if output is None else tuple(output.shape)
+        # What is allocated at the end contains the output, as a run's memory does.
+        script.allocated.append((len(script.steps), scribe.live))
+        del output
+    return script
+
+
+def _in_sections(call: ModelCall, model: Autoencoder, scribe: Scribe, memory: SectionMemory) -> ModelCall:
+    """The same call, with tiles that are written as sections: tiles of one size do the same."""
+    recipe = call.options.recipe or recipe_of(model)
+    tile = recipe.tile(call.direction)
+
+    def compute(vae: Any, part: Tensor, arguments: Any) -> Tensor:
+        key = f"tile {call.direction}({TensorSpec.of(part)})"
+        return scribe.section(key, lambda: call(vae, part) if tile is None else tile(vae, part, arguments), memory)
+
+    decodes = call.direction is Direction.DECODE
+    changed = replace(recipe, decode=compute) if decodes else replace(recipe, encode=compute)
+    return replace(call, options=replace(call.options, recipe=changed))
