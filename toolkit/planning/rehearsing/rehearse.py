@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Unpack
 
 from torch import Tensor
@@ -100,12 +101,16 @@ def rehearse(
     links = topology or (Topology(1, way.ranks) if link is None else Topology(1, way.ranks, within=link))
     piece = Piece(model, shape, way, call, device_without_data(kind), convolutions, stream)
     scripts = _scripts(piece, profile, links)
-    record = Record.make(
-        model,
-        {"shape": list(shape), "dtype": str(next(model.parameters()).dtype)},
-        plan=or_none(way),
-        what={"call": f"rehearse {call.direction.value}", "device": kind, "convolutions": convolutions},
-    )
+    dtype = str(next(model.parameters()).dtype)
+    what = {
+        "call": call.direction.value,
+        "rehearsed": True,
+        "ranks": way.ranks,
+        "device": kind,
+        "convolutions": convolutions,
+    }
+    made = Record.make(model, {}, plan=or_none(way), what={**what, "links": str(links)})
+    record = replace(made, input={"shape": list(shape), "dtype": dtype})
     return rehearsal_of(
         scripts,
         plan=way,
