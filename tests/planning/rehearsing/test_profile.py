@@ -1,0 +1,156 @@
+"""Profiles: kept as files, extended, and asked for the cost of what was and was not measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.errors import ToolkitError
+from toolkit.geometry.topology import Link
+from toolkit.planning.rehearsing.operator_call import OperatorCall
+from toolkit.planning.rehearsing.profile import FORMAT, HostCost, OperatorCost, Profile
+from toolkit.planning.rehearsing.work import Work
+
+MEASURED = Profile(
+    device="cpu",
+    operators={
+        "aten.mm.default(small)": OperatorCost(1.0, 100),
+        "aten.mm.default(large)": OperatorCost(4.0, 800),
+        "aten.add.Tensor(small)": OperatorCost(0.5, 64),
+        "aten.add.Tensor(large)": OperatorCost(0.25, 64),
+    },
+    work={
+        "aten.mm.default(small)": Work(1_000, 10),
+        "aten.mm.default(large)": Work(8_000, 10),
+        "aten.add.Tensor(small)": Work(0, 64),
+        "aten.add.Tensor(large)": Work(0, 128),
+    },
+    host=HostCost(call=1e-5, ruled_call=2e-5, post=3e-5),
+    link=Link(bandwidth=1e9, latency=1e-6),
+    record={"threads": 1},
+)
+
+
+def call(name: str, operations: int, size: int) -> OperatorCall:
+    return OperatorCall(name, (), {}, Work(operations, size))
+
+
+def cost(profile: Profile, name: str, operations: int, size: int, made: int = 0) -> OperatorCost:
+    return profile.cost(f"{name}(new)", call(name, operations, size), made)
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        MEASURED,
+        Profile("cuda"),
+        Profile("cpu", link=Link(bandwidth=float("inf"))),
+        Profile.assume(operations=1e12, bandwidth=1e11, device="cuda", host=HostCost(1e-6, 2e-6, 3e-6)),
+    ],
+    ids=["measured", "empty", "with an endless link", "assumed"],
+)
+def test_a_saved_profile_is_loaded_as_it_was(profile: Profile, tmp_path: Path) -> None:
+    path = profile.save(tmp_path / "profile.json")
+    assert path == tmp_path / "profile.json"
+    loaded = Profile.load(path)
+    assert loaded == profile
+    assert repr(loaded) == repr(profile)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["not json", "[]", "3", "{}", json.dumps({"format": FORMAT}), json.dumps({"format": FORMAT, "operators": []})],
+)
+def test_other_files_are_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(ToolkitError) as refusal:
+        Profile.load(path)
+    assert str(refusal.value).startswith(f"{path}: not a profile (")
+    assert str(refusal.value).endswith("): give a file that Profile.save has written.")
+
+
+def test_other_versions_of_the_format_are_refused(tmp_path: Path) -> None:
+    path = MEASURED.save(tmp_path / "profile.json")
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'))
+    with pytest.raises(ToolkitError) as refusal:
+        Profile.load(path)
+    assert str(refusal.value) == f"{path}: a profile of format {FORMAT + 1}, this version reads {FORMAT}."
+
+
+def test_an_extended_profile_keeps_its_own_costs() -> None:
+    other = Profile(
+        "cpu",
+        operators={"aten.mm.default(small)": OperatorCost(9.0, 9), "aten.cat.default(x)": OperatorCost(2.0, 20)},
+        work={"aten.mm.default(small)": Work(9, 9), "aten.cat.default(x)": Work(0, 20)},
+        host=HostCost(9.0, 9.0, 9.0),
+        link=Link(bandwidth=9.0),
+        record={"threads": 9},
+    )
+    extended = MEASURED.extended(other)
+    assert extended.operators == {**MEASURED.operators, "aten.cat.default(x)": OperatorCost(2.0, 20)}
+    assert extended.work == {**MEASURED.work, "aten.cat.default(x)": Work(0, 20)}
+    assert (extended.host, extended.link, extended.record) == (MEASURED.host, MEASURED.link, MEASURED.record)
+    assert Profile("cpu").extended(other).link == Link(bandwidth=9.0)
+    assert not MEASURED.knows("aten.cat.default(x)")
+
+
+def test_a_profile_is_not_extended_by_one_of_another_device() -> None:
+    with pytest.raises(ToolkitError, match=r"^a profile of cpu cannot be extended by one of cuda: keep them apart\.$"):
+        MEASURED.extended(Profile("cuda"))
+
+
+def test_a_measured_operator_costs_what_was_measured() -> None:
+    key = "aten.mm.default(large)"
+    assert MEASURED.knows(key)
+    assert MEASURED.cost(key, call("aten.mm.default", 1, 1), made=10**9) == (4.0, 800)
+
+
+@pytest.mark.parametrize(
+    ("operations", "made", "expected"),
+    [(2_000, 0, (2.0, 200)), (500, 0, (0.5, 50)), (4_000, 0, (2.0, 400)), (16_000, 5_000, (8.0, 5_000))],
+)
+def test_another_shape_costs_as_the_nearest_shape_scaled_by_the_work(
+    operations: int, made: int, expected: tuple[float, int]
+) -> None:
+    assert cost(MEASURED, "aten.mm.default", operations, 10, made) == expected
+
+
+def test_operators_without_arithmetic_are_scaled_by_their_bytes() -> None:
+    assert cost(MEASURED, "aten.add.Tensor", 0, 32) == (0.25, 32)
+    assert cost(MEASURED, "aten.add.Tensor", 0, 512) == (1.0, 256)
+
+
+def test_another_operator_runs_at_the_best_rates_of_all() -> None:
+    # 2,000 operations per second from mm, and 512 bytes per second from add.
+    assert cost(MEASURED, "aten.bmm.default", 6_000, 512, made=7) == (3.0, 7)
+    assert cost(MEASURED, "aten.bmm.default", 2_000, 1_024, made=7) == (2.0, 7)
+
+
+def test_the_name_of_an_operator_is_compared_as_a_whole() -> None:
+    """``aten.add.Tensor`` says nothing about ``aten.add.Tensor_out``, nor ``aten.add.Tensor`` about ``aten.add``."""
+    for name in ("aten.add.Tensor_out", "aten.add"):
+        assert cost(MEASURED, name, 0, 512, made=3) == (1.0, 3)
+
+
+def test_where_nothing_multiplied_arithmetic_is_guessed() -> None:
+    only_add = Profile("cpu", {"aten.add.Tensor(x)": OperatorCost(0.5, 8)}, {"aten.add.Tensor(x)": Work(0, 64)})
+    assert cost(only_add, "aten.mm.default", 2_000_000_000, 64) == (2.0, 0)
+
+
+def test_a_profile_that_knows_nothing_refuses() -> None:
+    with pytest.raises(ToolkitError, match=r"^the profile knows no operator: make one with tk\.profile"):
+        cost(Profile("cpu"), "aten.mm.default", 1, 1)
+
+
+def test_two_assumed_figures_stand_in_for_measurements() -> None:
+    assumed = Profile.assume(operations=1_000.0, bandwidth=100.0, device="cuda", host=HostCost(call=0.5))
+    assert (assumed.device, assumed.assumed, assumed.host.call) == ("cuda", (1_000.0, 100.0), 0.5)
+    assert cost(assumed, "aten.mm.default", 4_000, 100, made=24) == (4.0, 24)
+    assert cost(assumed, "aten.mm.default", 4_000, 800, made=24) == (8.0, 24)
+    known: dict[str, Any] = {"aten.mm.default(new)": OperatorCost(0.125, 1)}
+    measured = assumed.extended(Profile("cuda", known, {"aten.mm.default(new)": Work(4_000, 100)}))
+    assert cost(measured, "aten.mm.default", 4_000, 100) == (0.125, 1)

@@ -1,0 +1,36 @@
+"""A rank's code, written down on tensors without data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from toolkit.distributed.comm.rank import Rank
+from toolkit.planning.rehearsing.known_values import KnownValues
+from toolkit.planning.rehearsing.scribe import Scribe
+from toolkit.planning.rehearsing.script import Script
+from toolkit.planning.rehearsing.silent_transport import SilentTransport
+from toolkit.planning.rehearsing.writing import write_script
+
+CPU = torch.device("cpu")
+
+
+def written(act: Callable[[Rank], Any], values: KnownValues) -> Script:
+    """The script of a rank without others; call it inside ``without_data``."""
+    script = Script(0)
+    scribe = Scribe(script, values, CPU)
+    transport = SilentTransport(script, CPU, lambda: scribe.live, None)
+    return write_script(act, script, scribe, size=1, convolutions="onednn", transport=transport)
+
+
+def answered(ask: Callable[[], Any], values: KnownValues) -> Any:
+    """What a function returns in a rehearsal; call it inside ``without_data``."""
+    answers: list[Any] = []
+
+    def act(_: Rank) -> None:
+        answers.append(ask())
+
+    written(act, values)
+    return answers[0]
