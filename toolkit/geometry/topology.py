@@ -109,4 +109,5 @@ class Topology:
     def __str__(self) -> str:
         far = "" if self.between is None or self.hosts == 1 else f", between them {self.between}"
         hosts = f"{self.hosts} host" + ("s" if self.hosts > 1 else "")
-        return f"{hosts} of {self.per_host} ranks, within a host {self.within}{far}"
+        ranks = f"{self.per_host} rank" + ("s" if self.per_host > 1 else "")
+        return f"{hosts} of {ranks}, within a host {self.within}{far}"

@@ -209,3 +209,33 @@ def test_a_known_mask_selects_as_much_as_in_a_run() -> None:
         return [tuple(one.shape) for one in selected]
 
     assert rehearsed(shapes) == [(3, 3), (4, 2), (3,), (3, 2), (0, 3)]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda known, x: torch.add(x, x, out=known),
+        lambda known, x: torch._foreach_add_([known], [x]),
+        lambda known, x: known.resize_(8, 3),
+    ],
+    ids=["out=", "a list", "resized"],
+)
+def test_writes_of_every_form_are_noticed(write: Callable[[Tensor, Tensor], Any]) -> None:
+    def ask(x: Tensor) -> float:
+        known = torch.zeros(4, 3)
+        write(known, x)
+        return known[0, 0].item()
+
+    with pytest.raises(ModelError, match=REFUSAL):
+        rehearsed(ask)
+
+
+def test_a_large_result_of_small_tensors_is_not_computed() -> None:
+    rows = 3_000_000
+
+    def shape(_: Tensor) -> tuple[int, ...]:
+        index = torch.arange(MOST)
+        return tuple((index[:, None] >= index.repeat(1)).repeat(rows, 1).shape)
+
+    # In memory this would take hundreds of terabytes.
+    assert rehearsed(shape) == (rows * MOST, MOST)

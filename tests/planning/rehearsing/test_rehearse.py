@@ -186,6 +186,12 @@ def test_other_inputs_are_refused():
         rehearse(vae, PICTURE, device="cpu", profile=tk.Profile.assume(operations=1, bandwidth=1, device="cuda"))
 
 
+def test_a_generator_among_the_arguments_is_no_obstacle():
+    chosen = specimen("ConsistencyDecoderVAE")
+    arguments = {"generator": torch.Generator()}
+    assert rehearse(chosen.build(), chosen.latent(3, 3), arguments=arguments).shape == (1, 3, 24, 24)
+
+
 def test_a_model_is_left_as_it_was_found_and_needs_no_weights():
     vae = tk.demo.image_vae()
     before = {name: (weight.data_ptr(), weight._version) for name, weight in vae.state_dict().items()}

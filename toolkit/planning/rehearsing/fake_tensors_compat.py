@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import torch
@@ -62,7 +63,7 @@ def fake_copy(model: _Model, device: torch.device, values: KnownValues) -> _Mode
     """Copy a model with all that it holds, but its tensors without data; call it inside :func:`without_data`.
 
     Args:
-        model: A module, or an object that holds modules. Its weights may be on any device, also on ``meta``.
+        model: A module, or another value that holds tensors. They may be on any device, also on ``meta``.
         device: The device that the copy's tensors claim to be on.
         values: Learns the values of small tensors that are no weights: a scheduler's timesteps, say.
     """
@@ -70,10 +71,22 @@ def fake_copy(model: _Model, device: torch.device, values: KnownValues) -> _Mode
     for module in model.modules() if isinstance(model, nn.Module) else ():
         for value in module.parameters(recurse=False):
             known[id(value)] = nn.Parameter(fake_like(value, device), requires_grad=False)
+    # A generator cannot be copied; nothing draws from it here.
+    held = (value for module in _holders(model) for value in vars(module).values())
+    known |= {id(value): value for value in held if isinstance(value, torch.Generator)}
     # deepcopy asks this table first, so it never copies the data of a tensor that is in it. Tensors elsewhere, such as
     # in a scheduler, go through the mode.
     with _CopiesWithoutData(device, values):
         return copy.deepcopy(model, known)
+
+
+def _holders(model: Any) -> Iterator[Any]:
+    """What may hold generators: modules, and the arguments of a call."""
+    if isinstance(model, nn.Module):
+        yield from model.modules()
+    arguments = getattr(getattr(model, "options", None), "arguments", None)
+    if arguments:
+        yield SimpleNamespace(**arguments)
 
 
 class _CopiesWithoutData(TorchFunctionMode):
@@ -125,7 +138,7 @@ def call_operator(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     if func is _aten.mkldnn_convolution.default:
         return _onednn_convolution(*args)
     out = func(*args, **kwargs)
-    if func in _ELEMENTWISE and not (isinstance(args[1], Tensor) and args[1].ndim):
+    if func in _ORDERED or (func in _ELEMENTWISE and not (isinstance(args[1], Tensor) and args[1].ndim)):
         return _restrided(out, _ordered(args[0]))
     if func in _LIKE and kwargs.get("memory_format") in (None, torch.preserve_format) and _is_dense(args[0]):
         return _restrided(out, args[0].stride())
@@ -133,13 +146,17 @@ def call_operator(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
         return _restrided(out, _on_meta(func, args, kwargs).stride())
     if func is _aten.native_group_norm.default:
         return (_in_format_of(out[0], args[0]), *out[1:])
-    if func is _aten.replication_pad3d.default:
+    if func in _IN_FORMAT:
         return _in_format_of(out, args[0])
     return out
 
 
 _aten = torch.ops.aten
 _ELEMENTWISE = frozenset(getattr(_aten, name).Tensor for name in ("add", "sub", "mul", "div"))
+_ORDERED = frozenset(
+    [*(getattr(_aten, name).Scalar for name in ("add", "sub", "mul", "div", "rsub")), _aten.flip.default]
+)
+_IN_FORMAT = frozenset([_aten.replication_pad3d.default, _aten.reflection_pad3d.default, _aten.roll.default])
 _LIKE = frozenset(
     getattr(_aten, f"{name}_like").default for name in ("empty", "zeros", "ones", "full", "rand", "randn")
 )

@@ -45,18 +45,23 @@ class KnownValues:
             if isinstance(tensor, Tensor) and isinstance(twin, Tensor) and tensor is not twin:
                 self.learn(tensor, twin)
 
-    def compute(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def compute(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any = None) -> Any:
         """Call an operator on the twins of its tensors.
 
+        Args:
+            func: The operator.
+            args: Its arguments.
+            kwargs: Its further arguments.
+            out: What it returned without data, if that is known: a large result is not worth knowing.
+
         Returns:
-            What it returns on the twins; None if a tensor has none, or the operator's result follows from no tensor.
+            What it returns on the twins; None if a tensor has none, or chance decides.
         """
         tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
         twins = [self._twin(tensor) for tensor in tensors]
-        if any(twin is None for twin in twins) or not _is_determined(func):
-            self._spoil(func, args)
-            return None
-        if not tensors and _elements(args, kwargs) > MOST:
+        large = any(isinstance(value, Tensor) and value.numel() > MOST for value in tree_leaves(out))
+        if large or any(twin is None for twin in twins) or not _is_determined(func):
+            self._spoil(func, args, kwargs)
             return None
         given = iter(twins)
 
@@ -95,11 +100,13 @@ class KnownValues:
         found: Tensor | None = self._twins.get(tensor)
         return None if found is None or found.untyped_storage() in self._spoilt else found
 
-    def _spoil(self, func: Any, args: Sequence[Any]) -> None:
+    def _spoil(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Forget the values of what an operator writes to when what it writes is not known."""
-        for argument, value in zip(func._schema.arguments, args, strict=False):
-            if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, Tensor):
-                twin = self._twins.get(value)
+        for place, argument in enumerate(func._schema.arguments):
+            if argument.alias_info is None or not argument.alias_info.is_write:
+                continue
+            for value in tree_leaves(args[place] if place < len(args) else kwargs.get(argument.name)):
+                twin = self._twins.get(value) if isinstance(value, Tensor) else None
                 if twin is not None:
                     self._spoilt.add(twin.untyped_storage())
 
@@ -115,18 +122,4 @@ def unknown(func: Any) -> ModelError:
 def _is_determined(func: Any) -> bool:
     """Whether an operator's result follows from its arguments: fresh memory's values do not, nor do random numbers."""
     name = str(func).split(".")[1]
-    return torch.Tag.nondeterministic_seeded not in func.tags and not name.startswith(("empty", "new_empty"))
-
-
-def _elements(args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
-    """An upper bound of the elements that a factory makes: the product of a shape among its arguments, or a number."""
-    most = 1
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, list | tuple | torch.Size) and all(isinstance(one, int) for one in value):
-            size = 1
-            for one in value:
-                size *= max(one, 1)
-            most = max(most, size)
-        elif isinstance(value, int) and not isinstance(value, bool):
-            most = max(most, abs(value))
-    return most
+    return torch.Tag.nondeterministic_seeded not in func.tags and not name.startswith(("empty", "new_empty", "resize"))

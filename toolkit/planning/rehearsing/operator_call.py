@@ -133,7 +133,8 @@ def computes(func: Any) -> bool:
 
 
 def _spec_of(value: Any) -> Any:
-    return TensorSpec.of(value) if isinstance(value, Tensor) else value
+    # Whose random numbers an operator draws makes no difference to its cost.
+    return TensorSpec.of(value) if isinstance(value, Tensor) else None if isinstance(value, torch.Generator) else value
 
 
 def _made(value: Any, device: torch.device) -> Any:
@@ -143,8 +144,7 @@ def _made(value: Any, device: torch.device) -> Any:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return str(TensorSpec.of(value))
+    value = _spec_of(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_text, value))}]"
     return str(value)

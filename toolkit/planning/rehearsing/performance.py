@@ -7,7 +7,7 @@ Every rank has a time of its own. The rank whose next step is the earliest goes 
     a wait          the rank's time jumps to the message's arrival, if that lies ahead
 
 Messages between two ranks match in the order in which they are posted, as they do in a run. A link carries one message
-at a time in each direction; between hosts, all ranks of a host share one.
+at a time in each direction; between two hosts, all their ranks share one.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def play(
         if step is None:
             continue
         if isinstance(step, Post):
-            for known in network.post(rank, player.now, step.crossings):
+            for known in network.post(rank, player.posted, step.crossings):
                 if known in waiting:
                     other = waiting.pop(known)
                     heappush(ready, (max(players[other].now, network.arrivals[known]), other))
@@ -130,6 +130,11 @@ class _Player:
         """The time at which the next stop is reached."""
         place = self.stops[self.at][0] if self.at < len(self.stops) else -1
         return self.own[place] + self.waited[-1]
+
+    @property
+    def posted(self) -> float:
+        """The time at which the next stop, a post, has been paid for."""
+        return self.own[self.stops[self.at][0] + 1] + self.waited[-1]
 
     def next_step(self) -> Post | Await | None:
         return self.stops[self.at][1] if self.at < len(self.stops) else None
@@ -187,7 +192,7 @@ class _Network:
     def _transfer(self, pair: tuple[int, int], start: float, size: int) -> float:
         link = self._topology.link(*pair)
         hosts = self._topology.host_of(pair[0]), self._topology.host_of(pair[1])
-        # Ranks of one host have a link for each pair; between hosts, all ranks of a host share one.
+        # Ranks of one host have a link for each pair; between two hosts, all their ranks share one.
         line = pair if hosts[0] == hosts[1] else (-1 - hosts[0], -1 - hosts[1])
         begin = max(start, self._free[line])
         self._free[line] = begin + size / link.bandwidth

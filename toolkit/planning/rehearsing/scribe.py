@@ -103,13 +103,14 @@ class Scribe(TorchDispatchMode):
         if func is torch.ops.aten.index.Tensor:
             args = args[0], self._values.positions(args[1], self._device)
             return call_operator(func, args, kwargs)
-        twins = self._values.compute(func, args, kwargs)
-        if not asks_for_values(func):
-            out = call_operator(func, args, kwargs)
-        elif twins is None:
-            raise unknown(func)
-        else:
+        if asks_for_values(func):
+            twins = self._values.compute(func, args, kwargs)
+            if twins is None:
+                raise unknown(func)
             out = tree_map(lambda twin: fake_like(twin, self._device) if isinstance(twin, Tensor) else twin, twins)
+        else:
+            out = call_operator(func, args, kwargs)
+            twins = self._values.compute(func, args, kwargs, out)
         if twins is not None:
             self._values.learn_all(out, twins)
         return out
