@@ -35,7 +35,7 @@ SMALL = (1, 16, 4, 4)
 """The latent of the call by which the host's part is measured: its operators are as small as operators get."""
 MESSAGES = (1 << 10, 1 << 20, 1 << 23)
 """Bytes of the messages by which a link is measured."""
-ROUNDS, SWAPS = 21, 200
+ROUNDS, SWAPS = 21, 100
 """Number of round trips of each size, and of swaps between computations."""
 
 
@@ -84,7 +84,7 @@ def measure_link(device: str | None = None) -> tuple[Link, float]:
         return Link(bandwidth=1.0), 0.0
     try:
         taken = {size: median(_round_trips(exchange, size, me)) / 2 for size in MESSAGES}
-        post = fmean(_swaps(exchange, me)) / 2
+        post = _swaps(exchange, me) / 2
         exchange.flush()
     finally:
         exchange.close()
@@ -109,20 +109,22 @@ def _round_trips(exchange: Exchange, size: int, me: int) -> Iterator[float]:
         yield clock() - begin
 
 
-def _swaps(exchange: Exchange, me: int) -> Iterator[float]:
-    """Swap messages with the other rank while both compute, as for a halo; yields the seconds that each post takes.
+def _swaps(exchange: Exchange, me: int) -> float:
+    """Swap messages with the other rank while both compute, as for a halo; returns the seconds that a swap costs.
 
-    Threads that wait for messages compete with the ranks for the processor, so a post takes longer than on an idle one.
+    Threads that wait for messages compete with the ranks for the processor. So a swap costs more than on an idle one:
+    the post takes longer, and so does the computation that it interrupts.
     """
     label, other = Label(text="link"), 1 - me
-    rows, work = torch.zeros(64, 128, device=exchange.device), torch.randn(384, 384, device=exchange.device)
+    rows, work = torch.zeros(64, 128, device=exchange.device), torch.randn(640, 640, device=exchange.device)
+    alone = fmean(_timings(lambda: work @ work, exchange.device))
+    begin = clock()
     for _ in range(SWAPS):
-        begin = clock()
         (message,) = exchange.swap(label, [Outgoing(rows, other)], [Incoming(tuple(rows.shape), rows.dtype, other)])
-        posted = clock() - begin
         work @ work
         exchange.take(message)
-        yield posted
+    synchronise(exchange.device)
+    return max(0.0, (clock() - begin) / SWAPS - alone)
 
 
 def _measure(call: OperatorCall, device: torch.device) -> OperatorCost:
