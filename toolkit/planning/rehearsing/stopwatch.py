@@ -9,10 +9,10 @@ from statistics import fmean, median
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from toolkit.distributed import decoding
 from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.group import Member
 from toolkit.distributed.comm.message import Incoming, Outgoing
 from toolkit.distributed.comm.rank import Rank
 from toolkit.geometry.plan import Plan, or_whole
@@ -158,4 +158,4 @@ def _timings(call: Callable[[], Any], device: torch.device) -> Sequence[float]:
 
 
 def _device(device: str | None) -> torch.device:
-    return device_of_rank(dist.get_rank() if dist.is_initialized() else 0, device)
+    return device_of_rank(Member.of(None).rank, device)
