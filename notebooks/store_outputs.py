@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -44,4 +45,6 @@ def static(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
 
 
 if __name__ == "__main__":
+    # As in the Makefile: how much memory oneDNN needs depends on the processor's widest instructions.
+    os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
     main([Path(argument) for argument in sys.argv[1:]])
