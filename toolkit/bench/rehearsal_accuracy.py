@@ -157,8 +157,8 @@ def _end(run: Run) -> float:
 def sent(run: Run) -> list[tuple[int, ...]]:
     """The sender, receiver and bytes of every message, in the order of each pair."""
     sends = run.trace[run.trace["kind"] == Kind.SEND.value].sort_values(["rank", "start"], kind="stable")
-    rows = sorted(zip(sends["rank"], sends["peer"], sends["bytes"], strict=True))
-    return [tuple(map(int, row)) for row in rows]
+    rows = [tuple(map(int, row)) for row in zip(sends["rank"], sends["peer"], sends["bytes"], strict=True)]
+    return sorted(rows, key=lambda row: row[:2])
 
 
 def as_text(result: dict[str, Any]) -> str:

@@ -66,7 +66,10 @@ class Rehearsal(Run):
         return {key: one for key, one in operators_of(self.scripts).items() if known is None or not known.knows(key)}
 
     def with_profile(self, profile: Profile, topology: Topology | None = None) -> Rehearsal:
-        """The same rehearsal with another profile, or over other links: no model is needed, and it takes no time."""
+        """The same rehearsal with another profile; no model is needed.
+
+        Links stay as they are unless others are given: the new profile's own link is not used.
+        """
         return rehearsal_of(
             self.scripts,
             plan=self.way,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Unpack
+from warnings import warn
 
 from torch import Tensor
 
@@ -135,7 +136,13 @@ def _scripts(piece: Piece, profile: Profile | None, topology: Topology) -> list[
         settled = all(new.steps == old.steps for new, old in zip(again, scripts, strict=True))
         scripts = again
         if settled:
-            break
+            return scripts
+    if piece.stream:
+        warn(
+            f"after {MOST_TURNS} turns the order of events still depends on what has arrived when: bands and memory of "
+            "this rehearsal are those of the last turn.",
+            stacklevel=3,
+        )
     return scripts
 
 

@@ -146,12 +146,6 @@ class Script:
     events: list[Event] = field(default_factory=list)
     result: tuple[int, ...] = ()
 
-    @property
-    def sent(self) -> int:
-        """Bytes that the rank sends."""
-        posts = (step for step in self.steps if isinstance(step, Post))
-        return sum(one.bytes for post in posts for one in post.crossings if one.sends)
-
 
 def operators_of(scripts: Sequence[Script]) -> dict[str, OperatorCall]:
     """All operators that the scripts call, by key."""
