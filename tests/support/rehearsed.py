@@ -11,7 +11,7 @@ from toolkit.distributed.comm.rank import Rank
 from toolkit.planning.rehearsing.known_values import KnownValues
 from toolkit.planning.rehearsing.scribe import Scribe
 from toolkit.planning.rehearsing.script import Script
-from toolkit.planning.rehearsing.silent_transport import SilentTransport
+from toolkit.planning.rehearsing.silent_transport import Correspondence
 from toolkit.planning.rehearsing.writing import write_script
 
 CPU = torch.device("cpu")
@@ -21,8 +21,8 @@ def written(act: Callable[[Rank], Any], values: KnownValues) -> Script:
     """The script of a rank without others; call it inside ``without_data``."""
     script = Script(0)
     scribe = Scribe(script, values, CPU)
-    transport = SilentTransport(script, CPU, lambda: scribe.live, None)
-    return write_script(act, script, scribe, size=1, convolutions="onednn", transport=transport)
+    messages = Correspondence(script, CPU, lambda: scribe.live)
+    return write_script(act, script, scribe, size=1, convolutions="onednn", messages=messages)
 
 
 def answered(ask: Callable[[], Any], values: KnownValues) -> Any:

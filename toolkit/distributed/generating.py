@@ -72,33 +72,48 @@ def generate(
     one = next(iter(plans.values()))
     check_requests(one, requests, call=call)
     rank = Rank.of(group, trace, convolutions)
-    member = rank.member
-    one.require_ranks(member.size, "group")
+    one.require_ranks(rank.member.size, "group")
     with ExitStack() as stack:
         # Groups that the caller does not keep end with this call, even after a failure and on ranks without work.
         groups = groups or stack.enter_context(closing(Groups()))
-        # torch creates a group only if all ranks take part. So ranks without work ask for every group too, in the same
-        # order as the others, and only then return.
-        member.connect()
-        for purpose in PURPOSES:
-            groups.like(member, purpose)
-        for place, each in enumerate(plans.values()):
-            places = Places.of(each, None, me=member.rank, size=member.size, expert=place % each.experts)
-            sharers(places, member, groups=groups)
-        if member.rank >= one.ranks:
-            return None
-        with rank.failure.watch():
-            assembly = Assembly(pipe, plans, rank, groups)
-            try:
-                results = _run(assembly, [{**call, **more} for more in requests or [{}]])
-            except BaseException:
-                # Do not wait for what was sent to ranks that may have failed.
-                assembly.abandon()
-                raise
-            assembly.close()
-    if member.rank != one.output_rank:
+        results = generate_as(rank, pipe, plans, groups, [{**call, **more} for more in requests or [{}]])
+    return results if requests or results is None else results[0]
+
+
+def generate_as(rank: Rank, pipe: Pipeline, plans: Plans, groups: Groups, calls: Sequence[Mapping[str, Any]]) -> Any:
+    """What one rank does of :func:`generate`; a rehearsal calls it for ranks that do not exist.
+
+    Args:
+        rank: The rank.
+        pipe: A diffusers pipeline.
+        plans: The plan of each transformer.
+        groups: Further groups of the same ranks.
+        calls: The arguments of each call.
+
+    Returns:
+        The results of the calls, on the rank that decodes; None on the others.
+    """
+    member, one = rank.member, next(iter(plans.values()))
+    # torch creates a group only if all ranks take part. So ranks without work ask for every group too, in the same
+    # order as the others, and only then return.
+    rank.connect()
+    for purpose in PURPOSES:
+        groups.like(member, purpose)
+    for place, each in enumerate(plans.values()):
+        places = Places.of(each, None, me=member.rank, size=member.size, expert=place % each.experts)
+        sharers(places, member, groups=groups)
+    if member.rank >= one.ranks:
         return None
-    return results if requests else results[0]
+    with rank.failure.watch():
+        assembly = Assembly(pipe, plans, rank, groups)
+        try:
+            results = _run(assembly, calls)
+        except BaseException:
+            # Do not wait for what was sent to ranks that may have failed.
+            assembly.abandon()
+            raise
+        assembly.close()
+    return results if member.rank == one.output_rank else None
 
 
 def _run(assembly: Assembly, calls: Sequence[Mapping[str, Any]]) -> list[Any]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils import _pytree
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes, _get_current_dispatch_mode_stack
 
 TreeSpec = _pytree.TreeSpec
 """The structure of a tree without its leaves, as returned by :func:`tree_flatten`."""
@@ -93,6 +93,20 @@ def function_modes() -> list[TorchFunctionMode]:
         True
     """
     return list(_get_current_function_mode_stack())
+
+
+def dispatch_modes() -> list[TorchDispatchMode]:
+    """List the active ``TorchDispatchMode`` contexts of this thread, the outermost first.
+
+    Why the private ``_get_current_dispatch_mode_stack``: what runs on another thread must run under these, too.
+
+    Example:
+        >>> from torch.utils.flop_counter import FlopCounterMode
+        >>> with FlopCounterMode(display=False):
+        ...     len(dispatch_modes())
+        1
+    """
+    return list(_get_current_dispatch_mode_stack())
 
 
 def new_shared_storage(size: int) -> torch.UntypedStorage:

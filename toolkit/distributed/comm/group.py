@@ -23,11 +23,13 @@ class Member:
         group: The group; None for the default group, and for a process that runs alone.
         rank: This process's rank in the group.
         size: Number of ranks in the group.
+        purpose: What the group is for, where a call has several; see :class:`Groups`.
     """
 
     group: ProcessGroup | None
     rank: int
     size: int
+    purpose: str = ""
 
     @classmethod
     def of(cls, group: ProcessGroup | None) -> Member:
@@ -139,8 +141,8 @@ class Groups:
         if member.size == 1 or member.group is not None:
             return member
         if purpose in self._made:
-            return Member(self._made[purpose], member.rank, member.size)
-        made = Member(dist.new_group(backend=dist.get_backend()), member.rank, member.size)
+            return Member(self._made[purpose], member.rank, member.size, purpose)
+        made = Member(dist.new_group(backend=dist.get_backend()), member.rank, member.size, purpose)
         assert made.group is not None
         self._made[purpose] = made.group
         made.connect()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from toolkit.distributed.comm.exchange import Exchange
@@ -24,15 +26,18 @@ class Rank:
         failure: The flag by which ranks report failures.
         trace: Records what this rank does.
         convolutions: The kernels of small fp32 CPU convolutions.
-        transport: What moves the bytes of this rank's messages; None: what suits the group and the device. A rehearsal
-            has one that moves nothing.
+        transport: Makes what moves the bytes of this rank's messages in a group; None: what suits the group and the
+            device. A rehearsal's transports move nothing.
+        read: Reads a number that nothing depends on but the proof that all ranks were given the same. A rehearsal,
+            where most numbers are not known, does not read it.
     """
 
     member: Member
     failure: FailureFlag
     trace: Recorder
     convolutions: Convolutions
-    transport: Transport | None = None
+    transport: Callable[[Member], Transport] | None = None
+    read: Callable[[Tensor], int] = int
 
     @classmethod
     def of(cls, group: ProcessGroup | None, trace: Recorder | None, convolutions: Convolutions) -> Rank:
@@ -57,7 +62,8 @@ class Rank:
             member: This process in another group; None: in the group of the call.
         """
         member = member or self.member
-        return Exchange(member, self.failure, trace=self.trace, device=device, transport=self.transport)
+        transport = None if self.transport is None else self.transport(member)
+        return Exchange(member, self.failure, trace=self.trace, device=device, transport=transport)
 
     def connect(self) -> None:
         """Make the communicator of the group, if it is messages of a group that this rank sends."""

@@ -88,9 +88,8 @@ class Agenda:
                 "cluster.decode."
             )
 
-    @staticmethod
     def call_of(
-        engine: Engine, args: tuple[object, ...], kwargs: dict[str, object], *, index: int, request: int = 0
+        self, engine: Engine, args: tuple[object, ...], kwargs: dict[str, object], *, index: int, request: int = 0
     ) -> DeferredCall:
         """Make a call that knows its place in the schedule.
 
@@ -103,7 +102,8 @@ class Agenda:
         """
         # Pipelines call for one branch after the other, step by step: the index gives both.
         branches = engine.plan.branches
-        return DeferredCall(args, kwargs, index, request * branches + index % branches, index // branches)
+        branch = request * branches + index % branches
+        return DeferredCall(args, kwargs, index, branch, index // branches, self.rank.read)
 
     def settle(self, call: DeferredCall) -> None:
         """Make sure that a call is done: run it, and all other pending calls, if it is not."""

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from toolkit.numerics.tensor_compat import tree_map_only
+from toolkit.numerics.tensor_compat import tree_map_only, without_modes
 
 _LATER = frozenset([Tensor.__getitem__, Tensor.float, Tensor.to])
 """Functions of one tensor that return a tensor: applied to a deferred tensor, their result is deferred too."""
@@ -51,7 +51,8 @@ class Deferred(Tensor):
         """Make a tensor without memory of its own."""
         # A subclass of Tensor, so that isinstance checks in pipelines pass. Nobody sees the empty tensor inside: every
         # function goes through __torch_function__ below.
-        tensor = torch.empty(0).as_subclass(cls)
+        with without_modes():
+            tensor = torch.empty(0).as_subclass(cls)
         tensor._promise, tensor._value, tensor._derived = promise, None, []
         return tensor
 

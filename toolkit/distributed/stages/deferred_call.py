@@ -7,7 +7,7 @@ how often each of its arguments had been written to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +33,7 @@ class DeferredCall:
         index: Number of calls that the request has made before, of any transformer.
         branch: The guidance branch, counted over the requests.
         step: The step of the request's loop.
+        read: Reads a number that only proves that ranks agree.
         payload: What this rank's last chunk returned, if the next chunk is on the same rank.
         result: The output, once ``done``.
         done: Whether the result is on this rank.
@@ -43,6 +44,7 @@ class DeferredCall:
     index: int
     branch: int
     step: int
+    read: Callable[[Tensor], int] = int
     payload: Any = None
     result: Any = None
     done: bool = False
@@ -75,7 +77,7 @@ class DeferredCall:
     @cached_property
     def digest(self) -> int:
         """Identifies the values of the arguments: see :func:`~toolkit.distributed.stages.signature.digest`."""
-        return digest((self.args, self.kwargs))
+        return digest((self.args, self.kwargs), self.read)
 
     def label(self, chunk: int = NONE, expert: str = "") -> Label:
         """The label of the call in traces: ``2F0 step 3``, or ``F0 step 3`` for its result."""

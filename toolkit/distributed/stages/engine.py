@@ -29,7 +29,7 @@ from toolkit.distributed.stages.places import Places
 from toolkit.models.transformers.split_check import returned_by
 from toolkit.models.transformers.stage import Stage
 from toolkit.runs.device import synchronise
-from toolkit.runs.trace import Event, Kind, Label, Recorder, clock
+from toolkit.runs.trace import Event, Kind, Label, Recorder
 
 PURPOSES = ("stages up", "stages down", "results up", "results down", "modules")
 """The purposes of messages; each has a process group of its own, so they never wait for each other.
@@ -148,14 +148,13 @@ class _Watch:
     """Records stretches of compute time in the trace, without the waits between them."""
 
     def __init__(self, trace: Recorder, label: Label) -> None:
-        self._trace, self._label, self._begin = trace, label, clock()
+        self._trace, self._label, self._begin = trace, label, trace.now()
 
     def stop(self) -> None:
-        origin = self._trace.origin
-        self._trace.add(Event(self._trace.rank, Kind.STAGE, self._label, self._begin - origin, clock() - origin))
+        self._trace.add(Event(self._trace.rank, Kind.STAGE, self._label, self._begin, self._trace.now()))
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         self.stop()
         yield
-        self._begin = clock()
+        self._begin = self._trace.now()

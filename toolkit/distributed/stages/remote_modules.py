@@ -18,9 +18,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from toolkit.distributed import decoding
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.rank import Rank
+from toolkit.distributed.decoding import run_as
 from toolkit.distributed.stages.agenda import Agenda
 from toolkit.distributed.stages.deferred import settled
 from toolkit.distributed.stages.link import Link
@@ -69,7 +69,7 @@ class RemoteModules:
         def everywhere(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = settled((args, kwargs))
             # Key and digest travel with the result, so ranks that were given different prompts notice it.
-            key, number = f"{name} {signature((args, kwargs))}", digest((args, kwargs))
+            key, number = f"{name} {signature((args, kwargs))}", digest((args, kwargs), self.rank.read)
             label = Label(text=name)
             if self.rank.member.rank != owner:
                 return self._link(owner).receive(key, number, label)
@@ -127,9 +127,7 @@ class RemoteModules:
     def _decode(self, vae: Any, latent: Tensor, *, plan: TilePlan | ShardPlan, given: dict[str, Any]) -> Tensor | None:
         # A decode with **kwargs of its own binds what it does not name as one argument called "kwargs".
         arguments = {key: value for key, value in given.items() if key != "kwargs"} | given.get("kwargs", {})
-        call = ModelCall(Direction.DECODE, Options(arguments=arguments))
-        member, rank = self.rank.member, self.rank
-        return decoding.run(vae, latent, plan, call, member.group, trace=rank.trace, convolutions=rank.convolutions)
+        return run_as(self.rank, vae, latent, plan, ModelCall(Direction.DECODE, Options(arguments=arguments)))
 
     def _link(self, peer: int) -> Link:
         if peer not in self.links:

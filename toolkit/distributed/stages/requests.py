@@ -19,7 +19,6 @@ needs nothing more from this one to get to its end.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -27,14 +26,9 @@ from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda, Item, compute, number
 from toolkit.distributed.stages.deferred_call import DeferredCall
 from toolkit.distributed.stages.engine import Engine
-from toolkit.distributed.stages.thread_state import ThreadState
-from toolkit.runs.profiler_compat import ThreadAllocations
+from toolkit.distributed.stages.own_thread import OwnThread
 
 T = TypeVar("T")
-
-
-class Abandoned(BaseException):
-    """Ends the thread of a request after a failure elsewhere. It is not an Exception: pipelines may catch those."""
 
 
 class Requests(Agenda, Generic[T]):
@@ -144,11 +138,8 @@ class Requests(Agenda, Generic[T]):
         return True
 
 
-class _Request(Generic[T]):
-    """A function on a thread of its own that runs in turns.
-
-    Two semaphores pass the turn on, like a baton: the main thread releases ``_go`` and waits for ``_back``; the
-    request's thread does the opposite. So at any moment exactly one of the two runs.
+class _Request(OwnThread[T]):
+    """A pipeline's call that runs in turns with the others.
 
     Attributes:
         index: Its place among the requests.
@@ -158,74 +149,18 @@ class _Request(Generic[T]):
         held: Whether it waits for room on its next ranks.
         on: The ranks that compute for it; None if it has no calls.
         left: Whether the other ranks have left its pipeline.
-        ended: Whether the function has returned.
-        value: What the function returned.
     """
 
-    value: T
-
     def __init__(self, index: int, function: Callable[[], T]) -> None:
-        self.index, self._function = index, function
+        self.index = index
         self.items: list[Item] = []
         self.count = self.steps = 0
-        self.held = self.ended = self.left = False
+        self.held = self.left = False
         self.on: tuple[int, ...] | None = None
-        self._error: BaseException | None = None
-        self._abandoned = False
-        self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
-        # torch keeps autocast, gradient mode and the device per thread: the new thread gets the settings of this one.
-        self._state, self._memory = ThreadState.current(), ThreadAllocations()
-        self._thread = threading.Thread(target=self._run, name=f"toolkit-request-{index}", daemon=True)
-        self._thread.start()
-
-    def resume(self) -> None:
-        """Let the function run until it needs a result, or returns.
-
-        Raises:
-            BaseException: What the function raised.
-        """
-        self._go.release()
-        self._back.acquire()
-        if self._error is not None:
-            raise self._error
-
-    def pause(self) -> None:
-        """Hand the turn back and sleep until it is this request's turn again. Called on the request's thread."""
-        self._memory.stop()
-        self._back.release()
-        self._go.acquire()
-        self._memory.start()
-        if self._abandoned:
-            raise Abandoned
+        super().__init__(function, f"toolkit-request-{index}")
 
     def take_results(self) -> None:
         """Take the results of the last round."""
         for call, engine in self.items:
             engine.take_result(call)
         self.items = []
-
-    def abandon(self) -> None:
-        """End the thread, wherever it sleeps. A thread that has ended already is not affected."""
-        self._abandoned = True
-        self._go.release()
-        self._thread.join(timeout=10)
-
-    def _run(self) -> None:
-        self._go.acquire()
-        try:
-            # Abandoned before its first turn, the function does not even begin.
-            if not self._abandoned:
-                with self._state.applied():
-                    self._memory.start()
-                    try:
-                        self.value = self._function()
-                    finally:
-                        self._memory.stop()
-        except Abandoned:
-            pass
-        except BaseException as error:
-            # Raised again by resume(), on the main thread.
-            self._error = error
-        finally:
-            self.ended = True
-            self._back.release()

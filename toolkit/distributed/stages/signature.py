@@ -6,6 +6,7 @@ prompts or timesteps, and raises instead of mixing two different runs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
@@ -39,8 +40,12 @@ def _form(leaf: Any) -> Any:
     return leaf if isinstance(leaf, int | float | str | bool | type(None)) else f"<{type(leaf).__name__}>"
 
 
-def digest(arguments: Any) -> int:
+def digest(arguments: Any, read: Callable[[Tensor], int] = int) -> int:
     """Compute a number of 63 bits from a call's arguments, values included; it is the same on every rank.
+
+    Args:
+        arguments: Nested containers with tensors.
+        read: Reads the number in a tensor of one element; see :class:`toolkit.distributed.comm.rank.Rank`.
 
     Example:
         >>> noise = torch.randn(8)
@@ -53,15 +58,15 @@ def digest(arguments: Any) -> int:
             # A sum does not see the order of its terms. Every third value once more shows most changes of order, for a
             # third of the price.
             flat = tensor.detach().reshape(-1)
-            total = total * 31 + _bits(flat) * 7 + _bits(flat[::3])
+            total = total * 31 + read(_bits(flat)) * 7 + read(_bits(flat[::3]))
     return total & _MASK
 
 
-def _bits(tensor: Tensor) -> int:
+def _bits(tensor: Tensor) -> Tensor:
     """Add up the bits of all values, read as integers.
 
     Integers wrap around and so have the same sum in any order, with any number of threads; floats do not. And not
     torch.hash_tensor, which XORs: there, pairs of equal bits cancel, so noise and its negative look the same.
     """
     parts = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-    return int(parts.view(_INTEGERS[parts.dtype.itemsize]).sum(dtype=torch.int64))
+    return parts.view(_INTEGERS[parts.dtype.itemsize]).sum(dtype=torch.int64)

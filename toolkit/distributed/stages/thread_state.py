@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from toolkit.numerics.tensor_compat import function_modes
+from toolkit.numerics.tensor_compat import dispatch_modes, function_modes
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class ThreadState:
     Attributes:
         threads: Number of CPU threads; it decides the last bits of some kernels.
         modes: The torch function modes that are on.
+        dispatch: The torch dispatch modes that are on.
         gradients: Whether gradients are recorded.
         autocast: For each type of device: whether autocast is on, and its dtype.
         device: The index of the current accelerator; None where there is none.
@@ -26,6 +28,7 @@ class ThreadState:
 
     threads: int
     modes: tuple[TorchFunctionMode, ...]
+    dispatch: tuple[TorchDispatchMode, ...]
     gradients: bool
     autocast: tuple[tuple[str, bool, torch.dtype], ...]
     device: int | None
@@ -44,6 +47,7 @@ class ThreadState:
         return cls(
             threads=torch.get_num_threads(),
             modes=tuple(function_modes()),
+            dispatch=tuple(dispatch_modes()),
             gradients=torch.is_grad_enabled(),
             autocast=tuple((kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in kinds),
             device=torch.accelerator.current_device_index() if accelerator else None,
@@ -56,6 +60,8 @@ class ThreadState:
         if self.device is not None:
             torch.accelerator.set_device_index(self.device)
         with ExitStack() as stack:
+            for dispatch in self.dispatch:
+                stack.enter_context(dispatch)
             for mode in self.modes:
                 stack.enter_context(mode)
             stack.enter_context(torch.set_grad_enabled(self.gradients))

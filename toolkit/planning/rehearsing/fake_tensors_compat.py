@@ -18,6 +18,7 @@ from torch._prims_common import suggest_memory_format
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
+from toolkit.distributed.stages.deferred import Deferred
 from toolkit.numerics.tensor_compat import tree_map, without_modes
 from toolkit.planning.rehearsing.known_values import KnownValues
 
@@ -63,7 +64,8 @@ def fake_copy(model: _Model, device: torch.device, values: KnownValues) -> _Mode
     """Copy a model with all that it holds, but its tensors without data; call it inside :func:`without_data`.
 
     Args:
-        model: A module, or another value that holds tensors. They may be on any device, also on ``meta``.
+        model: A module, or another value that holds tensors, such as the arguments of a call. They may be on any
+            device, also on ``meta``.
         device: The device that the copy's tensors claim to be on.
         values: Learns the values of small tensors that are no weights: a scheduler's timesteps, say.
     """
@@ -76,7 +78,7 @@ def fake_copy(model: _Model, device: torch.device, values: KnownValues) -> _Mode
     known |= {id(value): value for value in held if isinstance(value, torch.Generator)}
     # deepcopy asks this table first, so it never copies the data of a tensor that is in it. Tensors elsewhere, such as
     # in a scheduler, go through the mode.
-    with _CopiesWithoutData(device, values):
+    with WithoutNumbers(device, values):
         return copy.deepcopy(model, known)
 
 
@@ -84,28 +86,51 @@ def _holders(model: Any) -> Iterator[Any]:
     """What may hold generators: modules, and the arguments of a call."""
     if isinstance(model, nn.Module):
         yield from model.modules()
-    arguments = getattr(getattr(model, "options", None), "arguments", None)
+    arguments = model if isinstance(model, dict) else getattr(getattr(model, "options", None), "arguments", None)
     if arguments:
         yield SimpleNamespace(**arguments)
 
 
-class _CopiesWithoutData(TorchFunctionMode):
-    """In this context, ``copy.deepcopy`` of a tensor makes one without data."""
+class WithoutNumbers(TorchFunctionMode):
+    """In this context, tensors without data can be copied, and become arrays of numpy.
+
+    An array has the values that are known. A pipeline turns its frames into an array after all computing; there nothing
+    is known, and the array has zeros.
+
+    Args:
+        device: The device that copies of other tensors claim to be on.
+        values: What is known.
+    """
 
     def __init__(self, device: torch.device, values: KnownValues) -> None:
         super().__init__()
         self._device, self._values = device, values
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        deferred = next((kind for kind in types if issubclass(kind, Deferred)), None)
+        if deferred is not None:
+            # torch has turned this mode off while it is asked. What is computed for a deferred tensor needs it on.
+            with self:
+                return deferred.__torch_function__(func, types, args, kwargs)
         if func is Tensor.__deepcopy__:
-            tensor, known = args
-            if id(tensor) not in known:
-                known[id(tensor)] = fake_like(tensor, self._device)
-                if tensor.device.type != "meta":
-                    with without_modes():
-                        self._values.learn(known[id(tensor)], tensor.detach().cpu().clone())
-            return known[id(tensor)]
+            return self._copy(*args)
+        if func in (Tensor.numpy, Tensor.__array__) and is_fake(args[0]):
+            twin = self._values.twin_of(args[0])
+            with without_modes():
+                # Pages of zeros take no memory until somebody writes to them.
+                return func(twin if twin is not None else torch.zeros(args[0].shape, dtype=args[0].dtype), *args[1:])
         return func(*args, **(kwargs or {}))
+
+    def _copy(self, tensor: Tensor, known: dict[int, Any]) -> Tensor:
+        if id(tensor) not in known:
+            fake = is_fake(tensor)
+            known[id(tensor)] = fake_like(tensor, tensor.device if fake else self._device)
+            twin = self._values.twin_of(tensor) if fake else None if tensor.is_meta else tensor
+            if twin is not None:
+                with without_modes():
+                    self._values.learn(known[id(tensor)], twin.detach().cpu().clone())
+        copied: Tensor = known[id(tensor)]
+        return copied
 
 
 def asks_for_values(func: Any) -> bool:

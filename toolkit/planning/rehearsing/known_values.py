@@ -58,7 +58,7 @@ class KnownValues:
             What it returns on the twins; None if a tensor has none, or chance decides.
         """
         tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
-        twins = [self._twin(tensor) for tensor in tensors]
+        twins = [self.twin_of(tensor) for tensor in tensors]
         large = any(isinstance(value, Tensor) and value.numel() > MOST for value in tree_leaves(out))
         if large or any(twin is None for twin in twins) or not _is_determined(func):
             self._spoil(func, args, kwargs)
@@ -85,7 +85,7 @@ class KnownValues:
             if index is None or index.dtype is not torch.bool:
                 found.append(index)
                 continue
-            twin = self._twin(index)
+            twin = self.twin_of(index)
             if twin is None:
                 raise unknown(torch.ops.aten.index.Tensor)
             with without_modes():
@@ -93,7 +93,8 @@ class KnownValues:
             found += [torch.empty(len(place), dtype=torch.int64, device=device) for place in places]
         return found
 
-    def _twin(self, tensor: Tensor) -> Tensor | None:
+    def twin_of(self, tensor: Tensor) -> Tensor | None:
+        """The values of a tensor; None if they are not known."""
         if type(tensor) is Tensor and tensor.device.type == "cpu":
             # A tensor with data, such as torch.tensor makes from a list.
             return tensor if tensor.numel() <= MOST else None

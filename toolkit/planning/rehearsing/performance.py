@@ -6,8 +6,8 @@ Every rank has a time of its own. The rank whose next step is the earliest goes 
     a post          the messages start, each as soon as both ends are posted and its link is free
     a wait          the rank's time jumps to the message's arrival, if that lies ahead
 
-Messages between two ranks match in the order in which they are posted, as they do in a run. A link carries one message
-at a time in each direction; between two hosts, all their ranks share one.
+Messages between two ranks match in the order in which they are posted in one group, as they do in a run. A link carries
+one message at a time in each direction; between two hosts, all their ranks share one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from itertools import accumulate
 
 from toolkit.errors import RunError
 from toolkit.geometry.topology import Topology
-from toolkit.planning.rehearsing.script import Await, Compute, Crossing, End, Post, Script
+from toolkit.planning.rehearsing.script import Await, Compute, End, Post, Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def play(
         if step is None:
             continue
         if isinstance(step, Post):
-            for known in network.post(rank, player.posted, step.crossings):
+            for known in network.post(rank, player.posted, step):
                 if known in waiting:
                     other = waiting.pop(known)
                     heappush(ready, (max(players[other].now, network.arrivals[known]), other))
@@ -161,22 +161,23 @@ class _Network:
     def __init__(self, topology: Topology) -> None:
         self.arrivals: dict[tuple[int, int], float] = {}
         self._topology = topology
-        self._open: dict[tuple[int, int], tuple[deque[tuple[float, int, int]], ...]] = defaultdict(
+        self._open: dict[tuple[int, int, str], tuple[deque[tuple[float, int, int]], ...]] = defaultdict(
             lambda: (deque(), deque())
         )
         self._free: dict[tuple[int, int], float] = defaultdict(float)
         self._ends: dict[int, list[End]] = defaultdict(list)
-        self._places: dict[tuple[int, int, bool], int] = defaultdict(int)
+        self._places: dict[tuple[int, int, bool, str], int] = defaultdict(int)
 
-    def post(self, rank: int, now: float, crossings: Sequence[Crossing]) -> list[tuple[int, int]]:
+    def post(self, rank: int, now: float, step: Post) -> list[tuple[int, int]]:
         """Post a group; returns the ends of messages whose arrival is known from here on."""
         known = []
-        for one in crossings:
-            number, place = len(self._ends[rank]), (rank, one.peer, one.sends)
-            self._ends[rank].append(End(one.peer, one.sends, self._places[place]))
+        for one in step.crossings:
+            number, place = len(self._ends[rank]), (rank, one.peer, one.sends, step.group)
+            self._ends[rank].append(End(one.peer, one.sends, self._places[place], step.group))
             self._places[place] += 1
             pair = (rank, one.peer) if one.sends else (one.peer, rank)
-            mine, theirs = self._open[pair] if one.sends else reversed(self._open[pair])
+            line = self._open[*pair, step.group]
+            mine, theirs = line if one.sends else reversed(line)
             if not theirs:
                 mine.append((now, number, one.bytes))
                 continue
@@ -207,7 +208,7 @@ class _Network:
 
     def check_over(self, waiting: Mapping[tuple[int, int], int]) -> None:
         """Refuse scripts that have not ended, or messages with one end only."""
-        ends = [f"{a} to {b}" for (a, b), sides in self._open.items() if any(sides)]
+        ends = [f"{a} to {b}" for (a, b, _), sides in self._open.items() if any(sides)]
         if waiting or ends:
             raise RunError(
                 f"ranks {sorted(set(waiting.values()))} wait for ever; messages with one end only: {ends}: the ranks' "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -75,6 +76,7 @@ class Rehearsal(Run):
             plan=self.way,
             record=self.record,
             ratio=self.ratio,
+            plans=self.plans,
             streamed=self.streamed,
             profile=profile,
             topology=topology or self.topology,
@@ -97,10 +99,11 @@ def rehearsal_of(
     *,
     plan: Plan,
     record: Record,
-    ratio: Mapping[str, int],
     profile: Profile | None,
     topology: Topology,
+    ratio: Mapping[str, int] | None = None,
     streamed: tuple[int, ...] = (),
+    plans: Mapping[str, Plan] | None = None,
 ) -> Rehearsal:
     """Play scripts with a profile over links, and make the tables of a run of it.
 
@@ -108,10 +111,11 @@ def rehearsal_of(
         scripts: One for each rank that takes part.
         plan: The plan.
         record: Where the scripts come from.
-        ratio: Sample cells per latent cell along each axis of the plan's grid.
         profile: What operators cost; None: no time, and no memory beside tensors.
         topology: The links.
+        ratio: Sample cells per latent cell along each axis of the plan's grid.
         streamed: The shape of the output.
+        plans: The plan of each transformer of a pipeline.
     """
     costs = Costs(scripts, profile, plan)
     played = play(scripts, costs.seconds, post=costs.post, topology=topology)
@@ -124,7 +128,8 @@ def rehearsal_of(
         record=record,
         plan=or_none(plan),
         seconds=max(when.end for when in played.times.values()) if profile is not None else float("nan"),
-        ratio=ratio,
+        ratio=ratio or {},
+        plans=plans or {},
         streamed=streamed or next((script.result for script in scripts if script.result), ()),
         scripts=tuple(scripts),
         profile=profile,
@@ -150,14 +155,20 @@ def _curve(script: Script, played: Performance, costs: Costs) -> MemoryCurve:
 def _leaving(script: Script, played: Performance) -> list[int]:
     """Bytes of sends that have not left although the script has dropped them, after each number of steps.
 
-    A run drops what has left whenever it posts messages. A script drops everything at the next post.
+    A run drops what has left whenever it posts messages in the same group. A script drops everything at the next post.
     """
     when = played.times[script.rank]
-    posts = [place for place, step in enumerate(script.steps) if isinstance(step, Post)]
+    posts: dict[str, list[int]] = defaultdict(list)
+    groups: list[str] = []
+    for place, step in enumerate(script.steps):
+        if isinstance(step, Post):
+            posts[step.group].append(place)
+            groups += [step.group] * len(step.crossings)
     change = [0] * (len(script.steps) + 2)
     for message, dropped, size in script.kept:
         left = played.messages[script.rank, message]
-        later = posts[bisect_left(posts, dropped) :]
+        all_posts = posts[groups[message]]
+        later = all_posts[bisect_left(all_posts, dropped) :]
         # Times go up, so the first post at which the message has left can be searched for.
         at = bisect_left(later, left, key=when.at)
         change[dropped] += size

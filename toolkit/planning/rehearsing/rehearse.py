@@ -1,56 +1,33 @@
-"""Rehearsing a call: every rank's script is written, and the scripts are played together."""
+"""Rehearsing a call of a model: ``tk.rehearse``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, Unpack
-from warnings import warn
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
-from toolkit.distributed.modes import fit
-from toolkit.errors import ModelError, PlanError
-from toolkit.geometry.plan import Plan, or_none, or_whole
-from toolkit.geometry.shard_plan import ShardPlan
+from toolkit.errors import PlanError
+from toolkit.geometry.plan import Plan
+from toolkit.geometry.stage_plan import Plans
 from toolkit.geometry.topology import Topology
-from toolkit.models.autoencoders.direction import Direction, DirectionName
-from toolkit.models.autoencoders.model_call import ModelCall
-from toolkit.models.autoencoders.options import OptionFields, Options
-from toolkit.models.autoencoders.sharding import sharding_of
-from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.convolution import Convolutions
-from toolkit.planning.rehearsing.alike import Renaming, representatives
-from toolkit.planning.rehearsing.costs import Costs
-from toolkit.planning.rehearsing.fake_tensors_compat import device_without_data
-from toolkit.planning.rehearsing.forecast import Forecast
-from toolkit.planning.rehearsing.performance import play
 from toolkit.planning.rehearsing.profile import Profile
-from toolkit.planning.rehearsing.rehearsal import Rehearsal, rehearsal_of
-from toolkit.planning.rehearsing.scribe import SectionMemory
-from toolkit.planning.rehearsing.script import Script
-from toolkit.planning.rehearsing.writing import Piece
-from toolkit.runs.record import Record
-
-UNIT = Profile.assume(operations=1e12, bandwidth=1e11)
-"""Stands in for a profile where only the order of events matters."""
-MOST_TURNS = 6
-"""How often scripts that depend on times are written again at most."""
+from toolkit.planning.rehearsing.rehearsal import Rehearsal
+from toolkit.planning.rehearsing.rehearse_autoencoder import rehearse_autoencoder
+from toolkit.planning.rehearsing.rehearse_pipeline import rehearse_pipeline
 
 
 def rehearse(
-    model: Autoencoder,
-    input_or_shape: Tensor | Sequence[int],
-    plan: Plan | None = None,
+    model: Any,
+    input_or_shape: Tensor | Sequence[int] | None = None,
+    plan: Plan | Plans | None = None,
     *,
     profile: Profile | None = None,
     topology: Topology | None = None,
-    direction: DirectionName = "decode",
     device: str | None = None,
     convolutions: Convolutions = "onednn",
-    stream: bool = False,
-    options: Options | None = None,
-    **changes: Unpack[OptionFields],
+    **call: Any,
 ) -> Rehearsal:
     """Predict the time, memory and messages of every rank of a call, without data and without other ranks.
 
@@ -58,22 +35,24 @@ def rehearse(
     and what a run would refuse is refused here, in the same words. Time and kernels' own memory come from a profile.
 
     Args:
-        model: A diffusers autoencoder. It is left as it was found. Its weights are not used: a model on the device
-            ``meta`` will do (``with torch.device("meta"): AutoencoderKLWan()``).
-        input_or_shape: The input of the call, or its shape.
+        model: A diffusers autoencoder or pipeline, or the folder of a pipeline. It is left as it was found. Weights are
+            not used: a model on the device ``meta`` will do (``with torch.device("meta"): AutoencoderKLWan()``), and
+            none are read from a folder.
+        input_or_shape: The input of an autoencoder's call, or its shape. Leave it out for a pipeline, whose call says
+            what it computes.
         plan: How the work is divided; None: the model's own call.
         profile: What operators cost, from ``tk.profile``; None: only tensors' memory and messages are predicted.
         topology: The links between ranks; None: the profile's link between all ranks, or links that take no time.
-        direction: The model call to make. For encode, the input is the sample.
         device: The type of device that the ranks have; None: the profile's, or the model's. It need not exist here.
         convolutions: The kernels of small fp32 CPU convolutions.
-        stream: Whether the output is handed over in bands, as ``stream=`` of a run does. When a band is complete
-            depends on times; without a profile all ranks are assumed to be equally fast.
-        options: How the model is called; None: :class:`toolkit.Options` with its defaults.
-        **changes: Fields of :class:`toolkit.Options` by name; they replace those of ``options``.
+        **call: For an autoencoder: ``direction="encode"`` for the other model call, whose input is the sample;
+            ``stream=True`` if the output is handed over in bands; ``options`` and the fields of
+            :class:`toolkit.Options`, as for ``cluster.decode``. When a band is complete depends on times; without a
+            profile all ranks are assumed to be equally fast. For a pipeline: its own arguments, ``requests=`` and
+            ``load=``, as for ``cluster.generate``.
 
     Raises:
-        PlanError: If the plan does not fit the input.
+        PlanError: If the plan does not fit the input or the pipeline.
         ModelError: If the mode is not known to be right for the class, or what the model does depends on data.
         NotExact: If an operation cannot be sharded exactly; names the operation and the module.
 
@@ -86,92 +65,27 @@ def rehearse(
         >>> rehearsal = rehearse(wan, (1, 16, 1, 90, 160), ShardPlan(h=2))
         >>> rehearsal.messages[["sender", "receiver", "messages"]].values.tolist()
         [[0, 1, 34], [1, 0, 35]]
+
+        A pipeline's call in two stages:
+
+        >>> from toolkit.geometry import Schedule, StagePlan, StageSplit
+        >>> from toolkit.models import demo
+        >>> plan = StagePlan(StageSplit.even(8, 2), Schedule.interleaved(2, branches=2))
+        >>> call = demo.call(num_inference_steps=1, output_type="latent")
+        >>> rehearse(demo.pipeline(), plan=plan, **call)
+        Rehearsal(1x16x4x8x8 by 2 stages over 2 ranks, peak 0 MB without kernels' own memory; no profile, so no times)
     """
-    way, call = or_whole(plan), ModelCall(Direction.of(direction), Options.of(options, changes))
-    if not hasattr(model, "decode") or not hasattr(model, "parameters"):
-        raise ModelError(
-            f"model is a {type(model).__name__}: give an autoencoder. A pipeline's call is not rehearsed yet; its "
-            "autoencoder's decode is: rehearse(pipeline.vae, ...)."
-        )
-    shape = _shape_of(input_or_shape)
-    found = fit(model, shape, plan=way, call=call, stream=stream)
-    kind = _device(model, device, profile)
-    if topology is not None and topology.ranks < way.ranks:
-        raise PlanError(f"the plan is for {way.ranks} ranks, the topology has {topology.ranks}: give a larger one.")
-    link = None if profile is None else profile.link
-    links = topology or (Topology(1, way.ranks) if link is None else Topology(1, way.ranks, within=link))
-    piece = Piece(model, shape, way, call, device_without_data(kind), convolutions, stream)
-    scripts = _scripts(piece, profile, links)
-    dtype = str(next(model.parameters()).dtype)
-    what = {
-        "call": call.direction.value,
-        "rehearsed": True,
-        "ranks": way.ranks,
-        "device": kind,
-        "convolutions": convolutions,
-    }
-    made = Record.make(model, {}, plan=or_none(way), what={**what, "links": str(links)})
-    record = replace(made, input={"shape": list(shape), "dtype": dtype})
-    return rehearsal_of(
-        scripts,
-        plan=way,
-        record=record,
-        ratio=found.ratio,
-        profile=profile,
-        topology=links,
-        streamed=found.shape if stream else (),
+    if hasattr(model, "decode") and hasattr(model, "parameters"):
+        if input_or_shape is None:
+            raise PlanError("input_or_shape=None: give the input of the autoencoder's call, or its shape.")
+        if isinstance(plan, Mapping):
+            raise PlanError(f"plan={plan!r} for an autoencoder: several plans are for the transformers of a pipeline.")
+        return rehearse_autoencoder(
+            model, input_or_shape, plan, profile=profile, topology=topology, device=device, convolutions=convolutions,
+            **call,
+        )  # fmt: skip
+    if input_or_shape is not None:
+        raise PlanError("input_or_shape for a pipeline: leave it out, and give the pipeline's own arguments by name.")
+    return rehearse_pipeline(
+        model, plan, profile=profile, topology=topology, device=device, convolutions=convolutions, **call
     )
-
-
-def _scripts(piece: Piece, profile: Profile | None, topology: Topology) -> list[Script]:
-    """Write all ranks' scripts; where they depend on what has arrived, again and again, until they stay the same."""
-    memory: SectionMemory = {}
-    if isinstance(piece.plan, ShardPlan):
-        return _shards(piece, piece.plan)
-    scripts = [piece.write(rank, memory) for rank in piece.plan.working]
-    for _ in range(MOST_TURNS if piece.stream else 0):
-        costs = Costs(scripts, profile or UNIT, piece.plan)
-        arrivals = play(scripts, costs.seconds, post=costs.post, topology=topology).arrivals
-        again = [piece.write(rank, memory, Forecast(arrivals[rank], costs)) for rank in piece.plan.working]
-        settled = all(new.steps == old.steps for new, old in zip(again, scripts, strict=True))
-        scripts = again
-        if settled:
-            return scripts
-    if piece.stream:
-        warn(
-            f"after {MOST_TURNS} turns the order of events still depends on what has arrived when: bands and memory of "
-            "this rehearsal are those of the last turn.",
-            stacklevel=3,
-        )
-    return scripts
-
-
-def _shards(piece: Piece, plan: ShardPlan) -> list[Script]:
-    """Write the scripts of shards: one of each kind, the others by renaming."""
-    parts = sharding_of(piece.model, piece.call).parts(plan, piece.shape)
-    like = representatives(plan, parts)
-    written = {rank: piece.write(rank, {}) for rank in dict.fromkeys(like.values())}
-    return [
-        written[source] if source == rank else Renaming(plan, parts, source=source, target=rank).script(written[source])
-        for rank, source in like.items()
-    ]
-
-
-def _shape_of(given: Tensor | Sequence[int]) -> tuple[int, ...]:
-    if isinstance(given, Tensor):
-        return tuple(given.shape)
-    try:
-        shape = tuple(int(size) for size in given)
-    except (TypeError, ValueError):
-        raise PlanError(f"input_or_shape={given!r}: give the input of the call, or its shape.") from None
-    if not shape or min(shape) < 1:
-        raise PlanError(f"input_or_shape={given!r}: every size of a shape is at least 1.")
-    return shape
-
-
-def _device(model: Any, device: str | None, profile: Profile | None) -> str:
-    if device is not None and profile is not None and device != profile.device:
-        raise PlanError(f"device={device!r} with a profile of {profile.device}: leave out device=.")
-    held = next(model.parameters()).device.type
-    kind = device or (profile.device if profile is not None else "cpu" if held == "meta" else held)
-    return kind

@@ -44,24 +44,28 @@ class End(NamedTuple):
     Attributes:
         peer: The rank at the other end.
         sends: Whether this rank sends.
-        place: How many this rank has posted before with that peer in that direction.
+        place: How many this rank has posted before with that peer in that direction, in the same group of ranks.
+        group: The purpose of that group; see :class:`toolkit.distributed.comm.group.Groups`.
     """
 
     peer: int
     sends: bool
     place: int
+    group: str = ""
 
 
 class Post(NamedTuple):
-    """A step that starts messages, as one group.
+    """A step that starts messages, all at once.
 
     Attributes:
         crossings: The messages.
         purpose: What they are for, as in the trace.
+        group: The purpose of the group of ranks that they are sent in. Only messages of one group keep their order.
     """
 
     crossings: tuple[Crossing, ...]
     purpose: str = ""
+    group: str = ""
 
 
 class Await(NamedTuple):

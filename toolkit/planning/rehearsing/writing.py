@@ -25,7 +25,7 @@ from toolkit.planning.rehearsing.known_values import KnownValues
 from toolkit.planning.rehearsing.operator_call import TensorSpec
 from toolkit.planning.rehearsing.scribe import Scribe, SectionMemory
 from toolkit.planning.rehearsing.script import Script
-from toolkit.planning.rehearsing.silent_transport import SilentTransport
+from toolkit.planning.rehearsing.silent_transport import Correspondence
 from toolkit.runs.trace import Recorder
 
 
@@ -75,35 +75,35 @@ class Piece:
                 scribe,
                 size=self.plan.ranks,
                 convolutions=self.convolutions,
-                transport=SilentTransport(script, self.device, lambda: scribe.live, forecast),
+                messages=Correspondence(script, self.device, lambda: scribe.live, forecast),
             )
 
 
 def write_script(
-    act: Callable[[Rank], Tensor | None],
+    act: Callable[[Rank], Any],
     script: Script,
     scribe: Scribe,
     *,
     size: int,
     convolutions: Convolutions,
-    transport: SilentTransport,
+    messages: Correspondence,
 ) -> Script:
     """Write down what one rank does. Call it inside ``without_data``.
 
     Args:
-        act: The SPMD function, with everything but the rank.
+        act: The SPMD function, with everything but the rank. It returns None, a tensor or array, or a list of them.
         script: Where to write.
         scribe: Writes operators down.
         size: Number of ranks.
         convolutions: The kernels of small fp32 CPU convolutions.
-        transport: Writes messages down.
+        messages: Writes messages down.
     """
     trace = Recorder(script.rank, 0.0, events=script.events, clock=lambda: float(len(script.steps)))
     member = Member(None, script.rank, size)
-    acting = Rank(member, FailureFlag(None, script.rank), trace, convolutions, transport)
+    acting = Rank(member, FailureFlag(None, script.rank), trace, convolutions, messages.transport, lambda _: 0)
     with torch.no_grad(), scribe:
         output = act(acting)
-        script.result = () if output is None else tuple(output.shape)
+        script.result = () if output is None else tuple(getattr(output, "shape", (len(output),)))
         # What is allocated at the end contains the output, as a run's memory does.
         script.allocated.append((len(script.steps), scribe.live))
         del output
