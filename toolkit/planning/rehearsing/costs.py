@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolkit.geometry.plan import Plan, PlanKind
 from toolkit.planning.rehearsing.profile import NO_HOST_COST, OperatorCost, Profile
 from toolkit.planning.rehearsing.script import Compute, Script, Section, operators_of
 
@@ -13,17 +12,16 @@ class Costs:
     """The costs of all steps of a rehearsal's scripts.
 
     Args:
-        scripts: The scripts.
+        scripts: The scripts of one call.
         profile: What operators cost; None: no time, and no memory beside tensors.
-        plan: The plan; inside the rules of shards, an operator costs the host more.
     """
 
-    def __init__(self, scripts: Sequence[Script], profile: Profile | None, plan: Plan) -> None:
+    def __init__(self, scripts: Sequence[Script], profile: Profile | None) -> None:
         self._profile = profile
         self._operators = operators_of(scripts)
         self._sections = {key: section for script in scripts for key, section in script.sections.items()}
         host = NO_HOST_COST if profile is None else profile.host
-        self._host = host.ruled_call if plan.kind is PlanKind.SHARDS else host.call
+        self._host: float = getattr(host, scripts[0].around) if scripts else 0.0
         self.post = host.post
         """Seconds that posting a message takes the host."""
         self._known: dict[tuple[str, int], OperatorCost] = {}

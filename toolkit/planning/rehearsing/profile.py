@@ -13,7 +13,7 @@ from toolkit.geometry.topology import Link
 from toolkit.planning.rehearsing.operator_call import OperatorCall
 from toolkit.planning.rehearsing.work import Work
 
-FORMAT = 1
+FORMAT = 2
 """The version of the file's format."""
 
 
@@ -33,13 +33,15 @@ class HostCost(NamedTuple):
     """What the host does around operators, in seconds.
 
     Attributes:
-        call: For each operator of a model's own call: modules, Python, torch's dispatch.
+        call: For each operator of an autoencoder's own call: modules, Python, torch's dispatch.
         ruled_call: The same inside the rules of exact shards.
+        pipeline_call: The same in a pipeline: transformers, schedulers.
         post: For each message that is posted.
     """
 
     call: float = 0.0
     ruled_call: float = 0.0
+    pipeline_call: float = 0.0
     post: float = 0.0
 
 

@@ -117,7 +117,7 @@ def rehearsal_of(
         streamed: The shape of the output.
         plans: The plan of each transformer of a pipeline.
     """
-    costs = Costs(scripts, profile, plan)
+    costs = Costs(scripts, profile)
     played = play(scripts, costs.seconds, post=costs.post, topology=topology)
     curves = [_curve(script, played, costs) for script in scripts]
     return Rehearsal(

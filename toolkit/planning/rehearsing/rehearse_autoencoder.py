@@ -95,7 +95,7 @@ def _scripts(piece: Piece, profile: Profile | None, topology: Topology) -> list[
         return _shards(piece, piece.plan)
     scripts = [piece.write(rank, memory) for rank in piece.plan.working]
     for _ in range(MOST_TURNS if piece.stream else 0):
-        costs = Costs(scripts, profile or UNIT, piece.plan)
+        costs = Costs(scripts, profile or UNIT)
         arrivals = play(scripts, costs.seconds, post=costs.post, topology=topology).arrivals
         again = [piece.write(rank, memory, Forecast(arrivals[rank], costs)) for rank in piece.plan.working]
         settled = all(new.steps == old.steps for new, old in zip(again, scripts, strict=True))

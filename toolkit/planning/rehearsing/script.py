@@ -131,6 +131,8 @@ class Script:
 
     Attributes:
         rank: The rank.
+        around: What the host does around operators, by the name of a field of
+            :class:`~toolkit.planning.rehearsing.profile.HostCost`.
         steps: What it does, in order.
         operators: The operators that its steps call, by key.
         sections: The sections among its steps, by key.
@@ -142,6 +144,7 @@ class Script:
     """
 
     rank: int
+    around: str = "call"
     steps: list[Step] = field(default_factory=list)
     operators: dict[str, OperatorCall] = field(default_factory=dict)
     sections: dict[str, Section] = field(default_factory=dict)

@@ -29,10 +29,18 @@ ENOUGH = 0.05
 """Seconds of repetitions after which an operator is not called again."""
 FEWEST, MOST = 5, 30
 """Number of timings of an operator."""
-CACHE, MOST_SETS = 64 << 20, 8
-"""Bytes that no processor's cache holds, and the most sets of arguments that an operator is called on."""
+NEAR, CACHE, MOST_SETS = 2 << 20, 64 << 20, 8
+"""Bytes that a core's own cache holds, bytes that no cache holds, and the most sets of arguments that an operator is
+called on."""
 SMALL = (1, 16, 4, 4)
 """The latent of the call by which the host's part is measured: its operators are as small as operators get."""
+
+
+def small_pipeline_call() -> dict[str, Any]:
+    """The same for a pipeline: the arguments of a call of the demo pipeline."""
+    return demo.call(height=16, width=16, num_frames=1, num_inference_steps=2, output_type="latent")
+
+
 MESSAGES = (1 << 10, 1 << 20, 1 << 23)
 """Bytes of the messages by which a link is measured."""
 ROUNDS, SWAPS = 21, 100
@@ -67,6 +75,15 @@ def measure_call(plan: Plan | None, device: str | None = None) -> float:
 
     call()
     return median(_timings(call, where))
+
+
+def measure_pipeline_call(device: str | None = None) -> float:
+    """Measure a small call of the demo pipeline, as :func:`measure_call` does of an autoencoder."""
+    where = _device(device)
+    pipe = demo.pipeline().to(where)
+    pipe.set_progress_bar_config(disable=True)
+    pipe(**small_pipeline_call())
+    return median(_timings(lambda: pipe(**small_pipeline_call()), where))
 
 
 def measure_link(device: str | None = None) -> tuple[Link, float]:
@@ -128,8 +145,9 @@ def _swaps(exchange: Exchange, me: int) -> float:
 
 
 def _measure(call: OperatorCall, device: torch.device) -> OperatorCost:
-    # In a run, an operator rarely finds its tensors in the processor's cache. So it is called on several sets in turn.
-    sets = min(MOST_SETS, max(1, CACHE // max(1, call.work.bytes)))
+    # In a run, an operator finds its tensors in the processor's cache only if they are small. So it is called on
+    # several sets of large ones in turn.
+    sets = 1 if call.work.bytes <= NEAR else min(MOST_SETS, max(1, CACHE // call.work.bytes))
     turns = cycle([call.run_on(device) for _ in range(sets)])
     held: deque[Any] = deque(maxlen=sets)
 

@@ -59,7 +59,9 @@ class Piece:
             memory: Sections that any rank has written.
             forecast: When messages arrive.
         """
-        values, script = KnownValues(), Script(rank)
+        # Inside the rules of shards, an operator costs the host more.
+        around = "ruled_call" if self.plan.kind is PlanKind.SHARDS else "call"
+        values, script = KnownValues(), Script(rank, around)
         with without_data():
             scribe = Scribe(script, values, self.device)
             # A copy for each rank: a rank leaves traces in a model, such as a scheduler's place in its timesteps.
