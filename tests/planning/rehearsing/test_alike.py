@@ -10,7 +10,8 @@ from toolkit.models.autoencoders.census import specimen
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import Options
 from toolkit.models.autoencoders.sharding import sharding_of
-from toolkit.planning.rehearsing.alike import Renaming, representatives
+from toolkit.planning.rehearsing.alike import Lattice, Renaming, representatives
+from toolkit.planning.rehearsing.script import Post
 from toolkit.planning.rehearsing.writing import Piece
 
 
@@ -34,9 +35,10 @@ def test_renamed_scripts_are_those_that_ranks_write(name, hw, plan):
     renamed = {rank: source for rank, source in like.items() if rank != source}
     assert renamed
     for rank, source in list(renamed.items())[:2]:
-        got = Renaming(plan, parts, source=source, target=rank).script(piece.write(source, {}))
+        got = Renaming(Lattice(plan, parts), source=source, target=rank).script(piece.write(source, {}))
         own = piece.write(rank, {})
-        assert (got.steps, got.events) == (own.steps, own.events)
+        assert [got.named(step) if isinstance(step, Post) else step for step in got.steps] == own.steps
+        assert (got.recorded(), got.ends()) == (own.events, own.ends())
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from toolkit.geometry.shard_plan import AXES, ShardPlan
-from toolkit.planning.rehearsing.script import Crossing, Post, Script, Step
+from toolkit.planning.rehearsing.script import Crossing, Post, Script
 from toolkit.runs.trace import Event, Kind
 
 Parts = Mapping[str, Sequence[int]]
@@ -64,87 +64,95 @@ def _kind(plan: ShardPlan, parts: Parts, rank: int) -> object:
     return rank == plan.root, tuple(sides)
 
 
-class Renaming:
-    """From one rank to another that is alike.
+class Lattice:
+    """Where the ranks of shards are, and how large their parts.
 
     Args:
         plan: The shards.
         parts: The rows of each part.
+    """
+
+    def __init__(self, plan: ShardPlan, parts: Parts) -> None:
+        self.plan = plan
+        self.places = [plan.position(rank) for rank in range(plan.ranks)]
+        self.sizes = [tuple(parts[axis][place[axis]] for axis in AXES) for place in self.places]
+
+
+class Renaming:
+    """From one rank to another that is alike: the :class:`~toolkit.planning.rehearsing.script.Names` of its script.
+
+    Args:
+        lattice: All ranks.
         source: The rank whose script is written.
         target: The rank whose script is wanted.
     """
 
-    def __init__(self, plan: ShardPlan, parts: Parts, *, source: int, target: int) -> None:
-        self._plan, self._parts = plan, parts
+    def __init__(self, lattice: Lattice, *, source: int, target: int) -> None:
+        self._lattice, self._plan = lattice, lattice.plan
         self._source, self._target = source, target
-        self._from, self._to = plan.position(source), plan.position(target)
-        self._groups: dict[frozenset[int], dict[int, int]] = {}
+        self._from, self._to = lattice.places[source], lattice.places[target]
+        self._groups: dict[tuple[int, ...], dict[int, int]] = {}
 
     def script(self, written: Script) -> Script:
-        """The script of the target."""
+        """The script of the target. It shares all that is long with the one of the source."""
+        return replace(written, rank=self._target, names=self)
+
+    def post(self, step: Post) -> Post:
+        """A step that starts messages, with the target's peers."""
+        names = self._names(step)
+        if step.purpose.startswith(HALO) or step.purpose == OUTPUT:
+            return step._replace(crossings=tuple(one._replace(peer=names[one.peer]) for one in step.crossings))
+        sizes = self._lattice.sizes
+        received = {sizes[one.peer]: one.bytes for one in step.crossings if not one.sends}
+        crossings = [
+            Crossing(sends, names[peer], size if sends else received[sizes[names[peer]]])
+            for sends, peer, size in step.crossings
+        ]
+        return step._replace(crossings=tuple(crossings))
+
+    def events(self, script: Script) -> list[Event]:
+        """What the target records."""
         peers: dict[tuple[str, int], int] = {}
         received: dict[tuple[str, int], deque[int]] = defaultdict(deque)
-        steps: list[Step] = []
-        for step in written.steps:
+        for step in script.steps:
             if not isinstance(step, Post):
-                steps.append(step)
                 continue
-            post = self._post(step, peers)
-            steps.append(post)
-            for old, new in zip(step.crossings, post.crossings, strict=True):
+            for old, new in zip(step.crossings, self.post(step).crossings, strict=True):
+                peers[step.purpose, old.peer] = new.peer
                 if not old.sends:
                     received[step.purpose, old.peer].append(new.bytes)
-        events = [self._event(event, peers, received) for event in written.events]
-        return replace(written, rank=self._target, steps=steps, events=events)
+        return [self._event(event, peers, received) for event in script.events]
 
-    def _post(self, post: Post, peers: dict[tuple[str, int], int]) -> Post:
-        others = frozenset(crossing.peer for crossing in post.crossings)
-        names = {peer: self._peer(post.purpose, peer, others) for peer in others}
-        peers.update({(post.purpose, peer): name for peer, name in names.items()})
-        gathers = not post.purpose.startswith(HALO) and post.purpose != OUTPUT
-        sizes = {self._size(one.peer): one.bytes for one in post.crossings if not one.sends}
-        crossings = [
-            Crossing(one.sends, names[one.peer], sizes[self._size(names[one.peer])])
-            if gathers and not one.sends
-            else one._replace(peer=names[one.peer])
-            for one in post.crossings
-        ]
-        return post._replace(crossings=tuple(crossings))
-
-    def _peer(self, purpose: str, peer: int, others: frozenset[int]) -> int:
-        """The target's peer in the place of one of the source's."""
-        if purpose == OUTPUT:
-            return self._plan.root
-        place = self._plan.position(peer)
-        if purpose.startswith(HALO):
-            moved = {axis: self._to[axis] + place[axis] - self._from[axis] for axis in place}
-            return moved["h"] * self._plan.w + moved["w"]
+    def _names(self, step: Post) -> Mapping[int, int]:
+        """The target's peers in the places of the source's."""
+        others = {crossing.peer for crossing in step.crossings}
+        if step.purpose == OUTPUT:
+            return dict.fromkeys(others, self._plan.root)
+        if step.purpose.startswith(HALO):
+            return {peer: self._neighbour(peer) for peer in others}
         if self._plan.attention == "ring" and len(others) <= 2:
-            return self._in_ring(peer)
-        return self._gathered(others)[peer]
+            # As far round the ring of all ranks.
+            return {peer: (self._target + peer - self._source) % self._plan.ranks for peer in others}
+        return self._gathered(tuple(sorted(others)))
 
-    def _in_ring(self, peer: int) -> int:
-        """The rank that lies as far round the ring of all ranks."""
-        return (self._target + peer - self._source) % self._plan.ranks
+    def _neighbour(self, peer: int) -> int:
+        place = self._lattice.places[peer]
+        moved = {axis: self._to[axis] + place[axis] - self._from[axis] for axis in AXES}
+        return moved["h"] * self._plan.w + moved["w"]
 
-    def _gathered(self, others: frozenset[int]) -> dict[int, int]:
+    def _gathered(self, others: tuple[int, ...]) -> dict[int, int]:
         """For the peers of the source that hold the rest of a map, those of the target, in rank order."""
         if others not in self._groups:
-            places = [self._plan.position(rank) for rank in (self._source, *others)]
-            divided = [axis for axis in AXES if len({place[axis] for place in places}) > 1]
+            places = self._lattice.places
+            divided = [axis for axis in AXES if len({places[rank][axis] for rank in (self._source, *others)}) > 1]
+            same = [axis for axis in AXES if axis not in divided]
             mine = [
                 rank
-                for rank in range(self._plan.ranks)
-                if rank != self._target
-                and all(self._plan.position(rank)[axis] == self._to[axis] for axis in AXES if axis not in divided)
+                for rank, place in enumerate(places)
+                if rank != self._target and all(place[axis] == self._to[axis] for axis in same)
             ]
-            self._groups[others] = dict(zip(sorted(others), mine, strict=True))
+            self._groups[others] = dict(zip(others, mine, strict=True))
         return self._groups[others]
-
-    def _size(self, rank: int) -> tuple[int, ...]:
-        """The rows of a rank's part along each axis."""
-        place = self._plan.position(rank)
-        return tuple(self._parts[axis][place[axis]] for axis in AXES)
 
     def _event(
         self, event: Event, peers: Mapping[tuple[str, int], int], received: Mapping[tuple[str, int], deque[int]]

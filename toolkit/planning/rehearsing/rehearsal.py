@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
@@ -30,19 +31,31 @@ class Rehearsal(Run):
     """A predicted run: trace, memory, peaks and seconds as of a :class:`toolkit.Run`, and no output.
 
     Figures, reports and comparisons take it in place of a run. ``seconds`` is the time until the last rank has ended;
-    what a cluster's kernel does before and after that is not in it.
+    what a cluster's kernel does before and after that is not in it. The table ``trace`` is made when it is first asked
+    for: of thousands of ranks it has millions of rows.
 
     Attributes:
         scripts: What each rank does, without times.
         profile: Where times and kernels' own memory come from; None: no profile was given.
         topology: The links between ranks.
+        times: When each rank has done how many of its steps.
         estimated: The part of the computing time that was estimated from other shapes, between 0 and 1.
     """
 
     scripts: Sequence[Script] = ()
     profile: Profile | None = None
     topology: Topology = field(default_factory=Topology)
+    times: Mapping[int, RankTimes] = field(default_factory=dict)
     estimated: float = 0.0
+
+    def __post_init__(self) -> None:
+        # The field is a run's. Without a value of its own, the property below answers.
+        del self.__dict__["trace"]
+
+    @cached_property  # type: ignore[misc]
+    def trace(self) -> pd.DataFrame:
+        """One row per event of any rank, as of a run."""
+        return trace_table(event for script in self.scripts for event in _events(script, self.times[script.rank]))
 
     @property
     def output(self) -> Any:
@@ -56,9 +69,16 @@ class Rehearsal(Run):
     @property
     def messages(self) -> pd.DataFrame:
         """One row per pair of ranks: sender, receiver, number of messages, bytes."""
-        sends = self.trace[self.trace["kind"] == Kind.SEND.value]
-        pairs = sends.groupby(["rank", "peer"])["bytes"].agg(["size", "sum"]).reset_index()
-        return pairs.set_axis(["sender", "receiver", "messages", "bytes"], axis=1)
+        sent: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0])
+        for script in self.scripts:
+            for post in script.posts():
+                for sends, peer, size in post.crossings:
+                    if sends:
+                        pair = sent[script.rank, peer]
+                        pair[0] += 1
+                        pair[1] += size
+        rows = [(*pair, *counts) for pair, counts in sorted(sent.items())]
+        return pd.DataFrame(rows, columns=["sender", "receiver", "messages", "bytes"])
 
     @property
     def missing(self) -> dict[str, Any]:
@@ -119,10 +139,11 @@ def rehearsal_of(
     """
     costs = Costs(scripts, profile)
     played = play(scripts, costs.seconds, post=costs.post, topology=topology)
-    curves = [_curve(script, played, costs) for script in scripts]
+    levels = _Levels(costs)
+    curves = [levels.curve(script, played) for script in scripts]
     return Rehearsal(
         kept=None,
-        trace=trace_table([event for script in scripts for event in _events(script, played.times[script.rank])]),
+        trace=pd.DataFrame(),
         memory=memory_table(curves),
         peaks=peak_table(curves),
         record=record,
@@ -134,56 +155,79 @@ def rehearsal_of(
         scripts=tuple(scripts),
         profile=profile,
         topology=topology,
+        times=played.times,
         estimated=_estimated(scripts, costs),
     )
 
 
-def _curve(script: Script, played: Performance, costs: Costs) -> MemoryCurve:
-    """The memory of a rank over time: what its tensors need, what is leaving, and kernels while they run."""
-    when, leaving = played.times[script.rank], _leaving(script, played)
-    points = [(done, 0, size) for done, size in script.allocated]
-    for place, step in enumerate(script.steps):
-        if isinstance(step, Compute):
-            points.append((place, 1, step.live + costs.bytes(step)))
-    points.sort(key=lambda point: point[:2])
-    sizes = [size + leaving[done] for done, _, size in points]
-    kept = thinned(sizes)
-    times = [when.at(points[at][0]) for at in kept]
-    return MemoryCurve(script.rank, times, [sizes[at] for at in kept], max(sizes, default=0))
+class _Levels:
+    """The memory of ranks over time: what their tensors need, what is leaving, and kernels while they run.
+
+    Args:
+        costs: What kernels need.
+    """
+
+    def __init__(self, costs: Costs) -> None:
+        self._costs = costs
+        self._known: dict[int, tuple[Any, Any]] = {}
+
+    def curve(self, script: Script, played: Performance) -> MemoryCurve:
+        """The memory of a rank."""
+        when = played.times[script.rank]
+        done, sizes = self._points(script)
+        levels = sizes + _leaving(script, played)[done]
+        kept = thinned(levels)
+        times = [when.at(place) for place in done[kept].tolist()]
+        return MemoryCurve(script.rank, times, levels[kept].tolist(), int(levels.max(initial=0)))
+
+    def _points(self, script: Script) -> tuple[Any, Any]:
+        """After how many steps memory changes, and what is needed then; ranks that are alike share it."""
+        if id(script.steps) not in self._known:
+            points = [(done, 0, size) for done, size in script.allocated]
+            for place, step in enumerate(script.steps):
+                if isinstance(step, Compute):
+                    points.append((place, 1, step.live + self._costs.bytes(step)))
+            points.sort(key=lambda point: point[:2])
+            table = np.array(points, dtype=np.int64).reshape(-1, 3)
+            self._known[id(script.steps)] = table[:, 0], table[:, 2]
+        return self._known[id(script.steps)]
 
 
-def _leaving(script: Script, played: Performance) -> list[int]:
+def _leaving(script: Script, played: Performance) -> Any:
     """Bytes of sends that have not left although the script has dropped them, after each number of steps.
 
     A run drops what has left whenever it posts messages in the same group. A script drops everything at the next post.
     """
-    when = played.times[script.rank]
+    when, arrivals = played.times[script.rank], played.messages.get(script.rank, ())
+    change = np.zeros(len(script.steps) + 2, dtype=np.int64)
     posts: dict[str, list[int]] = defaultdict(list)
     groups: list[str] = []
-    for place, step in enumerate(script.steps):
+    for place, step in enumerate(script.steps if script.kept else ()):
         if isinstance(step, Post):
             posts[step.group].append(place)
             groups += [step.group] * len(step.crossings)
-    change = [0] * (len(script.steps) + 2)
     for message, dropped, size in script.kept:
-        left = played.messages[script.rank, message]
-        all_posts = posts[groups[message]]
-        later = all_posts[bisect_left(all_posts, dropped) :]
+        later = posts[groups[message]]
         # Times go up, so the first post at which the message has left can be searched for.
-        at = bisect_left(later, left, key=when.at)
+        at = bisect_left(later, arrivals[message], lo=bisect_left(later, dropped), key=when.at)
         change[dropped] += size
         change[later[at] if at < len(later) else len(script.steps)] -= size
-    return list(accumulate(change))
+    return change.cumsum()
 
 
 def _events(script: Script, when: RankTimes) -> list[Event]:
     """The events of a rank, in seconds; waits for what has arrived already are none."""
-    placed = [replace(event, start=when.at(event.start), end=when.at(event.end)) for event in script.events]
+    placed = [replace(event, start=when.at(event.start), end=when.at(event.end)) for event in script.recorded()]
     return [event for event in placed if event.kind is not Kind.WAIT or event.end > event.start]
 
 
 def _estimated(scripts: Sequence[Script], costs: Costs) -> float:
     """The part of the computing time that no measurement of the very operator stands behind."""
-    steps = [step for script in scripts for step in script.steps if isinstance(step, Compute)]
-    total = sum(costs.seconds(step) for step in steps)
-    return sum(costs.estimated(step) for step in steps) / total if total else 0.0
+    # Ranks that are alike share their steps.
+    sharing = Counter(id(script.steps) for script in scripts)
+    total = guessed = 0.0
+    for steps in {id(script.steps): script.steps for script in scripts}.values():
+        computed = [step for step in steps if isinstance(step, Compute)]
+        total += sharing[id(steps)] * sum(costs.seconds(step) for step in computed)
+        guessed += sharing[id(steps)] * sum(costs.estimated(step) for step in computed)
+    return guessed / total if total else 0.0

@@ -20,7 +20,7 @@ from toolkit.models.autoencoders.options import OptionFields, Options
 from toolkit.models.autoencoders.sharding import sharding_of
 from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.convolution import Convolutions
-from toolkit.planning.rehearsing.alike import Renaming, representatives
+from toolkit.planning.rehearsing.alike import Lattice, Renaming, representatives
 from toolkit.planning.rehearsing.costs import Costs
 from toolkit.planning.rehearsing.fake_tensors_compat import device_without_data
 from toolkit.planning.rehearsing.forecast import Forecast
@@ -96,8 +96,8 @@ def _scripts(piece: Piece, profile: Profile | None, topology: Topology) -> list[
     scripts = [piece.write(rank, memory) for rank in piece.plan.working]
     for _ in range(MOST_TURNS if piece.stream else 0):
         costs = Costs(scripts, profile or UNIT)
-        arrivals = play(scripts, costs.seconds, post=costs.post, topology=topology).arrivals
-        again = [piece.write(rank, memory, Forecast(arrivals[rank], costs)) for rank in piece.plan.working]
+        played = play(scripts, costs.seconds, post=costs.post, topology=topology)
+        again = [piece.write(one.rank, memory, Forecast(played.arrivals(one), costs)) for one in scripts]
         settled = all(new.steps == old.steps for new, old in zip(again, scripts, strict=True))
         scripts = again
         if settled:
@@ -114,10 +114,10 @@ def _scripts(piece: Piece, profile: Profile | None, topology: Topology) -> list[
 def _shards(piece: Piece, plan: ShardPlan) -> list[Script]:
     """Write the scripts of shards: one of each kind, the others by renaming."""
     parts = sharding_of(piece.model, piece.call).parts(plan, piece.shape)
-    like = representatives(plan, parts)
+    like, lattice = representatives(plan, parts), Lattice(plan, parts)
     written = {rank: piece.write(rank, {}) for rank in dict.fromkeys(like.values())}
     return [
-        written[source] if source == rank else Renaming(plan, parts, source=source, target=rank).script(written[source])
+        written[source] if source == rank else Renaming(lattice, source=source, target=rank).script(written[source])
         for rank, source in like.items()
     ]
 

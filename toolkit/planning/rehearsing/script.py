@@ -16,9 +16,10 @@ a script is written once, and played with any profile over any links.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from toolkit.planning.rehearsing.operator_call import OperatorCall
 from toolkit.runs.trace import Event
@@ -125,14 +126,22 @@ class Kept(NamedTuple):
     bytes: int
 
 
+class Names(Protocol):
+    """Whom the messages of a rank go to, if its script was written for another rank that is alike."""
+
+    def post(self, step: Post) -> Post:
+        """A step that starts messages, with this rank's own peers."""
+
+    def events(self, script: Script) -> list[Event]:
+        """What this rank records."""
+
+
 @dataclass(slots=True)
 class Script:
     """All that one rank does during a call.
 
     Attributes:
         rank: The rank.
-        around: What the host does around operators, by the name of a field of
-            :class:`~toolkit.planning.rehearsing.profile.HostCost`.
         steps: What it does, in order.
         operators: The operators that its steps call, by key.
         sections: The sections among its steps, by key.
@@ -141,10 +150,12 @@ class Script:
             they stay is a question of time.
         events: What the rank records. Their times are numbers of steps done.
         result: The shape of the output; empty on ranks that return none.
+        names: Whom its messages go to; None: as the steps and events say.
+        around: What the host does around operators, by the name of a field of
+            :class:`~toolkit.planning.rehearsing.profile.HostCost`.
     """
 
     rank: int
-    around: str = "call"
     steps: list[Step] = field(default_factory=list)
     operators: dict[str, OperatorCall] = field(default_factory=dict)
     sections: dict[str, Section] = field(default_factory=dict)
@@ -152,6 +163,31 @@ class Script:
     kept: list[Kept] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     result: tuple[int, ...] = ()
+    names: Names | None = None
+    around: str = "call"
+
+    def named(self, step: Post) -> Post:
+        """A step that starts messages, with this rank's own peers."""
+        return step if self.names is None else self.names.post(step)
+
+    def posts(self) -> Iterator[Post]:
+        """The steps that start messages, with this rank's own peers."""
+        return (self.named(step) for step in self.steps if isinstance(step, Post))
+
+    def recorded(self) -> list[Event]:
+        """What this rank records, with its own peers."""
+        return self.events if self.names is None else self.names.events(self)
+
+    def ends(self) -> list[End]:
+        """This rank's end of each message, by number."""
+        places: dict[tuple[int, bool, str], int] = defaultdict(int)
+        found = []
+        for post in self.posts():
+            for one in post.crossings:
+                pair = one.peer, one.sends, post.group
+                found.append(End(one.peer, one.sends, places[pair], post.group))
+                places[pair] += 1
+        return found
 
 
 def operators_of(scripts: Sequence[Script]) -> dict[str, OperatorCall]:

@@ -61,7 +61,7 @@ class Piece:
         """
         # Inside the rules of shards, an operator costs the host more.
         around = "ruled_call" if self.plan.kind is PlanKind.SHARDS else "call"
-        values, script = KnownValues(), Script(rank, around)
+        values, script = KnownValues(), Script(rank, around=around)
         with without_data():
             scribe = Scribe(script, values, self.device)
             # A copy for each rank: a rank leaves traces in a model, such as a scheduler's place in its timesteps.

@@ -57,7 +57,7 @@ class PipelinePiece:
             return Ensemble({rank: partial(self._write, rank) for rank in range(self.ranks)}).scripts()
 
     def _write(self, rank: int, mail: Letters, values: KnownValues) -> Script:
-        script = Script(rank, "pipeline_call")
+        script = Script(rank, around="pipeline_call")
         scribe = Scribe(script, values, self.device)
         pipe = self._copy(values)
         calls = [fake_copy(dict(call), self.device, values) for call in self.calls]
