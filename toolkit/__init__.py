@@ -60,7 +60,8 @@ if TYPE_CHECKING:
     from toolkit.models.autoencoders.tiling import diffusers_grid
     from toolkit.models.transformers.proof import Proof
     from toolkit.models.transformers.virtual import virtual
-    from toolkit.planning.choose import Choice, plan
+    from toolkit.planning.choice import Choice
+    from toolkit.planning.choose import plan
     from toolkit.planning.rehearsing.profile import Profile
     from toolkit.planning.rehearsing.profiling import profile
     from toolkit.planning.rehearsing.rehearsal import Rehearsal
@@ -88,7 +89,8 @@ _WHERE = {
     "toolkit.models.autoencoders.tiling": "diffusers_grid",
     "toolkit.models.transformers.proof": "Proof",
     "toolkit.models.transformers.virtual": "virtual",
-    "toolkit.planning.choose": "Choice plan",
+    "toolkit.planning.choice": "Choice",
+    "toolkit.planning.choose": "plan",
     "toolkit.planning.rehearsing.profile": "Profile",
     "toolkit.planning.rehearsing.profiling": "profile",
     "toolkit.planning.rehearsing.rehearsal": "Rehearsal",

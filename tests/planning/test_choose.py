@@ -1,4 +1,4 @@
-"""Choices: what is predicted, what is chosen by it, and how it is said."""
+"""Choices: what is rehearsed, what is chosen by it, and how it is said."""
 
 from __future__ import annotations
 
@@ -8,30 +8,37 @@ import torch
 import toolkit as tk
 from toolkit.models.autoencoders.census import specimen
 from toolkit.models.autoencoders.model_call import ModelCall
-from toolkit.planning.cost import CallCost, call_cost
+from toolkit.planning.choice import Choice, Limits, Prediction
+from toolkit.planning.cost import call_cost
 from toolkit.runs.memory import MemoryCurve, measured
 from toolkit.runs.trace import clock
 
-COST = CallCost(working_bytes=100_000, output_bytes=1_000, weight_bytes=1_000_000, seconds=0.01)
+SLOW = tk.Profile.assume(operations=1e8, bandwidth=1e8)
 
 
-def choose(name: str, ranks: int, h: int = 40, w: int = 60, **options) -> tk.Choice:
+def choose(name: str, ranks: int, h: int = 24, w: int = 30, **options) -> tk.Choice:
     model = specimen(name)
-    return tk.plan(model.build(), model.latent(h, w), ranks, arguments=model.call, **{"cost": COST, **options})
+    return tk.plan(model.build(), model.latent(h, w), ranks, arguments=model.call, **{"profile": SLOW, **options})
 
 
-def test_shards_before_tiles():
-    choice = choose("AutoencoderKLWan_2.1", 4)
-    assert isinstance(choice.plan, tk.ShardPlan)
-    assert choice.plan.ranks == 4
-    times = [prediction.time for prediction in choice.predictions]
-    assert times == sorted(times)
-    assert choice.predictions[0].time == pytest.approx(1 / 4)
-    assert "24 s (2400 latent cells of 10 ms)" in choice.reason
+def test_every_candidate_is_rehearsed_and_the_quickest_is_chosen():
+    choice = choose("AutoencoderKLWan_2.1", 2)
+    assert choice.plan == tk.ShardPlan(1, 2)
+    seconds = [prediction.seconds for prediction in choice.predictions]
+    assert seconds == sorted(seconds)
+    best = choice.predictions[0]
+    model = specimen("AutoencoderKLWan_2.1")
+    vae = model.build()
+    rehearsal = tk.rehearse(vae, model.latent(24, 30), choice.plan, profile=SLOW)
+    weights = sum(parameter.nbytes for parameter in vae.parameters())
+    assert (best.seconds, best.peak) == (rehearsal.seconds, rehearsal.peaks.max() + weights)
+    assert best.bytes == rehearsal.messages["bytes"].sum() > 0
     assert "exact to rounding" in choice.reason
-    assert "Not modelled: messages" in choice.reason
     assert choice.reason in repr(choice)
-    assert "the model&#x27;s own call" in choice._repr_html_()
+    assert "the model&#x27;s own call" in choice._repr_html_() or "the model's own call" in choice._repr_html_()
+    table = choice.table()
+    assert table["verdict"].tolist().count("chosen") == 1
+    assert table.loc[table["plan"] == "the model's own call", "verdict"].item().endswith("x the time")
 
 
 def test_where_shards_are_not_known_tiles_are_taken_unless_it_must_be_exact():
@@ -39,46 +46,96 @@ def test_where_shards_are_not_known_tiles_are_taken_unless_it_must_be_exact():
     assert isinstance(choice.plan, tk.TilePlan)
     assert "approximate" in choice.reason
     assert "vision transformer" in choice.reason
-    choice = choose("AutoencoderKLMiniMaxH3", 2, exact=True)
-    assert choice.plan is None
-    assert "no plan for 2 ranks is quicker" in choice.reason
+    exact = choice.under(exact=True)
+    assert exact.plan is None
+    assert "Do not parallelise" in exact.reason
+    assert set(exact.table()["verdict"]) == {"chosen", "approximate"}
 
 
 def test_exact_tiles_are_offered_where_nothing_is_global():
-    names = {p.name: p for p in choose("AutoencoderTiny", 2, w=200).predictions if p.exact}
-    exact = next(p for p in names.values() if isinstance(p.plan, tk.TilePlan))
-    assert exact.plan.blend == tk.Blend.crop()
-    assert exact.time == pytest.approx((100 + 19) / 200)
+    tiles = [p for p in choose("AutoencoderTiny", 2, w=200).predictions if p.exact and isinstance(p.plan, tk.TilePlan)]
+    assert tiles
+    assert {one.plan.blend for one in tiles} == {tk.Blend.crop()}
     assert not [p for p in choose("AutoencoderKL", 2).predictions if p.exact and isinstance(p.plan, tk.TilePlan)]
 
 
-def test_little_work_is_not_divided():
-    choice = choose("AutoencoderKL", 4, h=9, w=9)
-    assert choice.plan is None
-    assert "Do not parallelise" in choice.reason
-    assert choose("AutoencoderKL", 4, h=9, w=9, memory=7_000_000).plan is not None
+def test_few_ranks_may_be_left_idle():
+    assert {p.plan.ranks for p in choose("AutoencoderTiny", 3).predictions if p.plan is not None} == {2, 3}
 
 
 def test_memory_decides_and_is_said():
-    whole, divided = choose("AutoencoderKL", 1), choose("AutoencoderKL", 2, memory=180_000_000)
-    assert whole.plan is None
-    assert next(p.peak for p in whole.predictions if p.plan is None) == 2400 * 100_000 + 1_000_000
+    alone = choose("AutoencoderKL", 1)
+    assert alone.plan is None
+    choice = choose("AutoencoderKL", 2)
+    whole = next(p for p in choice.predictions if p.plan is None)
+    divided = choice.under(memory=whole.peak - 1)
     assert divided.plan is not None
-    assert "norm_passes=" in choose("AutoencoderKL", 1, memory=20_000_000).reason
-    assert "does not have the memory for it" in divided.reason
-    assert all(p.peak <= 180_000_000 for p in divided.predictions if p.plan == divided.plan)
-    with pytest.raises(tk.PlanError, match=r"memory=2\.0 MB per rank: the least that any plan needs .* MB .*weights"):
-        choose("AutoencoderKL", 2, memory=2_000_000)
+    assert "which is more than it may" in divided.reason
+    assert "needs more than" in divided.table().set_index("plan").loc["the model's own call", "verdict"]
+    with pytest.raises(tk.PlanError, match=r"memory=1\.0 MB per rank: the least that any plan needs .* MB .*weights"):
+        choice.under(memory=100_000)
     with pytest.raises(tk.PlanError, match="any exact plan"):
-        choose("AutoencoderKL", 2, memory=2_000_000, exact=True)
+        choice.under(memory=100_000, exact=True)
     with pytest.raises(tk.PlanError, match="ranks=0"):
         choose("AutoencoderKL", 0)
 
 
+def test_the_error_of_tiles_is_measured_on_the_input():
+    vae, latent = tk.demo.image_vae(), torch.randn(1, 16, 24, 24, generator=torch.Generator().manual_seed(0))
+    choice = tk.plan(vae, latent, 2, error=1.0, profile=SLOW)
+    errors = {p.name: p.error for p in choice.predictions}
+    assert all(error is not None for error in errors.values())
+    assert min(error for p, error in zip(choice.predictions, errors.values(), strict=True) if not p.exact) > 0.001
+    strict = choice.under(error=1e-6)
+    assert strict.plan is None or strict.plan == choice.plan
+    assert "differs by more than 1e-06" in set(strict.table()["verdict"])
+    with pytest.raises(tk.PlanError, match="Give the input itself"):
+        tk.plan(vae, (1, 16, 24, 24), 2, error=1.0, profile=SLOW)
+    with pytest.raises(tk.PlanError, match="was not measured"):
+        choose("AutoencoderKL", 2).under(error=0.1)
+
+
+def _predicted(seconds: float, *, exact: bool = True, ranks: int = 2) -> Prediction:
+    plan = tk.ShardPlan(h=ranks) if exact else TILES
+    return Prediction(f"plan of {seconds} s", plan, exact, seconds)
+
+
+GRID = tk.TileGrid.cover({"h": 8, "w": 8}, 6, 2)
+TILES = tk.TilePlan(GRID, tk.Blend.linear(), tk.Assignment.balanced(GRID, 2))
+WHOLE = Prediction("the model's own call", None, exact=True, seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("others", "chosen"),
+    [
+        ([_predicted(0.96)], None),
+        ([_predicted(0.94)], tk.ShardPlan(h=2)),
+        ([_predicted(0.52), _predicted(0.50, exact=False)], tk.ShardPlan(h=2)),
+        ([_predicted(0.54), _predicted(0.50, exact=False)], TILES),
+    ],
+    ids=["gains too little", "gains enough", "exact is hardly slower", "exact is slower"],
+)
+def test_the_simpler_plan_wins_where_others_gain_too_little(others, chosen):
+    assert Choice.of([WHOLE, *others], Limits(), ranks=2, weights=0).plan == chosen
+
+
+def test_limits_are_checked():
+    for wrong in ({"memory": "16 GB"}, {"memory": True}, {"error": "small"}):
+        with pytest.raises(tk.PlanError, match="must be a"):
+            Limits(**wrong)
+
+
 def test_encode_is_chosen_for_by_its_sample():
     model = specimen("AutoencoderKL")
-    choice = tk.plan(model.build(), model.sample(40, 60), 2, direction="encode", cost=COST)
-    assert next(p.peak for p in choice.predictions if p.plan is None) == 2400 * 100_000 + 1_000_000
+    choice = tk.plan(model.build(), model.sample(24, 30), 2, direction="encode", profile=SLOW)
+    rehearsal = tk.rehearse(model.build(), model.sample(24, 30), direction="encode", profile=SLOW, seed=0)
+    assert next(p.seconds for p in choice.predictions if p.plan is None) == rehearsal.seconds
+
+
+def test_without_a_profile_small_inputs_are_measured_and_it_is_said():
+    choice = tk.plan(tk.demo.image_vae(), (1, 16, 30, 40), 1)
+    assert "estimated from the operators of small inputs" in choice.reason
+    assert 0.01 < choice.predictions[0].seconds < 10
 
 
 def test_measured_cost_predicts_the_peak_of_a_larger_call():

@@ -11,10 +11,11 @@ from toolkit.cli import decode_command as coding
 from toolkit.cli import doctor
 from toolkit.cli import generate_command as generate
 from toolkit.cli import parity_command as parity
+from toolkit.cli import rehearse_command as rehearse
 from toolkit.cli import report_command as report
 from toolkit.errors import ToolkitError
 
-COMMANDS = (coding, generate, report, bench, parity, doctor)
+COMMANDS = (coding, generate, rehearse, report, bench, parity, doctor)
 DESCRIPTION = (
     "Run diffusion autoencoders in tiles or exact shards, and diffusion pipelines in stages, over several ranks."
 )

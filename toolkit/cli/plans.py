@@ -15,6 +15,7 @@ from toolkit.models.autoencoders.direction import DirectionName
 from toolkit.models.autoencoders.shapes import output_shape
 from toolkit.models.autoencoders.tiling import diffusers_grid
 from toolkit.planning.choose import plan as choose
+from toolkit.planning.rehearsing.profile import Profile
 
 BLENDS = {"linear": Blend.linear, "cosine": Blend.cosine, "crop": Blend.crop, "diffusers": Blend.diffusers}
 POLICIES = {
@@ -70,8 +71,24 @@ def lattice(text: str) -> ShardPlan:
     return ShardPlan(h=h, w=w)
 
 
-def plan_from(options: argparse.Namespace, vae: Any, *, x: Tensor, direction: DirectionName, ranks: int) -> Any:
+def plan_from(
+    options: argparse.Namespace,
+    vae: Any,
+    *,
+    x: Tensor,
+    direction: DirectionName,
+    ranks: int,
+    profile: Profile | None = None,
+) -> Any:
     """The plan given by the options; None means the model's own call.
+
+    Args:
+        options: The options of :func:`add_plan_options`.
+        vae: The model.
+        x: The input of the call.
+        direction: The model call to make.
+        ranks: Number of ranks.
+        profile: What operators cost, if the plan is chosen automatically; None: measured here.
 
     Raises:
         PlanError: If the options contradict each other, or do not fit the input.
@@ -93,7 +110,7 @@ def plan_from(options: argparse.Namespace, vae: Any, *, x: Tensor, direction: Di
             "--whole."
         )
     memory = None if options.memory is None else int(options.memory * 1e9)
-    choice = choose(vae, x, ranks, memory, options.exact, direction=direction)
+    choice = choose(vae, tuple(x.shape), ranks, memory, options.exact, direction=direction, profile=profile)
     print(choice)
     return choice.plan
 

@@ -10,6 +10,7 @@ import pytest
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.topology import Link
+from toolkit.planning.rehearsing.estimate import Measured, estimate
 from toolkit.planning.rehearsing.operator_call import OperatorCall
 from toolkit.planning.rehearsing.profile import FORMAT, HostCost, OperatorCost, Profile
 from toolkit.planning.rehearsing.work import Work
@@ -93,7 +94,8 @@ def test_an_extended_profile_keeps_its_own_costs() -> None:
     extended = MEASURED.extended(other)
     assert extended.operators == {**MEASURED.operators, "aten.cat.default(x)": OperatorCost(2.0, 20)}
     assert extended.work == {**MEASURED.work, "aten.cat.default(x)": Work(0, 20)}
-    assert (extended.host, extended.link, extended.record) == (MEASURED.host, MEASURED.link, MEASURED.record)
+    assert extended.host == MEASURED.host._replace(pipeline_call=9.0)
+    assert (extended.link, extended.record) == (MEASURED.link, MEASURED.record)
     assert Profile("cpu").extended(other).link == Link(bandwidth=9.0)
     assert not MEASURED.knows("aten.cat.default(x)")
 
@@ -110,13 +112,30 @@ def test_a_measured_operator_costs_what_was_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operations", "made", "expected"),
-    [(2_000, 0, (2.0, 200)), (500, 0, (0.5, 50)), (4_000, 0, (2.0, 400)), (16_000, 5_000, (8.0, 5_000))],
+    ("operations", "made", "seconds", "size"),
+    [(2_000, 0, 10 / 7, 200), (500, 0, 5.5 / 7, 50), (4_000, 0, 16 / 7, 400), (16_000, 5_000, 52 / 7, 5_000)],
 )
-def test_another_shape_costs_as_the_nearest_shape_scaled_by_the_work(
-    operations: int, made: int, expected: tuple[float, int]
+def test_another_shape_costs_what_lies_on_the_line_through_two_measured_ones(
+    operations: int, made: int, seconds: float, size: int
 ) -> None:
-    assert cost(MEASURED, "aten.mm.default", operations, 10, made) == expected
+    """Of 1,000 operations in 1 s and 8,000 in 4 s, each further 1,000 take 3/7 s. Memory is that of the nearest."""
+    assert cost(MEASURED, "aten.mm.default", operations, 10, made) == (pytest.approx(seconds), size)
+
+
+def test_calls_that_share_more_arguments_tell_more() -> None:
+    keys = {
+        "f.g(float32[1], weights)": (2.0, 100),
+        "f.g(float32[2], weights)": (3.0, 200),
+        "f.g(x, others)": (9.0, 300),
+    }
+    known = [Measured(key, Work(0, size), seconds, size) for key, (seconds, size) in keys.items()]
+    assert estimate("f.g(float32[3], weights)", Work(0, 300), known) == (4.0, 300)
+    assert estimate("f.g(float32[3], others)", Work(0, 300), known) == (9.0, 300)
+
+
+def test_a_shape_of_nearly_the_same_size_does_not_tell_how_time_grows() -> None:
+    known = [Measured("f.g(a)", Work(0, 100), 1.0, 0), Measured("f.g(b)", Work(0, 110), 5.0, 0)]
+    assert estimate("f.g(c)", Work(0, 50), known) == (0.5, 0)
 
 
 def test_operators_without_arithmetic_are_scaled_by_their_bytes() -> None:

@@ -9,7 +9,7 @@ import torch
 
 import toolkit as tk
 from toolkit.bench.rehearsal_accuracy import sent
-from toolkit.errors import ModelError, PlanError, ToolkitError
+from toolkit.errors import PlanError, ToolkitError
 from toolkit.models.autoencoders.census import specimen
 from toolkit.planning.rehearsing.profiling import profile
 from toolkit.planning.rehearsing.rehearse import rehearse

@@ -21,8 +21,8 @@ class Costs:
         self._operators = operators_of(scripts)
         self._sections = {key: section for script in scripts for key, section in script.sections.items()}
         host = NO_HOST_COST if profile is None else profile.host
-        self._host: float = getattr(host, scripts[0].around) if scripts else 0.0
-        self.post = host.post
+        self._host: float = (getattr(host, scripts[0].around) if scripts else None) or 0.0
+        self.post = host.post or 0.0
         """Seconds that posting a message takes the host."""
         self._known: dict[tuple[str, int], OperatorCost] = {}
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.topology import Link
+from toolkit.planning.rehearsing.estimate import Measured, estimate
 from toolkit.planning.rehearsing.operator_call import OperatorCall
 from toolkit.planning.rehearsing.work import Work
 
@@ -30,19 +31,24 @@ class OperatorCost(NamedTuple):
 
 
 class HostCost(NamedTuple):
-    """What the host does around operators, in seconds.
+    """What the host does around operators, in seconds; None: not measured, and counted as nothing.
 
     Attributes:
         call: For each operator of an autoencoder's own call: modules, Python, torch's dispatch.
         ruled_call: The same inside the rules of exact shards.
         pipeline_call: The same in a pipeline: transformers, schedulers.
-        post: For each message that is posted.
+        post: For each message that is posted, with all that it costs the ranks: threads that wait for messages compete
+            with ranks for the processor, and a rank that is held up holds up the next.
     """
 
-    call: float = 0.0
-    ruled_call: float = 0.0
-    pipeline_call: float = 0.0
-    post: float = 0.0
+    call: float | None = None
+    ruled_call: float | None = None
+    pipeline_call: float | None = None
+    post: float | None = None
+
+    def extended(self, other: HostCost) -> HostCost:
+        """These costs, and those of ``other`` that are not among them."""
+        return HostCost(*(mine if mine is not None else theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 NO_HOST_COST = HostCost()
@@ -99,8 +105,9 @@ class Profile:
     def cost(self, key: str, call: OperatorCall, made: int) -> OperatorCost:
         """The cost of an operator: as measured, or estimated from others.
 
-        An operator that was not measured in this shape takes its time from the same operator in the shape with the
-        most similar amount of work, scaled by the work; or, if there is none, from what the device reaches at best.
+        An operator that was not measured in this shape takes its time from the same operator in other shapes
+        (:func:`~toolkit.planning.rehearsing.estimate.estimate`); or, if there is none, from what the device reaches at
+        best.
 
         Args:
             key: The operator's text.
@@ -112,13 +119,15 @@ class Profile:
         work = call.work
         if self.assumed is not None:
             return OperatorCost(work.seconds(*self.assumed), made)
-        like = [one for one in self.operators if one.startswith(f"{call.name}(")]
+        like = [
+            Measured(one, self.work[one], *cost)
+            for one, cost in self.operators.items()
+            if one.startswith(f"{call.name}(")
+        ]
         if not like:
             return OperatorCost(work.seconds(*self._best()), made)
-        nearest = min(like, key=lambda one: work.distance(self.work[one]))
-        ratio = work.ratio(self.work[nearest])
-        known = self.operators[nearest]
-        return OperatorCost(known.seconds * ratio, max(made, int(known.bytes * ratio)))
+        seconds, size = estimate(key, work, like)
+        return OperatorCost(seconds, max(made, size))
 
     def extended(self, other: Profile) -> Profile:
         """This profile with what ``other`` knows beyond it.
@@ -134,6 +143,7 @@ class Profile:
             self,
             operators={**other.operators, **self.operators},
             work={**other.work, **self.work},
+            host=self.host.extended(other.host),
             link=self.link or other.link,
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from statistics import median
 from typing import Any, Protocol
 
@@ -14,22 +13,25 @@ from torch import Tensor
 from toolkit.geometry.plan import Plan
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.stage_plan import Plans
-from toolkit.geometry.topology import Link
+from toolkit.geometry.topology import Topology
 from toolkit.models import demo
-from toolkit.planning.rehearsing.operator_call import OperatorCall
-from toolkit.planning.rehearsing.profile import HostCost, OperatorCost, Profile
+from toolkit.planning.rehearsing.profile import OperatorCost, Profile
 from toolkit.planning.rehearsing.rehearse import rehearse
-from toolkit.planning.rehearsing.script import Compute, operators_of
+from toolkit.planning.rehearsing.script import Compute, Script, operators_of
 from toolkit.planning.rehearsing.stopwatch import (
     SMALL,
     measure_call,
     measure_link,
     measure_operators,
     measure_pipeline_call,
+    measure_shards,
     small_pipeline_call,
 )
 from toolkit.runs.device import device_of_rank
 from toolkit.runs.surroundings import Surroundings
+
+ROWS = 16
+"""Rows of each shard, and columns, of the latent by which the cost of messages is measured."""
 
 
 class Workers(Protocol):
@@ -78,24 +80,21 @@ def profile(
     """
     kind = device or device_of_rank(0).type
     plans = list(plan) if isinstance(plan, Sequence) else [plan]
-    wanted: dict[str, OperatorCall] = {}
-    for one in plans:
-        given = rehearse(model, input_or_shape, one, device=kind, **call)
-        wanted |= operators_of(given.scripts)
-    missing = {key: call for key, call in wanted.items() if known is None or not known.knows(key)}
+    scripts = [script for one in plans for script in rehearse(model, input_or_shape, one, device=kind, **call).scripts]
     everywhere = _everywhere(cluster)
-    found = _measured(everywhere, missing, kind)
+    found = _lacking(everywhere, scripts, known or Profile(kind))
+    for around in dict.fromkeys(script.around for script in scripts):
+        if getattr(found.host, around) is None:
+            found = _with_host(everywhere, found, around)
     if known is not None:
-        return known.extended(found)
-    link, post = _link(cluster, kind)
-    host = HostCost(*_host(everywhere, kind), post)
+        return found
     record = {
         "versions": dict(Surroundings().versions),
         "machine": dict(Surroundings().machine),
         "measured at the same time by": 1 if cluster is None else cluster.ranks,
         "threads": torch.get_num_threads() if cluster is None else "the cluster's",
     }
-    return replace(found, host=host, link=link, record=record)
+    return replace(_with_link(cluster, found), record=record)
 
 
 _Everywhere = Callable[..., list[Any]]
@@ -106,40 +105,48 @@ def _everywhere(cluster: Workers | None) -> _Everywhere:
     return (lambda function, *args: [function(*args)]) if cluster is None else cluster.run
 
 
-def _measured(everywhere: _Everywhere, calls: dict[str, OperatorCall], kind: str) -> Profile:
-    answers = everywhere(measure_operators, calls, kind)
+def _lacking(everywhere: _Everywhere, scripts: Sequence[Script], known: Profile) -> Profile:
+    """A profile with the operators that it lacks of scripts."""
+    calls = {key: call for key, call in operators_of(scripts).items() if not known.knows(key)}
+    answers = everywhere(measure_operators, calls, known.device)
     costs = {
         key: OperatorCost(
             median(answer[key].seconds for answer in answers), max(answer[key].bytes for answer in answers)
         )
         for key in calls
     }
-    return Profile(kind, costs, {key: call.work for key, call in calls.items()})
+    return known.extended(Profile(known.device, costs, {key: call.work for key, call in calls.items()}))
 
 
-def _host(everywhere: _Everywhere, kind: str) -> tuple[float, float, float]:
-    """Seconds of the host around each operator: in an autoencoder's own call, in shards, and in a pipeline.
-
-    Each is a small call, less its operators measured by themselves.
-    """
-    vae, pipe = demo.image_vae(), demo.pipeline()
-    small = [
-        (rehearse(vae, SMALL, device=kind), partial(everywhere, measure_call, None, kind)),
-        (rehearse(vae, SMALL, ShardPlan(), device=kind), partial(everywhere, measure_call, ShardPlan(), kind)),
-        (rehearse(pipe, device=kind, **small_pipeline_call()), partial(everywhere, measure_pipeline_call, kind)),
-    ]
-    costs = _measured(everywhere, operators_of([script for one, _ in small for script in one.scripts]), kind).operators
-    found = []
-    for rehearsed, measure in small:
-        steps = [step for step in rehearsed.scripts[0].steps if isinstance(step, Compute)]
-        alone = sum(costs[step.key].seconds for step in steps)
-        found.append(max(0.0, (median(measure()) - alone) / sum(step.calls for step in steps)))
-    own, ruled, piped = found
-    return own, ruled, piped
+def _with_host(everywhere: _Everywhere, known: Profile, around: str) -> Profile:
+    """A profile with the seconds of the host around each operator: a small call, less its operators by themselves."""
+    kind = known.device
+    if around == "pipeline_call":
+        rehearsed = rehearse(demo.pipeline(), device=kind, **small_pipeline_call())
+        whole = median(everywhere(measure_pipeline_call, kind))
+    else:
+        plan = ShardPlan() if around == "ruled_call" else None
+        rehearsed = rehearse(demo.image_vae(), SMALL, plan, device=kind)
+        whole = median(everywhere(measure_call, plan, kind))
+    full = _lacking(everywhere, rehearsed.scripts, known)
+    steps = [step for step in rehearsed.scripts[0].steps if isinstance(step, Compute)]
+    alone = sum(full.operators[step.key].seconds for step in steps)
+    cost = max(0.0, (whole - alone) / sum(step.calls for step in steps))
+    return replace(full, host=full.host._replace(**{around: cost}))
 
 
-def _link(cluster: Workers | None, kind: str) -> tuple[Link | None, float]:
+def _with_link(cluster: Workers | None, known: Profile) -> Profile:
+    """A profile with the link between ranks, and what a message costs them: a call on shards, less all else in it."""
     if cluster is None or cluster.ranks < 2:
-        return None, 0.0
-    link, post = cluster.run(measure_link, kind)[0]
-    return link, post
+        return known
+    plan, shape = ShardPlan(h=cluster.ranks), (1, 16, ROWS * cluster.ranks, ROWS)
+    rehearsed = rehearse(demo.image_vae(), shape, plan, device=known.device)
+    full = _lacking(cluster.run, rehearsed.scripts, known)
+    if full.host.ruled_call is None:
+        full = _with_host(cluster.run, full, "ruled_call")
+    link = cluster.run(measure_link, known.device)[0]
+    full = replace(full, link=link)
+    taken = max(cluster.run(measure_shards, shape, plan, known.device))
+    posted = max(sum(len(post.crossings) for post in script.posts()) for script in rehearsed.scripts)
+    cost = max(0.0, (taken - rehearsed.with_profile(full, Topology(1, plan.ranks, link)).seconds) / posted)
+    return replace(full, host=full.host._replace(post=cost))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from toolkit.distributed.comm.group import Member
 from toolkit.distributed.comm.message import Incoming, Outgoing
 from toolkit.distributed.comm.rank import Rank
 from toolkit.geometry.plan import Plan, or_whole
+from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.topology import Link
 from toolkit.models import demo
 from toolkit.models.autoencoders.model_call import ModelCall
@@ -43,8 +44,8 @@ def small_pipeline_call() -> dict[str, Any]:
 
 MESSAGES = (1 << 10, 1 << 20, 1 << 23)
 """Bytes of the messages by which a link is measured."""
-ROUNDS, SWAPS = 21, 100
-"""Number of round trips of each size, and of swaps between computations."""
+ROUNDS = 21
+"""Number of round trips of each size, and of decodes on shards."""
 
 
 def measure_operators(calls: Mapping[str, OperatorCall], device: str | None = None) -> dict[str, OperatorCost]:
@@ -86,28 +87,45 @@ def measure_pipeline_call(device: str | None = None) -> float:
     return median(_timings(lambda: pipe(**small_pipeline_call()), where))
 
 
-def measure_link(device: str | None = None) -> tuple[Link, float]:
-    """Measure messages between ranks 0 and 1 of the default group; every rank of the group calls this.
+def measure_shards(shape: Sequence[int], plan: ShardPlan, device: str | None = None) -> float:
+    """Measure a decode of the demo model on shards of all ranks of the default group; every rank calls this.
+
+    Args:
+        shape: The shape of the latent.
+        plan: The shards.
+        device: As for :func:`measure_operators`.
+    """
+    where = _device(device)
+    vae, latent = demo.image_vae().to(where), torch.zeros(*shape)
+    rank, taken = Rank.of(None, None, "onednn"), []
+    # As often on every rank: each call needs them all.
+    for _ in range(ROUNDS):
+        begin = clock()
+        decoding.run_as(rank, vae, latent, plan, ModelCall())
+        synchronise(where)
+        taken.append(clock() - begin)
+    return median(taken)
+
+
+def measure_link(device: str | None = None) -> Link:
+    """Measure the link between ranks 0 and 1 of the default group; every rank of the group calls this.
 
     Returns:
-        The link, and the seconds that a message costs a rank that computes meanwhile. On further ranks, nothing of
-        meaning.
+        The link; on further ranks, nothing of meaning.
     """
     where = _device(device)
     rank = Rank.of(None, None, "aten")
     rank.connect()
     me, exchange = rank.member.rank, rank.exchange(where)
     if me >= 2:
-        return Link(bandwidth=1.0), 0.0
+        return Link(bandwidth=1.0)
     try:
         taken = {size: median(_round_trips(exchange, size, me)) / 2 for size in MESSAGES}
-        post = _swaps(exchange, me) / 2
-        exchange.flush()
     finally:
         exchange.close()
     small, *_, large = MESSAGES
     bandwidth = (large - small) / max(taken[large] - taken[small], 1e-9)
-    return Link(bandwidth, max(0.0, taken[small] - small / bandwidth)), post
+    return Link(bandwidth, max(0.0, taken[small] - small / bandwidth))
 
 
 def _round_trips(exchange: Exchange, size: int, me: int) -> Iterator[float]:
@@ -124,24 +142,6 @@ def _round_trips(exchange: Exchange, size: int, me: int) -> Iterator[float]:
         exchange.flush()
         synchronise(buffer.device)
         yield clock() - begin
-
-
-def _swaps(exchange: Exchange, me: int) -> float:
-    """Swap messages with the other rank while both compute, as for a halo; returns the seconds that a swap costs.
-
-    Threads that wait for messages compete with the ranks for the processor. So a swap costs more than on an idle one:
-    the post takes longer, and so does the computation that it interrupts.
-    """
-    label, other = Label(text="link"), 1 - me
-    rows, work = torch.zeros(64, 128, device=exchange.device), torch.randn(640, 640, device=exchange.device)
-    alone = fmean(_timings(lambda: work @ work, exchange.device))
-    begin = clock()
-    for _ in range(SWAPS):
-        (message,) = exchange.swap(label, [Outgoing(rows, other)], [Incoming(tuple(rows.shape), rows.dtype, other)])
-        work @ work
-        exchange.take(message)
-    synchronise(exchange.device)
-    return max(0.0, (clock() - begin) / SWAPS - alone)
 
 
 def _measure(call: OperatorCall, device: torch.device) -> OperatorCost:

@@ -1,0 +1,100 @@
+"""``rehearse``: predict a decode or encode on any number of ranks, without data and without the ranks."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from toolkit.cli.decode_command import CLASS_HELP, CONFIG_HELP, DTYPES, VAE_HELP
+from toolkit.cli.plans import add_plan_options, plan_from
+from toolkit.errors import PlanError
+from toolkit.geometry.topology import Link, Topology
+from toolkit.models.autoencoders.checkpoint import DEMOS, load_vae
+from toolkit.models.autoencoders.direction import DirectionName
+from toolkit.planning.rehearsing.profile import Profile
+from toolkit.planning.rehearsing.rehearse import rehearse
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser("rehearse", help="predict a decode or encode on any number of ranks, before it runs")
+    command.add_argument("--vae", required=True, help=f"{VAE_HELP}, or {', '.join(DEMOS)}")
+    command.add_argument("--class", dest="name", help=CLASS_HELP)
+    command.add_argument("--config", type=Path, help=CONFIG_HELP)
+    command.add_argument("--dtype", choices=sorted(DTYPES), help="dtype of the weights (default: as stored)")
+    command.add_argument("--shape", required=True, type=sizes, help="shape of the input, such as 1x16x21x90x160")
+    command.add_argument("--encode", action="store_true", help="rehearse an encode, whose input is the sample")
+    command.add_argument("--ranks", type=int, default=1, help="number of ranks for tiles (default: %(default)s)")
+    command.add_argument("--device", help="type of device that the ranks have (default: the profile's, or cpu)")
+    command.add_argument("--profile", type=Path, help="what operators cost: a file that Profile.save has written")
+    command.add_argument("--per-host", type=int, help="ranks on each host (default: all on one)")
+    command.add_argument("--within", type=link, help="link within a host, such as 200GB/s,5us")
+    command.add_argument("--between", type=link, help="link between hosts, such as 12.5GB/s,20us")
+    command.add_argument("--trace", type=Path, help="write trace, memory and record to this folder")
+    add_plan_options(command)
+    command.set_defaults(run=_run)
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """A shape from text.
+
+    Example:
+        >>> sizes("1x16x21x90x160")
+        (1, 16, 21, 90, 160)
+    """
+    return tuple(int(size) for size in text.split("x"))
+
+
+def link(text: str) -> Link:
+    """A link from its bandwidth and latency.
+
+    Example:
+        >>> link("12.5GB/s,20us")
+        Link(bandwidth=12500000000.0, latency=2e-05)
+    """
+    bandwidth, _, latency = text.partition(",")
+    if not bandwidth.endswith("GB/s") or (latency and not latency.endswith("us")):
+        raise argparse.ArgumentTypeError(f"{text!r}: give GB/s and microseconds, such as 12.5GB/s,20us.")
+    return Link(float(bandwidth[:-4]) * 1e9, float(latency[:-2] or 0) * 1e-6 if latency else 0.0)
+
+
+def _run(options: argparse.Namespace) -> int:
+    vae = load_vae(options.vae, DTYPES.get(options.dtype or ""), name=options.name, config=options.config)
+    direction: DirectionName = "encode" if options.encode else "decode"
+    profile = None if options.profile is None else Profile.load(options.profile)
+    x = torch.empty(options.shape, device="meta", dtype=next(vae.parameters()).dtype)
+    plan = plan_from(options, vae, x=x, direction=direction, ranks=options.ranks, profile=profile)
+    ranks = 1 if plan is None else plan.ranks
+    rehearsal = rehearse(
+        vae,
+        options.shape,
+        plan,
+        profile=profile,
+        topology=_topology(options, ranks),
+        device=options.device,
+        direction=direction,
+    )
+    print(rehearsal)
+    print(rehearsal.summary().to_string(float_format="{:.3f}".format))
+    if len(rehearsal.messages):
+        print(rehearsal.messages.to_string(index=False))
+    if options.trace:
+        print(f"wrote trace, memory and record to {rehearsal.to_parquet(options.trace)}")
+    return 0
+
+
+def _topology(options: argparse.Namespace, ranks: int) -> Topology | None:
+    """The links, if any are given.
+
+    Raises:
+        PlanError: If only a part of them is.
+    """
+    if options.within is None:
+        if options.between is not None or options.per_host is not None:
+            raise PlanError("--between and --per-host without --within: give the link within a host, too.")
+        return None
+    per_host = options.per_host or ranks
+    return Topology(-(-ranks // per_host), per_host, options.within, options.between)
