@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from toolkit.bench.rehearsed_pipelines import PipelineCase, pipeline_cases
 from toolkit.cluster import Cluster
 from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
 from toolkit.geometry.checks import check_counts
@@ -119,7 +120,8 @@ def bench_rehearsal(turns: int = 3, device: str = "cpu") -> dict[str, Any]:
         device: Type of device.
     """
     check_counts(turns=turns)
-    chosen, rows = cases(), []
+    chosen: list[Case | PipelineCase] = [*cases(), *pipeline_cases()]
+    rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
         clusters = {n: stack.enter_context(Cluster(n, device)) for n in {case.ranks for case in chosen}}
         for case in chosen:
@@ -127,11 +129,11 @@ def bench_rehearsal(turns: int = 3, device: str = "cpu") -> dict[str, Any]:
         for turn in tqdm(range(turns), unit="turn", desc="bench"):
             rows += [{"turn": turn, **_row(case, clusters[case.ranks], device)} for case in chosen]
     what = {"call": "bench rehearsal", "device": device}
-    record = Record.make(chosen[0].vae, chosen[0].x, plan=None, what=what)
+    record = Record.make(demo.image_vae(), {}, plan=None, what=what)
     return {"rows": rows, "record": record.to_json()}
 
 
-def _row(case: Case, cluster: Cluster, device: str) -> dict[str, Any]:
+def _row(case: Case | PipelineCase, cluster: Cluster, device: str) -> dict[str, Any]:
     predicted = case.rehearse(cluster, device)
     runs = [case.run(cluster) for _ in range(RUNS)]
     seconds = median(_end(run) for run in runs)
