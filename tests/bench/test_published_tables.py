@@ -23,8 +23,8 @@ def test_a_decoder_that_exchanges_halos():
     assert rows.loc[rows["what"] == "GB", "off"].tolist() == pytest.approx([-0.042, 0.023, 0.048, 0.044], abs=0.002)
 
 
-@pytest.mark.parametrize(("name", "time", "memory"), [("TI2V-5B", -0.0037, 0.012), ("A14B", 0.0002, 0.012)])
-def test_pipelines_in_stages(name, time, memory):
-    rows = stages_table([name])
+def test_a_pipeline_in_stages():
+    """The smaller one: the other takes as long again, and a doctest of ``StagePlan.step_time`` has its times."""
+    rows = stages_table(["TI2V-5B"])
     assert _fitted(rows) == [2, 1]
-    assert list(worst(rows).values()) == pytest.approx([time, memory], abs=0.001)
+    assert list(worst(rows).values()) == pytest.approx([-0.0037, 0.012], abs=0.001)
