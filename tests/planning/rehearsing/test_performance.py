@@ -32,7 +32,7 @@ def receive(peer: int, size: int) -> Crossing:
 
 def played(*steps: Sequence[Step], topology: Topology | None = None, posting: float = 0.0) -> Performance:
     """A performance of ranks that take these steps, each operator as long as its key says."""
-    scripts = [Script(rank, list(taken)) for rank, taken in enumerate(steps)]
+    scripts = [Script(rank, steps=list(taken)) for rank, taken in enumerate(steps)]
     among = topology or Topology(per_host=len(scripts), within=LINK)
     return play(scripts, lambda step: float(step.key), post=posting, topology=among)
 
@@ -167,13 +167,13 @@ def test_each_message_costs_the_rank_that_posts_it() -> None:
 
 
 def test_what_an_operator_costs_may_depend_on_all_of_its_step() -> None:
-    script = Script(0, [Compute("a", 0, 0, 1), Compute("a", 0, 0, 5), Compute("a", 0, 7, 1)])
+    script = Script(0, steps=[Compute("a", 0, 0, 1), Compute("a", 0, 0, 5), Compute("a", 0, 7, 1)])
     alone = play([script], lambda step: step.calls + step.made, post=0.0, topology=Topology())
     assert every(alone.times[0]) == [0.0, 1.0, 6.0, 14.0]
 
 
 def test_ranks_are_those_of_their_scripts() -> None:
-    scripts = [Script(3, [post(receive(1, 8)), Await(0)]), Script(1, [compute(1.0), post(send(3, 8))])]
+    scripts = [Script(3, steps=[post(receive(1, 8)), Await(0)]), Script(1, steps=[compute(1.0), post(send(3, 8))])]
     two = play(scripts, lambda step: float(step.key), post=0.0, topology=Topology(per_host=4, within=LINK))
     assert {rank: one.end for rank, one in two.times.items()} == {3: 2.0, 1: 1.0}
 
