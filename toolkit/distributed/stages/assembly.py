@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from toolkit.distributed.comm.group import Groups
 from toolkit.distributed.comm.rank import Rank
@@ -19,6 +19,7 @@ from toolkit.distributed.stages.staged import check, staged
 from toolkit.geometry.plan import or_whole
 from toolkit.geometry.stage_plan import Plans, StagePlan
 from toolkit.models.transformers.pipeline_parts import experts_of, modules_of
+from toolkit.numerics.tensor_compat import tree_leaves
 
 AFTER = frozenset(["vocoder", "safety_checker"])
 """Modules that a pipeline uses after its latents are decoded, so only on the rank that goes on with the pipeline."""
@@ -68,7 +69,7 @@ class Assembly:
         for name, part in self.pipe.components.items():
             # A scheduler counts its steps in itself, so requests in flight must not share one.
             if part is not None and not isinstance(part, nn.Module) and hasattr(part, "config"):
-                setattr(twin, name, copy.deepcopy(part))
+                setattr(twin, name, _copied(part))
         for name, engine in self.engines.items():
             setattr(twin, name, staged(getattr(self.pipe, name), engine, agenda=agenda))
         for name in modules_of(self.pipe):
@@ -93,6 +94,17 @@ class Assembly:
         for engine in self.engines.values():
             engine.abandon()
         self.remote.exchange.close()
+
+
+def _copied(part: Any) -> Any:
+    """Copy a scheduler, each of its tensors in memory of its own.
+
+    On a worker they are views of one block, in which all arguments of the call lie. ``copy.deepcopy`` alone would copy
+    all of the block, pictures and embeddings too.
+    """
+    tensors = [value for value in tree_leaves(vars(part)) if isinstance(value, Tensor)]
+    # deepcopy asks this table first.
+    return copy.deepcopy(part, {id(tensor): tensor.clone() for tensor in tensors})
 
 
 def modules_on(rank: int, plan: StagePlan, *, names: Mapping[str, Any]) -> list[str]:
