@@ -96,8 +96,10 @@ class OwnThread(Generic[T]):
                         self.value = self._function()
                     finally:
                         self._memory.stop()
-        except Abandoned:
-            pass
+        except Abandoned as error:
+            # If it was another thread's end that reached this one in its sleep, whoever resumed this one ends as well.
+            if not self._abandoned:
+                self._error = error
         except BaseException as error:
             # Raised again by resume(), on the main thread.
             self._error = error
