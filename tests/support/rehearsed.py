@@ -1,13 +1,16 @@
-"""A rank's code, written down on tensors without data."""
+"""The code of ranks, written down on tensors without data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 
 from toolkit.distributed.comm.rank import Rank
+from toolkit.planning.rehearsing.ensemble import Ensemble, Letters
+from toolkit.planning.rehearsing.fake_tensors_compat import without_data
 from toolkit.planning.rehearsing.known_values import KnownValues
 from toolkit.planning.rehearsing.scribe import Scribe
 from toolkit.planning.rehearsing.script import Script
@@ -34,3 +37,16 @@ def answered(ask: Callable[[], Any], values: KnownValues) -> Any:
 
     written(act, values)
     return answers[0]
+
+
+def together(acts: Mapping[int, Callable[[Rank], Any]]) -> list[Script]:
+    """The scripts of ranks that send each other messages; they begin in the order in which they are given."""
+
+    def write(rank: int, mail: Letters, values: KnownValues) -> Script:
+        script = Script(rank)
+        scribe = Scribe(script, values, CPU)
+        messages = Correspondence(script, CPU, lambda: scribe.live, mail=mail)
+        return write_script(acts[rank], script, scribe, size=len(acts), convolutions="onednn", messages=messages)
+
+    with without_data():
+        return Ensemble({rank: partial(write, rank) for rank in acts}).scripts()

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from toolkit.distributed.stages.own_thread import OwnThread
 from toolkit.errors import RunError
+from toolkit.numerics.tensor_compat import without_modes
 from toolkit.planning.rehearsing.known_values import KnownValues
 from toolkit.planning.rehearsing.script import End, Script
 
@@ -70,7 +71,7 @@ class Ensemble:
         finally:
             for thread in self._threads.values():
                 thread.abandon()
-        return [thread.value for thread in self._threads.values()]
+        return [self._threads[rank].value for rank in sorted(self._threads)]
 
     def _thread(self, rank: int, write: Callable[[Letters, KnownValues], Script]) -> OwnThread[Script]:
         values = KnownValues()
@@ -115,7 +116,12 @@ class Letters:
 
     def sent(self, buffer: Tensor, *, to: int, purpose: str) -> None:
         """Keep what this rank knows of a message that it sends."""
-        self.ensemble.send(_Address(self.rank, to, purpose), self.values.twin_of(buffer))
+        twin = self.values.twin_of(buffer)
+        if twin is not None:
+            with without_modes():
+                # Either end may write to its own tensor afterwards.
+                twin = twin.clone()
+        self.ensemble.send(_Address(self.rank, to, purpose), twin)
 
     def received(self, buffer: Tensor, end: End) -> None:
         """Give way until a message has been sent, and learn what its sender knows of it."""
