@@ -82,11 +82,11 @@ def around(rank: Rank) -> Any:
 
 
 def test_the_order_in_which_ranks_begin_does_not_matter():
-    expected = together({rank: around for rank in range(3)})
+    expected = together(dict.fromkeys(range(3), around))
     assert [script.rank for script in expected] == [0, 1, 2]
     play(expected, lambda step: 1.0, post=0.0, topology=Topology(per_host=3))
     for order in permutations(range(3)):
-        scripts = together({rank: around for rank in order})
+        scripts = together(dict.fromkeys(order, around))
         assert [script.rank for script in scripts] == [0, 1, 2]
         assert [script.steps for script in scripts] == [script.steps for script in expected]
 

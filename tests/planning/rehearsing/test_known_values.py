@@ -239,3 +239,38 @@ def test_a_large_result_of_small_tensors_is_not_computed() -> None:
 
     # In memory this would take hundreds of terabytes.
     assert rehearsed(shape) == (rows * MOST, MOST)
+
+
+def test_a_tensor_with_data_is_known_and_joins_those_without() -> None:
+    """What the code of a call holds on to: a mask of a callback, bytes of a message."""
+    held = torch.frombuffer(bytearray(b"\1\2\3"), dtype=torch.uint8)
+    assert rehearsed(lambda _: (held + 1).tolist()) == [2, 3, 4]
+    assert rehearsed(lambda x: tuple((x * held).shape)) == (4, 3)
+    assert rehearsed(lambda x: tuple(x[:, held > 1].shape)) == (4, 2)
+    with pytest.raises(ModelError, match=REFUSAL):
+        rehearsed(lambda x: (x * held)[0, 0].item())
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda held, x: held.add_(1),
+        lambda held, x: held.copy_(x[0]),
+        lambda held, x: held[1:].zero_(),
+        lambda held, x: torch.add(x[0], 1, out=held),
+    ],
+    ids=["known values", "unknown values", "through a view", "out="],
+)
+def test_a_tensor_with_data_keeps_it_and_is_forgotten_when_it_is_written_to(
+    write: Callable[[Tensor, Tensor], Any],
+) -> None:
+    held = torch.ones(3)
+
+    def ask(x: Tensor) -> float:
+        write(held, x)
+        return held[1].item()
+
+    with pytest.raises(ModelError, match=REFUSAL):
+        rehearsed(ask)
+    assert held.tolist() == [1, 1, 1]
+    assert rehearsed(lambda _: held[1].item()) == 1

@@ -30,6 +30,7 @@ class Rank:
             device. A rehearsal's transports move nothing.
         read: Reads a number that nothing depends on but the proof that all ranks were given the same. A rehearsal,
             where most numbers are not known, does not read it.
+        device: The device of its tensors; None: that of its weights, which are not on ``meta``. A rehearsal's may be.
     """
 
     member: Member
@@ -38,6 +39,7 @@ class Rank:
     convolutions: Convolutions
     transport: Callable[[Member], Transport] | None = None
     read: Callable[[Tensor], int] = int
+    device: torch.device | None = None
 
     @classmethod
     def of(cls, group: ProcessGroup | None, trace: Recorder | None, convolutions: Convolutions) -> Rank:

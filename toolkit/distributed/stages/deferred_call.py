@@ -112,7 +112,8 @@ class DeferredCall:
         return [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor)]
 
     def _devices(self) -> set[str]:
-        return {tensor.device.type for tensor in self._tensors()}
+        # Nothing is computed on meta, so it has no autocast.
+        return {tensor.device.type for tensor in self._tensors()} - {"meta"}
 
     def _written(self) -> list[int]:
         return [version_of(tensor) for tensor in self._tensors()]

@@ -56,7 +56,7 @@ class Engine:
     def __init__(self, transformer: nn.Module, places: Places, *, rank: Rank, groups: Groups, name: str = "") -> None:
         self.places, self.plan, self.rank, self.name = places, places.plan, rank, name
         self.stages = [Stage(transformer, self.plan.split.stages[chunk]) for chunk in places.chunks]
-        self.device = device_of(transformer.parameters())
+        self.device = rank.device or device_of(transformer.parameters())
         members = {purpose: groups.like(rank.member, purpose) for purpose in PURPOSES[:4]}
         self._exchanges = {purpose: rank.exchange(self.device, one) for purpose, one in members.items()}
         # A lone stage hands its output on to itself: see DeferredCall.payload.

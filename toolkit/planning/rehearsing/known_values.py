@@ -12,7 +12,7 @@ that it goes in a run:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakSet
 
@@ -33,11 +33,19 @@ class KnownValues:
     def __init__(self) -> None:
         self._twins: Any = WeakIdKeyDictionary()
         self._spoilt: WeakSet[Any] = WeakSet()
+        self._borrowed: WeakSet[Any] = WeakSet()
 
     def learn(self, tensor: Tensor, twin: Tensor) -> None:
         """Keep the values of a tensor, if it is small."""
         if twin.numel() <= MOST:
             self._twins[tensor] = twin
+
+    def borrow(self, tensor: Tensor, real: Tensor) -> None:
+        """Keep the values of a tensor that stands for one with data: those are read, and never written to."""
+        twin = self.twin_of(real)
+        if twin is not None:
+            self._twins[tensor] = twin
+            self._borrowed.add(twin.untyped_storage())
 
     def learn_all(self, out: Any, twins: Any) -> None:
         """Keep the values of all tensors that an operator has returned."""
@@ -60,7 +68,8 @@ class KnownValues:
         tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
         twins = [self.twin_of(tensor) for tensor in tensors]
         large = any(isinstance(value, Tensor) and value.numel() > MOST for value in tree_leaves(out))
-        if large or any(twin is None for twin in twins) or not _is_determined(func):
+        borrowed = any(twin.untyped_storage() in self._borrowed for twin in self._written(func, args, kwargs))
+        if large or borrowed or any(twin is None for twin in twins) or not _is_determined(func):
             self._spoil(func, args, kwargs)
             return None
         given = iter(twins)
@@ -96,20 +105,25 @@ class KnownValues:
     def twin_of(self, tensor: Tensor) -> Tensor | None:
         """The values of a tensor; None if they are not known."""
         if type(tensor) is Tensor and tensor.device.type == "cpu":
-            # A tensor with data, such as torch.tensor makes from a list.
-            return tensor if tensor.numel() <= MOST else None
+            # A tensor with data, such as the bytes of a message.
+            return tensor if tensor.numel() <= MOST and tensor.untyped_storage() not in self._spoilt else None
         found: Tensor | None = self._twins.get(tensor)
         return None if found is None or found.untyped_storage() in self._spoilt else found
 
     def _spoil(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Forget the values of what an operator writes to when what it writes is not known."""
+        for twin in self._written(func, args, kwargs):
+            self._spoilt.add(twin.untyped_storage())
+
+    def _written(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
+        """The twins of what an operator writes to."""
         for place, argument in enumerate(func._schema.arguments):
             if argument.alias_info is None or not argument.alias_info.is_write:
                 continue
             for value in tree_leaves(args[place] if place < len(args) else kwargs.get(argument.name)):
                 twin = self._twins.get(value) if isinstance(value, Tensor) else None
                 if twin is not None:
-                    self._spoilt.add(twin.untyped_storage())
+                    yield twin
 
 
 def unknown(func: Any) -> ModelError:

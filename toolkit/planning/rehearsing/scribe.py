@@ -22,6 +22,9 @@ from toolkit.planning.rehearsing.known_values import KnownValues, unknown
 from toolkit.planning.rehearsing.operator_call import OperatorCall, TensorSpec, computes, key_of
 from toolkit.planning.rehearsing.script import Compute, Script, Section
 
+_LIFTS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
+"""What torch.tensor ends with: takes the new tensor, which nobody else has, without its data."""
+
 SectionMemory = dict[str, tuple[Section, TensorSpec, int]]
 """Sections by key, each with its result and the number of operators that the host calls in it."""
 
@@ -51,9 +54,12 @@ class Scribe(TorchDispatchMode):
     ) -> Any:
         given = kwargs or {}
         before = self.live
-        for value in tree_leaves((args, given)):
+        tensors = [value for value in tree_leaves((args, given)) if isinstance(value, Tensor)]
+        if func not in _LIFTS and not all(map(is_fake, tensors)):
+            args, given = tree_map(self._without_data, (args, given))
+        for value in tensors:
             # What was there before, such as weights and the input, is not allocated by a view of it.
-            if isinstance(value, Tensor) and is_fake(value):
+            if is_fake(value):
                 self._seen.setdefault(value.untyped_storage(), 0)
         out = self._call(func, args, given)
         made = sum(self._count(value) for value in tree_leaves(out))
@@ -95,6 +101,14 @@ class Scribe(TorchDispatchMode):
         self._calls = 0
         self._note()
         return out
+
+    def _without_data(self, value: Any) -> Any:
+        """What stands for a tensor with data, such as a callback holds; its values are known if it is small."""
+        if not isinstance(value, Tensor) or is_fake(value):
+            return value
+        fake = fake_like(value, value.device)
+        self._values.borrow(fake, value)
+        return fake
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Call an operator: for its shapes, and for its values where they are known."""

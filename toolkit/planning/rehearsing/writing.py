@@ -102,7 +102,8 @@ def write_script(
     """
     trace = Recorder(script.rank, 0.0, events=script.events, clock=lambda: float(len(script.steps)))
     member = Member(None, script.rank, size)
-    acting = Rank(member, FailureFlag(None, script.rank), trace, convolutions, messages.transport, lambda _: 0)
+    flag = FailureFlag(None, script.rank)
+    acting = Rank(member, flag, trace, convolutions, messages.transport, lambda _: 0, messages.device)
     with torch.no_grad(), scribe:
         output = act(acting)
         script.result = () if output is None else tuple(getattr(output, "shape", (len(output),)))
