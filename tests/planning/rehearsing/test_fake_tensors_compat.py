@@ -254,3 +254,15 @@ def test_a_scheduler_keeps_its_values_and_its_state() -> None:
     assert vars(scheduler).keys() == before.keys()
     assert all(vars(scheduler)[name] is value for name, value in before.items())
     assert scheduler.c_skip.tolist() == skips
+
+
+def test_generators_are_shared_wherever_they_are() -> None:
+    """They cannot be copied without data, and nothing draws from them."""
+    one, two = torch.Generator(), torch.Generator()
+    layer = nn.Dropout()
+    layer.draws = [two]
+    with without_data():
+        call = fake_copy({"generator": [one, two], "more": {"of": (one,)}}, CPU, KnownValues())
+        copy = fake_copy(layer, CPU, KnownValues())
+    assert call == {"generator": [one, two], "more": {"of": (one,)}}
+    assert copy.draws == [two]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import torch
@@ -19,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from toolkit.distributed.stages.deferred import Deferred
-from toolkit.numerics.tensor_compat import tree_map, without_modes
+from toolkit.numerics.tensor_compat import tree_leaves, tree_map, without_modes
 from toolkit.planning.rehearsing.known_values import KnownValues
 
 _Model = TypeVar("_Model")
@@ -74,21 +73,18 @@ def fake_copy(model: _Model, device: torch.device, values: KnownValues) -> _Mode
         for value in module.parameters(recurse=False):
             known[id(value)] = nn.Parameter(fake_like(value, device), requires_grad=False)
     # A generator cannot be copied; nothing draws from it here.
-    held = (value for module in _holders(model) for value in vars(module).values())
-    known |= {id(value): value for value in held if isinstance(value, torch.Generator)}
+    known |= {id(value): value for value in tree_leaves(_held(model)) if isinstance(value, torch.Generator)}
     # deepcopy asks this table first, so it never copies the data of a tensor that is in it. Tensors elsewhere, such as
     # in a scheduler, go through the mode.
     with WithoutNumbers(device, values):
         return copy.deepcopy(model, known)
 
 
-def _holders(model: Any) -> Iterator[Any]:
-    """What may hold generators: modules, and the arguments of a call."""
+def _held(model: Any) -> Any:
+    """Where generators may be: what modules hold, or the arguments of a call."""
     if isinstance(model, nn.Module):
-        yield from model.modules()
-    arguments = model if isinstance(model, dict) else getattr(getattr(model, "options", None), "arguments", None)
-    if arguments:
-        yield SimpleNamespace(**arguments)
+        return [dict(vars(module)) for module in model.modules()]
+    return dict(model if isinstance(model, dict) else getattr(getattr(model, "options", None), "arguments", {}))
 
 
 class WithoutNumbers(TorchFunctionMode):
