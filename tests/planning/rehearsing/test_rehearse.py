@@ -102,6 +102,13 @@ def test_a_rehearsal_has_the_tables_of_a_run(cluster):
     assert rehearsal.memory.groupby("rank")["bytes"].max().tolist() == rehearsal.peaks.tolist()
 
 
+def test_at_the_end_the_output_is_allocated(cluster):
+    vae, plan = tk.demo.image_vae(), tk.ShardPlan(h=2)
+    run = cluster.decode(vae, torch.zeros(PICTURE), plan, progress=False)
+    ends = [one.memory.groupby("rank")["bytes"].last().tolist() for one in (run, rehearse(vae, PICTURE, plan))]
+    assert ends[0] == ends[1] == [run.output.nbytes, 0]
+
+
 def test_a_slow_link_makes_ranks_wait():
     vae, plan = tk.demo.image_vae(), tk.ShardPlan(h=2)
     fast = rehearse(vae, PICTURE, plan, profile=tk.Profile.assume(operations=1e10, bandwidth=1e10))

@@ -47,6 +47,7 @@ class Scribe(TorchDispatchMode):
         super().__init__()
         self._script, self._values, self._device = script, values, device
         self.live = self._calls = 0
+        self._closed = False
         self._seen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
     def __torch_dispatch__(
@@ -72,6 +73,11 @@ class Scribe(TorchDispatchMode):
         elif made:
             self._note()
         return out
+
+    def close(self) -> None:
+        """Write down what is allocated at the end. What is freed later, such as the output, is freed after the call."""
+        self._note()
+        self._closed = True
 
     def section(self, key: str, act: Callable[[], Tensor], memory: SectionMemory) -> Tensor:
         """Write down what ``act`` does as one step, whose own steps are written only the first time.
@@ -156,6 +162,8 @@ class Scribe(TorchDispatchMode):
 
     def _note(self) -> None:
         """Write down what is allocated now; of several changes after one step the highest and the last count."""
+        if self._closed:
+            return
         done, allocated = len(self._script.steps), self._script.allocated
         if len(allocated) > 1 and allocated[-1][0] == allocated[-2][0] == done and allocated[-1][1] >= self.live:
             allocated[-1] = done, self.live

@@ -108,8 +108,7 @@ def write_script(
         output = act(acting)
         script.result = () if output is None else tuple(getattr(output, "shape", (len(output),)))
         # What is allocated at the end contains the output, as a run's memory does.
-        script.allocated.append((len(script.steps), scribe.live))
-        del output
+        scribe.close()
     return script
 
 
