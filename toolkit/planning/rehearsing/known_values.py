@@ -68,8 +68,8 @@ class KnownValues:
         tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
         twins = [self.twin_of(tensor) for tensor in tensors]
         large = any(isinstance(value, Tensor) and value.numel() > MOST for value in tree_leaves(out))
-        borrowed = any(twin.untyped_storage() in self._borrowed for twin in self._written(func, args, kwargs))
-        if large or borrowed or any(twin is None for twin in twins) or not _is_determined(func):
+        lost = large or any(twin is None for twin in twins) or not _is_determined(func)
+        if lost or any(twin.untyped_storage() in self._borrowed for twin in self._written(func, args, kwargs)):
             self._spoil(func, args, kwargs)
             return None
         given = iter(twins)

@@ -74,8 +74,8 @@ class PipelineCall:
         for name in self.plans:
             # Found out by a small call the first time. It needs data, so it is made here.
             returned_by(getattr(pipe, name))
-        calls = [{**self.call, **more} for more in self.requests or [{}]]
-        return PipelinePiece(pipe, self.plans or None, calls, device_without_data(device), convolutions).scripts()
+        plans, where = self.plans or None, device_without_data(device)
+        return PipelinePiece(pipe, plans, self.call, self.requests, where, convolutions).scripts()
 
 
 def rehearse_pipeline(

@@ -35,14 +35,16 @@ class PipelinePiece:
     Attributes:
         pipe: The pipeline.
         plans: The plan of each transformer; None: the pipeline's own call.
-        calls: The arguments of each call.
+        call: The arguments of the call.
+        requests: What each of several calls has beside them; None: there is only one.
         device: The device that tensors claim to be on.
         convolutions: The kernels of small fp32 CPU convolutions.
     """
 
     pipe: Any
     plans: Plans | None
-    calls: Sequence[Mapping[str, Any]]
+    call: Mapping[str, Any]
+    requests: Sequence[Mapping[str, Any]] | None
     device: torch.device
     convolutions: Convolutions
 
@@ -60,7 +62,7 @@ class PipelinePiece:
         script = Script(rank, around="pipeline_call")
         scribe = Scribe(script, values, self.device)
         pipe = self._copy(values)
-        calls = [fake_copy(dict(call), self.device, values) for call in self.calls]
+        calls = [fake_copy({**self.call, **more}, self.device, values) for more in self.requests or [{}]]
         with WithoutNumbers(self.device, values):
             return write_script(
                 lambda acting: self._act(acting, pipe, calls),
@@ -78,7 +80,7 @@ class PipelinePiece:
             with rank.trace(Kind.WHOLE, Label(text=type(pipe).__name__)):
                 results = [pipe(**calls[0])]
         main = [one[0] for one in results or ()]
-        return main if len(main) > 1 else next(iter(main), None)
+        return (main or None) if self.requests else next(iter(main), None)
 
     def _copy(self, values: KnownValues) -> Any:
         """The pipeline with modules whose tensors have no data, for one rank: a rank changes them during a call."""
