@@ -133,13 +133,12 @@ def stopping() -> Any:
 @pytest.mark.parametrize(
     "more",
     [
-        {"callback_on_step_end": masking()},
+        {"callback_on_step_end": masking(), "num_videos_per_prompt": 2, "generator": [torch.Generator()] * 2, **ONCE},
         {"callback_on_step_end": stopping()},
-        {"num_videos_per_prompt": 2, "generator": [torch.Generator(), torch.Generator()]},
         {"latents": torch.zeros(1, 16, 1, 2, 2), "generator": None, "guidance_scale": 1.0},
-        {"prompt": list(tk.demo.PROMPTS[:2])},
+        {"prompt": list(tk.demo.PROMPTS[:2]), **ONCE},
     ],
-    ids=["callback", "stopped", "generators", "latents, one branch", "two prompts"],
+    ids=["callback, generators", "stopped", "latents, one branch", "two prompts"],
 )
 def test_so_it_does_for_other_arguments(cluster, whole, more):
     pipe = demo(whole)
