@@ -67,10 +67,11 @@ def test_a_script_says_what_is_posted_in_which_group_and_waited_for():
 
 
 def test_messages_are_matched_by_group_when_scripts_are_played():
-    times = played(together({0: posts_up_then_down, 1: takes(("down", "up"), [])}))
+    scripts = together({0: posts_up_then_down, 1: takes(("down", "up"), [])})
+    times = played(scripts)
     # One link carries them in the order in which both ends are posted: 16 bytes first, then 8.
-    assert times.arrivals[1] == {End(0, False, 0, "down"): 2.0, End(0, False, 0, "up"): 3.0}
-    assert times.arrivals[0] == {End(1, True, 0, "up"): 3.0, End(1, True, 0, "down"): 2.0}
+    assert times.arrivals(scripts[1]) == {End(0, False, 0, "down"): 2.0, End(0, False, 0, "up"): 3.0}
+    assert times.arrivals(scripts[0]) == {End(1, True, 0, "up"): 3.0, End(1, True, 0, "down"): 2.0}
 
 
 def test_in_one_group_the_order_counts():
@@ -103,7 +104,7 @@ def test_two_transports_of_one_group_count_on():
 
     scripts = together({0: posts, 1: receives})
     assert seen == [[1], [2, 2]]
-    assert list(played(scripts).arrivals[1]) == [End(0, False, 0, "up"), End(0, False, 1, "up")]
+    assert list(played(scripts).arrivals(scripts[1])) == [End(0, False, 0, "up"), End(0, False, 1, "up")]
 
 
 def test_what_is_sent_is_kept_until_the_next_post_in_its_group():
