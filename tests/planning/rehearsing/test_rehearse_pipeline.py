@@ -24,6 +24,7 @@ GRID = tk.TileGrid.cover({"h": 8, "w": 8}, 6, 2)
 TILES = tk.TilePlan(GRID, tk.Blend.linear(), tk.Assignment.balanced(GRID, 2))
 SMALL = {"num_frames": 1, "num_inference_steps": 2, "height": 16, "width": 16, "output_type": "latent"}
 ONCE = {"num_inference_steps": 1}
+UNGUIDED = {"guidance_scale": 1.0}
 
 
 class Case(NamedTuple):
@@ -39,15 +40,14 @@ class Case(NamedTuple):
 CASES = {
     "whole": Case(None, call={"output_type": "np"}),
     "interleaved": Case(Schedule.interleaved(3, 2), call={"output_type": "pil"}),
-    "five ranks": Case(Schedule.interleaved(5, 2), call=ONCE),
-    "one rank": Case(Schedule.interleaved(1, 2)),
-    "sequential": Case(Schedule.sequential(2, 2)),
+    "five ranks": Case(Schedule.interleaved(5, 1), call=UNGUIDED),
+    "one rank": Case(Schedule.interleaved(1, 2), call=ONCE),
+    "sequential": Case(Schedule.sequential(2, 2), {"encoders": 1}),
     "looped": Case(Schedule.looped(2, 2, chunks=2)),
     "requests": Case(Schedule.requests(2, 2, requests=2), requests=2),
-    "more than in flight": Case(Schedule.requests(2, 2, 2, chunks=2), call=ONCE, requests=3),
+    "more than in flight": Case(Schedule.requests(2, 1, requests=2, chunks=2), call=UNGUIDED, requests=3),
     "a single request": Case(Schedule.requests(2, 2, requests=2), call=ONCE, requests=1),
     "branches apart": Case(Schedule.interleaved(2, 1), {"cfg": 2}),
-    "encoders elsewhere": Case(TWO, {"encoders": 1}, ONCE),
     "shards": Case(TWO, {"vae": tk.ShardPlan(h=2, root=1)}, {"output_type": "pt", "height": 32, **ONCE}),
     "tiles": Case(TWO, {"vae": TILES}, {"output_type": "np", "height": 64, "width": 64, **ONCE}),
     "experts": Case(Schedule.requests(1, 2, 1), {"experts": 2}, requests=2, experts=2),

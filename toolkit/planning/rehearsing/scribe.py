@@ -54,6 +54,9 @@ class Scribe(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = kwargs or {}
+        # Questions to a tensor are no operators; only tensors without data ask them this way.
+        if func.namespace == "prim":
+            return func(*args, **given)
         before = self.live
         tensors = [value for value in tree_leaves((args, given)) if isinstance(value, Tensor)]
         if func not in _LIFTS and not all(map(is_fake, tensors)):
@@ -64,9 +67,6 @@ class Scribe(TorchDispatchMode):
                 self._seen.setdefault(value.untyped_storage(), 0)
         out = self._call(func, args, given)
         made = sum(self._count(value) for value in tree_leaves(out))
-        # Questions to a tensor are no operators; only tensors without data ask them this way.
-        if func.namespace == "prim":
-            return out
         self._calls += 1
         if computes(func):
             self._write(func, args, given, out, live=before, made=made)
@@ -118,8 +118,6 @@ class Scribe(TorchDispatchMode):
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Call an operator: for its shapes, and for its values where they are known."""
-        if func.namespace == "prim":
-            return func(*args, **kwargs)
         if func is torch.ops.aten.index.Tensor:
             args = args[0], self._values.positions(args[1], self._device)
             return call_operator(func, args, kwargs)
