@@ -173,7 +173,7 @@ def test_memory_with_a_profile_is_that_of_a_run(cluster, whole, monkeypatch):
     two = plans(pipe, TWO)
     measured = profile(pipe, plan=[None, two], device="cpu", **tk.demo.call(**call))
     for plan in (None, two):
-        # In their first call, workers prove the class. And what is sent leaves sooner or later: the least of three runs.
+        # Workers prove the class in their first call. And what is sent leaves sooner or later: the least of three runs.
         _, *runs = (cluster.generate(pipe, plan, progress=False, **tk.demo.call(**call)) for _ in range(4))
         peaks = pd.DataFrame([run.peaks for run in runs]).min()
         rehearsal = rehearse(pipe, plan=plan, profile=measured, **tk.demo.call(**call))
