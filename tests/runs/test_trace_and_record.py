@@ -160,3 +160,8 @@ def test_the_state_of_git(tmp_path, monkeypatch):
     assert not clean["dirty"]
     (tmp_path / "file").write_text("x")
     assert Surroundings().git == {"commit": clean["commit"], "dirty": True}
+
+
+def test_a_tensor_without_values_has_no_hash():
+    record = Record.make(torch.nn.Linear(1, 1), {"embeds": torch.empty(2, 3, device="meta")}, plan=None, what={})
+    assert record.input["embeds"] == {"shape": [2, 3], "dtype": "torch.float32"}

@@ -87,7 +87,9 @@ class Record:
 
 
 def _facts(tensor: Tensor, where: Surroundings) -> dict[str, Any]:
-    return {"shape": list(tensor.shape), "dtype": str(tensor.dtype), "sha256": where.hash_of(tensor)}
+    facts = {"shape": list(tensor.shape), "dtype": str(tensor.dtype)}
+    # A rehearsal takes tensors without values, too.
+    return facts if tensor.is_meta else {**facts, "sha256": where.hash_of(tensor)}
 
 
 def _said(value: Any, where: Surroundings) -> Any:
