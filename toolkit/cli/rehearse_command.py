@@ -58,7 +58,7 @@ def link(text: str) -> Link:
     bandwidth, _, latency = text.partition(",")
     if not bandwidth.endswith("GB/s") or (latency and not latency.endswith("us")):
         raise argparse.ArgumentTypeError(f"{text!r}: give GB/s and microseconds, such as 12.5GB/s,20us.")
-    return Link(float(bandwidth[:-4]) * 1e9, float(latency[:-2] or 0) * 1e-6 if latency else 0.0)
+    return Link(float(bandwidth[:-4]) * 1e9, float(latency[:-2]) / 1e6 if latency else 0.0)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -19,6 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 TreeSpec = _pytree.TreeSpec
 """The structure of a tree without its leaves, as returned by :func:`tree_flatten`."""
 
+DispatchMode = TorchDispatchMode
+"""A context through which every operator goes, below autograd; see :func:`dispatch_modes`."""
+
 T = TypeVar("T")
 
 

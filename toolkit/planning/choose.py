@@ -75,8 +75,8 @@ def plan(
         >>> choice = plan(demo.image_vae(), (1, 16, 32, 48), ranks=2, profile=slow)
         >>> choice.plan
         ShardPlan(1 x 2 shards, borders exchanged, attention gathered)
-        >>> choice.under(memory=90e6).plan
-        TilePlan(2 tiles of 32 x 28, overlap 0 x 8; balanced over 2 ranks; linear blend)
+        >>> choice.table()["verdict"].tolist()[:2], choice.under(memory=60e6).plan == choice.plan
+        (['chosen', '1.01 x the time'], True)
     """
     if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
         raise PlanError(f"ranks={ranks!r}: must be an int of at least 1.")

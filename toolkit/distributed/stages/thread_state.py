@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from toolkit.numerics.tensor_compat import dispatch_modes, function_modes
+from toolkit.numerics.tensor_compat import DispatchMode, dispatch_modes, function_modes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class ThreadState:
 
     threads: int
     modes: tuple[TorchFunctionMode, ...]
-    dispatch: tuple[TorchDispatchMode, ...]
+    dispatch: tuple[DispatchMode, ...]
     gradients: bool
     autocast: tuple[tuple[str, bool, torch.dtype], ...]
     device: int | None

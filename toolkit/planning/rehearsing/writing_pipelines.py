@@ -6,11 +6,10 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
-from torch.distributed import ProcessGroup
 
 from toolkit.distributed.comm.group import Groups, Member
 from toolkit.distributed.comm.rank import Rank
@@ -99,7 +98,7 @@ class _SilentGroups(Groups):
         """This rank's place in the group for a purpose."""
         return Member(None, member.rank, member.size, purpose)
 
-    def among(self, member: Member, lines: tuple[tuple[int, ...], ...]) -> ProcessGroup | None:
+    def among(self, member: Member, lines: tuple[tuple[int, ...], ...]) -> NoReturn:
         """No collectives are rehearsed.
 
         Raises:
