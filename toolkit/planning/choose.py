@@ -40,6 +40,7 @@ def plan(
     topology: Topology | None = None,
     direction: DirectionName = "decode",
     arguments: Mapping[str, Any] | None = None,
+    progress: bool = True,
 ) -> Choice:
     """Choose how to divide a decode or encode over ranks: the candidate that a rehearsal predicts to be the quickest.
 
@@ -62,6 +63,7 @@ def plan(
         topology: The links between ranks; None: the profile's.
         direction: The model call to make. For encode, ``latent`` is the sample.
         arguments: Further arguments of the call.
+        progress: Whether to show a progress bar.
 
     Returns:
         The plan (None: do not divide the work), with its reason and the predictions that it rests on.
@@ -90,7 +92,9 @@ def plan(
     weights = sum(parameter.nbytes for parameter in vae.parameters())
     predictions = [
         _predicted(task, candidate, costs, topology, weights)
-        for candidate in tqdm(list(task.candidates()), desc="rehearsing", unit="plan", leave=False)
+        for candidate in tqdm(
+            list(task.candidates()), desc="rehearsing", unit="plan", leave=False, disable=not progress
+        )
     ]
     if error is not None and isinstance(latent, Tensor):
         predictions = [_with_error(one, task, latent) for one in predictions]
