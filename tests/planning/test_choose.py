@@ -38,7 +38,7 @@ def test_every_candidate_is_rehearsed_and_the_quickest_is_chosen():
     assert best.bytes == rehearsal.messages["bytes"].sum() > 0
     assert "exact to rounding" in choice.reason
     assert choice.reason in repr(choice)
-    assert "the model&#x27;s own call" in choice._repr_html_() or "the model's own call" in choice._repr_html_()
+    assert "<td>the model's own call</td>" in choice._repr_html_()
     table = choice.table()
     assert table["verdict"].tolist().count("chosen") == 1
     assert table.loc[table["plan"] == "the model's own call", "verdict"].item().endswith("x the time")

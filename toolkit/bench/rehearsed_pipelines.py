@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -65,14 +66,11 @@ class PipelineCase:
 
     def run(self, cluster: Cluster) -> Run:
         """Run it."""
-        pipe = _quiet()
-        if self.block is not None:
-            pace(pipe.transformer, self.block)
-        return cluster.generate(pipe, self.plan, progress=False, **self.call)
+        return cluster.generate(_pipeline(self.block), self.plan, progress=False, **self.call)
 
     def rehearse(self, cluster: Cluster, device: str) -> Rehearsal:
         """Make a profile on the cluster's ranks, and rehearse with it."""
-        pipe = _quiet()
+        pipe = _pipeline(None)
         measured = profile(pipe, plan=self.plan, device=device, cluster=cluster, **self.call)
         rehearsal = rehearse(pipe, plan=self.plan, profile=measured, **self.call)
         if self.block is None:
@@ -112,9 +110,13 @@ def _requests(plan: StagePlan) -> int:
     return plan.schedule.in_flight
 
 
-def _quiet() -> Any:
+@cache
+def _pipeline(block: float | None) -> Any:
+    """The demo pipeline, paced or not: the same one for all cases, so that it is sent to the workers once."""
     pipe = demo.pipeline()
     pipe.set_progress_bar_config(disable=True)
+    if block is not None:
+        pace(pipe.transformer, block)
     return pipe
 
 

@@ -52,6 +52,7 @@ def add_one(commands: Any, direction: DirectionName, *, what: str, hint: str) ->
     command.add_argument(what, dest="source", required=True, help=hint)
     add_ranks(command)
     add_plan_options(command)
+    command.add_argument("--dry-run", action="store_true", help="print the plan, run nothing")
     command.add_argument("--out", type=Path, help="write the output to this .safetensors, .png or .mp4 file")
     command.add_argument("--fps", type=float, default=16, help="frames per second of an .mp4 (default: %(default)s)")
     command.add_argument(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from toolkit.distributed.comm.launched import launched_ranks
 from toolkit.errors import PlanError
-from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan
+from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan, Topology
 from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.direction import DirectionName
 from toolkit.models.autoencoders.shapes import output_shape
@@ -45,7 +45,6 @@ def add_plan_options(command: argparse.ArgumentParser) -> None:
     )
     ways.add_argument("--memory", type=float, help="GB that a rank may use, if the plan is chosen automatically")
     ways.add_argument("--exact", action="store_true", help="choose among exact plans only")
-    ways.add_argument("--dry-run", action="store_true", help="print the plan, run nothing")
 
 
 def per_axis(text: str) -> int | dict[str, int]:
@@ -79,6 +78,7 @@ def plan_from(
     direction: DirectionName,
     ranks: int,
     profile: Profile | None = None,
+    topology: Topology | None = None,
 ) -> Any:
     """The plan given by the options; None means the model's own call.
 
@@ -89,6 +89,7 @@ def plan_from(
         direction: The model call to make.
         ranks: Number of ranks.
         profile: What operators cost, if the plan is chosen automatically; None: measured here.
+        topology: The links between ranks, for the same; None: the profile's.
 
     Raises:
         PlanError: If the options contradict each other, or do not fit the input.
@@ -110,7 +111,8 @@ def plan_from(
             "--whole."
         )
     memory = None if options.memory is None else int(options.memory * 1e9)
-    choice = choose(vae, tuple(x.shape), ranks, memory, options.exact, direction=direction, profile=profile)
+    shape, links = tuple(x.shape), topology
+    choice = choose(vae, shape, ranks, memory, options.exact, direction=direction, profile=profile, topology=links)
     print(choice)
     return choice.plan
 

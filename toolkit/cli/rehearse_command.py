@@ -27,7 +27,7 @@ def add_to(commands: Any) -> None:
     command.add_argument("--dtype", choices=sorted(DTYPES), help="dtype of the weights (default: as stored)")
     command.add_argument("--shape", required=True, type=sizes, help="shape of the input, such as 1x16x21x90x160")
     command.add_argument("--encode", action="store_true", help="rehearse an encode, whose input is the sample")
-    command.add_argument("--ranks", type=int, default=1, help="number of ranks for tiles (default: %(default)s)")
+    command.add_argument("--ranks", type=int, default=1, help="number of ranks, unless --shards says it (default: 1)")
     command.add_argument("--device", help="type of device that the ranks have (default: the profile's, or cpu)")
     command.add_argument("--profile", type=Path, help="what operators cost: a file that Profile.save has written")
     command.add_argument("--per-host", type=int, help="ranks on each host (default: all on one)")
@@ -66,19 +66,23 @@ def _run(options: argparse.Namespace) -> int:
     direction: DirectionName = "encode" if options.encode else "decode"
     profile = None if options.profile is None else Profile.load(options.profile)
     x = torch.empty(options.shape, device="meta", dtype=next(vae.parameters()).dtype)
-    plan = plan_from(options, vae, x=x, direction=direction, ranks=options.ranks, profile=profile)
-    ranks = 1 if plan is None else plan.ranks
+    among = _topology(options, options.shards.ranks if options.shards else options.ranks)
+    plan = plan_from(options, vae, x=x, direction=direction, ranks=options.ranks, profile=profile, topology=among)
     rehearsal = rehearse(
         vae,
         options.shape,
         plan,
         profile=profile,
-        topology=_topology(options, ranks),
+        topology=among,
         device=options.device,
         direction=direction,
     )
     print(rehearsal)
-    print(rehearsal.summary().to_string(float_format="{:.3f}".format))
+    summary = rehearsal.summary()
+    if profile is None:
+        # There are no times to show.
+        summary = summary.drop(columns=["busy s", "wait s", "move s"])
+    print(summary.to_string(float_format="{:.3f}".format))
     if len(rehearsal.messages):
         print(rehearsal.messages.to_string(index=False))
     if options.trace:

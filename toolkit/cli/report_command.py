@@ -54,6 +54,7 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument("--device", help=DEVICE_HELP)
     add_plan_options(command)
+    command.add_argument("--dry-run", action="store_true", help="print the plan, run nothing")
     command.add_argument(
         "--html", type=Path, help="write the page to this file (default: report.html, if no --markdown)"
     )

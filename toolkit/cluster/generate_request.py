@@ -62,6 +62,16 @@ class GenerateRequest:
         """Whether each worker loads its part of the pipeline from a folder."""
         return isinstance(self.pipe, str | PathLike)
 
+    @property
+    def plans(self) -> Plans:
+        """The plan of each transformer; empty if there is none."""
+        return plans_of(self.pipe, self.plan) if self.plan else {}
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The pipeline and its arguments, as the record of a run names them."""
+        return {"pipeline": fspath(self.pipe) if self.in_folder else type(self.pipe).__name__, **self.call}
+
     def check(self, ranks: int) -> None:
         """Refuse what cannot run on ``ranks`` ranks, before any worker is asked.
 
@@ -89,8 +99,7 @@ class GenerateRequest:
         way, draws = self.way, Draws.of(self.call, self.requests)
         source, modules = self._sent()
         what = {**setting, "call": "generate", "requests": len(self.requests or [{}])}
-        given = {"pipeline": fspath(self.pipe) if self.in_folder else type(self.pipe).__name__, **self.call}
-        record = Record.make(self._model(), given, plan=self.plan, what=what, where=calls.where)
+        record = Record.make(self._model(), self.given, plan=self.plan, what=what, where=calls.where)
         modules = dict(zip(modules, calls.prepare(tuple(modules.values()), listener), strict=True))
         origin = clock()
         told = RankCall(
@@ -114,7 +123,7 @@ class GenerateRequest:
             plan=or_none(way),
             seconds=seconds,
             result=result,
-            plans=plans_of(self.pipe, self.plan) if self.plan else {},
+            plans=self.plans,
         )
 
     def _sent(self) -> tuple[Any, dict[str, nn.Module]]:

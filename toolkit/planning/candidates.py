@@ -17,7 +17,7 @@ from toolkit.models.autoencoders.exact_grid import grid_beyond
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.receptive import receptive_field
 from toolkit.models.autoencoders.sharding import sharding_of
-from toolkit.models.autoencoders.tiling import read_tiling, spatial_ratio
+from toolkit.models.autoencoders.tiling import input_ratio, read_tiling
 from toolkit.models.protocols import Autoencoder
 
 DEFAULT_TILE, DEFAULT_OVERLAP = 32, 8
@@ -59,7 +59,7 @@ class Task:
     @property
     def extent(self) -> dict[str, int]:
         """Size of the map, in latent cells."""
-        ratio = 1 if self.call.direction == "decode" else spatial_ratio(self.vae)
+        ratio = input_ratio(self.vae, self.call.direction.value)
         return {"h": self.shape[-2] // ratio, "w": self.shape[-1] // ratio}
 
     @property

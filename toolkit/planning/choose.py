@@ -15,7 +15,7 @@ from toolkit.geometry.topology import Topology
 from toolkit.models.autoencoders.direction import Direction, DirectionName
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import Options
-from toolkit.models.autoencoders.tiling import spatial_ratio
+from toolkit.models.autoencoders.tiling import input_ratio
 from toolkit.models.protocols import Autoencoder
 from toolkit.planning.candidates import Candidate, Task
 from toolkit.planning.choice import Choice, Limits, Prediction
@@ -105,7 +105,7 @@ def plan(
 
 def _measured(task: Task) -> Profile:
     """A profile of the operators of two small inputs, measured in this process: they tell how costs grow."""
-    ratio = 1 if task.call.direction is Direction.DECODE else spatial_ratio(task.vae)
+    ratio = input_ratio(task.vae, task.call.direction.value)
     device = next(task.vae.parameters()).device.type
     known = None
     for side in SMALL:

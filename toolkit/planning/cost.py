@@ -10,7 +10,7 @@ from torch import Tensor
 
 from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.model_call import ModelCall
-from toolkit.models.autoencoders.tiling import spatial_ratio
+from toolkit.models.autoencoders.tiling import input_ratio
 from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.convolution import convolution_kernels
 from toolkit.runs.device import synchronise
@@ -67,7 +67,7 @@ def call_cost(vae: Autoencoder, shape: Sequence[int], call: ModelCall) -> CallCo
 
 def _measure(vae: Autoencoder, shape: Sequence[int], *, call: ModelCall, extent: int) -> tuple[int, int, float]:
     """Peak bytes, bytes of output and seconds of a call on ``extent`` by ``extent`` cells."""
-    side = extent * (spatial_ratio(vae) if call.direction == "encode" else 1)
+    side = extent * input_ratio(vae, call.direction.value)
     x = next(vae.parameters()).new_zeros(*shape[:-2], side, side)
     curve = MemoryCurve(0)
     with borrowed(vae), convolution_kernels("onednn"):

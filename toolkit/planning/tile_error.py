@@ -13,9 +13,8 @@ from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.plan import WHOLE
 from toolkit.geometry.shard_plan import AXES
 from toolkit.geometry.tile_plan import TilePlan
-from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.model_call import ModelCall
-from toolkit.models.autoencoders.tiling import spatial_ratio
+from toolkit.models.autoencoders.tiling import input_ratio
 from toolkit.models.protocols import Autoencoder
 
 
@@ -56,7 +55,7 @@ def tile_error(vae: Autoencoder, x: Tensor, plan: TilePlan, call: ModelCall) -> 
 
 def _part(vae: Autoencoder, x: Tensor, grid: TileGrid, call: ModelCall) -> Tensor:
     """The middle of the input, as large as two tiles along each axis of height and width."""
-    ratio = 1 if call.direction is Direction.DECODE else spatial_ratio(vae)
+    ratio = input_ratio(vae, call.direction.value)
     device = next(vae.parameters()).device
     for dim, axis in zip((-2, -1), AXES, strict=True):
         cells = x.shape[dim] // ratio
@@ -67,7 +66,7 @@ def _part(vae: Autoencoder, x: Tensor, grid: TileGrid, call: ModelCall) -> Tenso
 
 
 def _extent(vae: Autoencoder, x: Tensor, call: ModelCall) -> Mapping[str, int]:
-    ratio = 1 if call.direction is Direction.DECODE else spatial_ratio(vae)
+    ratio = input_ratio(vae, call.direction.value)
     return {"h": x.shape[-2] // ratio, "w": x.shape[-1] // ratio}
 
 

@@ -34,6 +34,11 @@ class AxisTiling:
     threshold: int
 
 
+def input_ratio(vae: Autoencoder, direction: DirectionName) -> int:
+    """Return the cells of a call's input per latent cell, along h and w."""
+    return 1 if direction == Direction.DECODE else spatial_ratio(vae)
+
+
 def spatial_ratio(vae: Autoencoder) -> int:
     """Return the sample pixels per latent cell, along h and w.
 

@@ -183,7 +183,7 @@ class Profile:
                 assumed=tuple(text["assumed"]) if text["assumed"] else None,
                 record=text["record"],
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ToolkitError(
                 f"{path}: not a profile ({error}): give a file that Profile.save has written."
             ) from error

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from os import fspath
 from typing import Any
 
 from toolkit.cluster.generate_request import GenerateRequest
-from toolkit.distributed.generating import plans_of
-from toolkit.geometry.plan import Plan
-from toolkit.geometry.stage_plan import Plans, StagePlan, first_plan
 from toolkit.geometry.topology import Topology
 from toolkit.models.transformers.pipeline_parts import experts_of
 from toolkit.models.transformers.split_check import returned_by
@@ -19,68 +15,14 @@ from toolkit.numerics.convolution import Convolutions
 from toolkit.planning.rehearsing.fake_tensors_compat import device_without_data
 from toolkit.planning.rehearsing.profile import Profile
 from toolkit.planning.rehearsing.rehearsal import Rehearsal, rehearsal_of
-from toolkit.planning.rehearsing.script import Script
 from toolkit.planning.rehearsing.setting import device_type, links_of
 from toolkit.planning.rehearsing.writing_pipelines import PipelinePiece
 from toolkit.runs.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineCall:
-    """A pipeline's call, as :meth:`toolkit.Cluster.generate` takes it.
-
-    Attributes:
-        pipe: The pipeline, or the folder that it was saved in.
-        plan: How its transformers are spread over the ranks; None: the pipeline's own call.
-        call: The arguments of ``pipe(...)``.
-        requests: What each of several calls has beside ``call``.
-        load: With a folder: what the pipeline's ``from_pretrained`` is given.
-    """
-
-    pipe: Any
-    plan: StagePlan | Plans | None
-    call: Mapping[str, Any]
-    requests: Sequence[Mapping[str, Any]] | None = None
-    load: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def request(self) -> GenerateRequest:
-        """The same for a cluster."""
-        return GenerateRequest(self.pipe, self.plan, self.call, self.requests, memory=True, load=self.load)
-
-    @property
-    def plans(self) -> Plans:
-        """The plan of each transformer; empty if there is none."""
-        return {} if self.plan is None else plans_of(self.pipe, self.plan)
-
-    def hollow(self) -> Any:
-        """The pipeline, without weights if it lies in a folder."""
-        if not self.request.in_folder:
-            return self.pipe
-        with quiet():
-            return load_pipeline(fspath(self.pipe), {}, **self.load)
-
-    def scripts(self, pipe: Any, device: str, convolutions: Convolutions) -> list[Script]:
-        """Write the scripts of all ranks.
-
-        Args:
-            pipe: The pipeline; no weights are needed.
-            device: The type of device that the ranks have.
-            convolutions: The kernels of small fp32 CPU convolutions.
-
-        Raises:
-            ModelError: If what the pipeline does depends on data.
-        """
-        for name in self.plans:
-            # Found out by a small call the first time. It needs data, so it is made here.
-            returned_by(getattr(pipe, name))
-        plans, where = self.plans or None, device_without_data(device)
-        return PipelinePiece(pipe, plans, self.call, self.requests, where, convolutions).scripts()
-
-
 def rehearse_pipeline(
     pipe: Any,
-    plan: Plan | Plans | None,
+    plan: Any,
     *,
     profile: Profile | None,
     topology: Topology | None,
@@ -96,14 +38,17 @@ def rehearse_pipeline(
         PlanError: If the plan does not fit the pipeline.
         ModelError: If the pipeline cannot be run in stages, or what it does depends on data.
     """
-    asked = PipelineCall(pipe, _stages(plan), call, requests, load or {})
-    way = asked.request.way
-    asked.request.check(way.ranks)
-    hollow = asked.hollow()
+    request = GenerateRequest(pipe, plan, call, requests, memory=True, load=load or {})
+    way = request.way
+    request.check(way.ranks)
+    hollow = _without_weights(request)
+    for name in request.plans:
+        # Found out by a small call the first time. It needs data, so it is made here.
+        returned_by(getattr(hollow, name))
     first = getattr(hollow, next(iter(experts_of(hollow))))
     kind = device_type(first, device, profile)
     links = links_of(topology, profile, way.ranks)
-    scripts = asked.scripts(hollow, kind, convolutions)
+    piece = PipelinePiece(hollow, request.plans or None, call, requests, device_without_data(kind), convolutions)
     what = {
         "call": "generate",
         "rehearsed": True,
@@ -113,23 +58,19 @@ def rehearse_pipeline(
         "requests": len(requests or [{}]),
         "links": str(links),
     }
-    given = {"pipeline": fspath(pipe) if asked.request.in_folder else type(pipe).__name__, **call}
     return rehearsal_of(
-        scripts,
+        piece.scripts(),
         plan=way,
-        plans=asked.plans,
-        record=Record.make(first, given, plan=asked.plan, what=what),
+        plans=request.plans,
+        record=Record.make(first, request.given, plan=request.plan, what=what),
         profile=profile,
         topology=links,
     )
 
 
-def _stages(plan: Any) -> StagePlan | Plans | None:
-    """The plan, if it is one for a pipeline.
-
-    Raises:
-        PlanError: If it is for an autoencoder.
-    """
-    first_plan(plan)
-    stages: StagePlan | Plans | None = plan
-    return stages
+def _without_weights(request: GenerateRequest) -> Any:
+    """The pipeline; if it lies in a folder, without its weights."""
+    if not request.in_folder:
+        return request.pipe
+    with quiet():
+        return load_pipeline(fspath(request.pipe), {}, **request.load)
