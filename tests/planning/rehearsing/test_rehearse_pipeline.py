@@ -179,4 +179,5 @@ def test_memory_with_a_profile_is_that_of_a_run(cluster, whole, monkeypatch):
         rehearsal = rehearse(pipe, plan=plan, profile=measured, **tk.demo.call(**call))
         assert rehearsal.estimated == 0 < rehearsal.seconds
         assert rehearsal.peaks.index.tolist() == peaks.index.tolist()
-        assert (rehearsal.peaks / peaks - 1).abs().max() < 0.01
+        # On a busy machine all three may hold a send longer: some percent at this size.
+        assert (rehearsal.peaks / peaks - 1).abs().max() < 0.05
