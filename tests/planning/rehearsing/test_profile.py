@@ -10,9 +10,11 @@ import pytest
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.topology import Link
+from toolkit.planning.rehearsing.costs import Costs
 from toolkit.planning.rehearsing.estimate import Measured, estimate
 from toolkit.planning.rehearsing.operator_call import OperatorCall
-from toolkit.planning.rehearsing.profile import FORMAT, HostCost, OperatorCost, Profile
+from toolkit.planning.rehearsing.profile import FORMAT, Crowd, HostCost, OperatorCost, Profile
+from toolkit.planning.rehearsing.script import Compute, Script
 from toolkit.planning.rehearsing.work import Work
 
 MEASURED = Profile(
@@ -31,6 +33,7 @@ MEASURED = Profile(
     },
     host=HostCost(call=1e-5, ruled_call=2e-5, post=3e-5),
     link=Link(bandwidth=1e9, latency=1e-6),
+    crowds={1: Crowd(0.5), 2: Crowd(0.75, 1e-5)},
     record={"threads": 1},
 )
 
@@ -98,6 +101,17 @@ def test_an_extended_profile_keeps_its_own_costs() -> None:
     assert (extended.link, extended.record) == (MEASURED.link, MEASURED.record)
     assert Profile("cpu").extended(other).link == Link(bandwidth=9.0)
     assert not MEASURED.knows("aten.cat.default(x)")
+
+
+@pytest.mark.parametrize(
+    ("ranks", "seconds", "post"), [(1, 0.5, 0.0), (2, 0.75, 1e-5), (3, 1.0, 3e-5), (64, 1.0, 3e-5)]
+)
+def test_fewer_ranks_than_have_measured_cost_each_other_less(ranks: int, seconds: float, post: float) -> None:
+    step = Compute("aten.mm.default(small)", live=0, made=0, calls=1000)
+    operators = {step.key: call("aten.mm.default", 1_000, 10)}
+    costs = Costs([Script(rank, steps=[step], operators=operators) for rank in range(ranks)], MEASURED)
+    assert costs.seconds(step) == pytest.approx(seconds * (1.0 + 1000 * 1e-5))
+    assert costs.post == post
 
 
 def test_a_profile_is_not_extended_by_one_of_another_device() -> None:

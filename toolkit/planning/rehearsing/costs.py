@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolkit.planning.rehearsing.profile import NO_HOST_COST, OperatorCost, Profile
+from toolkit.planning.rehearsing.profile import NO_HOST_COST, Crowd, OperatorCost, Profile
 from toolkit.planning.rehearsing.script import Compute, Script, Section, operators_of
 
 
@@ -22,13 +22,14 @@ class Costs:
         self._sections = {key: section for script in scripts for key, section in script.sections.items()}
         host = NO_HOST_COST if profile is None else profile.host
         self._host: float = (getattr(host, scripts[0].around) if scripts else None) or 0.0
-        self.post = host.post or 0.0
+        self._crowd = Crowd() if profile is None else profile.crowd(len(scripts))
+        self.post = self._crowd.post or 0.0
         """Seconds that posting a message takes the host."""
         self._known: dict[tuple[str, int], OperatorCost] = {}
 
     def seconds(self, step: Compute) -> float:
         """The time of a step, the host's part included."""
-        return self._of(step).seconds + self._host * step.calls
+        return self._crowd.slowness * (self._of(step).seconds + self._host * step.calls)
 
     def bytes(self, step: Compute) -> int:
         """The most that is allocated during a step above what was before it."""
@@ -39,7 +40,9 @@ class Costs:
         if self._profile is None or self._profile.knows(step.key):
             return 0.0
         section = self._sections.get(step.key)
-        return self._of(step).seconds if section is None else sum(self.estimated(one) for one in section.steps)
+        if section is None:
+            return self._crowd.slowness * self._of(step).seconds
+        return sum(self.estimated(one) for one in section.steps)
 
     def _of(self, step: Compute) -> OperatorCost:
         key = step.key, step.made

@@ -14,7 +14,7 @@ from toolkit.planning.rehearsing.estimate import Measured, estimate
 from toolkit.planning.rehearsing.operator_call import OperatorCall
 from toolkit.planning.rehearsing.work import Work
 
-FORMAT = 2
+FORMAT = 3
 """The version of the file's format."""
 
 
@@ -54,6 +54,18 @@ class HostCost(NamedTuple):
 NO_HOST_COST = HostCost()
 
 
+class Crowd(NamedTuple):
+    """What changes when fewer ranks compute at once than have measured: they may share a processor or its memory.
+
+    Attributes:
+        slowness: Seconds of the largest operators, over what they take when all ranks compute.
+        post: What a message costs, as in :class:`HostCost`.
+    """
+
+    slowness: float = 1.0
+    post: float | None = None
+
+
 @dataclass(frozen=True)
 class Profile:
     """What operators cost on a device, each in its own shape.
@@ -64,6 +76,7 @@ class Profile:
         work: The work of each operator, by which costs of other shapes are estimated.
         host: What the host does around operators.
         link: The link between two ranks of the machine, if it was measured.
+        crowds: What changes for fewer ranks than have measured, by their number.
         assumed: Operations and bytes per second that stand in for measurements; None: costs were measured.
         record: Where the numbers come from: versions, machine, threads, ranks that measured at the same time.
     """
@@ -73,6 +86,7 @@ class Profile:
     work: Mapping[str, Work] = field(default_factory=dict)
     host: HostCost = NO_HOST_COST
     link: Link | None = None
+    crowds: Mapping[int, Crowd] = field(default_factory=dict)
     assumed: tuple[float, float] | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
 
@@ -101,6 +115,11 @@ class Profile:
     def knows(self, key: str) -> bool:
         """Whether an operator was measured in this shape."""
         return key in self.operators
+
+    def crowd(self, ranks: int) -> Crowd:
+        """What so many ranks cost each other, beside what all that measured do."""
+        more = [count for count in self.crowds if count >= ranks]
+        return self.crowds[min(more)] if more else Crowd(post=self.host.post)
 
     def cost(self, key: str, call: OperatorCall, made: int) -> OperatorCost:
         """The cost of an operator: as measured, or estimated from others.
@@ -145,6 +164,7 @@ class Profile:
             work={**other.work, **self.work},
             host=self.host.extended(other.host),
             link=self.link or other.link,
+            crowds=self.crowds or other.crowds,
         )
 
     def save(self, path: str | Path) -> Path:
@@ -154,6 +174,7 @@ class Profile:
             "device": self.device,
             "host": self.host._asdict(),
             "link": self.link and [self.link.bandwidth, self.link.latency],
+            "crowds": {count: list(crowd) for count, crowd in self.crowds.items()},
             "assumed": self.assumed,
             "record": dict(self.record),
             "operators": {key: [*cost, *self.work[key]] for key, cost in sorted(self.operators.items())},
@@ -180,6 +201,7 @@ class Profile:
                 work={key: Work(*row[2:]) for key, row in rows.items()},
                 host=HostCost(**text["host"]),
                 link=Link(*text["link"]) if text["link"] else None,
+                crowds={int(count): Crowd(*row) for count, row in text["crowds"].items()},
                 assumed=tuple(text["assumed"]) if text["assumed"] else None,
                 record=text["record"],
             )

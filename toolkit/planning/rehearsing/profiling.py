@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Any, Protocol
@@ -15,7 +15,8 @@ from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.stage_plan import Plans
 from toolkit.geometry.topology import Topology
 from toolkit.models import demo
-from toolkit.planning.rehearsing.profile import OperatorCost, Profile
+from toolkit.planning.rehearsing.operator_call import OperatorCall
+from toolkit.planning.rehearsing.profile import Crowd, OperatorCost, Profile
 from toolkit.planning.rehearsing.rehearse import rehearse
 from toolkit.planning.rehearsing.script import Compute, Script, operators_of
 from toolkit.planning.rehearsing.stopwatch import (
@@ -32,6 +33,8 @@ from toolkit.runs.surroundings import Surroundings
 
 ROWS = 16
 """Rows of each shard, and columns, of the latent by which the cost of messages is measured."""
+LARGEST = 4
+"""Number of operators, the largest ones, by which it is measured what ranks cost each other."""
 
 
 class Workers(Protocol):
@@ -94,7 +97,7 @@ def profile(
         "measured at the same time by": 1 if cluster is None else cluster.ranks,
         "threads": torch.get_num_threads() if cluster is None else "the cluster's",
     }
-    return replace(_with_link(cluster, found), record=record)
+    return replace(_with_crowds(cluster, _with_link(cluster, found), scripts), record=record)
 
 
 _Everywhere = Callable[..., list[Any]]
@@ -136,17 +139,57 @@ def _with_host(everywhere: _Everywhere, known: Profile, around: str) -> Profile:
 
 
 def _with_link(cluster: Workers | None, known: Profile) -> Profile:
-    """A profile with the link between ranks, and what a message costs them: a call on shards, less all else in it."""
+    """A profile with the link between ranks, and what a message costs when all of them send."""
     if cluster is None or cluster.ranks < 2:
         return known
-    plan, shape = ShardPlan(h=cluster.ranks), (1, 16, ROWS * cluster.ranks, ROWS)
-    rehearsed = rehearse(demo.image_vae(), shape, plan, device=known.device)
-    full = _lacking(cluster.run, rehearsed.scripts, known)
+    full = known
     if full.host.ruled_call is None:
         full = _with_host(cluster.run, full, "ruled_call")
-    link = cluster.run(measure_link, known.device)[0]
-    full = replace(full, link=link)
+    full = replace(full, link=cluster.run(measure_link, known.device)[0])
+    return replace(full, host=full.host._replace(post=_post(cluster, full, cluster.ranks)))
+
+
+def _with_crowds(cluster: Workers | None, known: Profile, scripts: Sequence[Script]) -> Profile:
+    """A profile with what changes for fewer ranks than the cluster has."""
+    if cluster is None or cluster.ranks < 2:
+        return known
+    calls = operators_of(scripts)
+    largest = sorted(calls, key=lambda key: known.operators[key].seconds)[-LARGEST:]
+    taken = {
+        count: _together(cluster, {key: calls[key] for key in largest}, known.device, count)
+        for count in _counts(cluster.ranks)
+    }
+    slowness = {count: seconds / taken[cluster.ranks] for count, seconds in taken.items() if count < cluster.ranks}
+    full = replace(known, crowds={count: Crowd(times) for count, times in slowness.items()})
+    posts = {count: _post(cluster, full, count) if count > 1 else None for count in slowness}
+    return replace(full, crowds={count: Crowd(slowness[count], posts[count]) for count in slowness})
+
+
+def _counts(ranks: int) -> list[int]:
+    """Numbers of ranks to measure: all up to 4, then every power of two, and all ranks.
+
+    Example:
+        >>> _counts(3), _counts(12)
+        ([1, 2, 3], [1, 2, 3, 4, 8, 12])
+    """
+    powers = [2**power for power in range(3, ranks.bit_length())]
+    return sorted({*range(1, min(ranks, 4) + 1), *powers, ranks})
+
+
+def _together(cluster: Workers, calls: Mapping[str, OperatorCall], device: str, count: int) -> float:
+    """Seconds of operators, one after the other, while so many ranks call them."""
+    answers = cluster.run(measure_operators, calls, device, count)[:count]
+    return sum(median(answer[key].seconds for answer in answers) for key in calls)
+
+
+def _post(cluster: Workers, known: Profile, count: int) -> float:
+    """What a message costs so many ranks: the time of a call on shards, less all else in it."""
+    plan, shape = ShardPlan(h=count), (1, 16, ROWS * count, ROWS)
+    rehearsed = rehearse(demo.image_vae(), shape, plan, device=known.device)
+    full = _lacking(cluster.run, rehearsed.scripts, known)
+    free = replace(full, host=full.host._replace(post=None))
+    assert full.link is not None
+    expected = rehearsed.with_profile(free, Topology(1, count, full.link)).seconds
     taken = max(cluster.run(measure_shards, shape, plan, known.device))
     posted = max(sum(len(post.crossings) for post in script.posts()) for script in rehearsed.scripts)
-    cost = max(0.0, (taken - rehearsed.with_profile(full, Topology(1, plan.ranks, link)).seconds) / posted)
-    return replace(full, host=full.host._replace(post=cost))
+    return max(0.0, (taken - expected) / posted)

@@ -48,13 +48,18 @@ ROUNDS = 21
 """Number of round trips of each size, and of decodes on shards."""
 
 
-def measure_operators(calls: Mapping[str, OperatorCall], device: str | None = None) -> dict[str, OperatorCost]:
+def measure_operators(
+    calls: Mapping[str, OperatorCall], device: str | None = None, among: int | None = None
+) -> dict[str, OperatorCost]:
     """Measure operators on this process's device, with its threads.
 
     Args:
         calls: The operators, by text.
         device: The type of device; None: the machine's accelerator where there is one.
+        among: The number of ranks that measure; further ones return nothing, and keep out of the way. None: all.
     """
+    if among is not None and Member.of(None).rank >= among:
+        return {}
     where = _device(device)
     with torch.no_grad():
         return {key: _measure(call, where) for key, call in calls.items()}
