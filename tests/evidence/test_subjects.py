@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isnan, nan
 
 import pytest
@@ -37,6 +38,22 @@ def test_a_streamed_run_has_time_and_memory_only(whole):
     assert isnan(row["max |error|"])
     assert "streamed and not kept" in made.to_markdown()
     assert made.film is None
+
+
+def test_a_rehearsal_stands_beside_its_run(whole, tiled):
+    """Its record lacks what only a run has, and nobody is warned of that; other differences are said."""
+    bare = {**whole.record.what, "rehearsed": True, "backend": None, "device": "cuda"}
+    record = replace(whole.record, what=bare, input={**whole.record.input, "sha256": None})
+    predicted = reported(None, TILES, seconds=2.0, streamed=SHAPE, record=record)
+    made = tk.report([tiled, predicted], whole)
+    name = f"{TILES.summary}, rehearsed"
+    assert made.to_dataframe()["run"].tolist()[1:] == [TILES.summary, name]
+    assert made.to_dataframe()["seconds"].tolist()[-1] == 2.0
+    assert isnan(made.to_dataframe()["max |error|"].tolist()[-1])
+    assert "time and memory are predicted, and there is no output" in made.to_markdown()
+    assert [said for said in made.cautions if name in said] == [
+        f"the model's own call and {name} differ in what.device: 'cpu' and 'cuda'."
+    ]
 
 
 def test_perceptual_measures_get_each_frame_of_both(whole, tiled):

@@ -157,7 +157,7 @@ def report(
 
     Args:
         runs: A run, several, or a mapping of names to runs; runs without names are named after their plans. Streamed
-            runs have time and memory only.
+            runs have time and memory only, and so do rehearsals: give one to see beside each run what was predicted.
         reference: What to compare outputs with: a run, usually the model's own call on the same cluster, or a tensor.
         reference_name: Name of the reference; by default the summary of its plan.
         base: The run that speed-ups and peaks are relative to; by default the reference, or the first run if the

@@ -15,6 +15,8 @@ def closeness(subject: Subject, reference: str) -> str:
     name = f"{subject.name} ({subject.run.way.promise})"
     if subject.is_reference:
         return f"{subject.name}: the reference for all other runs."
+    if subject.run.rehearsed:
+        return f"{name}: a rehearsal, so time and memory are predicted, and there is no output."
     found = subject.comparison
     if found is None:
         return f"{name}: the output was streamed and not kept, so only time and memory are reported."

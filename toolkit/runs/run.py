@@ -63,6 +63,11 @@ class Run:
         return or_whole(self.plan)
 
     @property
+    def rehearsed(self) -> bool:
+        """Whether this is a rehearsal, in which nothing was computed."""
+        return bool(self.record.what.get("rehearsed"))
+
+    @property
     def output(self) -> Any:
         """The tensor that the model's own call returns, on the CPU; for a pipeline, what it returns.
 
