@@ -70,15 +70,6 @@ def test_the_parts_of_a_latent():
     assert STAGES.part_grid(extent) is None
 
 
-def test_predicted_memory_of_ranks():
-    extent = GRID.extent
-    assert WHOLE.rank_peaks(extent, output=10, working=100) == (20 * 30 * 100,)
-    assert TILES.rank_peaks(extent, output=10, working=100) == TILES.peaks(10, 100)
-    assert len(SHARDS.rank_peaks(extent, output=10, working=100)) == 4
-    with pytest.raises(PlanError, match="measured, not predicted"):
-        STAGES.rank_peaks(extent, output=10, working=100)
-
-
 def test_no_plan_is_a_value():
     assert or_whole(None) == WholeCall() == WHOLE
     assert or_none(WHOLE) is None

@@ -20,12 +20,9 @@ from support.plotted import LIMIT, comparison, video
 from toolkit import plot
 from toolkit.errors import ToolkitError
 from toolkit.geometry import Assignment, Blend, Schedule, TilePlan
-from toolkit.planning.cost import CallCost
 from toolkit.plot.theme import THEMES
 from toolkit.runs.run_tables import trace_table
 from toolkit.runs.trace import Event, Kind, Label
-
-COST = CallCost(working_bytes=270_000, output_bytes=768, weight_bytes=0, seconds=0.0)
 
 HALOS = trace_table(
     [
@@ -55,8 +52,8 @@ def every_figure(run, theme="neutral") -> dict[str, plot.Figure]:
         "memory": plot.memory(run, theme=theme),
         "memory and its limit": plot.memory(run, limit=10**9, weights=10**8, theme=theme),
         "memory of a rank": plot.memory(run, 1, limit=10**9, weights=10**8, theme=theme),
-        "peak memory": plot.peak_memory(run, COST, theme=theme),
-        "peak memory of runs": plot.peak_memory([run, run], COST, theme=theme),
+        "peak memory": plot.peak_memory(run, run, theme=theme),
+        "peak memory of runs": plot.peak_memory([run, run], [run, run], theme=theme),
         "scaling": plot.scaling([run, alone], theme=theme),
         "schedule": plot.schedule(Schedule.looped(2, 2, 2), [0.25] * 4, theme=theme),
         "halos": plot.halos(HALOS, theme=theme),

@@ -9,8 +9,6 @@ from support import tiny
 
 import toolkit as tk
 from toolkit import plot
-from toolkit.models.autoencoders.model_call import ModelCall
-from toolkit.planning.cost import call_cost
 
 CELL = 8 * 8 * 3 * 5 * 4
 """Bytes of sample per latent cell: 8x, RGB, five frames, fp32."""
@@ -29,11 +27,12 @@ def decodes(cluster) -> dict[str, tk.Run]:
 
 
 @pytest.fixture(scope="module")
-def cost():
-    return call_cost(tiny.wan21(), tuple(tiny.latent("wan21", 13, 11).shape), ModelCall())
+def rehearsals(decodes) -> dict[str, tk.Rehearsal]:
+    vae, latent = tiny.wan21(), tiny.latent("wan21", 13, 11)
+    return {name: tk.rehearse(vae, latent, run.plan) for name, run in decodes.items()}
 
 
-def test_every_figure_is_drawn_and_small(decodes, cost):
+def test_every_figure_is_drawn_and_small(decodes, rehearsals):
     tiles, shards, whole = (decodes[name] for name in ("tiles", "shards", "whole"))
     compared = tk.compare(tiles, whole)
     figures = [
@@ -44,12 +43,13 @@ def test_every_figure_is_drawn_and_small(decodes, cost):
         plot.seam_profile(compared),
         plot.compare(compared),
         plot.compare(shards, whole, mode="wipe"),
-        plot.peak_memory([whole, tiles, shards], cost),
+        plot.peak_memory([whole, tiles, shards], [rehearsals[name] for name in ("whole", "tiles", "shards")]),
         plot.scaling([whole, tiles]),
         plot.scaling([whole, shards]),
     ]
-    for run in (tiles, shards):
-        figures += [plot.timeline(run), plot.utilisation(run), plot.communication(run), plot.peak_memory(run, cost)]
+    for name, run in (("tiles", tiles), ("shards", shards)):
+        figures += [plot.timeline(run), plot.utilisation(run), plot.communication(run)]
+        figures += [plot.peak_memory(run, rehearsals[name])]
         figures += [plot.memory(run, limit=10**9), plot.memory(run, 1)]
     for figure in figures:
         bundle = figure._repr_mimebundle_()

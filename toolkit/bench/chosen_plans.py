@@ -91,7 +91,8 @@ def bench_plan(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
         device: Type of device.
     """
     check_counts(turns=turns)
-    chosen, rows = cases(), []
+    chosen = cases()
+    rows: list[dict[str, Any]] = []
     with tqdm(total=len(chosen), unit="case", desc="bench") as bar:
         for ranks in dict.fromkeys(case.ranks for case in chosen):
             with Cluster(ranks, device) as cluster:

@@ -11,3 +11,13 @@ def counted(number: int, noun: str) -> str:
         ('1 rank', '2 ranks')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def in_bytes(count: float) -> str:
+    """A number of bytes in words.
+
+    Example:
+        >>> in_bytes(2_500_000), in_bytes(7e9)
+        ('2.5 MB', '7.00 GB')
+    """
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

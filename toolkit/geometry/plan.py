@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 from toolkit.errors import PlanError
@@ -105,19 +104,6 @@ class Plan(ABC):
         """
         return None
 
-    def rank_peaks(self, extent: Mapping[str, int], *, output: int, working: int) -> tuple[int, ...]:
-        """The most bytes that each rank may hold at one time, without weights and input.
-
-        Args:
-            extent: Latent cells along each axis, ``t`` included for plans whose grid has it.
-            output: Bytes of output per latent cell of h and w, all frames together.
-            working: Bytes that the model holds per latent cell while it computes, its output included.
-
-        Raises:
-            PlanError: For plans of which this cannot be predicted.
-        """
-        raise PlanError(f"{self!r}: the memory of its ranks is measured, not predicted.")
-
     def require_ranks(self, available: int, where: str) -> None:
         """Refuse a plan that needs more ranks than there are.
 
@@ -199,15 +185,6 @@ class WholeCall(Plan):
     def planned_messages(self) -> tuple[tuple[int, int, int], ...]:
         """No messages."""
         return ()
-
-    def rank_peaks(self, extent: Mapping[str, int], *, output: int, working: int) -> tuple[int, ...]:
-        """As :meth:`Plan.rank_peaks`: one rank computes every cell.
-
-        Example:
-            >>> WholeCall().rank_peaks({"h": 6, "w": 5}, output=100, working=1000)
-            (30000,)
-        """
-        return (prod(extent[axis] for axis in ("h", "w")) * working,)
 
 
 WHOLE = WholeCall()

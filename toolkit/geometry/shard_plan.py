@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from math import prod
 from typing import ClassVar, Literal, get_args
 
 from toolkit.errors import PlanError
@@ -19,10 +18,6 @@ Attention = Literal["gather", "ring"]
 Borders = Literal["exchange", "recompute"]
 AXES = ("h", "w")
 """The axes that shards divide."""
-
-BORDER_COPIES = 1.3
-"""How much more memory a shard needs than its share of the map: layers copy their input to join the borders to it.
-Measured on decodes of the demo models in 2 shards: 1.07 (video) and 1.27 (image)."""
 
 
 def even_parts(extent: int, parts: int) -> tuple[int, ...]:
@@ -174,20 +169,6 @@ class ShardPlan(Plan):
     def part_grid(self, extent: Mapping[str, int]) -> TileGrid:
         """As :meth:`as_grid`."""
         return self.as_grid(extent)
-
-    def rank_peaks(self, extent: Mapping[str, int], *, output: int, working: int) -> tuple[int, ...]:
-        """As :meth:`Plan.rank_peaks`; a rough bound: messages and gathered keys and values are not counted.
-
-        Example:
-            >>> ShardPlan(h=2).rank_peaks({"h": 6, "w": 5}, output=100, working=1000)
-            (22500, 19500)
-        """
-        cells, peaks = extent["h"] * extent["w"], []
-        for rank in range(self.ranks):
-            own = prod(len(span) for span in self.shard(rank, extent).values())
-            collected = cells * output if rank == self.root else 0
-            peaks.append(round(own * working * BORDER_COPIES) + collected)
-        return tuple(peaks)
 
     def __repr__(self) -> str:
         borders = "exchanged" if self.borders == "exchange" else "recomputed"

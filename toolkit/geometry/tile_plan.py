@@ -278,11 +278,6 @@ class TilePlan(Plan):
             peaks.append(held * cell_bytes + working)
         return tuple(peaks)
 
-    def rank_peaks(self, extent: Mapping[str, int], *, output: int, working: int) -> tuple[int, ...]:
-        """As :meth:`Plan.rank_peaks`, by :meth:`peaks`: a grid with ``t`` counts each latent frame as a cell."""
-        frames = extent.get("t", 1) if "t" in self.grid.axes else 1
-        return self.peaks(output // frames, working // frames)
-
     def __repr__(self) -> str:
         counts = repr(self.assignment).partition("(")[2][:-1]
         return f"TilePlan({counts}; {self.blend}, {self.grid.redundancy:.2f}x the work, imbalance {self.imbalance:.2f})"

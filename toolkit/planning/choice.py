@@ -10,9 +10,9 @@ from math import isnan, nan
 import pandas as pd
 
 from toolkit.errors import PlanError
+from toolkit.geometry.counting import in_bytes
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.tile_plan import TilePlan
-from toolkit.planning.predict import in_bytes
 
 GAIN = 0.05
 """The part of the time that dividing a call must gain; and that tiles must gain over a plan that is exact."""

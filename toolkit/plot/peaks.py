@@ -1,4 +1,4 @@
-"""Peak memory, predicted and measured."""
+"""Peak memory, rehearsed and measured."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from toolkit.errors import ToolkitError
 from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.palette import rank_colour
 from toolkit.geometry.plan import PlanKind
-from toolkit.planning.cost import CallCost
-from toolkit.planning.predict import latent_extent, rank_peaks
 from toolkit.plot.bars import filled
 from toolkit.plot.figure import ABOVE, Figure, make
 from toolkit.plot.theme import BLUE, ThemeName, Unit, byte_unit
@@ -24,34 +22,33 @@ MARK = "#8A8A8A"
 MOST_LABELS = 12
 
 
-def peak_memory(runs: Run | Sequence[Run], cost: CallCost | None = None, *, theme: ThemeName = "neutral") -> Figure:
+def peak_memory(
+    runs: Run | Sequence[Run], rehearsed: Run | Sequence[Run] | None = None, *, theme: ThemeName = "neutral"
+) -> Figure:
     """Draw measured peak memory and its prediction: for each rank of one run, or the highest rank of each of several.
 
-    Both exclude what was allocated before the run, such as weights. Predictions are upper bounds; see
-    :func:`toolkit.planning.predict.rank_peaks`.
+    Both exclude what was allocated before the run, such as weights.
 
     Args:
         runs: A run, or several in the order in which to draw them.
-        cost: The cost per latent cell, from :func:`toolkit.planning.cost.call_cost`. Without it nothing is predicted;
-            runs in stages are never predicted.
+        rehearsed: The rehearsal of each run, from :func:`toolkit.rehearse`: a mark says what it predicts.
         theme: ``"neutral"`` is readable on light and dark pages.
 
     Raises:
-        ToolkitError: If there are no runs, or the memory of one was not measured.
+        ToolkitError: If there are no runs, the memory of one was not measured, or the rehearsals are of other plans.
     """
     every = list(runs) if isinstance(runs, Sequence) else [runs]
+    predicted = list(rehearsed) if isinstance(rehearsed, Sequence) else [rehearsed] * len(every)
     for run in every:
         check_run(run)
     unmeasured = [run for run in every if run.peaks.empty]
     if not every or unmeasured:
         what = repr(unmeasured[0]) if unmeasured else "no runs"
         raise ToolkitError(f"{what}: there is no measured peak to draw; run with memory=True (the default).")
+    _check_same(every, predicted)
     several = not isinstance(runs, Run)
-    table = (
-        pd.concat([_peaks(run, cost) for run in every], keys=range(len(every)), names=["run"])
-        .reset_index("run")
-        .reset_index(drop=True)
-    )
+    tables = [_peaks(run, one) for run, one in zip(every, predicted, strict=True)]
+    table = pd.concat(tables, keys=range(len(every)), names=["run"]).reset_index("run").reset_index(drop=True)
     table["label"] = [_label(every[place]) for place in table["run"]]
     drawn = table.loc[table.groupby("run")["measured"].idxmax()] if several else table
     unit = byte_unit(float(np.nanmax(drawn[["measured", "predicted"]].to_numpy())))
@@ -68,13 +65,22 @@ def peak_memory(runs: Run | Sequence[Run], cost: CallCost | None = None, *, them
     )
 
 
-def _peaks(run: Run, cost: CallCost | None) -> pd.DataFrame:
+def _check_same(runs: Sequence[Run], rehearsed: Sequence[Run | None]) -> None:
+    """Refuse rehearsals of other plans than the runs'."""
+    plans, predicted = [run.way for run in runs], [one.way for one in rehearsed if one is not None]
+    if predicted and predicted != plans:
+        raise ToolkitError(
+            f"rehearsals of {predicted} beside runs of {plans}: give the rehearsal of each run, in the same order."
+        )
+
+
+def _peaks(run: Run, rehearsed: Run | None) -> pd.DataFrame:
     """One row per measured rank, with NaN where nothing is predicted."""
-    extent = latent_extent(run)  # None for a pipeline, whose memory cannot be predicted
-    bounds = () if cost is None or extent is None else rank_peaks(run.way, extent, cost=cost)
-    ranks = [int(rank) for rank in run.peaks.index]
-    predicted = [float(bounds[rank]) if bounds else np.nan for rank in ranks]
-    return pd.DataFrame({"rank": ranks, "measured": run.peaks.to_numpy(float), "predicted": predicted})
+    predicted = np.full(len(run.peaks), np.nan) if rehearsed is None else rehearsed.peaks[run.peaks.index]
+    columns = {"rank": run.peaks.index.astype(int), "measured": run.peaks, "predicted": predicted}
+    return pd.DataFrame({name: np.asarray(column) for name, column in columns.items()}).astype(
+        {"measured": float, "predicted": float}
+    )
 
 
 def _label(run: Run) -> str:
@@ -89,7 +95,7 @@ def _label(run: Run) -> str:
 def _head(highest: pd.Series, unit: Unit, *, several: int) -> str:
     where = f"{several} runs" if several else "each rank"
     who = f"rank {highest['rank']}" + (f" of {highest['label'].replace('<br>', ', ')}" if several else "")
-    bound = f", predicted {highest['predicted'] * unit.scale:.3g} {unit.name}" if pd.notna(highest["predicted"]) else ""
+    bound = f", rehearsed {highest['predicted'] * unit.scale:.3g} {unit.name}" if pd.notna(highest["predicted"]) else ""
     return f"Peak memory of {where}: highest {highest['measured'] * unit.scale:.3g} {unit.name}{bound}, on {who}"
 
 
@@ -115,7 +121,7 @@ def _hover(row: dict[Any, Any], unit: Unit) -> str:
     lines = [f"<b>{row['label']}</b>", f"rank {row['rank']}: {row['measured'] * unit.scale:.4g} {unit.name}"]
     if pd.notna(row["predicted"]):
         lines.append(
-            f"predicted {row['predicted'] * unit.scale:.4g} {unit.name}, "
+            f"rehearsed {row['predicted'] * unit.scale:.4g} {unit.name}, "
             f"{row['predicted'] / row['measured']:.2f} times the measured peak"
         )
     return "<br>".join(lines)
@@ -129,11 +135,11 @@ def _marks(drawn: pd.DataFrame, unit: Unit) -> list[dict[str, Any]]:
         {
             "type": "scatter",
             "mode": "markers",
-            "name": "predicted upper bound",
+            "name": "rehearsed",
             "x": np.arange(len(drawn)),
             "y": (drawn["predicted"] * unit.scale).to_numpy(np.float32),
             "marker": mark,
-            "hovertemplate": f"predicted %{{y:.4~g}} {unit.name}<extra></extra>",
+            "hovertemplate": f"rehearsed %{{y:.4~g}} {unit.name}<extra></extra>",
         }
     ]
 

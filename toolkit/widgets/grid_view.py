@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from toolkit.geometry.counting import in_bytes
 from toolkit.geometry.drawing.html import bar, cell, chip, table, view, word
 from toolkit.geometry.drawing.html_views import MOST_ROWS
 from toolkit.geometry.drawing.svg_grid import draw_grid
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.planning.cost import CallCost
-from toolkit.planning.predict import in_bytes
 
 MOST_TILES = 32
 """Most tiles drawn along an axis; more than in a plan's own view, because here the picture is the point."""

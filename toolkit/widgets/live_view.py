@@ -10,8 +10,8 @@ from typing import Any
 from toolkit.cluster.engines.local.processes import resident_bytes
 from toolkit.cluster.job import Job
 from toolkit.errors import RankDied, RankFailed, RunCancelled
+from toolkit.geometry.counting import in_bytes
 from toolkit.geometry.drawing.html import cell, chip, table, word
-from toolkit.planning.predict import in_bytes
 
 UNKNOWN = "-"
 

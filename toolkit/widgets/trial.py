@@ -14,9 +14,9 @@ from torch import Tensor
 from toolkit.analysis.compare import Comparison, compare
 from toolkit.cluster import Cluster
 from toolkit.errors import PlanError, RunCancelled, ToolkitError
+from toolkit.geometry.counting import in_bytes
 from toolkit.geometry.drawing.html import cell, table, word
 from toolkit.geometry.tile_plan import TilePlan
-from toolkit.planning.predict import in_bytes
 from toolkit.plot.seam_image import seams
 from toolkit.runs.run import Run
 from toolkit.sweeps.outcome import in_words
