@@ -13,7 +13,7 @@ from toolkit.cluster.engines.local.launch import Start
 from toolkit.cluster.engines.local.pool import Pool
 from toolkit.cluster.engines.parcel import Parcel, pack, unpack
 from toolkit.cluster.engines.setup import Setup
-from toolkit.cluster.engines.shelf import Shelf
+from toolkit.cluster.engines.shelf import Identify, Shelf
 from toolkit.errors import RunCancelled, RunError
 from toolkit.runs.precision import Tf32
 from toolkit.runs.surroundings import Surroundings
@@ -28,15 +28,16 @@ class Calls:
     Args:
         setup: The set-up of every worker.
         start: How processes are started.
+        identify: What tells whether a model has changed; see :class:`~toolkit.cluster.engines.shelf.Shelf`.
 
     Attributes:
         pool: The workers.
         where: What the records of all calls share.
     """
 
-    def __init__(self, setup: Setup, start: Start) -> None:
+    def __init__(self, setup: Setup, start: Start, identify: Identify = "contents") -> None:
         self._everyone = range(setup.size)
-        self._shelf = Shelf()
+        self._shelf = Shelf(identify)
         self.pool = Pool(setup, start)
         self.where = Surroundings()
 

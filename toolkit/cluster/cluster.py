@@ -49,6 +49,7 @@ class Cluster:
         threads: CPU threads per rank.
         start: ``"forkserver"``: workers are forks of a server that has imported everything, which is quicker.
             ``"spawn"``: every worker imports everything itself. None: the quicker one that is safe here.
+        identify: A model is sent again if its ``"contents"`` change. ``"versions"`` is quicker, and blind to ``.data``.
         convolutions: ``"onednn"`` keeps small fp32 CPU convolutions out of a slow kernel; ``"aten"`` leaves the choice
             of kernels to PyTorch.
         keep_memory: Let CPU workers keep freed buffers for reuse instead of returning them at once.
@@ -71,6 +72,7 @@ class Cluster:
         threads: int = 1,
         *,
         start: Start | None = None,
+        identify: Literal["contents", "versions"] = "contents",
         convolutions: Convolutions = "onednn",
         keep_memory: bool = True,
         timeout: float = 1800.0,
@@ -79,7 +81,7 @@ class Cluster:
         first = devices.device_of_rank(0, device)
         via = backend or backend_of(first, ranks)
         setup = Setup(0, ranks, device, via, threads, convolutions, keep_memory, 0, 0, timeout)
-        self._workers = Workers(setup, device=first, start=start_of(start))
+        self._workers = Workers(setup, device=first, start=start_of(start), identify=identify)
 
     @property
     def ranks(self) -> int:
@@ -171,9 +173,8 @@ class Cluster:
             RunTimeout: If ranks had not finished after ``timeout``.
             RunError: If ``stream`` raised.
         """
-        sink = None if stream is None else sink_of(stream)
         call = self._call(Direction.DECODE, options, changes=changes)
-        request = DecodeRequest(vae, latent, or_whole(plan), call, memory, sink)
+        request = DecodeRequest(vae, latent, or_whole(plan), call, memory, None if stream is None else sink_of(stream))
         return self._code(request, block=block, timeout=timeout, progress=progress)
 
     @overload
@@ -262,8 +263,7 @@ class Cluster:
             ModelError: Before anything runs, if the pipeline cannot be run in stages.
             RunError: If a rank failed, died or was given up; see :meth:`decode`.
         """
-        autocast = ambient_autocast(self.device.type)
-        request = GenerateRequest(pipe, plan, call, requests, memory, load or {}, autocast)
+        request = GenerateRequest(pipe, plan, call, requests, memory, load or {}, ambient_autocast(self.device.type))
         request.check(self.ranks)
         shown = Steps(first_plan(plan), len(requests or [{}]), call.get("num_inference_steps"), progress)
         run = partial(request.run, ranks=self.ranks, setting=self._workers.describe())

@@ -16,6 +16,7 @@ from toolkit.cluster.engines.interrupts import deferred
 from toolkit.cluster.engines.listener import Listener
 from toolkit.cluster.engines.local.launch import Start
 from toolkit.cluster.engines.setup import Setup
+from toolkit.cluster.engines.shelf import Identify
 from toolkit.cluster.job import Job
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.turns import Turns
@@ -31,13 +32,14 @@ class Workers:
         setup: The set-up of every worker.
         device: The device of rank 0.
         start: How processes are started.
+        identify: What tells whether a model has changed; see :class:`~toolkit.cluster.engines.shelf.Shelf`.
     """
 
-    def __init__(self, setup: Setup, *, device: torch.device, start: Start) -> None:
+    def __init__(self, setup: Setup, *, device: torch.device, start: Start, identify: Identify) -> None:
         self.setup = replace(setup, one_card=share_one_card(device, setup.size, setup.backend))
         self.device = device
         self._start = start
-        self._calls = calls = Calls(self.setup, start)
+        self._calls = calls = Calls(self.setup, start, identify)
         self._turns = Turns(lambda: calls.pool.pids, calls.close)
         calls.pool.begin()
         # A cluster that nobody closed and nobody refers to any more must not keep its processes.

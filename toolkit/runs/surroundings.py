@@ -13,12 +13,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from toolkit.numerics.tensor_compat import version_of
+from toolkit.numerics.checksum import bytes_of, checksum
 
 PACKAGES = ("toolkit", "torch", "diffusers", "einops", "numpy", "pandas")
 
@@ -30,7 +29,7 @@ def tensor_hash(tensor: Tensor) -> str:
         >>> tensor_hash(torch.zeros(2))[:8]
         'af5570f5'
     """
-    return hashlib.sha256(_bytes_of(tensor)).hexdigest()
+    return hashlib.sha256(bytes_of(tensor)).hexdigest()
 
 
 @dataclass
@@ -72,29 +71,14 @@ class Surroundings:
         return {"commit": commit, "dirty": any(not line.startswith("#") for line in lines)}
 
     def hash_of(self, tensor: Tensor) -> str:
-        """As :func:`tensor_hash`, computed again only where the tensor has been written to.
-
-        A write through ``.data`` leaves the version counter alone, so a sum at memory speed is compared as well.
-        """
-        state = version_of(tensor), _sum_of(tensor)
+        """As :func:`tensor_hash`, computed again only where the tensor's numbers have changed."""
+        state = checksum(tensor)
         known = self._hashes.get(tensor)
         if known is None or known[0] != state:
             known = state, tensor_hash(tensor)
             self._hashes[tensor] = known
         found: str = known[1]
         return found
-
-
-def _bytes_of(tensor: Tensor) -> Any:
-    return tensor.detach().to("cpu").contiguous().view(-1).view(torch.uint8).numpy()
-
-
-def _sum_of(tensor: Tensor) -> int:
-    """The sum of a tensor's bytes, read as 64-bit words; the last bytes of odd sizes count as one word."""
-    flat = _bytes_of(tensor)
-    whole = len(flat) // 8 * 8
-    rest = int.from_bytes(flat[whole:].tobytes(), "little")
-    return int(np.add.reduce(flat[:whole].view(np.uint64), dtype=np.uint64)) + rest
 
 
 def _version(name: str) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from toolkit.cluster.engines.parcel import Parcel, put_together, take_apart
+from toolkit.errors import PlanError
+from toolkit.numerics.checksum import checksum
 from toolkit.numerics.tensor_compat import version_of
+
+Identify = Literal["contents", "versions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +36,21 @@ class Shelf:
     """The kernel's record of the models that workers hold, and of their state.
 
     A model is packed into shared memory when it is first used, and again if its weights, attributes or configuration
-    have changed since. Version counters of tensors show changes; they do not see writes through ``.data``.
+    have changed since.
+
+    Args:
+        identify: What tells whether weights have changed. ``"contents"``: a checksum of every byte. ``"versions"``:
+            torch's version counters, which take no time and do not see what is written through ``.data`` or NumPy, as
+            by a merge of LoRA or the copy of a moving average.
+
+    Raises:
+        PlanError: If ``identify`` is neither.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, identify: Identify = "contents") -> None:
+        if identify not in get_args(Identify):
+            raise PlanError(f"identify={identify!r}: must be 'contents' or 'versions'.")
+        self._print_of = _contents if identify == "contents" else _version
         self._entries: weakref.WeakKeyDictionary[nn.Module, _Entry] = weakref.WeakKeyDictionary()
         self._sent: set[int] = set()
         self._count = 0
@@ -43,7 +58,7 @@ class Shelf:
     def refer(self, model: nn.Module, install: Callable[[int, Parcel], None]) -> ModelRef:
         """A reference to ``model`` as it is now; calls ``install`` first if the workers do not hold this state."""
         skeleton, tensors = take_apart(model)
-        prints = tuple(_fingerprint(tensor) for tensor in tensors)
+        prints = tuple(self._print_of(tensor) for tensor in tensors)
         entry = self._entries.get(model)
         if entry is None or entry.skeleton != skeleton or entry.prints != prints:
             self._count += 1
@@ -65,7 +80,10 @@ class Shelf:
         self._sent.clear()
 
 
-def _fingerprint(tensor: Tensor) -> tuple[object, ...]:
-    version = version_of(tensor)
-    pointer = tensor.data_ptr() if tensor.layout is torch.strided else id(tensor)
-    return pointer, version, tuple(tensor.shape), tensor.dtype, str(tensor.device)
+def _contents(tensor: Tensor) -> tuple[object, ...]:
+    # A tensor without data has no contents: its shape says all.
+    return None if tensor.is_meta else checksum(tensor), tuple(tensor.shape), tensor.dtype
+
+
+def _version(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.data_ptr(), version_of(tensor), tuple(tensor.shape), tensor.dtype, str(tensor.device)
