@@ -16,7 +16,7 @@ from toolkit.cluster.engines.setup import Setup
 
 @pytest.fixture
 def calls():
-    calls = Calls(Setup(0, 2, "cpu", "gloo", 1, "onednn", True, 0, 0, 60.0), "forkserver")
+    calls = Calls(Setup(0, 2, "cpu", "gloo", 1, "onednn", True, "", 0, 60.0), "forkserver")
     calls.prepare((), Listener())
     yield calls
     calls.close()

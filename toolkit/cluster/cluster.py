@@ -80,7 +80,7 @@ class Cluster:
         check_counts(ranks=ranks, threads=threads)
         first = devices.device_of_rank(0, device)
         via = backend or backend_of(first, ranks)
-        setup = Setup(0, ranks, device, via, threads, convolutions, keep_memory, 0, 0, timeout)
+        setup = Setup(0, ranks, device, via, threads, convolutions, keep_memory, "", 0, timeout)
         self._workers = Workers(setup, device=first, start=start_of(start), identify=identify)
 
     @property

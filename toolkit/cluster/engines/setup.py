@@ -20,8 +20,8 @@ class Setup:
         threads: CPU threads for the worker's operations.
         convolutions: The kernels that small fp32 CPU convolutions use.
         keep_memory: Whether the C library keeps freed buffers for reuse.
-        port: The port of the kernel's store.
-        generation: The number of groups that have used the store before.
+        meeting: The path of the file at which the ranks meet.
+        generation: The number of groups that have used the file before.
         timeout: Seconds after which an operation of the group gives up.
         one_card: Whether ranks share a device on the device's own backend.
         environment: The environment variables of the kernel when the worker was started.
@@ -34,7 +34,7 @@ class Setup:
     threads: int
     convolutions: Convolutions
     keep_memory: bool
-    port: int
+    meeting: str
     generation: int
     timeout: float
     one_card: bool = False

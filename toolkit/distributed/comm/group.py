@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -212,24 +213,32 @@ def backend_of(device: torch.device, ranks: int) -> str:
     return dist.get_default_backend_for_device(device)
 
 
-def host_store(timeout: float) -> dist.TCPStore:
-    """Start a store on a free port of the loopback interface; it lives as long as this process."""
-    return dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=timeout))
+def loopback_only() -> dict[str, str]:
+    """The environment variables with which gloo listens on the loopback interface, and on no other.
+
+    Without them it takes the interface that the machine's name stands for, which others can reach.
+    """
+    names = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
+    return {"GLOO_SOCKET_IFNAME": names[0]} if names else {}
 
 
-def join(port: int, generation: int, *, backend: str, rank: int, size: int, timeout: float) -> None:
-    """Start the default group of this process; all its ranks meet at the store on ``port``.
+def join(path: str, generation: int, *, backend: str, rank: int, size: int, timeout: float) -> None:
+    """Start the default group of this process; all its ranks meet at a file.
+
+    A file in a private folder is a store that no other user of the machine can reach. torch's store over TCP listens on
+    every interface, and asks nobody who he is.
 
     Args:
-        port: The port of :func:`host_store`.
-        generation: Number of groups that have used the store before, so that no group finds an earlier one's keys.
+        path: The file. The first rank makes it.
+        generation: Number of groups that have used the file before, so that no group finds an earlier one's keys.
         backend: ``"gloo"``, or the device's own backend.
         rank: This process's rank.
         size: Number of ranks.
         timeout: Seconds after which an operation of the group gives up.
     """
     limit = timedelta(seconds=timeout)
-    store = dist.TCPStore("127.0.0.1", port, is_master=False, timeout=limit)
+    store = dist.FileStore(path)
+    store.set_timeout(limit)
     prefixed = dist.PrefixStore(f"generation {generation}", store)
     dist.init_process_group(backend, store=prefixed, rank=rank, world_size=size, timeout=limit)
 

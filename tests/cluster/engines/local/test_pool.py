@@ -20,7 +20,7 @@ from toolkit.cluster.engines.parcel import pack, unpack
 from toolkit.cluster.engines.setup import Setup
 from toolkit.runs.precision import Tf32
 
-SETUP = Setup(0, 2, "cpu", "gloo", 1, "onednn", True, 0, 0, 60.0)
+SETUP = Setup(0, 2, "cpu", "gloo", 1, "onednn", True, "", 0, 60.0)
 
 
 def call(pool: Pool, function, *args, listener=None) -> dict:

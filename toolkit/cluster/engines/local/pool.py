@@ -14,9 +14,9 @@ from typing import Any
 from toolkit.cluster.engines import faults
 from toolkit.cluster.engines.listener import Listener
 from toolkit.cluster.engines.local.launch import Launch, Start, environment
+from toolkit.cluster.engines.local.private_folder import private_folder
 from toolkit.cluster.engines.parcel import unpack
 from toolkit.cluster.engines.setup import Setup
-from toolkit.distributed.comm.group import host_store
 from toolkit.errors import RankDied, RunCancelled, RunError, RunTimeout
 
 GRACE = 1.0
@@ -45,7 +45,7 @@ class Pool:
     def __init__(self, setup: Setup, start: Start) -> None:
         self.setup = setup
         self._start = start
-        self._store = host_store(setup.timeout)
+        self._folder = private_folder(self)
         self._generation = 0
         self._launch: Launch | None = None
         self._processes: list[BaseProcess] = []
@@ -66,7 +66,11 @@ class Pool:
         """Begin to start the workers in the background, if there are none."""
         if self._launch is None and not self.running:
             self._generation += 1
-            shared = replace(self.setup, port=self._store.port, generation=self._generation, environment=environment())
+            if not self._folder.exists():
+                # Somebody has cleaned up the folder of temporary files.
+                self._folder = private_folder(self)
+            meeting = str(self._folder / "meeting")
+            shared = replace(self.setup, meeting=meeting, generation=self._generation, environment=environment())
             self._launch = Launch([replace(shared, rank=rank) for rank in range(self.setup.size)], self._start)
 
     def start(self, listener: Listener) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -33,10 +37,11 @@ class PipeLine:
 
     Args:
         connection: The pipe's end.
+        gone: Called when the kernel is gone; ends this process.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, gone: Callable[[], NoReturn]) -> None:
+        self._connection, self._gone = connection, gone
         self._lock = threading.Lock()
 
     def send(self, *message: Any) -> None:
@@ -46,22 +51,23 @@ class PipeLine:
             try:
                 self._connection.send_bytes(data)
             except OSError:
-                os._exit(1)
+                self._gone()
 
     def receive(self) -> Any:
         """The next message from the kernel; if the kernel is gone, this process ends."""
         try:
             return ForkingPickler.loads(self._connection.recv_bytes())
         except (EOFError, OSError):
-            os._exit(0)
+            self._gone()
 
 
 def main(connection: Connection, setup: Setup) -> None:
     """Run a worker: join the group, serve calls, end with the kernel."""
     # Stop in the notebook signals the whole process group; what it means is the kernel's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_kernel, daemon=True).start()
-    line = PipeLine(connection)
+    gone = partial(_kernel_is_gone, Path(setup.meeting).parent)
+    threading.Thread(target=_end_with_kernel, args=(gone,), daemon=True).start()
+    line = PipeLine(connection, gone)
     try:
         context = _prepare(line, setup)
     except BaseException as error:
@@ -106,7 +112,9 @@ def _join(context: Context, generation: int) -> None:
     if setup.one_card:
         # In this worker only, before NCCL starts.
         os.environ.update(one_card.settings(setup.rank))
-    group.join(setup.port, generation, backend=setup.backend, rank=setup.rank, size=setup.size, timeout=setup.timeout)
+    os.environ.update(group.loopback_only())
+    meeting, via, timeout = setup.meeting, setup.backend, setup.timeout
+    group.join(meeting, generation, backend=via, rank=setup.rank, size=setup.size, timeout=timeout)
     group.warm_up(context.device if setup.backend != "gloo" else torch.device("cpu"))
 
 
@@ -176,9 +184,20 @@ def _on_host(result: Any) -> Any:
     return result
 
 
-def _end_with_kernel() -> None:
+def _end_with_kernel(gone: Callable[[], NoReturn]) -> None:
     """End this process when the kernel ends, however it ends."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+    gone()
+
+
+def _kernel_is_gone(folder: Path) -> NoReturn:
+    """End this process. A kernel that was killed has left the folder at which the ranks met."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # Its end of the pipe closes before it is dead; or it lives, and has only given up this worker.
+        parent.join(1.0)
+        if not parent.is_alive():
+            shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
