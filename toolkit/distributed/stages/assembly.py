@@ -52,8 +52,8 @@ class Assembly:
         me = self.rank.member.rank
         places = Places.of(plan, None, me=me, size=plan.ranks, expert=place % plan.experts)
         label = name if len(experts_of(self.pipe)) > 1 else ""
-        group = sharers(places, self.rank.member, groups=groups)
-        twin = shared(check(transformer, plan), places, rank=self.rank, group=group)
+        line = sharers(places, self.rank.member, groups=groups)
+        twin = shared(check(transformer, plan), places, rank=self.rank, line=line)
         return Engine(twin, places, rank=self.rank, groups=groups, name=label)
 
     def pipeline(self, agenda: Agenda) -> Any:
