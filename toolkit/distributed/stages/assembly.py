@@ -107,6 +107,12 @@ def _copied(part: Any) -> Any:
     return copy.deepcopy(part, {id(tensor): tensor.clone() for tensor in tensors})
 
 
+def transformers_on(rank: int, plans: Plans) -> list[str]:
+    """List the transformers that a rank has layers of: where each has ranks of its own, only one of them."""
+    one = next(iter(plans.values()))
+    return [name for place, name in enumerate(plans) if place % one.experts == one.expert_of(rank)]
+
+
 def modules_on(rank: int, plan: StagePlan, *, names: Mapping[str, Any]) -> list[str]:
     """List the modules besides transformers whose weights a rank needs.
 

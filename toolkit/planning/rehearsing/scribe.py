@@ -25,6 +25,9 @@ from toolkit.planning.rehearsing.script import Compute, Script, Section
 _LIFTS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 """What torch.tensor ends with: takes the new tensor, which nobody else has, without its data."""
 
+COLLECTIVES = "_c10d_functional"
+"""The namespace of collectives that return new tensors; those that write to given ones are no operators here."""
+
 SectionMemory = dict[str, tuple[Section, TensorSpec, int]]
 """Sections by key, each with its result and the number of operators that the host calls in it."""
 
@@ -38,14 +41,21 @@ class Scribe(TorchDispatchMode):
         script: Where to write.
         values: What is known of tensors without data.
         device: The device that tensors claim to be on.
+        share: Writes a collective down, given its operator, its arguments and its result; None: there are none.
 
     Attributes:
         live: Bytes that are allocated now.
     """
 
-    def __init__(self, script: Script, values: KnownValues, device: torch.device) -> None:
+    def __init__(
+        self,
+        script: Script,
+        values: KnownValues,
+        device: torch.device,
+        share: Callable[[Any, tuple[Any, ...], Tensor], None] | None = None,
+    ) -> None:
         super().__init__()
-        self._script, self._values, self._device = script, values, device
+        self._script, self._values, self._device, self._share = script, values, device, share
         self.live = self._calls = 0
         self._closed = False
         self._seen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
@@ -65,6 +75,8 @@ class Scribe(TorchDispatchMode):
             # What was there before, such as weights and the input, is not allocated by a view of it.
             if is_fake(value):
                 self._seen.setdefault(value.untyped_storage(), 0)
+        if func.namespace == COLLECTIVES and self._share is not None:
+            return self._collective(func, args, given)
         out = self._call(func, args, given)
         made = sum(self._count(value) for value in tree_leaves(out))
         self._calls += 1
@@ -131,6 +143,19 @@ class Scribe(TorchDispatchMode):
             twins = self._values.compute(func, args, kwargs, out)
         if twins is not None:
             self._values.learn_all(out, twins)
+        return out
+
+    def _collective(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+        """Write down a collective; what it returns exists while it is under way."""
+        if func.overloadpacket.__name__ == "wait_tensor":
+            # The time that a rank waits is the collective's own.
+            return args[0]
+        out = call_operator(func, args, kwargs)
+        self._count(out)
+        self._calls += 1
+        self._note()
+        assert self._share is not None
+        self._share(func, args, out)
         return out
 
     def _write(self, func: Any, args: Any, kwargs: Any, out: Any, *, live: int, made: int) -> None:
