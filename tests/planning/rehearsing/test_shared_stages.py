@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections import Counter
+from time import sleep
 from typing import Any
 
 import pytest
@@ -146,9 +147,14 @@ class Holding(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.live = self.peak = 0
+        self._shared = False
         self._seen: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self._shared:
+            # The collective before has ended; a moment for gloo's threads to let go as well.
+            sleep(0.003)
+        self._shared = func.namespace in ("c10d", "_c10d_functional")
         for storage in storages((args, kwargs)):
             self._seen.setdefault(storage, 0)
         out = func(*args, **(kwargs or {}))

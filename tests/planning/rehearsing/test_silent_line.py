@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -11,12 +10,11 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from support.rehearsed import CPU
+from support.rehearsed import CPU, tables
 from support.staged import plans
-from torch.distributed import distributed_c10d
 
 import toolkit as tk
-from toolkit.distributed.comm.silent_group_compat import SilentGroup, SilentGroups
+from toolkit.distributed.comm.silent_group_compat import SilentGroups
 from toolkit.errors import ModelError
 from toolkit.planning.rehearsing.ensemble import Ensemble, Letters
 from toolkit.planning.rehearsing.fake_tensors_compat import without_data
@@ -40,12 +38,6 @@ def on_line(act: Callable[[SilentLine], Any], ranks: tuple[int, ...] = (0, 1)) -
     with without_data(), closing(SilentGroups()) as groups:
         scripts = Ensemble({rank: partial(write, rank, groups) for rank in ranks}).scripts()
     return [[step for step in script.steps if isinstance(step, Collective)] for script in scripts]
-
-
-def tables() -> list[Any]:
-    """What torch knows of groups."""
-    world = distributed_c10d._world
-    return [dist.group.WORLD, dict(world.pg_map), dict(world.pg_group_ranks), world.group_count, warnings.filters[:]]
 
 
 def test_a_sum_is_written_down_and_nothing_is_known_of_it():
@@ -102,20 +94,6 @@ def test_another_collective_is_refused():
     assert tables() == before
 
 
-def test_torch_knows_a_group_until_it_is_closed():
-    """If this fails after an update of torch, mend silent_group_compat.py: a private name has moved."""
-    before, groups = tables(), SilentGroups()
-    groups.add(group := SilentGroup("some", 1, 2, lambda outputs, own: None), "cpu:gloo")
-    assert (group.group_name, group.rank(), group.size()) == ("some", 1, 2)
-    assert (dist.get_rank(group), dist.get_world_size(group), dist.get_backend(group)) == (1, 2, "cpu:gloo")
-    assert dist.is_initialized()
-    with without_data():
-        assert torch.ops._c10d_functional.all_gather_into_tensor(torch.ones(2, 3), 2, "some").shape == (4, 3)
-    for _ in range(2):
-        groups.close()
-        assert tables() == before
-
-
 def in_a_group(pipe: Any, plan: Any, call: dict[str, Any]) -> list[Any]:
     """The collectives of a rehearsal in a process with a default group, on one rank that is not its first."""
     if dist.get_rank() != 1:
@@ -137,4 +115,11 @@ def test_a_rehearsal_leaves_torch_as_it_was_and_minds_no_group_of_the_process(cl
     assert own == [
         [rank, what, *more] for rank in (0, 1) for what, *more in (["all_gather", 2, 4096], ["all_to_all", 8, 12288])
     ]
+
+    def fails(*_: Any) -> None:
+        raise KeyError("in the middle")
+
+    with pytest.raises(KeyError, match="in the middle"):
+        rehearse(pipe, plan=plan, callback_on_step_end=fails, **call)
+    assert tables() == before
     assert cluster.run(in_a_group, pipe, plan, call) == [[], own, [], [], []]

@@ -14,6 +14,7 @@ from toolkit.numerics.tensor_compat import tree_leaves, tree_map
 from toolkit.planning.rehearsing.fake_tensors_compat import (
     asks_for_values,
     call_operator,
+    collective_of,
     fake_like,
     is_fake,
     storage_bytes,
@@ -25,8 +26,8 @@ from toolkit.planning.rehearsing.script import Compute, Script, Section
 _LIFTS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 """What torch.tensor ends with: takes the new tensor, which nobody else has, without its data."""
 
-COLLECTIVES = "_c10d_functional"
-"""The namespace of collectives that return new tensors; those that write to given ones are no operators here."""
+Share = Callable[[str, tuple[Any, ...], Tensor], None]
+"""Writes a collective down, given its name, the arguments of its operator, and the result."""
 
 SectionMemory = dict[str, tuple[Section, TensorSpec, int]]
 """Sections by key, each with its result and the number of operators that the host calls in it."""
@@ -41,7 +42,7 @@ class Scribe(TorchDispatchMode):
         script: Where to write.
         values: What is known of tensors without data.
         device: The device that tensors claim to be on.
-        share: Writes a collective down, given its operator, its arguments and its result; None: there are none.
+        share: Writes a collective down; None: there are none.
 
     Attributes:
         live: Bytes that are allocated now.
@@ -52,7 +53,7 @@ class Scribe(TorchDispatchMode):
         script: Script,
         values: KnownValues,
         device: torch.device,
-        share: Callable[[Any, tuple[Any, ...], Tensor], None] | None = None,
+        share: Share | None = None,
     ) -> None:
         super().__init__()
         self._script, self._values, self._device, self._share = script, values, device, share
@@ -75,8 +76,8 @@ class Scribe(TorchDispatchMode):
             # What was there before, such as weights and the input, is not allocated by a view of it.
             if is_fake(value):
                 self._seen.setdefault(value.untyped_storage(), 0)
-        if func.namespace == COLLECTIVES and self._share is not None:
-            return self._collective(func, args, given)
+        if (operation := collective_of(func)) is not None and self._share is not None:
+            return self._collective(operation, func, args, share=self._share)
         out = self._call(func, args, given)
         made = sum(self._count(value) for value in tree_leaves(out))
         self._calls += 1
@@ -145,17 +146,16 @@ class Scribe(TorchDispatchMode):
             self._values.learn_all(out, twins)
         return out
 
-    def _collective(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
+    def _collective(self, operation: str, func: Any, args: tuple[Any, ...], *, share: Share) -> Any:
         """Write down a collective; what it returns exists while it is under way."""
-        if func.overloadpacket.__name__ == "wait_tensor":
+        if operation == "wait":
             # The time that a rank waits is the collective's own.
             return args[0]
-        out = call_operator(func, args, kwargs)
+        out = call_operator(func, args, {})
         self._count(out)
         self._calls += 1
         self._note()
-        assert self._share is not None
-        self._share(func, args, out)
+        share(operation, args, out)
         return out
 
     def _write(self, func: Any, args: Any, kwargs: Any, out: Any, *, live: int, made: int) -> None:

@@ -14,9 +14,6 @@ from toolkit.errors import ModelError
 from toolkit.planning.rehearsing.known_values import KnownValues
 from toolkit.planning.rehearsing.script import Collective, Script
 
-_OPERATIONS = {"all_to_all_single": "all_to_all", "all_gather_into_tensor": "all_gather"}
-"""The collectives of diffusers' context parallelism, by the names of their operators."""
-
 
 class Mail(Protocol):
     """What tells ranks the numbers that they gather, such as the lengths of their parts of a text."""
@@ -43,18 +40,20 @@ class SilentLines:
         """The line of some ranks, this one among them."""
         return self._lines.setdefault(ranks, SilentLine(self, ranks))
 
-    def share(self, func: Any, args: tuple[Any, ...], out: Tensor) -> None:
-        """Write down a collective that is an operator.
+    def share(self, operation: str, args: tuple[Any, ...], out: Tensor) -> None:
+        """Write down a collective of diffusers' context parallelism.
+
+        Args:
+            operation: Its name.
+            args: The arguments of its operator: the tensor first, the name of the group last.
+            out: What it returns.
 
         Raises:
-            ModelError: If it is another one than those of diffusers' context parallelism.
+            ModelError: If it is another collective.
         """
-        operation = _OPERATIONS.get(func.overloadpacket.__name__)
         line = next((one for one in self._lines.values() if one.name == args[-1]), None)
-        if operation is None or line is None:
-            raise ModelError(
-                f"{func} among ranks {args[-1]!r}: this collective is not rehearsed. Measure a run instead."
-            )
+        if operation not in ("all_to_all", "all_gather") or line is None:
+            raise ModelError(f"{operation} in {args[-1]!r}: this collective is not rehearsed. Measure a run instead.")
         line.write(operation, (out if operation == "all_gather" else args[0]).nbytes)
 
 
