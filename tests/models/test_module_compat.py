@@ -5,6 +5,7 @@ from torch import nn
 
 from toolkit.models.module_compat import (
     copy_with_own_children,
+    copy_with_own_parameters,
     copy_without_hooks,
     has_forward_hooks,
     is_compiled,
@@ -42,6 +43,17 @@ def test_a_copy_has_children_of_its_own():
     assert isinstance(twin.get_submodule("1"), nn.Tanh)
     assert twin[0] is pair[0]
     assert [name for name, _ in twin.named_children()] == ["0", "1"]
+
+
+def test_a_copy_has_parameters_of_its_own():
+    linear = nn.Linear(2, 2)
+    weight, bias = linear.weight, linear.bias
+    twin = copy_with_own_parameters(linear)
+    twin.weight = nn.Parameter(torch.ones(3, 2))
+    assert linear.weight is weight
+    assert twin.bias is bias
+    assert torch.equal(twin.weight, torch.ones(3, 2))
+    assert [name for name, _ in twin.named_parameters()] == ["weight", "bias"]
 
 
 def test_a_parameter_goes_before_the_others():

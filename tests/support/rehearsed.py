@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
+import torch.distributed as dist
+from torch.distributed import distributed_c10d
 
 from toolkit.distributed.comm.rank import Rank
 from toolkit.planning.rehearsing.ensemble import Ensemble, Letters
@@ -50,3 +53,9 @@ def together(acts: Mapping[int, Callable[[Rank], Any]]) -> list[Script]:
 
     with without_data():
         return Ensemble({rank: partial(write, rank) for rank in acts}).scripts()
+
+
+def tables() -> list[Any]:
+    """What torch knows of process groups, and Python of warnings."""
+    world = distributed_c10d._world
+    return [dist.group.WORLD, dict(world.pg_map), dict(world.pg_group_ranks), world.group_count, warnings.filters[:]]

@@ -12,7 +12,7 @@ from torch.distributed import ProcessGroup
 
 from toolkit.distributed.comm.group import Member
 from toolkit.distributed.generating import plans_of
-from toolkit.distributed.stages.assembly import modules_on
+from toolkit.distributed.stages.assembly import modules_on, transformers_on
 from toolkit.distributed.stages.hybrid import cut
 from toolkit.errors import PlanError
 from toolkit.geometry.stage_plan import Plans, StagePlan
@@ -62,12 +62,7 @@ def _part(folder: str, plan: StagePlan | Plans, *, group: ProcessGroup | None, k
     one = next(iter(plans.values()))
     if rank >= one.ranks:
         raise PlanError(f"rank {rank} has no part in a plan for {one.ranks} ranks: load on the plan's ranks only.")
-    # With experts=2, each group of ranks loads its own transformer only.
-    spans = {
-        name: plans[name].layers_of(rank)
-        for place, name in enumerate(plans)
-        if place % one.experts == one.expert_of(rank)
-    }
+    spans = {name: plans[name].layers_of(rank) for name in transformers_on(rank, plans)}
     pipe = load_pipeline(folder, spans, with_modules=modules_on(rank, one, names=modules_of(folder)), **kwargs)
     # Tensor parallelism: keep only this rank's slice of each weight.
     for name in spans:

@@ -6,8 +6,10 @@ parallelism".
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 from torch import nn
@@ -72,10 +74,32 @@ def sequence_hooks(transformer: nn.Module, config: Any) -> dict[nn.Module, dict[
             vars(module).pop("_diffusers_hook", None)  # hooks of their own stay within forward
         apply(transformer, config.context_parallel_config, transformer._cp_plan)
         hooked = [module for module in modules if "_diffusers_hook" in vars(module)]
+        for module in hooked:
+            if any(name.startswith("cp_output") for name in vars(module)["_diffusers_hook"].hooks):
+                vars(module)["forward"] = _without_warnings(module.forward, config.context_parallel_config)
         return {module: {name: vars(module)[name] for name in _HOOKED} for module in hooked}
     finally:
         for module, attributes in before.items():
             _restore(module, attributes)
+
+
+def _without_warnings(forward: Callable[..., Any], config: Any) -> Callable[..., Any]:
+    """Let a module gather without torch's warning about the collective that diffusers gathers with.
+
+    Only around the gathering: a rehearsal changes threads in the middle of a transformer's call, and Python keeps its
+    filters of warnings for all threads together. It also changes threads while ranks tell each other unequal sizes;
+    with those, diffusers gathers with another collective.
+    """
+
+    @wraps(forward)
+    def quiet(*args: Any, **kwargs: Any) -> Any:
+        if config.ulysses_anything:
+            return forward(*args, **kwargs)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*all_gather_tensor.* is deprecated", FutureWarning)
+            return forward(*args, **kwargs)
+
+    return quiet
 
 
 @contextmanager

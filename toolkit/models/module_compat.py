@@ -54,6 +54,23 @@ def copy_with_own_children(module: Module) -> Module:
     return twin
 
 
+def copy_with_own_parameters(module: Module) -> Module:
+    """Make a shallow copy whose parameters can be replaced without touching the original's.
+
+    The reason for the private ``_parameters``: as for children above, ``copy.copy`` shares this table.
+
+    Example:
+        >>> linear = nn.Linear(2, 2)
+        >>> twin = copy_with_own_parameters(linear)
+        >>> twin.weight = nn.Parameter(linear.weight[:1])
+        >>> linear.weight.shape, twin.bias is linear.bias
+        (torch.Size([2, 2]), True)
+    """
+    twin = copy.copy(module)
+    twin._parameters = dict(module._parameters)
+    return twin
+
+
 def put_parameter_first(module: nn.Module, name: str, *, parameter: nn.Parameter) -> None:
     """Register a parameter ahead of all others that the module has.
 

@@ -9,7 +9,7 @@ import pytest
 from toolkit.errors import RunError
 from toolkit.geometry.topology import Link, Topology
 from toolkit.planning.rehearsing.performance import Performance, RankTimes, play
-from toolkit.planning.rehearsing.script import Await, Compute, Crossing, End, Post, Script, Step
+from toolkit.planning.rehearsing.script import Await, Collective, Compute, Crossing, End, Post, Script, Step
 
 LINK = Link(bandwidth=8.0)
 
@@ -209,3 +209,62 @@ def test_ranks_that_wait_for_ever_are_refused(
     with pytest.raises(RunError) as refusal:
         ends(first, second)
     assert str(refusal.value).startswith(f"ranks {waiting} wait for ever; messages with one end only: {open_ends}: ")
+
+
+def together(size: int, *line: int, operation: str = "all_reduce") -> Collective:
+    return Collective(line or (0, 1), operation, size)
+
+
+def test_a_collective_begins_when_all_ranks_of_its_line_are_there_and_ends_for_all_at_once() -> None:
+    early, late = times([together(8), compute(1.0)], [compute(3.0), together(8)])
+    assert every(early) == [0.0, 4.0, 5.0]
+    assert every(late) == [0.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize(("operation", "seconds"), [("all_reduce", 6.0), ("all_gather", 3.0), ("all_to_all", 3.0)])
+def test_a_collective_goes_around_its_ring(operation: str, seconds: float) -> None:
+    """Four ranks: three or six rounds of a quarter each, and of the latency."""
+    step = together(16, 0, 1, 2, 3, operation=operation)
+    among = Topology(per_host=4, within=Link(bandwidth=8.0, latency=0.5))
+    assert ends(*[[step]] * 4, topology=among) == [seconds] * 4
+
+
+def test_the_slowest_link_and_the_largest_part_count() -> None:
+    among = Topology(hosts=2, per_host=2, within=LINK, between=Link(bandwidth=2.0))
+    assert ends(*[[together(8, 0, 1)]] * 2, [together(8, 2, 3)], [together(4, 2, 3)], topology=among) == [1.0] * 4
+    # Each of four parts of 2 bytes takes a second between the hosts, six times; one way there, another one back.
+    assert ends(*[[together(8, 0, 1, 2, 3)]] * 4, topology=among) == [6.0] * 4
+    # In this order all four messages of a round are between hosts, two in each direction.
+    assert ends(*[[together(8, 0, 2, 1, 3)]] * 4, topology=among) == [12.0] * 4
+
+
+def test_lines_do_not_wait_for_each_other_unless_they_share_ranks_or_links() -> None:
+    mixed = ends(
+        [together(8, 0, 1), together(8, 0, 2)],
+        [compute(2.0), together(8, 0, 1)],
+        [together(8, 2, 3), together(8, 0, 2)],
+        [together(8, 2, 3)],
+    )
+    assert mixed == [4.0, 3.0, 4.0, 1.0]
+    crossing = Topology(hosts=2, per_host=2, within=LINK, between=LINK)
+    assert ends(*[[together(8, 0, 2)], [together(8, 1, 3)]] * 2, topology=crossing) == [1.0, 2.0] * 2
+
+
+def test_messages_and_collectives_share_links() -> None:
+    both = ends([post(send(1, 16)), together(8)], [post(receive(0, 16)), together(8), Await(0)])
+    assert both == [3.0, 3.0]
+    after = ends([together(8), post(send(1, 8))], [post(receive(0, 8)), together(8), Await(0)])
+    assert after == [1.0, 2.0]
+
+
+def test_a_collective_costs_its_ranks_as_much_as_a_message() -> None:
+    assert ends([together(8), compute(1.0)], [together(8)], posting=0.25) == [2.25, 1.25]
+
+
+def test_ranks_that_do_not_meet_are_refused() -> None:
+    with pytest.raises(RunError, match=r"^ranks \[0\] wait for ever; .*lines that do not meet: \[\(0, 1\)\]"):
+        ends([together(8)], [])
+    with pytest.raises(RunError, match=r"^ranks \[0, 1\] wait for ever; .*\(0, 1\), \(0, 1, 2\)"):
+        ends([together(8)], [together(8, 0, 1, 2)], [])
+    with pytest.raises(RunError, match=r"different collectives: \['all_reduce', 'all_to_all'\]"):
+        ends([together(8)], [together(8, operation="all_to_all")])

@@ -112,9 +112,6 @@ def test_what_only_a_rehearsal_is_asked(pipe):
         rehearse(pipe, plan=plan, topology=tk.Topology(), **call)
     with pytest.raises(PlanError, match="leave out device="):
         rehearse(pipe, plan=plan, device="cpu", profile=tk.Profile.assume(operations=1, bandwidth=1, device="cuda"))
-    for more in ({"sp": 2}, {"tp": 2}):
-        with pytest.raises(PlanError, match="collectives among them are not rehearsed yet"):
-            rehearse(pipe, plan=plan_for(pipe, **more), **call)
 
 
 def test_a_plan_of_stages_for_an_autoencoder_is_refused_in_the_same_words(cluster, pipe):

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup, Store, Work
 
+from toolkit.distributed.comm.line import GroupLine, Line
 from toolkit.distributed.comm.process_group_compat import abort_group, store_of
 from toolkit.errors import PlanError
 
@@ -149,8 +150,8 @@ class Groups:
         made.connect()
         return made
 
-    def among(self, member: Member, lines: tuple[tuple[int, ...], ...]) -> ProcessGroup | None:
-        """Return the group of the ranks on the same line as this one; None if this rank is on no line.
+    def among(self, member: Member, lines: tuple[tuple[int, ...], ...]) -> Line | None:
+        """Return the line of ranks that this one is on, with a group of its own; None if this rank is on no line.
 
         Args:
             member: This process in the default group.
@@ -175,7 +176,8 @@ class Groups:
             self._among[lines] = own = next(mine, None)
             if own is not None:
                 Member.of(own).connect()
-        return self._among[lines]
+        group = self._among[lines]
+        return None if group is None else GroupLine(group)
 
     def close(self) -> None:
         """Destroy the groups."""

@@ -52,8 +52,8 @@ class Assembly:
         me = self.rank.member.rank
         places = Places.of(plan, None, me=me, size=plan.ranks, expert=place % plan.experts)
         label = name if len(experts_of(self.pipe)) > 1 else ""
-        group = sharers(places, self.rank.member, groups=groups)
-        twin = shared(check(transformer, plan), places, rank=self.rank, group=group)
+        line = sharers(places, self.rank.member, groups=groups)
+        twin = shared(check(transformer, plan), places, rank=self.rank, line=line)
         return Engine(twin, places, rank=self.rank, groups=groups, name=label)
 
     def pipeline(self, agenda: Agenda) -> Any:
@@ -105,6 +105,12 @@ def _copied(part: Any) -> Any:
     tensors = [value for value in tree_leaves(vars(part)) if isinstance(value, Tensor)]
     # deepcopy asks this table first.
     return copy.deepcopy(part, {id(tensor): tensor.clone() for tensor in tensors})
+
+
+def transformers_on(rank: int, plans: Plans) -> list[str]:
+    """List the transformers that a rank has layers of: where each has ranks of its own, only one of them."""
+    one = next(iter(plans.values()))
+    return [name for place, name in enumerate(plans) if place % one.experts == one.expert_of(rank)]
 
 
 def modules_on(rank: int, plan: StagePlan, *, names: Mapping[str, Any]) -> list[str]:

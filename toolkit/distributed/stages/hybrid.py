@@ -14,13 +14,12 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 
 from toolkit.distributed.comm.failure import FailureFlag
 from toolkit.distributed.comm.group import Groups, Member
+from toolkit.distributed.comm.line import GroupLine, Line
 from toolkit.distributed.comm.process_group_compat import AsyncCollectiveTensor
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.places import Places
@@ -60,8 +59,8 @@ def cut(transformer: nn.Module, plan: StagePlan, rank: int) -> nn.Module:
     return cut_weights(transformer, layers, part=plan.position(rank)["tp"], parts=plan.tp)
 
 
-def sharers(places: Places, member: Member, *, groups: Groups, mesh: DeviceMesh | None = None) -> ProcessGroup | None:
-    """Return the group of ranks that share a stage with this one.
+def sharers(places: Places, member: Member, *, groups: Groups, mesh: DeviceMesh | None = None) -> Line | None:
+    """Return the line of ranks that share a stage with this one.
 
     Every rank of the default group calls this, even one without a part in the plan, because only all of them together
     can create groups.
@@ -73,7 +72,7 @@ def sharers(places: Places, member: Member, *, groups: Groups, mesh: DeviceMesh 
         mesh: A mesh that has the groups already, if there is one.
 
     Returns:
-        The group; None if this rank computes its stages alone, or has none.
+        The line; None if this rank computes its stages alone, or has none.
     """
     # A plan has one of the two axes at most.
     axis = next((axis for axis in ("sp", "tp") if places.plan.mesh[axis] > 1), None)
@@ -81,17 +80,17 @@ def sharers(places: Places, member: Member, *, groups: Groups, mesh: DeviceMesh 
         return None
     if mesh is None:
         return groups.among(member, places.lines(axis))
-    return None if mesh.get_coordinate() is None else mesh.get_group(axis)
+    return None if mesh.get_coordinate() is None else GroupLine(mesh.get_group(axis))
 
 
-def shared(transformer: nn.Module, places: Places, *, rank: Rank, group: ProcessGroup | None) -> nn.Module:
+def shared(transformer: nn.Module, places: Places, *, rank: Rank, line: Line | None) -> nn.Module:
     """Make the stand-in for a transformer whose stages are shared; its caller sees no difference.
 
     Args:
         transformer: The transformer, with weights at least for what this rank computes. It is not changed.
         places: Which rank does what.
         rank: This process.
-        group: The ranks that share a stage with it (:func:`sharers`).
+        line: The ranks that share a stage with it (:func:`sharers`).
 
     Returns:
         The stand-in; the transformer itself if this rank shares nothing.
@@ -100,21 +99,19 @@ def shared(transformer: nn.Module, places: Places, *, rank: Rank, group: Process
         ModelError: If the layers on this rank cannot be shared.
     """
     plan = places.plan
-    if group is None or not places.chunks:
+    if line is None or not places.chunks:
         return transformer
     if plan.sp > 1:
-        return _sequence(transformer, group, failure=rank.failure)
+        return _sequence(transformer, line, rank=rank)
     layers = [name for chunk in places.chunks for name in owned(transformer, plan.split.stages[chunk])]
-    return share_weights(
-        transformer, layers, part=dist.get_rank(group), parts=plan.tp, total=partial(_total, group, rank.failure)
-    )
+    total = partial(_total, line, rank.failure)
+    return share_weights(transformer, layers, part=line.place, parts=plan.tp, total=total)
 
 
-def _sequence(transformer: nn.Module, group: ProcessGroup, *, failure: FailureFlag) -> Any:
+def _sequence(transformer: nn.Module, line: Line, *, rank: Rank) -> Any:
     """The stand-in that computes this rank's part of the sequence, by diffusers' own context parallelism."""
-    device = device_of(transformer.parameters())
-    mesh = DeviceMesh.from_group(group, device.type, mesh_dim_names=("ulysses",))
-    sharing = SharedSequence(transformer, mesh, device)
+    device, failure = rank.device or device_of(transformer.parameters()), rank.failure
+    sharing = SharedSequence(transformer, line.mesh(device), device)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         with sharing(args, kwargs), failure.explained():
@@ -126,11 +123,10 @@ def _sequence(transformer: nn.Module, group: ProcessGroup, *, failure: FailureFl
     return stand_in(transformer, forward)
 
 
-def _total(group: ProcessGroup, failure: FailureFlag, tensor: Tensor) -> Tensor:
+def _total(line: Line, failure: FailureFlag, tensor: Tensor) -> Tensor:
     """Add up the partial results of all ranks that share weights."""
     with failure.explained():
-        dist.all_reduce(tensor, group=group)
-    return tensor
+        return line.total(tensor)
 
 
 def device_of(parameters: Iterable[Tensor]) -> torch.device:

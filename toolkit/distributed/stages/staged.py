@@ -80,7 +80,7 @@ def stage(
     check(transformer, plan, proof=proof)
     with ExitStack() as stack:
         groups = stack.enter_context(closing(Groups()))
-        part = shared(transformer, places, rank=rank, group=sharers(places, member, groups=groups, mesh=mesh))
+        part = shared(transformer, places, rank=rank, line=sharers(places, member, groups=groups, mesh=mesh))
         twin = staged(transformer, Engine(part, places, rank=rank, groups=groups), agenda=Agenda(rank))
         # Nothing has failed, so the groups must outlive this function: the twin's close() ends them.
         stack.pop_all()

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from toolkit.errors import ModelError
-from toolkit.models.module_compat import has_forward_hooks, is_compiled
+from toolkit.models.module_compat import copy_with_own_parameters, has_forward_hooks, is_compiled
 
 Total = Callable[[Tensor], Tensor]
 """Adds up a tensor over the ranks that share a layer's weights."""
@@ -93,12 +93,12 @@ def cut_linear(name: str, module: nn.Module, *, cut: Any, part: int, parts: int,
     if cut.dim == 1:
         return SummedLinear(_part(weight, cut, part=part, parts=parts), bias, total)
     rows = _part(weight, cut, part=part, parts=parts)
-    # Made on meta, so that no weights are drawn only to be replaced.
-    own = nn.Linear(rows.shape[1], rows.shape[0], bias is not None, device="meta")
-    own.weight = nn.Parameter(rows, requires_grad=False)
+    # A copy with parameters of its own: a new map would draw weights only for them to be replaced.
+    own = copy_with_own_parameters(module)
+    own.weight, own.out_features = nn.Parameter(rows, requires_grad=False), rows.shape[0]
     if bias is not None:
         own.bias = nn.Parameter(_part(bias, cut, part=part, parts=parts), requires_grad=False)
-    return own.train(module.training)
+    return own
 
 
 def _part(tensor: Tensor, cut: Any, *, part: int, parts: int) -> Tensor:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -103,9 +102,7 @@ class SharedSequence:
         shared = self._config.context_parallel_config
         shared.ulysses_anything = self._uneven(self._signature.bind(*args, **kwargs).arguments)
         processors = attention_processors(self.transformer)
-        with sharing(processors, self._config, hooks=self._hooks), warnings.catch_warnings():
-            # from torch, about the collective that diffusers gathers with
-            warnings.filterwarnings("ignore", ".*all_gather_tensor.* is deprecated", FutureWarning)
+        with sharing(processors, self._config, hooks=self._hooks):
             yield
 
     def _uneven(self, call: Arguments) -> bool:

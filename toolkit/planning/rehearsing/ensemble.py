@@ -13,7 +13,7 @@ What is known of the numbers in a message (its form, timesteps, masks) goes with
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -128,3 +128,21 @@ class Letters:
         twin = self.ensemble.await_letter(self.rank, _Address(end.peer, self.rank, end.group), end.place)
         if twin is not None:
             self.values.learn(buffer, twin)
+
+    def shared(self, tensor: Tensor, line: Sequence[int], place: int) -> list[Tensor | None]:
+        """Tell the other ranks of a line what this rank knows of a tensor, and hear what they know of theirs.
+
+        Args:
+            tensor: This rank's tensor.
+            line: The ranks; all of them call this.
+            place: How often they have done so before.
+
+        Returns:
+            What is known of each rank's tensor, in the order of the line.
+        """
+        purpose = f"line {tuple(line)}"
+        # Its own letter included: it is a copy, which this rank may keep.
+        for other in line:
+            self.sent(tensor, to=other, purpose=purpose)
+        senders = (_Address(other, self.rank, purpose) for other in line)
+        return [self.ensemble.await_letter(self.rank, sender, place) for sender in senders]

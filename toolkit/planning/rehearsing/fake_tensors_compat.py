@@ -140,6 +140,27 @@ def asks_for_values(func: Any) -> bool:
     return bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags))
 
 
+_COLLECTIVES = {"all_to_all_single": "all_to_all", "all_gather_into_tensor": "all_gather", "wait_tensor": "wait"}
+
+
+def collective_of(func: Any) -> str | None:
+    """Which collective an operator is; None if it is none.
+
+    These return a new tensor, and ``wait`` waits for it. ``torch.distributed.all_reduce`` and its like write to tensors
+    that they are given, and are no such operators.
+
+    Example:
+        >>> private = torch.ops._c10d_functional
+        >>> operators = private.all_to_all_single, private.wait_tensor, private.broadcast, torch.ops.aten.neg
+        >>> [collective_of(one.default) for one in operators]
+        ['all_to_all', 'wait', 'broadcast', None]
+    """
+    if func.namespace != "_c10d_functional":
+        return None
+    name = func.overloadpacket.__name__
+    return _COLLECTIVES.get(name, name)
+
+
 def is_fake(tensor: Tensor) -> bool:
     """Whether a tensor was made inside :func:`without_data`."""
     return isinstance(tensor, FakeTensor)

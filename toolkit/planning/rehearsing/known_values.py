@@ -47,6 +47,12 @@ class KnownValues:
             self._twins[tensor] = twin
             self._borrowed.add(twin.untyped_storage())
 
+    def forget(self, tensor: Tensor) -> None:
+        """Forget the values of a tensor that was written to by something that is not computed here."""
+        twin = self.twin_of(tensor)
+        if twin is not None:
+            self._spoilt.add(twin.untyped_storage())
+
     def learn_all(self, out: Any, twins: Any) -> None:
         """Keep the values of all tensors that an operator has returned."""
         for tensor, twin in zip(tree_leaves(out), tree_leaves(twins), strict=True):

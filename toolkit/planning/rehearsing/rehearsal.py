@@ -18,7 +18,7 @@ from toolkit.geometry.topology import Topology
 from toolkit.planning.rehearsing.costs import Costs
 from toolkit.planning.rehearsing.performance import Performance, RankTimes, play
 from toolkit.planning.rehearsing.profile import Profile
-from toolkit.planning.rehearsing.script import Compute, Post, Script, operators_of
+from toolkit.planning.rehearsing.script import Collective, Compute, Post, Script, operators_of
 from toolkit.runs.memory import MemoryCurve, thinned
 from toolkit.runs.record import Record
 from toolkit.runs.run import Run
@@ -79,6 +79,23 @@ class Rehearsal(Run):
                         pair[1] += size
         rows = [(*pair, *counts) for pair, counts in sorted(sent.items())]
         return pd.DataFrame(rows, columns=["sender", "receiver", "messages", "bytes"])
+
+    @property
+    def collectives(self) -> pd.DataFrame:
+        """One row per rank and operation of ranks that share a stage: rank, operation, number of calls, bytes.
+
+        Bytes are those of tensors: what is added up, gathered from all ranks, or divided among them. A run's trace, and
+        so a rehearsal's, has the time that they take in the stages' computing.
+        """
+        taken: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0])
+        for script in self.scripts:
+            for step in script.steps:
+                if isinstance(step, Collective):
+                    calls = taken[script.rank, step.operation]
+                    calls[0] += 1
+                    calls[1] += step.bytes
+        rows = [(*which, *counts) for which, counts in sorted(taken.items())]
+        return pd.DataFrame(rows, columns=["rank", "operation", "calls", "bytes"])
 
     @property
     def missing(self) -> dict[str, Any]:

@@ -34,6 +34,9 @@ def rehearse(
     Each rank's own code runs, on tensors that have shapes but no values. So messages are those of a run, to the byte,
     and what a run would refuse is refused here, in the same words. Time and kernels' own memory come from a profile.
 
+    While a plan with ``sp`` is rehearsed, torch lists process groups that stand for its ranks, and a default group if
+    the process has none: do not start process groups meanwhile.
+
     Args:
         model: A diffusers autoencoder or pipeline, or the folder of a pipeline. It is left as it was found. Weights are
             not used: a model on the device ``meta`` will do (``with torch.device("meta"): AutoencoderKLWan()``), and

@@ -48,7 +48,8 @@ def rehearse_pipeline(
     first = getattr(hollow, next(iter(experts_of(hollow))))
     kind = device_type(first, device, profile)
     links = links_of(topology, profile, way.ranks)
-    piece = PipelinePiece(hollow, request.plans or None, call, requests, device_without_data(kind), convolutions)
+    where = device_without_data(kind)
+    piece = PipelinePiece(hollow, request.plans or None, call, requests, where, convolutions, request.in_folder)
     what = {
         "call": "generate",
         "rehearsed": True,

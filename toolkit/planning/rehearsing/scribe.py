@@ -14,6 +14,7 @@ from toolkit.numerics.tensor_compat import tree_leaves, tree_map
 from toolkit.planning.rehearsing.fake_tensors_compat import (
     asks_for_values,
     call_operator,
+    collective_of,
     fake_like,
     is_fake,
     storage_bytes,
@@ -24,6 +25,9 @@ from toolkit.planning.rehearsing.script import Compute, Script, Section
 
 _LIFTS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 """What torch.tensor ends with: takes the new tensor, which nobody else has, without its data."""
+
+Share = Callable[[str, tuple[Any, ...], Tensor], None]
+"""Writes a collective down, given its name, the arguments of its operator, and the result."""
 
 SectionMemory = dict[str, tuple[Section, TensorSpec, int]]
 """Sections by key, each with its result and the number of operators that the host calls in it."""
@@ -38,14 +42,21 @@ class Scribe(TorchDispatchMode):
         script: Where to write.
         values: What is known of tensors without data.
         device: The device that tensors claim to be on.
+        share: Writes a collective down; None: there are none.
 
     Attributes:
         live: Bytes that are allocated now.
     """
 
-    def __init__(self, script: Script, values: KnownValues, device: torch.device) -> None:
+    def __init__(
+        self,
+        script: Script,
+        values: KnownValues,
+        device: torch.device,
+        share: Share | None = None,
+    ) -> None:
         super().__init__()
-        self._script, self._values, self._device = script, values, device
+        self._script, self._values, self._device, self._share = script, values, device, share
         self.live = self._calls = 0
         self._closed = False
         self._seen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
@@ -65,6 +76,8 @@ class Scribe(TorchDispatchMode):
             # What was there before, such as weights and the input, is not allocated by a view of it.
             if is_fake(value):
                 self._seen.setdefault(value.untyped_storage(), 0)
+        if (operation := collective_of(func)) is not None and self._share is not None:
+            return self._collective(operation, func, args, share=self._share)
         out = self._call(func, args, given)
         made = sum(self._count(value) for value in tree_leaves(out))
         self._calls += 1
@@ -131,6 +144,18 @@ class Scribe(TorchDispatchMode):
             twins = self._values.compute(func, args, kwargs, out)
         if twins is not None:
             self._values.learn_all(out, twins)
+        return out
+
+    def _collective(self, operation: str, func: Any, args: tuple[Any, ...], *, share: Share) -> Any:
+        """Write down a collective; what it returns exists while it is under way."""
+        if operation == "wait":
+            # The time that a rank waits is the collective's own.
+            return args[0]
+        out = call_operator(func, args, {})
+        self._count(out)
+        self._calls += 1
+        self._note()
+        share(operation, args, out)
         return out
 
     def _write(self, func: Any, args: Any, kwargs: Any, out: Any, *, live: int, made: int) -> None:

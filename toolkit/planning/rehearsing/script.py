@@ -1,7 +1,7 @@
 """A script: all that one rank does during a call, in order, without when.
 
-A rank's steps are operators and messages. Between them is what is allocated. The script of a rank of two that exchange
-a halo and convolve, one line per step:
+A rank's steps are operators, messages and collectives. Between them is what is allocated. The script of a rank of two
+that exchange a halo and convolve, one line per step:
 
     step   what                              allocated after it
     0      aten.clone (the halo)             1 MB
@@ -10,8 +10,8 @@ a halo and convolve, one line per step:
     3      wait for message 0                40 MB
     ...
 
-How long a step takes is not in it: a profile tells that of operators, and the links between ranks that of messages. So
-a script is written once, and played with any profile over any links.
+How long a step takes is not in it: a profile tells that of operators, and the links between ranks that of messages and
+collectives. So a script is written once, and played with any profile over any links.
 """
 
 from __future__ import annotations
@@ -79,6 +79,20 @@ class Await(NamedTuple):
     message: int
 
 
+class Collective(NamedTuple):
+    """A step that all ranks of a line take together, and that ends for all of them at the same time.
+
+    Attributes:
+        line: The ranks.
+        operation: ``all_reduce``, ``all_gather`` or ``all_to_all``.
+        bytes: Bytes of the tensor that this rank adds up, receives from all ranks, or divides among them.
+    """
+
+    line: tuple[int, ...]
+    operation: str
+    bytes: int
+
+
 class Compute(NamedTuple):
     """A step that calls an operator.
 
@@ -95,7 +109,7 @@ class Compute(NamedTuple):
     calls: int
 
 
-Step = Compute | Post | Await
+Step = Compute | Post | Await | Collective
 
 
 class Section(NamedTuple):
