@@ -3,7 +3,7 @@
 A message is any object with tensors in it. It travels as
 
     header    two int64 numbers: a digest of the call's inputs, and the length of the form (0: the same form as before)
-    form      everything but the values of the tensors: the pickled object, and shape, strides and dtype of each tensor
+    form      everything but the values of the tensors: shape, strides and dtype of each, and the object around them
     tensors   the values, one tensor after the other
 
 In a denoising loop the form rarely changes from step to step. Both ends remember the last form under each key, so the
@@ -22,8 +22,7 @@ sends. It depends only on the last form and the header, which both ends have.
 
 from __future__ import annotations
 
-import io
-import pickle
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +32,7 @@ from torch import Tensor
 
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.message import Incoming, Message, Outgoing
+from toolkit.distributed.stages.structure import put_together, taken_apart
 from toolkit.errors import RunError
 from toolkit.runs.trace import Label
 
@@ -48,6 +48,9 @@ class Form:
     stride: tuple[int, ...]
     dtype: torch.dtype
 
+
+END = b"\n"
+"""What ends the line of forms."""
 
 _HEADER = Form((2,), (1,), torch.int64)
 
@@ -70,19 +73,17 @@ class Link:
         """Start to send an object. Its tensors must not be written to until they have left.
 
         Args:
-            value: An object that can be pickled, with tensors in it.
+            value: An object with tensors in it, of the kinds that :mod:`~toolkit.distributed.stages.structure` reads.
             key: Messages under the same key usually have the same form.
             digest: Identifies the inputs of the call that the message belongs to.
             label: For the trace.
         """
-        stream = io.BytesIO()
-        pickler = _Pickler(stream)
-        pickler.dump(value)
-        text = pickle.dumps((stream.getvalue(), [_form(tensor) for tensor in pickler.tensors]))
+        body, found = taken_apart(value)
+        text = _as_text([_form(tensor) for tensor in found]) + body
         before, self.forms[key] = self.forms.get(key), text
         changed = text != before
         header = torch.tensor([digest, len(text) if changed else 0])
-        tensors = [tensor.detach() for tensor in pickler.tensors]
+        tensors = [tensor.detach() for tensor in found]
         if changed:
             # The receiver has posted receives for tensors of the old form: fill them.
             self._post_all(label, [header, *(torch.zeros(form.shape, dtype=form.dtype) for form in _forms(before))])
@@ -112,9 +113,9 @@ class Link:
             (coming,) = self._await_all(label, [Form((length,), (1,), torch.uint8)])
             self.forms[key] = self.exchange.take(coming).cpu().numpy().tobytes()
             posted = self._await_all(label, _forms(self.forms[key]))
-        body, forms = pickle.loads(self.forms[key])
+        forms, (_, _, body) = _forms(self.forms[key]), self.forms[key].partition(END)
         tensors = [_strided(self.exchange.take(message), form) for message, form in zip(posted, forms, strict=True)]
-        return _Unpickler(io.BytesIO(body), tensors).load()
+        return put_together(body, tensors)
 
     def _post_all(self, label: Label, tensors: Sequence[Tensor]) -> None:
         """Start to send tensors, as one group."""
@@ -127,7 +128,19 @@ class Link:
 
 def _forms(text: bytes | None) -> list[Form]:
     """The forms of a message's tensors; none before the first message."""
-    found: list[Form] = [] if text is None else pickle.loads(text)[1]
+    rows = [] if text is None else json.loads(text.partition(END)[0])
+    return [Form(tuple(shape), tuple(stride), _dtype(name)) for shape, stride, name in rows]
+
+
+def _as_text(forms: Sequence[Form]) -> bytes:
+    """Forms as a line of JSON."""
+    return json.dumps([(form.shape, form.stride, str(form.dtype).partition(".")[2]) for form in forms]).encode() + END
+
+
+def _dtype(name: str) -> torch.dtype:
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype):
+        raise RunError(f"a message of dtype {name!r} between ranks: torch has no such dtype.")
     return found
 
 
@@ -142,28 +155,3 @@ def _form(tensor: Tensor) -> Form:
     # An expanded tensor (stride 0) has fewer numbers in memory than its shape says, and cannot be received as such.
     expanded = any(step == 0 and size > 1 for size, step in zip(tensor.shape, tensor.stride(), strict=True))
     return Form(tuple(tensor.shape), (tensor.contiguous() if expanded else tensor).stride(), tensor.dtype)
-
-
-class _Pickler(pickle.Pickler):
-    """Pickles an object without its tensors, which it collects in the order in which it meets them."""
-
-    def __init__(self, stream: io.BytesIO) -> None:
-        super().__init__(stream)
-        self.tensors: list[Tensor] = []
-
-    def persistent_id(self, obj: Any) -> int | None:
-        if not isinstance(obj, Tensor):
-            return None
-        self.tensors.append(obj)
-        return len(self.tensors) - 1
-
-
-class _Unpickler(pickle.Unpickler):
-    """Puts the tensors back in their places."""
-
-    def __init__(self, stream: io.BytesIO, tensors: list[Tensor]) -> None:
-        super().__init__(stream)
-        self._tensors = tensors
-
-    def persistent_load(self, place: Any) -> Tensor:
-        return self._tensors[place]
