@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import torch
@@ -129,6 +130,7 @@ class WithoutNumbers(TorchFunctionMode):
         return copied
 
 
+@lru_cache(maxsize=None)
 def asks_for_values(func: Any) -> bool:
     """Whether what an operator returns, or its shape, follows from the values of its tensors.
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from toolkit.numerics.tensor_compat import tree_leaves, tree_map
+from toolkit.numerics.tensor_compat import tree_map
+from toolkit.planning.rehearsing.answers_compat import Answer, Answers, tensors_in
 from toolkit.planning.rehearsing.fake_tensors_compat import (
     asks_for_values,
     call_operator,
@@ -19,7 +20,7 @@ from toolkit.planning.rehearsing.fake_tensors_compat import (
     storage_bytes,
 )
 from toolkit.planning.rehearsing.known_values import KnownValues, unknown
-from toolkit.planning.rehearsing.operator_call import OperatorCall, TensorSpec, computes, key_of
+from toolkit.planning.rehearsing.operator_call import TensorSpec
 from toolkit.planning.rehearsing.script import Compute, Script, Section
 
 _LIFTS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
@@ -38,14 +39,18 @@ class Scribe(TorchDispatchMode):
         script: Where to write.
         values: What is known of tensors without data.
         device: The device that tensors claim to be on.
+        answers: What operators have returned on other ranks; None: this is the first.
 
     Attributes:
         live: Bytes that are allocated now.
     """
 
-    def __init__(self, script: Script, values: KnownValues, device: torch.device) -> None:
+    def __init__(
+        self, script: Script, values: KnownValues, device: torch.device, answers: Answers | None = None
+    ) -> None:
         super().__init__()
         self._script, self._values, self._device = script, values, device
+        self._answers = Answers() if answers is None else answers
         self.live = self._calls = 0
         self._closed = False
         self._seen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
@@ -58,18 +63,18 @@ class Scribe(TorchDispatchMode):
         if func.namespace == "prim":
             return func(*args, **given)
         before = self.live
-        tensors = [value for value in tree_leaves((args, given)) if isinstance(value, Tensor)]
+        tensors = list(tensors_in(args, given))
         if func not in _LIFTS and not all(map(is_fake, tensors)):
             args, given = tree_map(self._without_data, (args, given))
         for value in tensors:
             # What was there before, such as weights and the input, is not allocated by a view of it.
             if is_fake(value):
                 self._seen.setdefault(value.untyped_storage(), 0)
-        out = self._call(func, args, given)
-        made = sum(self._count(value) for value in tree_leaves(out))
+        out, answer = self._call(func, args, given)
+        made = sum(map(self._count, out)) if isinstance(out, list | tuple) else self._count(out)
         self._calls += 1
-        if computes(func):
-            self._write(func, args, given, out, live=before, made=made)
+        if answer.call is not None:
+            self._write(answer, live=before, made=made)
         elif made:
             self._note()
         return out
@@ -116,28 +121,28 @@ class Scribe(TorchDispatchMode):
         self._values.borrow(fake, value)
         return fake
 
-    def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def _call(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, Answer]:
         """Call an operator: for its shapes, and for its values where they are known."""
         if func is torch.ops.aten.index.Tensor:
-            args = args[0], self._values.positions(args[1], self._device)
-            return call_operator(func, args, kwargs)
+            out = call_operator(func, (args[0], self._values.positions(args[1], self._device)), kwargs)
+            return out, Answer.once(func, args, kwargs, out)
         if asks_for_values(func):
             twins = self._values.compute(func, args, kwargs)
             if twins is None:
                 raise unknown(func)
             out = tree_map(lambda twin: fake_like(twin, self._device) if isinstance(twin, Tensor) else twin, twins)
+            answer = Answer.once(func, args, kwargs, out)
         else:
-            out = call_operator(func, args, kwargs)
+            out, answer = self._answers.call(func, args, kwargs)
             twins = self._values.compute(func, args, kwargs, out)
         if twins is not None:
             self._values.learn_all(out, twins)
-        return out
+        return out, answer
 
-    def _write(self, func: Any, args: Any, kwargs: Any, out: Any, *, live: int, made: int) -> None:
-        key = key_of(func, args, kwargs)
-        if key not in self._script.operators:
-            self._script.operators[key] = OperatorCall.of(func, args, kwargs, out)
-        self._script.steps.append(Compute(key, live, made, self._calls))
+    def _write(self, answer: Answer, *, live: int, made: int) -> None:
+        assert answer.call is not None
+        self._script.operators.setdefault(answer.key, answer.call)
+        self._script.steps.append(Compute(answer.key, live, made, self._calls))
         self._calls = 0
         self._note()
 
