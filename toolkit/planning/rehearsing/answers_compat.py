@@ -10,16 +10,17 @@ What a tensor without data is made of is private to torch.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from toolkit.planning.rehearsing.fake_tensors_compat import call_operator
-from toolkit.planning.rehearsing.operator_call import OperatorCall, computes, key_of
+from toolkit.planning.rehearsing.fake_tensors_compat import call_operator, storage_bytes
+from toolkit.planning.rehearsing.operator_call import OperatorCall, computes, key_of, tensors_in
 
 _PLAIN = (bool, int, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
 """Types of arguments that are compared by value."""
@@ -34,7 +35,6 @@ class _Result(NamedTuple):
     Attributes:
         source: Which of the tensors among the arguments it shares memory with; ``NEW``: none.
         itself: Whether it is that argument.
-        bytes: The size of its memory, if that is new.
         offset: Where it begins, counted from where its source begins.
         shape: Its shape.
         stride: Its strides.
@@ -44,7 +44,6 @@ class _Result(NamedTuple):
 
     source: int
     itself: bool
-    bytes: int
     offset: int
     shape: torch.Size
     stride: tuple[int, ...]
@@ -99,29 +98,27 @@ class Answers:
                 found = self._known[form] = self._learnt(found, out, list(tensors_in(args, kwargs)))
         return out, found
 
-    def _learnt(self, call: Answer, out: Any, given: Sequence[Tensor]) -> Answer:
+    def _learnt(self, once: Answer, out: Any, given: Sequence[Tensor]) -> Answer:
         """The answer for later calls; what cannot be put together without torch is asked for every time."""
         several = isinstance(out, list | tuple)
         sources = [id(one.untyped_storage()) for one in given]
-        found: list[Any] = []
+        results: list[Any] = []
+        new: set[int] = set()
         for value in out if several else (out,):
-            if not isinstance(value, FakeTensor):
-                found.append(value)
+            if isinstance(value, list | tuple | dict):
+                return once
+            if not isinstance(value, Tensor):
+                results.append(value)
                 continue
-            self._mode, memory = value.fake_mode, value.untyped_storage()
-            source = sources.index(id(memory)) if id(memory) in sources else NEW
-            begin = 0 if source == NEW else given[source].storage_offset()
-            itself = next((place for place, one in enumerate(given) if one is value), NEW)
-            form = (value.storage_offset() - begin, value.shape, value.stride(), value.dtype, value.device)
-            found.append(_Result(source if itself == NEW else itself, itself != NEW, memory.nbytes(), *form))
-        tensors = [value for value in (out if several else (out,)) if isinstance(value, Tensor)]
-        new = [id(one.untyped_storage()) for one in tensors if id(one.untyped_storage()) not in sources]
-        plain = all(isinstance(value, FakeTensor) and not _is_lazy(value) for value in tensors)
-        # Nested results, and several on one new memory, are too rare to be worth a description.
-        flat = not any(isinstance(value, list | tuple | dict) and not isinstance(value, _Result) for value in found)
-        if not plain or not flat or len(new) != len(set(new)):
-            return call
-        return Answer(call.key, call.call, tuple(found), type(out) if several else None)
+            if not isinstance(value, FakeTensor) or _is_lazy(value):
+                return once
+            self._mode, memory = value.fake_mode, id(value.untyped_storage())
+            result = _result(value, given, sources)
+            if result.source == NEW and (memory in new or not _fills_memory(value)):
+                return once
+            new.add(memory)
+            results.append(result)
+        return Answer(once.key, once.call, tuple(results), type(out) if several else None)
 
     def _made(self, answer: Answer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The results of a call whose answer is known."""
@@ -136,28 +133,29 @@ class Answers:
         # Below all modes: what is called here is no operator of the model.
         with torch._C._DisableTorchDispatch():
             if result.source == NEW:
-                memory, offset = torch.UntypedStorage(result.bytes, device="meta"), result.offset
+                bare = torch.empty_strided(result.shape, result.stride, dtype=result.dtype, device="meta")
             else:
                 source = given[result.source]
-                memory, offset = source.untyped_storage(), source.storage_offset() + result.offset
-            bare = torch.empty(0, dtype=result.dtype, device="meta")
-            bare.set_(memory, offset, result.shape, result.stride)  # type: ignore[call-overload]
+                bare = torch.empty(0, dtype=result.dtype, device="meta")
+                begin = source.storage_offset() + result.offset
+                bare.set_(source.untyped_storage(), begin, result.shape, result.stride)  # type: ignore[call-overload]
             return FakeTensor(self._mode, bare, result.device)
 
 
-def tensors_in(args: Iterable[Any], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
-    """The tensors among the arguments of an ATen operator, which nest in lists at most.
+def _result(value: Tensor, given: Sequence[Tensor], sources: Sequence[int]) -> _Result:
+    """Describe a tensor that was returned, given the arguments and what tells their memories apart."""
+    memory = id(value.untyped_storage())
+    itself = next((place for place, one in enumerate(given) if one is value), NEW)
+    source = itself if itself != NEW else sources.index(memory) if memory in sources else NEW
+    offset = value.storage_offset() - (0 if source == NEW else given[source].storage_offset())
+    return _Result(source, itself != NEW, offset, value.shape, value.stride(), value.dtype, value.device)
 
-    Example:
-        >>> a, b = torch.zeros(2), torch.zeros(3)
-        >>> [len(one) for one in tensors_in(([a, None], 2), {"out": b})]
-        [2, 3]
-    """
-    for value in (*args, *kwargs.values()) if kwargs else args:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from tensors_in(value, {})
+
+def _fills_memory(tensor: Tensor) -> bool:
+    """Whether a tensor's memory is as large as that of a new one of its shape and strides."""
+    size = 1 + sum((count - 1) * step for count, step in zip(tensor.shape, tensor.stride(), strict=True))
+    needed = size * tensor.element_size() if tensor.numel() else 0
+    return tensor.storage_offset() == 0 and storage_bytes(tensor) == needed
 
 
 class _Unkeyed(Exception):
@@ -166,8 +164,7 @@ class _Unkeyed(Exception):
 
 def _form_of_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
     """What the result of a call on tensors without data follows from; None if that is not known."""
-    # Results of as_strided begin where an argument says, wherever their source begins.
-    if torch.Tag.inplace_view in func.tags or func is torch.ops.aten.as_strided.default:
+    if _is_unsure(func):
         return None
     try:
         named = tuple((name, _form(value)) for name, value in kwargs.items())
@@ -175,6 +172,14 @@ def _form_of_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> H
         return func, *map(_form, args), named, torch.get_default_dtype()
     except _Unkeyed:
         return None
+
+
+# Operators do not change, and every call asks: the answers are kept.
+@lru_cache(maxsize=None)
+def _is_unsure(func: Any) -> bool:
+    """Whether results of an operator depend on more than the form of its arguments, or their form is changed."""
+    # Results of as_strided begin where an argument says, wherever their source begins.
+    return torch.Tag.inplace_view in func.tags or func is torch.ops.aten.as_strided.default
 
 
 def _form(value: Any) -> Hashable:

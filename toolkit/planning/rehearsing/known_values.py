@@ -23,6 +23,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from toolkit.errors import ModelError
 from toolkit.numerics.tensor_compat import tree_leaves, tree_map, without_modes
+from toolkit.planning.rehearsing.operator_call import tensors_in
 
 MOST = 65536
 """Elements of a tensor above which its values are not kept."""
@@ -66,8 +67,7 @@ class KnownValues:
         Returns:
             What it returns on the twins; None if a tensor has none, or chance decides.
         """
-        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
-        twins = [self.twin_of(tensor) for tensor in tensors]
+        twins = [self.twin_of(tensor) for tensor in tensors_in(args, kwargs)]
         lost = any(twin is None for twin in twins) or not _is_determined(func) or _is_large(out)
         if lost or any(twin.untyped_storage() in self._borrowed for twin in self._written(func, args, kwargs)):
             self._spoil(func, args, kwargs)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from toolkit.numerics.tensor_compat import tree_map
-from toolkit.planning.rehearsing.answers_compat import Answer, Answers, tensors_in
+from toolkit.planning.rehearsing.answers_compat import Answer, Answers
 from toolkit.planning.rehearsing.fake_tensors_compat import (
     asks_for_values,
     call_operator,
@@ -20,8 +20,11 @@ from toolkit.planning.rehearsing.fake_tensors_compat import (
     storage_bytes,
 )
 from toolkit.planning.rehearsing.known_values import KnownValues, unknown
-from toolkit.planning.rehearsing.operator_call import TensorSpec
+from toolkit.planning.rehearsing.operator_call import TensorSpec, tensors_in
 from toolkit.planning.rehearsing.script import Compute, Script, Section
+
+_DEVICE = torch.ops.prim.device.default
+"""What kernels ask of tensors most often, so it is answered without another way through torch."""
 
 _LIFTS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 """What torch.tensor ends with: takes the new tensor, which nobody else has, without its data."""
@@ -60,6 +63,8 @@ class Scribe(TorchDispatchMode):
     ) -> Any:
         given = kwargs or {}
         # Questions to a tensor are no operators; only tensors without data ask them this way.
+        if func is _DEVICE:
+            return args[0].device
         if func.namespace == "prim":
             return func(*args, **given)
         before = self.live
