@@ -67,6 +67,12 @@ class Answer:
     results: tuple[Any, ...] | None = None
     collection: type | None = None
 
+    @property
+    def new(self) -> list[int]:
+        """The places of the results that have memory of their own."""
+        found = enumerate(self.results or ())
+        return [place for place, one in found if isinstance(one, _Result) and one.source == NEW]
+
     @classmethod
     def once(cls, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Answer:
         """Describe a call that returned ``out``, to be used for this call only."""
@@ -90,18 +96,24 @@ class Answers:
         form = _form_of_call(func, args, kwargs)
         found = None if form is None else self._known.get(form)
         if found is not None and found.results is not None:
-            return self._made(found, args, kwargs), found
+            return self._returned(found, args, kwargs), found
         out = call_operator(func, args, kwargs)
         if found is None:
             found = Answer.once(func, args, kwargs, out)
             if form is not None:
-                found = self._known[form] = self._learnt(found, out, list(tensors_in(args, kwargs)))
+                found = self._known[form] = self.learnt(found, out, list(tensors_in(args, kwargs)))
         return out, found
 
-    def _learnt(self, once: Answer, out: Any, given: Sequence[Tensor]) -> Answer:
-        """The answer for later calls; what cannot be put together without torch is asked for every time."""
+    def learnt(self, once: Answer, out: Any, given: Sequence[Tensor | None]) -> Answer:
+        """The answer for later calls; what cannot be put together without torch is asked for every time.
+
+        Args:
+            once: What is known of the call.
+            out: What it returned.
+            given: The tensors among its arguments; None: one that is gone already.
+        """
         several = isinstance(out, list | tuple)
-        sources = [id(one.untyped_storage()) for one in given]
+        sources = [0 if one is None else id(one.untyped_storage()) for one in given]
         results: list[Any] = []
         new: set[int] = set()
         for value in out if several else (out,):
@@ -120,11 +132,13 @@ class Answers:
             results.append(result)
         return Answer(once.key, once.call, tuple(results), type(out) if several else None)
 
-    def _made(self, answer: Answer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The results of a call whose answer is known."""
-        given = list(tensors_in(args, kwargs))
+    def made(self, answer: Answer, given: Sequence[Tensor]) -> list[Any]:
+        """The results of a call whose answer is known, given the tensors among its arguments."""
         assert answer.results is not None
-        made = [self._tensor(one, given) if isinstance(one, _Result) else one for one in answer.results]
+        return [self._tensor(one, given) if isinstance(one, _Result) else one for one in answer.results]
+
+    def _returned(self, answer: Answer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        made = self.made(answer, list(tensors_in(args, kwargs)))
         return made[0] if answer.collection is None else answer.collection(made)
 
     def _tensor(self, result: _Result, given: Sequence[Tensor]) -> Tensor:
@@ -142,12 +156,13 @@ class Answers:
             return FakeTensor(self._mode, bare, result.device)
 
 
-def _result(value: Tensor, given: Sequence[Tensor], sources: Sequence[int]) -> _Result:
+def _result(value: Tensor, given: Sequence[Tensor | None], sources: Sequence[int]) -> _Result:
     """Describe a tensor that was returned, given the arguments and what tells their memories apart."""
     memory = id(value.untyped_storage())
     itself = next((place for place, one in enumerate(given) if one is value), NEW)
     source = itself if itself != NEW else sources.index(memory) if memory in sources else NEW
-    offset = value.storage_offset() - (0 if source == NEW else given[source].storage_offset())
+    whose = None if source == NEW else given[source]
+    offset = value.storage_offset() - (0 if whose is None else whose.storage_offset())
     return _Result(source, itself != NEW, offset, value.shape, value.stride(), value.dtype, value.device)
 
 

@@ -30,9 +30,14 @@ MOST = 65536
 
 
 class KnownValues:
-    """The twins of tensors without data."""
+    """The twins of tensors without data.
+
+    Attributes:
+        asked: How often values have decided what happens next.
+    """
 
     def __init__(self) -> None:
+        self.asked = 0
         self._twins: Any = WeakIdKeyDictionary()
         self._spoilt: WeakSet[Any] = WeakSet()
         self._borrowed: WeakSet[Any] = WeakSet()
@@ -95,6 +100,7 @@ class KnownValues:
                 found.append(index)
                 continue
             twin = self.twin_of(index)
+            self.asked += 1
             if twin is None:
                 raise unknown(torch.ops.aten.index.Tensor)
             with without_modes():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,6 +31,40 @@ _LIFTS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.defa
 
 SectionMemory = dict[str, tuple[Section, TensorSpec, int]]
 """Sections by key, each with its result and the number of operators that the host calls in it."""
+
+
+class Mark(NamedTuple):
+    """A point of a script, to look back to.
+
+    Attributes:
+        steps: Number of steps done.
+        levels: Number of times that the allocated memory has changed.
+        live: Bytes that are allocated.
+        calls: Number of operators that the host has called since the last step.
+        asked: How often values have decided what happens.
+    """
+
+    steps: int
+    levels: int
+    live: int
+    calls: int
+    asked: int
+
+
+class Stretch(NamedTuple):
+    """What a rank did from one point of its script to another, without messages.
+
+    Attributes:
+        section: The steps.
+        kept: Bytes that are allocated at its end above those at its beginning.
+        inside: Number of operators that the host calls up to its last step.
+        behind: The same, after its last step.
+    """
+
+    section: Section
+    kept: int
+    inside: int
+    behind: int
 
 
 class Scribe(TorchDispatchMode):
@@ -118,6 +152,55 @@ class Scribe(TorchDispatchMode):
         self._note()
         return out
 
+    def mark(self) -> Mark:
+        """This point of the script."""
+        # A level of its own, so that what follows does not take the place of an earlier one.
+        self._script.allocated.append((len(self._script.steps), self.live))
+        return Mark(
+            len(self._script.steps), len(self._script.allocated), self.live, self._calls, self._values.asked
+        )
+
+    def since(self, mark: Mark) -> Stretch | None:
+        """What was done since a point; None if there were messages, or values have decided what happens."""
+        script = self._script
+        steps = [step for step in script.steps[mark.steps :] if isinstance(step, Compute)]
+        if len(steps) < len(script.steps) - mark.steps or self._values.asked > mark.asked:
+            return None
+        most = max((size for _, size in script.allocated[mark.levels :]), default=mark.live) - mark.live
+        inside = sum(step.calls for step in steps) - mark.calls
+        relative = tuple(step._replace(live=step.live - mark.live) for step in steps)
+        operators = {step.key: script.operators[step.key] for step in steps if step.key in script.operators}
+        section = Section(relative, max(0, most), operators)
+        behind = self._calls if steps else self._calls - mark.calls
+        return Stretch(section, self.live - mark.live, inside if steps else 0, behind)
+
+    def repeat(self, key: str, stretch: Stretch, held: int) -> None:
+        """Write down what was done before as one step.
+
+        Args:
+            key: Tells sections apart.
+            stretch: What was done.
+            held: Bytes that it allocates until it is told otherwise; what it makes is told to :meth:`allocated`.
+        """
+        if stretch.section.steps:
+            self._script.sections[key] = stretch.section
+            self._script.steps.append(Compute(key, self.live, held, self._calls + stretch.inside))
+            self._calls = 0
+        self._calls += stretch.behind
+        self.live += held
+        self._note()
+
+    def fold(self, key: str, stretch: Stretch, mark: Mark) -> None:
+        """Write what was done since a point as one step, in place of its steps."""
+        del self._script.steps[mark.steps :], self._script.allocated[mark.levels :]
+        self.live, self._calls = mark.live, mark.calls
+        self.repeat(key, stretch, stretch.kept)
+
+    def allocated(self, made: Iterable[Any]) -> None:
+        """Count the memory of tensors that were not made by operators."""
+        if sum(map(self._count, made)):
+            self._note()
+
     def _without_data(self, value: Any) -> Any:
         """What stands for a tensor with data, such as a callback holds; its values are known if it is small."""
         if not isinstance(value, Tensor) or is_fake(value):
@@ -132,6 +215,7 @@ class Scribe(TorchDispatchMode):
             out = call_operator(func, (args[0], self._values.positions(args[1], self._device)), kwargs)
             return out, Answer.once(func, args, kwargs, out)
         if asks_for_values(func):
+            self._values.asked += 1
             twins = self._values.compute(func, args, kwargs)
             if twins is None:
                 raise unknown(func)

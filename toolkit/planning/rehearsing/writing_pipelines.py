@@ -17,9 +17,11 @@ from toolkit.distributed.generating import generate_as
 from toolkit.errors import PlanError
 from toolkit.geometry.stage_plan import Plans
 from toolkit.numerics.convolution import Convolutions
+from toolkit.planning.rehearsing.answers_compat import Answers
 from toolkit.planning.rehearsing.ensemble import Ensemble, Letters
 from toolkit.planning.rehearsing.fake_tensors_compat import WithoutNumbers, fake_copy, without_data
 from toolkit.planning.rehearsing.known_values import KnownValues
+from toolkit.planning.rehearsing.repeats import RepeatMemory, Repeats
 from toolkit.planning.rehearsing.scribe import Scribe
 from toolkit.planning.rehearsing.script import Script
 from toolkit.planning.rehearsing.silent_transport import Correspondence
@@ -54,12 +56,16 @@ class PipelinePiece:
 
     def scripts(self) -> list[Script]:
         """Write the scripts of all ranks."""
+        answers, repeats = Answers(), RepeatMemory()
+        write = partial(self._write, answers, repeats)
         with without_data():
-            return Ensemble({rank: partial(self._write, rank) for rank in range(self.ranks)}).scripts()
+            return Ensemble({rank: partial(write, rank) for rank in range(self.ranks)}).scripts()
 
-    def _write(self, rank: int, mail: Letters, values: KnownValues) -> Script:
+    def _write(
+        self, answers: Answers, repeats: RepeatMemory, rank: int, mail: Letters, values: KnownValues
+    ) -> Script:
         script = Script(rank, around="pipeline_call")
-        scribe = Scribe(script, values, self.device)
+        scribe = Scribe(script, values, self.device, answers)
         pipe = self._copy(values)
         calls = [fake_copy({**self.call, **more}, self.device, values) for more in self.requests or [{}]]
         with WithoutNumbers(self.device, values):
@@ -70,6 +76,7 @@ class PipelinePiece:
                 size=self.ranks,
                 convolutions=self.convolutions,
                 messages=Correspondence(script, self.device, lambda: scribe.live, mail=mail),
+                repeated=Repeats(scribe, values, answers, repeats),
             )
 
     def _act(self, rank: Rank, pipe: Any, calls: Sequence[Mapping[str, Any]]) -> Any:
