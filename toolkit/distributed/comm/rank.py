@@ -17,7 +17,6 @@ from toolkit.distributed.comm.transport import Transport
 from toolkit.numerics.convolution import Convolutions
 from toolkit.runs.trace import Recorder
 
-
 Repeated = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Wraps a function that a rank calls again and again: see :class:`Rank`."""
 

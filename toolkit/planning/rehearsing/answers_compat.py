@@ -1,9 +1,9 @@
 """What operators return on tensors without data, remembered: a model calls the same ones again and again.
 
 torch takes about 100 microseconds to work out what an operator returns. For every tile, layer, step, request and rank,
-a model calls the same operators on tensors of the same form. So only the first call of a form asks torch. For each later
-one the results are put together from what is known of the first: which of them are arguments, which are views of
-arguments, and which have memory of their own.
+a model calls the same operators on tensors of the same form. So only the first call of a form asks torch. Later results are
+put together from what is known of the first: which of them are arguments, which are views of arguments, and which have
+memory of their own.
 
 What a tensor without data is made of is private to torch.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -162,7 +162,7 @@ def _result(value: Tensor, given: Sequence[Tensor | None], sources: Sequence[int
     itself = next((place for place, one in enumerate(given) if one is value), NEW)
     source = itself if itself != NEW else sources.index(memory) if memory in sources else NEW
     whose = None if source == NEW else given[source]
-    offset = value.storage_offset() - (0 if whose is None else whose.storage_offset())
+    offset = int(value.storage_offset() - (0 if whose is None else whose.storage_offset()))
     return _Result(source, itself != NEW, offset, value.shape, value.stride(), value.dtype, value.device)
 
 
@@ -190,7 +190,7 @@ def _form_of_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> H
 
 
 # Operators do not change, and every call asks: the answers are kept.
-@lru_cache(maxsize=None)
+@cache
 def _is_unsure(func: Any) -> bool:
     """Whether results of an operator depend on more than the form of its arguments, or their form is changed."""
     # Results of as_strided begin where an argument says, wherever their source begins.

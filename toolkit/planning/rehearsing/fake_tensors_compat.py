@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -82,8 +82,11 @@ def fake_copy(model: _Model, device: torch.device, values: KnownValues) -> _Mode
 
 
 def _fake_parameter(value: Tensor, device: torch.device) -> Tensor:
-    """A parameter without data. nn.Parameter would make it in several calls of operators, which takes 50 times as long,
-    and a copy for each rank has thousands."""
+    """A parameter without data.
+
+    nn.Parameter would call several operators to make it, and takes 30 times as long. Copies for many ranks have
+    thousands.
+    """
     mode = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
     fake = fake_tensor(value.shape, value.stride(), value.dtype, device, mode)
     # By this mark, isinstance tells that a tensor of another class is a parameter.
@@ -150,7 +153,7 @@ class WithoutNumbers(TorchFunctionMode):
         return copied
 
 
-@lru_cache(maxsize=None)
+@cache
 def asks_for_values(func: Any) -> bool:
     """Whether what an operator returns, or its shape, follows from the values of its tensors.
 

@@ -13,7 +13,7 @@ that it goes in a run:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 from weakref import WeakSet
 
@@ -143,14 +143,14 @@ def _is_large(out: Any) -> bool:
 
 
 # Operators do not change, and every call asks: the answers are kept.
-@lru_cache(maxsize=None)
+@cache
 def _written_by(func: Any) -> tuple[tuple[int, str], ...]:
     """The place and name of each argument that an operator writes to."""
     arguments = enumerate(func._schema.arguments)
     return tuple((place, one.name) for place, one in arguments if one.alias_info and one.alias_info.is_write)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _is_determined(func: Any) -> bool:
     """Whether an operator's result follows from its arguments: fresh memory's values do not, nor do random numbers."""
     name = str(func).split(".")[1]

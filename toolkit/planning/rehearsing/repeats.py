@@ -8,7 +8,7 @@ of a call, so that makes two sections:
     later calls    section "before"          receive   section "after"
 
 That is right if nothing but the form of its arguments decides what a call does. So a call is not repeated if it has
-asked for values, posted messages of its own, written to what is known, or kept memory beyond its results (filled a cache).
+asked for values, posted messages of its own, written to known values, or kept memory beyond its results.
 """
 
 from __future__ import annotations

@@ -156,9 +156,7 @@ class Scribe(TorchDispatchMode):
         """This point of the script."""
         # A level of its own, so that what follows does not take the place of an earlier one.
         self._script.allocated.append((len(self._script.steps), self.live))
-        return Mark(
-            len(self._script.steps), len(self._script.allocated), self.live, self._calls, self._values.asked
-        )
+        return Mark(len(self._script.steps), len(self._script.allocated), self.live, self._calls, self._values.asked)
 
     def since(self, mark: Mark) -> Stretch | None:
         """What was done since a point; None if there were messages, or values have decided what happens."""

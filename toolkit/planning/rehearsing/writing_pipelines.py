@@ -61,9 +61,7 @@ class PipelinePiece:
         with without_data():
             return Ensemble({rank: partial(write, rank) for rank in range(self.ranks)}).scripts()
 
-    def _write(
-        self, answers: Answers, repeats: RepeatMemory, rank: int, mail: Letters, values: KnownValues
-    ) -> Script:
+    def _write(self, answers: Answers, repeats: RepeatMemory, rank: int, mail: Letters, values: KnownValues) -> Script:
         script = Script(rank, around="pipeline_call")
         scribe = Scribe(script, values, self.device, answers)
         pipe = self._copy(values)
