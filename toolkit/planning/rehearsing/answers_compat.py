@@ -1,9 +1,9 @@
 """What operators return on tensors without data, remembered: a model calls the same ones again and again.
 
 torch takes about 100 microseconds to work out what an operator returns. For every tile, layer, step, request and rank,
-a model calls the same operators on tensors of the same form. So only the first call of a form asks torch. Later results are
-put together from what is known of the first: which of them are arguments, which are views of arguments, and which have
-memory of their own.
+a model calls the same operators on tensors of the same form. So only the first call of a form asks torch. Later results
+are put together from what is known of the first: which of them are arguments, which are views of arguments, and which
+have memory of their own.
 
 What a tensor without data is made of is private to torch.
 """
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from toolkit.planning.rehearsing.fake_tensors_compat import call_operator, storage_bytes
+from toolkit.planning.rehearsing.fake_tensors_compat import call_operator, fake_tensor, storage_bytes
 from toolkit.planning.rehearsing.operator_call import OperatorCall, computes, key_of, tensors_in
 
 _PLAIN = (bool, int, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
@@ -144,15 +144,14 @@ class Answers:
     def _tensor(self, result: _Result, given: Sequence[Tensor]) -> Tensor:
         if result.itself:
             return given[result.source]
+        if result.source == NEW:
+            return fake_tensor(result.shape, result.stride, result.dtype, result.device, self._mode)
+        source = given[result.source]
         # Below all modes: what is called here is no operator of the model.
         with torch._C._DisableTorchDispatch():
-            if result.source == NEW:
-                bare = torch.empty_strided(result.shape, result.stride, dtype=result.dtype, device="meta")
-            else:
-                source = given[result.source]
-                bare = torch.empty(0, dtype=result.dtype, device="meta")
-                begin = source.storage_offset() + result.offset
-                bare.set_(source.untyped_storage(), begin, result.shape, result.stride)  # type: ignore[call-overload]
+            bare = torch.empty(0, dtype=result.dtype, device="meta")
+            begin = source.storage_offset() + result.offset
+            bare.set_(source.untyped_storage(), begin, result.shape, result.stride)  # type: ignore[call-overload]
             return FakeTensor(self._mode, bare, result.device)
 
 
