@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise, product
 from math import prod
 
@@ -57,6 +58,32 @@ def all_edges(grid: TileGrid) -> tuple[Edge, ...]:
     """All edges of the grid, by target and then by source. All ranks exchange edges in this order."""
     overlaps, offsets = _overlaps(grid), _offsets(grid)
     return tuple(edge for tile in grid.tiles for edge in _edges_into(grid, tile, overlaps=overlaps, offsets=offsets))
+
+
+def edges_of(grid: TileGrid, owners: tuple[int, ...], rank: int) -> tuple[Edge, ...]:
+    """The edges out of a rank's tiles and into them, in the order of :func:`all_edges`.
+
+    Args:
+        grid: The tiles.
+        owners: The rank of each tile.
+        rank: The rank.
+
+    Example:
+        >>> grid = TileGrid.cover({"w": 16}, tile=8, overlap=4)
+        >>> [[(edge.source, edge.target) for edge in edges_of(grid, (0, 1, 1), rank)] for rank in range(3)]
+        [[(0, 1)], [(0, 1), (1, 2)], []]
+    """
+    return _edges_by_rank(grid, owners).get(rank, ())
+
+
+# A rehearsal asks for one rank after the other, and a grid of thousands of tiles has tens of thousands of edges.
+@lru_cache(maxsize=4)
+def _edges_by_rank(grid: TileGrid, owners: tuple[int, ...]) -> dict[int, tuple[Edge, ...]]:
+    found: dict[int, list[Edge]] = {}
+    for edge in all_edges(grid):
+        for rank in {owners[edge.source], owners[edge.target]}:
+            found.setdefault(rank, []).append(edge)
+    return {rank: tuple(edges) for rank, edges in found.items()}
 
 
 def _edges_into(

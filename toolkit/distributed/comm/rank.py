@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,14 @@ from toolkit.distributed.comm.group import Member
 from toolkit.distributed.comm.transport import Transport
 from toolkit.numerics.convolution import Convolutions
 from toolkit.runs.trace import Recorder
+
+Repeated = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Wraps a function that a rank calls again and again: see :class:`Rank`."""
+
+
+def as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function itself: in a run, every call is made."""
+    return function
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,8 @@ class Rank:
         read: Reads a number that nothing depends on but the proof that all ranks were given the same. A rehearsal,
             where most numbers are not known, does not read it.
         device: The device of its tensors; None: that of its weights, which are not on ``meta``. A rehearsal's may be.
+        repeated: Wraps a function that this rank calls again and again. Its first argument is None, or the function by
+            which it gets a message in the middle of a call. A rehearsal makes the first call of each form only.
     """
 
     member: Member
@@ -40,6 +51,7 @@ class Rank:
     transport: Callable[[Member], Transport] | None = None
     read: Callable[[Tensor], int] = int
     device: torch.device | None = None
+    repeated: Repeated = as_it_is
 
     @classmethod
     def of(cls, group: ProcessGroup | None, trace: Recorder | None, convolutions: Convolutions) -> Rank:

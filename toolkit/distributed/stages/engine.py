@@ -56,6 +56,7 @@ class Engine:
     def __init__(self, transformer: nn.Module, places: Places, *, rank: Rank, groups: Groups, name: str = "") -> None:
         self.places, self.plan, self.rank, self.name = places, places.plan, rank, name
         self.stages = [Stage(transformer, self.plan.split.stages[chunk]) for chunk in places.chunks]
+        self._calls = [rank.repeated(stage) for stage in self.stages]
         self.device = rank.device or device_of(transformer.parameters())
         members = {purpose: groups.like(rank.member, purpose) for purpose in PURPOSES[:4]}
         self._exchanges = {purpose: rank.exchange(self.device, one) for purpose, one in members.items()}
@@ -90,7 +91,7 @@ class Engine:
                 return self._before.receive(call.form(chunk), call.digest, call.label(chunk - 1, self.name))
 
         with call.context():
-            output = stage(None if stage.first else receive, *call.args, **call.kwargs)
+            output = self._calls[lap](None if stage.first else receive, *call.args, **call.kwargs)
             synchronise(self.device)
         watch.stop()
         if stage.last:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.message import Message
-from toolkit.geometry.edges import Edge
+from toolkit.geometry.edges import Edge, edges_of
 from toolkit.geometry.grid import Tile
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.models.autoencoders.tile_coder import TileCoder
@@ -50,7 +50,8 @@ class EdgeExchange:
         self._local: list[tuple[Edge, Tensor]] = []
         self._leaving: dict[Edge, Tensor] = {}
         self._posted: deque[tuple[Edge, Message]] = deque()
-        mine = [edge for edge in plan.edges if self.me in (self.owners[edge.source], self.owners[edge.target])]
+        own = edges_of(plan.grid, self.owners, self.me)
+        mine = [edge for edge in own if self.owners[edge.source] != self.owners[edge.target]]
         mine.sort(key=edge_order(plan))
         # Streamed tiles put the shares of tiles into this queue as well: see streaming.py.
         self._queue: deque[Edge | Tile] = deque(mine)
@@ -111,11 +112,11 @@ class EdgeExchange:
 
 def edge_order(plan: TilePlan) -> Callable[[Edge], tuple[int, int, int]]:
     """The order in which all ranks transfer the edges of a plan, as a key for sorting: see :class:`EdgeExchange`."""
-    rounds = {
-        tile: number
-        for rank in range(plan.assignment.ranks)
-        for number, tile in enumerate(plan.assignment.tiles_of(rank))
-    }
+    # How many tiles of its rank come before each tile.
+    done, rounds = [0] * plan.assignment.ranks, []
+    for owner in plan.assignment.owners:
+        rounds.append(done[owner])
+        done[owner] += 1
     return lambda edge: (max(rounds[edge.source], rounds[edge.target]), edge.target, edge.source)
 
 

@@ -58,15 +58,16 @@ def run_tiles(
     try:
         with borrowed(vae, plan.grid):
             coder = with_statistics(coder, x, plan=plan, exchange=exchange, trace=rank.trace)
-            return _compute(coder, x, plan=plan, exchange=exchange, trace=rank.trace, stream=stream)
+            return _compute(coder, x, plan=plan, exchange=exchange, rank=rank, stream=stream)
     finally:
         exchange.close()
 
 
 def _compute(
-    coder: TileCoder, x: Tensor, *, plan: TilePlan, exchange: Exchange, trace: Recorder, stream: Stream | None
+    coder: TileCoder, x: Tensor, *, plan: TilePlan, exchange: Exchange, rank: Rank, stream: Stream | None
 ) -> Tensor | None:
     """Choose one of the four ways, and complete the output on the root."""
+    trace = rank.trace
     if coder.whole:
         output = _compute_whole(coder, x, plan=plan, exchange=exchange, trace=trace)
         if stream is None or output is None:
@@ -75,10 +76,10 @@ def _compute(
             stream(output, 0)
         return None
     if stream is not None:
-        stream_shares(coder, x, plan=plan, exchange=exchange, trace=trace, stream=stream)
+        stream_shares(coder, x, plan=plan, exchange=exchange, trace=trace, stream=stream, repeated=rank.repeated)
         return None
     if plan.finish == "shares":
-        canvas = compute_shares(coder, x, plan=plan, exchange=exchange, trace=trace)
+        canvas = compute_shares(coder, x, plan=plan, exchange=exchange, trace=trace, repeated=rank.repeated)
     else:
         canvas = _compute_tiles(coder, x, plan=plan, exchange=exchange, trace=trace)
     if canvas is None:

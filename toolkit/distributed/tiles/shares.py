@@ -23,18 +23,21 @@ and blends a share as soon as all edges into it are there. Blended shares travel
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.message import Message
+from toolkit.distributed.comm.rank import Repeated, as_it_is
 from toolkit.distributed.tiles.edge_exchange import EdgeExchange
-from toolkit.geometry.edges import Edge, all_edges
+from toolkit.geometry.blend import Blend
+from toolkit.geometry.edges import Edge, edges_of
 from toolkit.geometry.grid import Tile
 from toolkit.geometry.tile_plan import RECEIVES_IN_FLIGHT, TilePlan
 from toolkit.models.autoencoders.tile_coder import TileCoder
+from toolkit.numerics.boxes import BoxLayout
 from toolkit.numerics.cascade import cascade_share
 from toolkit.numerics.window import window_share
 from toolkit.runs.device import synchronise
@@ -42,7 +45,13 @@ from toolkit.runs.trace import Kind, Label, Recorder
 
 
 def compute_shares(
-    coder: TileCoder, x: Tensor, *, plan: TilePlan, exchange: Exchange, trace: Recorder
+    coder: TileCoder,
+    x: Tensor,
+    *,
+    plan: TilePlan,
+    exchange: Exchange,
+    trace: Recorder,
+    repeated: Repeated = as_it_is,
 ) -> Tensor | None:
     """Compute this rank's tiles, blend their shares, and bring all shares to the root.
 
@@ -52,13 +61,15 @@ def compute_shares(
         plan: The tiles and their ranks.
         exchange: Messages to the other ranks.
         trace: Records what this rank does.
+        repeated: See :class:`toolkit.distributed.comm.rank.Rank`.
 
     Returns:
         The merged output on the root, before what the class does once after its merge; None on the other ranks.
     """
     me = exchange.member.rank
     canvas = coder.canvas() if me == plan.root else None
-    shares = Shares(coder, plan, me=me, view=None if canvas is None else coder.raw_view(canvas))
+    view = None if canvas is None else coder.raw_view(canvas)
+    shares = Shares(coder, plan, me=me, view=view, repeated=repeated)
     edges = EdgeExchange(coder, plan, exchange)
     for index in plan.assignment.tiles_of(me):
         compute_tile(coder, x, tile=plan.grid.tiles[index], shares=shares, edges=edges, trace=trace)
@@ -95,19 +106,23 @@ class Shares:
         plan: The tiles and their ranks.
         me: This rank.
         view: On the root: the output, as raw tiles lie in it. The root's shares are kept there and nowhere else.
+        repeated: See :class:`toolkit.distributed.comm.rank.Rank`.
 
     Attributes:
         held: The shares by tile.
     """
 
-    def __init__(self, coder: TileCoder, plan: TilePlan, *, me: int, view: Tensor | None) -> None:
+    def __init__(
+        self, coder: TileCoder, plan: TilePlan, *, me: int, view: Tensor | None, repeated: Repeated = as_it_is
+    ) -> None:
         self.coder, self.plan, self.me, self.view = coder, plan, me, view
+        self._blend = repeated(blend_share)
         self.held: dict[int, Tensor] = {}
         self._edges: dict[int, dict[tuple[int, ...], Tensor]] = defaultdict(dict)
         self._missing: dict[int, int] = defaultdict(int)
         self._leaving: dict[int, list[Edge]] = defaultdict(list)
         self._blended: set[int] = set()
-        for edge in all_edges(plan.grid):
+        for edge in edges_of(plan.grid, plan.assignment.owners, me):
             self._missing[edge.target] += 1
             self._leaving[edge.source].append(edge)
 
@@ -148,12 +163,33 @@ class Shares:
         """Blend a share with its edges, and drop the edges."""
         edges, share = self._edges.pop(index), self.held[index]
         self._blended.add(index)
-        boxes, blend = self.coder.boxes, self.plan.blend
+        boxes = self.coder.boxes
         overlaps = boxes.overlaps(self.plan.grid.rows, self.plan.grid.tiles[index].position)
-        if blend.merge == "cascade":
-            cascade_share(share, edges, boxes=boxes, overlaps=overlaps)
-        else:
-            window_share(share, edges, boxes=boxes, overlaps=overlaps, ramp=blend.ramp)
+        self._blend(None, share, edges, boxes=boxes, overlaps=overlaps, blend=self.plan.blend)
+
+
+def blend_share(
+    _: None,
+    share: Tensor,
+    edges: Mapping[tuple[int, ...], Tensor],
+    *,
+    boxes: BoxLayout,
+    overlaps: tuple[int, ...],
+    blend: Blend,
+) -> None:
+    """Blend a share with its edges in place; it gets no message meanwhile.
+
+    Args:
+        share: The raw share of a tile.
+        edges: The raw edges into it, by offset.
+        boxes: Where latent boxes lie in the tensors.
+        overlaps: Overlap with the tile before along each axis, in sample cells.
+        blend: How tiles are blended.
+    """
+    if blend.merge == "cascade":
+        cascade_share(share, edges, boxes=boxes, overlaps=overlaps)
+    else:
+        window_share(share, edges, boxes=boxes, overlaps=overlaps, ramp=blend.ramp)
 
 
 def blend_shares(shares: Shares, edges: Iterable[tuple[Edge, Tensor]], *, trace: Recorder, computed: int = -1) -> None:

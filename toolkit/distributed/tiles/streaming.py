@@ -19,6 +19,7 @@ from torch import Tensor
 
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.message import Message
+from toolkit.distributed.comm.rank import Repeated, as_it_is
 from toolkit.distributed.tiles.edge_exchange import EdgeExchange
 from toolkit.distributed.tiles.shares import Shares, blend_shares, compute_tile, share_label
 from toolkit.errors import PlanError
@@ -50,7 +51,14 @@ def check_stream(plan: Plan) -> None:
 
 
 def stream_shares(
-    coder: TileCoder, x: Tensor, *, plan: TilePlan, exchange: Exchange, trace: Recorder, stream: Stream
+    coder: TileCoder,
+    x: Tensor,
+    *,
+    plan: TilePlan,
+    exchange: Exchange,
+    trace: Recorder,
+    stream: Stream,
+    repeated: Repeated = as_it_is,
 ) -> None:
     """Compute this rank's tiles; on the root, also hand over the output, band by band.
 
@@ -62,9 +70,10 @@ def stream_shares(
         trace: Records what this rank does.
         stream: Takes the bands, on the root. It may keep a band or change it. While it runs, the root does nothing
             else.
+        repeated: See :class:`toolkit.distributed.comm.rank.Rank`.
     """
     me = exchange.member.rank
-    shares = Shares(coder, plan, me=me, view=None)
+    shares = Shares(coder, plan, me=me, view=None, repeated=repeated)
     transfers = Transfers(shares, exchange, Bands(coder, plan, trace=trace, stream=stream) if me == plan.root else None)
     for index in plan.assignment.tiles_of(me):
         compute_tile(coder, x, tile=plan.grid.tiles[index], shares=shares, edges=transfers, trace=trace)

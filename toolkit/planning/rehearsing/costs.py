@@ -27,6 +27,11 @@ class Costs:
         """Seconds that posting a message takes the host."""
         self._known: dict[tuple[str, int], OperatorCost] = {}
 
+    def extend(self, script: Script) -> None:
+        """Take in the operators and sections of another script of the same call."""
+        self._operators |= script.operators
+        self._sections |= script.sections
+
     def seconds(self, step: Compute) -> float:
         """The time of a step, the host's part included."""
         return self._crowd.slowness * (self._of(step).seconds + self._host * step.calls)

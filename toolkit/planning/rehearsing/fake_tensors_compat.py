@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -71,13 +72,35 @@ def fake_copy(model: _Model, device: torch.device, values: KnownValues) -> _Mode
     known: dict[int, Any] = {}
     for module in model.modules() if isinstance(model, nn.Module) else ():
         for value in module.parameters(recurse=False):
-            known[id(value)] = nn.Parameter(fake_like(value, device), requires_grad=False)
+            known[id(value)] = _fake_parameter(value, device)
     # A generator cannot be copied; nothing draws from it here.
     known |= {id(value): value for value in tree_leaves(_held(model)) if isinstance(value, torch.Generator)}
     # deepcopy asks this table first, so it never copies the data of a tensor that is in it. Tensors elsewhere, such as
     # in a scheduler, go through the mode.
     with WithoutNumbers(device, values):
         return copy.deepcopy(model, known)
+
+
+def _fake_parameter(value: Tensor, device: torch.device) -> Tensor:
+    """A parameter without data.
+
+    nn.Parameter would call several operators to make it, and takes 30 times as long. Copies for many ranks have
+    thousands.
+    """
+    mode = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
+    fake = fake_tensor(value.shape, value.stride(), value.dtype, device, mode)
+    # By this mark, isinstance tells that a tensor of another class is a parameter.
+    fake._is_param = True
+    return fake
+
+
+def fake_tensor(
+    shape: Sequence[int], stride: Sequence[int], dtype: torch.dtype, device: torch.device, mode: FakeTensorMode
+) -> FakeTensor:
+    """A tensor without data on new memory, made without a call of an operator."""
+    with torch._C._DisableTorchDispatch():
+        bare = torch.empty_strided(tuple(shape), tuple(stride), dtype=dtype, device="meta")
+        return FakeTensor(mode, bare, device)
 
 
 def _held(model: Any) -> Any:
@@ -112,6 +135,7 @@ class WithoutNumbers(TorchFunctionMode):
             return self._copy(*args)
         if func in (Tensor.numpy, Tensor.__array__) and is_fake(args[0]):
             twin = self._values.twin_of(args[0])
+            self._values.asked += 1
             with without_modes():
                 # Pages of zeros take no memory until somebody writes to them.
                 return func(twin if twin is not None else torch.zeros(args[0].shape, dtype=args[0].dtype), *args[1:])
@@ -129,6 +153,7 @@ class WithoutNumbers(TorchFunctionMode):
         return copied
 
 
+@cache
 def asks_for_values(func: Any) -> bool:
     """Whether what an operator returns, or its shape, follows from the values of its tensors.
 

@@ -33,6 +33,8 @@ class Forecast:
         self._now = max(self._time(script), self._arrivals.get(end, 0.0))
 
     def _time(self, script: Script) -> float:
+        # What the rank does may differ from what it did in the performance before.
+        self._costs.extend(script)
         for step in script.steps[self._read :]:
             if isinstance(step, Compute):
                 self._now += self._costs.seconds(step)

@@ -13,6 +13,7 @@ that it goes in a run:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 from weakref import WeakSet
 
@@ -22,15 +23,21 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from toolkit.errors import ModelError
 from toolkit.numerics.tensor_compat import tree_leaves, tree_map, without_modes
+from toolkit.planning.rehearsing.operator_call import tensors_in
 
 MOST = 65536
 """Elements of a tensor above which its values are not kept."""
 
 
 class KnownValues:
-    """The twins of tensors without data."""
+    """The twins of tensors without data.
+
+    Attributes:
+        asked: How often values have decided what happens next.
+    """
 
     def __init__(self) -> None:
+        self.asked = 0
         self._twins: Any = WeakIdKeyDictionary()
         self._spoilt: WeakSet[Any] = WeakSet()
         self._borrowed: WeakSet[Any] = WeakSet()
@@ -71,10 +78,8 @@ class KnownValues:
         Returns:
             What it returns on the twins; None if a tensor has none, or chance decides.
         """
-        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
-        twins = [self.twin_of(tensor) for tensor in tensors]
-        large = any(isinstance(value, Tensor) and value.numel() > MOST for value in tree_leaves(out))
-        lost = large or any(twin is None for twin in twins) or not _is_determined(func)
+        twins = [self.twin_of(tensor) for tensor in tensors_in(args, kwargs)]
+        lost = any(twin is None for twin in twins) or not _is_determined(func) or _is_large(out)
         if lost or any(twin.untyped_storage() in self._borrowed for twin in self._written(func, args, kwargs)):
             self._spoil(func, args, kwargs)
             return None
@@ -101,6 +106,7 @@ class KnownValues:
                 found.append(index)
                 continue
             twin = self.twin_of(index)
+            self.asked += 1
             if twin is None:
                 raise unknown(torch.ops.aten.index.Tensor)
             with without_modes():
@@ -123,10 +129,8 @@ class KnownValues:
 
     def _written(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
         """The twins of what an operator writes to."""
-        for place, argument in enumerate(func._schema.arguments):
-            if argument.alias_info is None or not argument.alias_info.is_write:
-                continue
-            for value in tree_leaves(args[place] if place < len(args) else kwargs.get(argument.name)):
+        for place, name in _written_by(func):
+            for value in tree_leaves(args[place] if place < len(args) else kwargs.get(name)):
                 twin = self._twins.get(value) if isinstance(value, Tensor) else None
                 if twin is not None:
                     yield twin
@@ -140,6 +144,19 @@ def unknown(func: Any) -> ModelError:
     )
 
 
+def _is_large(out: Any) -> bool:
+    return any(isinstance(value, Tensor) and value.numel() > MOST for value in tree_leaves(out))
+
+
+# Operators do not change, and every call asks: the answers are kept.
+@cache
+def _written_by(func: Any) -> tuple[tuple[int, str], ...]:
+    """The place and name of each argument that an operator writes to."""
+    arguments = enumerate(func._schema.arguments)
+    return tuple((place, one.name) for place, one in arguments if one.alias_info and one.alias_info.is_write)
+
+
+@cache
 def _is_determined(func: Any) -> bool:
     """Whether an operator's result follows from its arguments: fresh memory's values do not, nor do random numbers."""
     name = str(func).split(".")[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,21 @@ def key_of(name: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """
     named = [f"{key}={_text(value)}" for key, value in sorted(kwargs.items())]
     return f"{name}({', '.join([*map(_text, args), *named])})"
+
+
+def tensors_in(args: Iterable[Any], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
+    """The tensors among the arguments of an ATen operator, which nest in lists at most.
+
+    Example:
+        >>> a, b = torch.zeros(2), torch.zeros(3)
+        >>> [len(one) for one in tensors_in(([a, None], 2), {"out": b})]
+        [2, 3]
+    """
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from tensors_in(value, {})
 
 
 def computes(func: Any) -> bool:

@@ -22,15 +22,14 @@ from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.convolution import Convolutions
 from toolkit.planning.rehearsing.alike import Lattice, Renaming, representatives
 from toolkit.planning.rehearsing.costs import Costs
-from toolkit.planning.rehearsing.fake_tensors_compat import device_without_data
+from toolkit.planning.rehearsing.fake_tensors_compat import device_without_data, without_data
 from toolkit.planning.rehearsing.forecast import Forecast
 from toolkit.planning.rehearsing.performance import play
 from toolkit.planning.rehearsing.profile import Profile
 from toolkit.planning.rehearsing.rehearsal import Rehearsal, rehearsal_of
-from toolkit.planning.rehearsing.scribe import SectionMemory
 from toolkit.planning.rehearsing.script import Script
 from toolkit.planning.rehearsing.setting import device_type, links_of
-from toolkit.planning.rehearsing.writing import Piece
+from toolkit.planning.rehearsing.writing import Piece, Writer
 from toolkit.runs.record import Record
 
 UNIT = Profile.assume(operations=1e12, bandwidth=1e11)
@@ -66,7 +65,8 @@ def rehearse_autoencoder(
     kind = device_type(model, device, profile)
     links = links_of(topology, profile, way.ranks)
     piece = Piece(model, shape, way, call, device_without_data(kind), convolutions, stream)
-    scripts = _scripts(piece, profile, links)
+    with without_data():
+        scripts = _scripts(piece, profile, links)
     dtype = str(next(model.parameters()).dtype)
     what = {
         "call": call.direction.value,
@@ -90,14 +90,14 @@ def rehearse_autoencoder(
 
 def _scripts(piece: Piece, profile: Profile | None, topology: Topology) -> list[Script]:
     """Write all ranks' scripts; where they depend on what has arrived, again and again, until they stay the same."""
-    memory: SectionMemory = {}
+    write = Writer(piece)
     if isinstance(piece.plan, ShardPlan):
-        return _shards(piece, piece.plan)
-    scripts = [piece.write(rank, memory) for rank in piece.plan.working]
+        return _shards(write, piece.plan)
+    scripts = [write(rank) for rank in piece.plan.working]
     for _ in range(MOST_TURNS if piece.stream else 0):
         costs = Costs(scripts, profile or UNIT)
         played = play(scripts, costs.seconds, post=costs.post, topology=topology)
-        again = [piece.write(one.rank, memory, Forecast(played.arrivals(one), costs)) for one in scripts]
+        again = [write(one.rank, Forecast(played.arrivals(one), costs)) for one in scripts]
         settled = all(new.steps == old.steps for new, old in zip(again, scripts, strict=True))
         scripts = again
         if settled:
@@ -111,11 +111,12 @@ def _scripts(piece: Piece, profile: Profile | None, topology: Topology) -> list[
     return scripts
 
 
-def _shards(piece: Piece, plan: ShardPlan) -> list[Script]:
+def _shards(write: Writer, plan: ShardPlan) -> list[Script]:
     """Write the scripts of shards: one of each kind, the others by renaming."""
+    piece = write.piece
     parts = sharding_of(piece.model, piece.call).parts(plan, piece.shape)
     like, lattice = representatives(plan, parts), Lattice(plan, parts)
-    written = {rank: piece.write(rank, {}) for rank in dict.fromkeys(like.values())}
+    written = {rank: write(rank) for rank in dict.fromkeys(like.values())}
     return [
         written[source] if source == rank else Renaming(lattice, source=source, target=rank).script(written[source])
         for rank, source in like.items()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from toolkit.numerics.tensor_compat import tree_leaves, tree_map
+from toolkit.numerics.tensor_compat import tree_map
+from toolkit.planning.rehearsing.answers_compat import Answer, Answers
 from toolkit.planning.rehearsing.fake_tensors_compat import (
     asks_for_values,
     call_operator,
@@ -20,8 +21,11 @@ from toolkit.planning.rehearsing.fake_tensors_compat import (
     storage_bytes,
 )
 from toolkit.planning.rehearsing.known_values import KnownValues, unknown
-from toolkit.planning.rehearsing.operator_call import OperatorCall, TensorSpec, computes, key_of
+from toolkit.planning.rehearsing.operator_call import TensorSpec, tensors_in
 from toolkit.planning.rehearsing.script import Compute, Script, Section
+
+_DEVICE = torch.ops.prim.device.default
+"""What kernels ask of tensors most often, so it is answered without another way through torch."""
 
 _LIFTS = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default)
 """What torch.tensor ends with: takes the new tensor, which nobody else has, without its data."""
@@ -33,6 +37,40 @@ SectionMemory = dict[str, tuple[Section, TensorSpec, int]]
 """Sections by key, each with its result and the number of operators that the host calls in it."""
 
 
+class Mark(NamedTuple):
+    """A point of a script, to look back to.
+
+    Attributes:
+        steps: Number of steps done.
+        levels: Number of times that the allocated memory has changed.
+        live: Bytes that are allocated.
+        calls: Number of operators that the host has called since the last step.
+        asked: How often values have decided what happens.
+    """
+
+    steps: int
+    levels: int
+    live: int
+    calls: int
+    asked: int
+
+
+class Stretch(NamedTuple):
+    """What a rank did from one point of its script to another, without messages.
+
+    Attributes:
+        section: The steps.
+        kept: Bytes that are allocated at its end above those at its beginning.
+        inside: Number of operators that the host calls up to its last step.
+        behind: The same, after its last step.
+    """
+
+    section: Section
+    kept: int
+    inside: int
+    behind: int
+
+
 class Scribe(TorchDispatchMode):
     """Writes down every operator, and what is allocated before and after it.
 
@@ -42,6 +80,7 @@ class Scribe(TorchDispatchMode):
         script: Where to write.
         values: What is known of tensors without data.
         device: The device that tensors claim to be on.
+        answers: What operators have returned on other ranks; None: this is the first.
         share: Writes a collective down; None: there are none.
 
     Attributes:
@@ -53,10 +92,12 @@ class Scribe(TorchDispatchMode):
         script: Script,
         values: KnownValues,
         device: torch.device,
+        answers: Answers | None = None,
         share: Share | None = None,
     ) -> None:
         super().__init__()
         self._script, self._values, self._device, self._share = script, values, device, share
+        self._answers = Answers() if answers is None else answers
         self.live = self._calls = 0
         self._closed = False
         self._seen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
@@ -66,10 +107,12 @@ class Scribe(TorchDispatchMode):
     ) -> Any:
         given = kwargs or {}
         # Questions to a tensor are no operators; only tensors without data ask them this way.
+        if func is _DEVICE:
+            return args[0].device
         if func.namespace == "prim":
             return func(*args, **given)
         before = self.live
-        tensors = [value for value in tree_leaves((args, given)) if isinstance(value, Tensor)]
+        tensors = list(tensors_in(args, given))
         if func not in _LIFTS and not all(map(is_fake, tensors)):
             args, given = tree_map(self._without_data, (args, given))
         for value in tensors:
@@ -78,11 +121,11 @@ class Scribe(TorchDispatchMode):
                 self._seen.setdefault(value.untyped_storage(), 0)
         if (operation := collective_of(func)) is not None and self._share is not None:
             return self._collective(operation, func, args, share=self._share)
-        out = self._call(func, args, given)
-        made = sum(self._count(value) for value in tree_leaves(out))
+        out, answer = self._call(func, args, given)
+        made = sum(map(self._count, out)) if isinstance(out, list | tuple) else self._count(out)
         self._calls += 1
-        if computes(func):
-            self._write(func, args, given, out, live=before, made=made)
+        if answer.call is not None:
+            self._write(answer, live=before, made=made)
         elif made:
             self._note()
         return out
@@ -121,6 +164,53 @@ class Scribe(TorchDispatchMode):
         self._note()
         return out
 
+    def mark(self) -> Mark:
+        """This point of the script."""
+        # A level of its own, so that what follows does not take the place of an earlier one.
+        self._script.allocated.append((len(self._script.steps), self.live))
+        return Mark(len(self._script.steps), len(self._script.allocated), self.live, self._calls, self._values.asked)
+
+    def since(self, mark: Mark) -> Stretch | None:
+        """What was done since a point; None if there were messages, or values have decided what happens."""
+        script = self._script
+        steps = [step for step in script.steps[mark.steps :] if isinstance(step, Compute)]
+        if len(steps) < len(script.steps) - mark.steps or self._values.asked > mark.asked:
+            return None
+        most = max((size for _, size in script.allocated[mark.levels :]), default=mark.live) - mark.live
+        inside = sum(step.calls for step in steps) - mark.calls
+        relative = tuple(step._replace(live=step.live - mark.live) for step in steps)
+        operators = {step.key: script.operators[step.key] for step in steps if step.key in script.operators}
+        section = Section(relative, max(0, most), operators)
+        behind = self._calls if steps else self._calls - mark.calls
+        return Stretch(section, self.live - mark.live, inside if steps else 0, behind)
+
+    def repeat(self, key: str, stretch: Stretch, held: int) -> None:
+        """Write down what was done before as one step.
+
+        Args:
+            key: Tells sections apart.
+            stretch: What was done.
+            held: Bytes that it allocates until it is told otherwise; what it makes is told to :meth:`allocated`.
+        """
+        if stretch.section.steps:
+            self._script.sections[key] = stretch.section
+            self._script.steps.append(Compute(key, self.live, held, self._calls + stretch.inside))
+            self._calls = 0
+        self._calls += stretch.behind
+        self.live += held
+        self._note()
+
+    def fold(self, key: str, stretch: Stretch, mark: Mark) -> None:
+        """Write what was done since a point as one step, in place of its steps."""
+        del self._script.steps[mark.steps :], self._script.allocated[mark.levels :]
+        self.live, self._calls = mark.live, mark.calls
+        self.repeat(key, stretch, stretch.kept)
+
+    def allocated(self, made: Iterable[Any]) -> None:
+        """Count the memory of tensors that were not made by operators."""
+        if sum(map(self._count, made)):
+            self._note()
+
     def _without_data(self, value: Any) -> Any:
         """What stands for a tensor with data, such as a callback holds; its values are known if it is small."""
         if not isinstance(value, Tensor) or is_fake(value):
@@ -129,22 +219,24 @@ class Scribe(TorchDispatchMode):
         self._values.borrow(fake, value)
         return fake
 
-    def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
+    def _call(self, func: Any, args: Any, kwargs: Any) -> tuple[Any, Answer]:
         """Call an operator: for its shapes, and for its values where they are known."""
         if func is torch.ops.aten.index.Tensor:
-            args = args[0], self._values.positions(args[1], self._device)
-            return call_operator(func, args, kwargs)
+            out = call_operator(func, (args[0], self._values.positions(args[1], self._device)), kwargs)
+            return out, Answer.once(func, args, kwargs, out)
         if asks_for_values(func):
+            self._values.asked += 1
             twins = self._values.compute(func, args, kwargs)
             if twins is None:
                 raise unknown(func)
             out = tree_map(lambda twin: fake_like(twin, self._device) if isinstance(twin, Tensor) else twin, twins)
+            answer = Answer.once(func, args, kwargs, out)
         else:
-            out = call_operator(func, args, kwargs)
+            out, answer = self._answers.call(func, args, kwargs)
             twins = self._values.compute(func, args, kwargs, out)
         if twins is not None:
             self._values.learn_all(out, twins)
-        return out
+        return out, answer
 
     def _collective(self, operation: str, func: Any, args: tuple[Any, ...], *, share: Share) -> Any:
         """Write down a collective; what it returns exists while it is under way."""
@@ -158,11 +250,10 @@ class Scribe(TorchDispatchMode):
         share(operation, args, out)
         return out
 
-    def _write(self, func: Any, args: Any, kwargs: Any, out: Any, *, live: int, made: int) -> None:
-        key = key_of(func, args, kwargs)
-        if key not in self._script.operators:
-            self._script.operators[key] = OperatorCall.of(func, args, kwargs, out)
-        self._script.steps.append(Compute(key, live, made, self._calls))
+    def _write(self, answer: Answer, *, live: int, made: int) -> None:
+        assert answer.call is not None
+        self._script.operators.setdefault(answer.key, answer.call)
+        self._script.steps.append(Compute(answer.key, live, made, self._calls))
         self._calls = 0
         self._note()
 

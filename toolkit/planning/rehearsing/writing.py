@@ -11,7 +11,7 @@ from torch import Tensor
 
 from toolkit.distributed.comm.failure import FailureFlag
 from toolkit.distributed.comm.group import Member
-from toolkit.distributed.comm.rank import Rank
+from toolkit.distributed.comm.rank import Rank, Repeated, as_it_is
 from toolkit.distributed.decoding import run_as
 from toolkit.geometry.plan import Plan, PlanKind
 from toolkit.models.autoencoders.autoencoder_table import recipe_of
@@ -19,10 +19,12 @@ from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.convolution import Convolutions
-from toolkit.planning.rehearsing.fake_tensors_compat import fake_copy, without_data
+from toolkit.planning.rehearsing.answers_compat import Answers
+from toolkit.planning.rehearsing.fake_tensors_compat import fake_copy
 from toolkit.planning.rehearsing.forecast import Forecast
 from toolkit.planning.rehearsing.known_values import KnownValues
 from toolkit.planning.rehearsing.operator_call import TensorSpec
+from toolkit.planning.rehearsing.repeats import RepeatMemory, Repeats
 from toolkit.planning.rehearsing.scribe import Scribe, SectionMemory
 from toolkit.planning.rehearsing.script import Script
 from toolkit.planning.rehearsing.silent_transport import Correspondence
@@ -51,34 +53,50 @@ class Piece:
     convolutions: Convolutions
     stream: bool = False
 
-    def write(self, rank: int, memory: SectionMemory, forecast: Forecast | None = None) -> Script:
+
+class Writer:
+    """Writes the scripts of a call's ranks, one after the other. Make and call it inside ``without_data``.
+
+    Ranks share what does not depend on the rank: the model without data, which a call leaves as it was found, what
+    operators return, and tiles of one size.
+
+    Args:
+        piece: The call.
+    """
+
+    def __init__(self, piece: Piece) -> None:
+        self.piece = piece
+        self._values, self._answers, self._sections = KnownValues(), Answers(), SectionMemory()
+        self._repeats = RepeatMemory()
+        self._model = fake_copy(piece.model, piece.device, self._values)
+        self._call = fake_copy(piece.call, piece.device, self._values)
+
+    def __call__(self, rank: int, forecast: Forecast | None = None) -> Script:
         """Write the script of one rank.
 
         Args:
             rank: The rank.
-            memory: Sections that any rank has written.
             forecast: When messages arrive.
         """
+        piece, call = self.piece, self._call
         # Inside the rules of shards, an operator costs the host more.
-        around = "ruled_call" if self.plan.kind is PlanKind.SHARDS else "call"
-        values, script = KnownValues(), Script(rank, around=around)
-        with without_data():
-            scribe = Scribe(script, values, self.device)
-            # A copy for each rank: a rank leaves traces in a model, such as a scheduler's place in its timesteps.
-            model, call = fake_copy(self.model, self.device, values), fake_copy(self.call, self.device, values)
-            # Ranks get the input in host memory.
-            x = torch.empty(self.shape, dtype=next(self.model.parameters()).dtype)
-            if self.plan.kind is PlanKind.TILES and not call.options.norm_passes:
-                call = _in_sections(call, self.model, scribe, memory)
-            stream = (lambda band, start: None) if self.stream else None
-            return write_script(
-                lambda acting: run_as(acting, model, x, self.plan, call, stream=stream),
-                script,
-                scribe,
-                size=self.plan.ranks,
-                convolutions=self.convolutions,
-                messages=Correspondence(script, self.device, lambda: scribe.live, forecast),
-            )
+        around = "ruled_call" if piece.plan.kind is PlanKind.SHARDS else "call"
+        script = Script(rank, around=around)
+        scribe = Scribe(script, self._values, piece.device, self._answers)
+        # Ranks get the input in host memory.
+        x = torch.empty(piece.shape, dtype=next(piece.model.parameters()).dtype)
+        if piece.plan.kind is PlanKind.TILES and not call.options.norm_passes:
+            call = _in_sections(call, piece.model, scribe, self._sections)
+        stream = (lambda band, start: None) if piece.stream else None
+        return write_script(
+            lambda acting: run_as(acting, self._model, x, piece.plan, call, stream=stream),
+            script,
+            scribe,
+            size=piece.plan.ranks,
+            convolutions=piece.convolutions,
+            messages=Correspondence(script, piece.device, lambda: scribe.live, forecast),
+            repeated=Repeats(scribe, self._values, self._answers, self._repeats),
+        )
 
 
 def write_script(
@@ -89,6 +107,7 @@ def write_script(
     size: int,
     convolutions: Convolutions,
     messages: Correspondence,
+    repeated: Repeated = as_it_is,
 ) -> Script:
     """Write down what one rank does. Call it inside ``without_data``.
 
@@ -99,11 +118,12 @@ def write_script(
         size: Number of ranks.
         convolutions: The kernels of small fp32 CPU convolutions.
         messages: Writes messages down.
+        repeated: Writes down what the rank does again and again.
     """
     trace = Recorder(script.rank, 0.0, events=script.events, clock=lambda: float(len(script.steps)))
     member = Member(None, script.rank, size)
     flag = FailureFlag(None, script.rank)
-    acting = Rank(member, flag, trace, convolutions, messages.transport, lambda _: 0, messages.device)
+    acting = Rank(member, flag, trace, convolutions, messages.transport, lambda _: 0, messages.device, repeated)
     with torch.no_grad(), scribe:
         output = act(acting)
         script.result = () if output is None else tuple(getattr(output, "shape", (len(output),)))

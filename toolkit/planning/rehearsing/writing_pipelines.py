@@ -21,9 +21,11 @@ from toolkit.distributed.stages.assembly import transformers_on
 from toolkit.distributed.stages.hybrid import cut
 from toolkit.geometry.stage_plan import Plans
 from toolkit.numerics.convolution import Convolutions
+from toolkit.planning.rehearsing.answers_compat import Answers
 from toolkit.planning.rehearsing.ensemble import Ensemble, Letters
 from toolkit.planning.rehearsing.fake_tensors_compat import WithoutNumbers, fake_copy, without_data
 from toolkit.planning.rehearsing.known_values import KnownValues
+from toolkit.planning.rehearsing.repeats import RepeatMemory, Repeats
 from toolkit.planning.rehearsing.scribe import Scribe
 from toolkit.planning.rehearsing.script import Script
 from toolkit.planning.rehearsing.silent_line import SilentLines
@@ -62,13 +64,23 @@ class PipelinePiece:
 
     def scripts(self) -> list[Script]:
         """Write the scripts of all ranks."""
+        answers, repeats = Answers(), RepeatMemory()
         with without_data(), closing(SilentGroups()) as groups:
-            return Ensemble({rank: partial(self._write, rank, groups) for rank in range(self.ranks)}).scripts()
+            write = partial(self._write, answers, repeats, groups)
+            return Ensemble({rank: partial(write, rank) for rank in range(self.ranks)}).scripts()
 
-    def _write(self, rank: int, groups: SilentGroups, mail: Letters, values: KnownValues) -> Script:
+    def _write(
+        self,
+        answers: Answers,
+        repeats: RepeatMemory,
+        groups: SilentGroups,
+        rank: int,
+        mail: Letters,
+        values: KnownValues,
+    ) -> Script:
         script = Script(rank, around="pipeline_call")
         lines = SilentLines(script, values, mail, groups)
-        scribe = Scribe(script, values, self.device, lines.share)
+        scribe = Scribe(script, values, self.device, answers, lines.share)
         pipe = self._copy(rank, values)
         calls = [fake_copy({**self.call, **more}, self.device, values) for more in self.requests or [{}]]
         with WithoutNumbers(self.device, values):
@@ -79,6 +91,7 @@ class PipelinePiece:
                 size=self.ranks,
                 convolutions=self.convolutions,
                 messages=Correspondence(script, self.device, lambda: scribe.live, mail=mail),
+                repeated=Repeats(scribe, values, answers, repeats),
             )
 
     def _act(self, rank: Rank, pipe: Any, calls: Sequence[Mapping[str, Any]], lines: SilentLines) -> Any:
