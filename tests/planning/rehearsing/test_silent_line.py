@@ -31,7 +31,7 @@ def on_line(act: Callable[[SilentLine], Any], ranks: tuple[int, ...] = (0, 1)) -
     def write(rank: int, groups: SilentGroups, mail: Letters, values: KnownValues) -> Script:
         script = Script(rank)
         lines = SilentLines(script, values, mail, groups)
-        with torch.no_grad(), Scribe(script, values, CPU, lines.share):
+        with torch.no_grad(), Scribe(script, values, CPU, share=lines.share):
             act(lines.line(ranks))
         return script
 
