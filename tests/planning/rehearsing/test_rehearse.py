@@ -88,6 +88,19 @@ def test_memory_with_a_profile_is_that_of_a_run(cluster, plan):
     assert (rehearsal.peaks / run.peaks - 1).abs().max() < 0.05
 
 
+def test_edges_that_have_arrived_take_no_memory_any_more():
+    """Where times are known, tiles are blended as soon as their edges are there, as in a run, and not at the end."""
+    grid = tk.TileGrid.cover({"h": 50, "w": 75}, tile=12, overlap=4)
+    plan = tk.TilePlan(grid, tk.Blend.cosine(), tk.Assignment.balanced(grid, 2))
+    vae, shape, slow = tk.demo.image_vae(), (1, 16, 50, 75), tk.Profile.assume(operations=1e10, bandwidth=1e10)
+    timed, bare = rehearse(vae, shape, plan, profile=slow), rehearse(vae, shape, plan)
+    assert timed.peaks[0] < 0.95 * bare.peaks[0]
+    assert sent(timed) == sent(bare)
+    mine = timed.trace[timed.trace["rank"] == 0]
+    kinds = mine["kind"].tolist()
+    assert kinds.index(Kind.BLEND) < len(kinds) - 1 - kinds[::-1].index(Kind.DECODE)
+
+
 def test_a_rehearsal_has_the_tables_of_a_run(cluster):
     vae, plan = tk.demo.image_vae(), tk.ShardPlan(h=2)
     run = cluster.decode(vae, torch.zeros(PICTURE), plan, progress=False)

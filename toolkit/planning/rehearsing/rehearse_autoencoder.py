@@ -36,6 +36,8 @@ UNIT = Profile.assume(operations=1e12, bandwidth=1e11)
 """Stands in for a profile where only the order of events matters."""
 MOST_TURNS = 6
 """How often scripts that depend on times are written again at most."""
+FEW_TURNS = 2
+"""The same where only memory depends on times."""
 
 
 def rehearse_autoencoder(
@@ -94,7 +96,7 @@ def _scripts(piece: Piece, profile: Profile | None, topology: Topology) -> list[
     if isinstance(piece.plan, ShardPlan):
         return _shards(write, piece.plan)
     scripts = [write(rank) for rank in piece.plan.working]
-    for _ in range(MOST_TURNS if piece.stream else 0):
+    for _ in range(_turns(piece, profile)):
         costs = Costs(scripts, profile or UNIT)
         played = play(scripts, costs.seconds, post=costs.post, topology=topology)
         again = [write(one.rank, Forecast(played.arrivals(one), costs)) for one in scripts]
@@ -109,6 +111,14 @@ def _scripts(piece: Piece, profile: Profile | None, topology: Topology) -> list[
             stacklevel=3,
         )
     return scripts
+
+
+def _turns(piece: Piece, profile: Profile | None) -> int:
+    """How often scripts may be written again: bands and blends take what has arrived."""
+    if piece.stream:
+        return MOST_TURNS
+    # Of tiles only the memory depends on it, and that little if it is right but for a few edges.
+    return FEW_TURNS if profile is not None and len(piece.plan.working) > 1 else 0
 
 
 def _shards(write: Writer, plan: ShardPlan) -> list[Script]:
