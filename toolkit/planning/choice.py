@@ -14,7 +14,7 @@ from toolkit.geometry.counting import in_bytes
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.tile_plan import TilePlan
 
-GAIN = 0.05
+GAIN = 0.03
 """The part of the time that dividing a call must gain; and that tiles must gain over a plan that is exact."""
 
 

@@ -45,7 +45,7 @@ def plan(
     """Choose how to divide a decode or encode over ranks: the candidate that a rehearsal predicts to be the quickest.
 
     Candidates are the model's own call, exact shards in every shape, and tiles: the class's own, larger ones, and
-    where nothing in the model is global, exact ones. Each is rehearsed. Dividing has to gain 5 % of the time, and
+    where nothing in the model is global, exact ones. Each is rehearsed. Dividing has to gain 3 % of the time, and
     tiles have to gain as much over a plan that is exact; otherwise the answer is the simpler one.
 
     Args:

@@ -163,6 +163,17 @@ def test_another_operator_runs_at_the_best_rates_of_all() -> None:
     assert cost(MEASURED, "aten.bmm.default", 2_000, 1_024, made=7) == (2.0, 7)
 
 
+def test_a_call_that_does_hardly_any_work_tells_nothing_of_large_ones() -> None:
+    """It was once scaled up: a copy of one number in 3 us made a copy of a picture one of 150 ms."""
+    tiny = Profile(
+        "cpu",
+        operators={"aten.copy.default(one)": OperatorCost(3e-6, 64), "aten.cat.default(x)": OperatorCost(0.1, 64)},
+        work={"aten.copy.default(one)": Work(0, 8), "aten.cat.default(x)": Work(0, 10**9)},
+    )
+    assert cost(tiny, "aten.copy.default", 0, 10**6, made=500_000) == (pytest.approx(3e-6 + 1e-4), 500_000)
+    assert cost(tiny, "aten.copy.default", 0, 10, made=4) == (pytest.approx(3e-6 * 10 / 8), 80)
+
+
 def test_the_name_of_an_operator_is_compared_as_a_whole() -> None:
     """``aten.add.Tensor`` says nothing about ``aten.add.Tensor_out``, nor ``aten.add.Tensor`` about ``aten.add``."""
     for name in ("aten.add.Tensor_out", "aten.add"):

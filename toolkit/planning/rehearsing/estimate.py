@@ -10,6 +10,9 @@ from toolkit.planning.rehearsing.work import Work
 APART = 1.5
 """How many times more work one shape must be than another to tell how the time grows with it."""
 
+CALL = 2e-5
+"""Seconds of a call that does hardly any work: calling takes all of it, so it says nothing of larger ones."""
+
 
 class Measured(NamedTuple):
     """A measured call of the same operator.
@@ -25,6 +28,10 @@ class Measured(NamedTuple):
     work: Work
     seconds: float
     bytes: int
+
+    def tells_of(self, work: Work) -> bool:
+        """Whether the time and memory of other work can be taken from this."""
+        return self.seconds > CALL or work.ratio(self.work) < APART
 
 
 def estimate(key: str, work: Work, known: Sequence[Measured]) -> tuple[float, int]:

@@ -125,8 +125,8 @@ class Profile:
         """The cost of an operator: as measured, or estimated from others.
 
         An operator that was not measured in this shape takes its time from the same operator in other shapes
-        (:func:`~toolkit.planning.rehearsing.estimate.estimate`); or, if there is none, from what the device reaches at
-        best.
+        (:func:`~toolkit.planning.rehearsing.estimate.estimate`); or, if there is none that does more than hardly any
+        work, from what the device reaches at best.
 
         Args:
             key: The operator's text.
@@ -138,13 +138,15 @@ class Profile:
         work = call.work
         if self.assumed is not None:
             return OperatorCost(work.seconds(*self.assumed), made)
-        like = [
+        same = [
             Measured(one, self.work[one], *cost)
             for one, cost in self.operators.items()
             if one.startswith(f"{call.name}(")
         ]
+        like = [one for one in same if one.tells_of(work)]
         if not like:
-            return OperatorCost(work.seconds(*self._best()), made)
+            least = min((one.seconds for one in same), default=0.0)
+            return OperatorCost(least + work.seconds(*self._best()), made)
         seconds, size = estimate(key, work, like)
         return OperatorCost(seconds, max(made, size))
 
