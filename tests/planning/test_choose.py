@@ -111,10 +111,10 @@ WHOLE = Prediction("the model's own call", None, exact=True, seconds=1.0)
 @pytest.mark.parametrize(
     ("others", "chosen"),
     [
-        ([_predicted(0.96)], None),
-        ([_predicted(0.94)], tk.ShardPlan(h=2)),
-        ([_predicted(0.52), _predicted(0.50, exact=False)], tk.ShardPlan(h=2)),
-        ([_predicted(0.54), _predicted(0.50, exact=False)], TILES),
+        ([_predicted(0.98)], None),
+        ([_predicted(0.96)], tk.ShardPlan(h=2)),
+        ([_predicted(0.51), _predicted(0.50, exact=False)], tk.ShardPlan(h=2)),
+        ([_predicted(0.52), _predicted(0.50, exact=False)], TILES),
     ],
     ids=["gains too little", "gains enough", "exact is hardly slower", "exact is slower"],
 )

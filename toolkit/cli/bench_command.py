@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from toolkit.bench import chosen_plans as plans
 from toolkit.bench import full_size_speed as models
 from toolkit.bench import rehearsal_accuracy as rehearsals
 from toolkit.bench import rehearsal_scale as scale
@@ -20,6 +21,7 @@ BENCHES: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]
     "tiles": (tiles.bench_tiles, tiles.as_text),
     "shards": (shards.bench_shards, shards.as_text),
     "stages": (stages.bench_stages, stages.as_text),
+    "plan": (plans.bench_plan, plans.as_text),
     "rehearsal": (rehearsals.bench_rehearsal, rehearsals.as_text),
     "rehearsal-scale": (scale.bench_rehearsal_scale, scale.as_text),
     "models": (models.bench_models, models.as_text),
@@ -33,8 +35,8 @@ def add_to(commands: Any) -> None:
         "what",
         choices=sorted(BENCHES),
         help="tiles or shards: decode the demo video; stages: run the demo pipeline; models: decode with video "
-        "autoencoders; rehearsal: what rehearsals predict, beside runs; rehearsal-scale: their time and memory on up "
-        "to 1024 ranks",
+        "autoencoders; plan: run every candidate of tk.plan; rehearsal: what rehearsals predict, beside runs; "
+        "rehearsal-scale: their time and memory on up to 1024 ranks",
     )
     bench.add_argument("--turns", type=int, default=5, help="measurements of each contender (default: %(default)s)")
     bench.add_argument("--device", default="cpu", help="cpu, or a type of accelerator (default: %(default)s)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from statistics import median
+from statistics import mean, median
 from typing import Any, Protocol
 
 import torch
@@ -33,7 +33,7 @@ from toolkit.runs.surroundings import Surroundings
 
 ROWS = 16
 """Rows of each shard, and columns, of the latent by which the cost of messages is measured."""
-LARGEST = 4
+LARGEST = 8
 """Number of operators, the largest ones, by which it is measured what ranks cost each other."""
 
 
@@ -113,9 +113,7 @@ def _lacking(everywhere: _Everywhere, scripts: Sequence[Script], known: Profile)
     calls = {key: call for key, call in operators_of(scripts).items() if not known.knows(key)}
     answers = everywhere(measure_operators, calls, known.device)
     costs = {
-        key: OperatorCost(
-            median(answer[key].seconds for answer in answers), max(answer[key].bytes for answer in answers)
-        )
+        key: OperatorCost(mean(answer[key].seconds for answer in answers), max(answer[key].bytes for answer in answers))
         for key in calls
     }
     return known.extended(Profile(known.device, costs, {key: call.work for key, call in calls.items()}))
@@ -179,7 +177,7 @@ def _counts(ranks: int) -> list[int]:
 def _together(cluster: Workers, calls: Mapping[str, OperatorCall], device: str, count: int) -> float:
     """Seconds of operators, one after the other, while so many ranks call them."""
     answers = cluster.run(measure_operators, calls, device, count)[:count]
-    return sum(median(answer[key].seconds for answer in answers) for key in calls)
+    return sum(mean(answer[key].seconds for answer in answers) for key in calls)
 
 
 def _post(cluster: Workers, known: Profile, count: int) -> float:
