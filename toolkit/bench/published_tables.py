@@ -46,7 +46,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from toolkit.geometry import Assignment, Blend, Link, Schedule, ShardPlan, StagePlan, StageSplit, TilePlan, Topology
 from toolkit.models import demo
@@ -167,7 +167,9 @@ class Transformer:
     def pipeline(self) -> Any:
         """The demo pipeline, with this transformer in place of its own."""
         with META:
-            made = model_named("WanTransformer3DModel")(num_layers=self.layers, **self.config).to(torch.bfloat16)
+            made = model_named("WanTransformer3DModel")(num_layers=self.layers, **self.config)
+            # Not the model's own ``to``, which warns of the few modules that it would rather have in fp32.
+            nn.Module.to(made, torch.bfloat16)
         pipe = demo.pipeline()
         pipe.register_modules(transformer=made)
         pipe.register_to_config(expand_timesteps=self.each)
