@@ -130,7 +130,7 @@ def test_a_hash_is_paid_once_and_again_after_any_write(monkeypatch):
     """Every run hashed its whole input, and asked git twice."""
     hashed, asked = [], []
     monkeypatch.setattr("toolkit.runs.surroundings.tensor_hash", lambda x: hashed.append(x) or tensor_hash(x))
-    monkeypatch.setattr("toolkit.runs.surroundings.subprocess.run", lambda *a, **k: asked.append(a) or run_git(*a, **k))
+    monkeypatch.setattr("toolkit.runs.surroundings.git_state", lambda: asked.append(1) or {})
     where, x, vae = Surroundings(), torch.arange(10.0), tiny.kl()
     first = Record.make(vae, x, plan=None, what={}, where=where)
     again = Record.make(vae, x, plan=None, what={}, where=where)
@@ -165,3 +165,22 @@ def test_the_state_of_git(tmp_path, monkeypatch):
 def test_a_tensor_without_values_has_no_hash():
     record = Record.make(torch.nn.Linear(1, 1), {"embeds": torch.empty(2, 3, device="meta")}, plan=None, what={})
     assert record.input["embeds"] == {"shape": [2, 3], "dtype": "torch.float32"}
+
+
+@pytest.mark.parametrize("attack", ["core.fsmonitor", "filter.own.clean", "filter.own.process"])
+def test_what_a_folder_configures_is_not_run(tmp_path, monkeypatch, attack):
+    """A folder that somebody has sent may name commands in its .git/config: asking for its state must not run them."""
+    monkeypatch.chdir(tmp_path)
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        run_git(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True)
+    (tmp_path / "file.txt").write_text("one")
+    (tmp_path / ".gitattributes").write_text("*.txt filter=own\n")
+    run_git(["git", "add", "file.txt"], check=True)
+    (tmp_path / "file.txt").write_text("two")
+    trap = tmp_path / "trap.sh"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\n")
+    trap.chmod(0o700)
+    run_git(["git", "config", attack, str(trap)], check=True)
+    found = Surroundings().git
+    assert not (tmp_path / "sprung").exists()
+    assert found["dirty"] is True

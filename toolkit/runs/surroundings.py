@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from toolkit.numerics.checksum import bytes_of, checksum
+from toolkit.runs.git_state import git_state
 
 PACKAGES = ("toolkit", "torch", "diffusers", "einops", "numpy", "pandas")
 
@@ -61,14 +61,7 @@ class Surroundings:
     @cached_property
     def git(self) -> Mapping[str, Any]:
         """The commit of the current folder, and whether its tree was dirty; empty outside a repository."""
-        ask = ["git", "status", "--porcelain=v2", "--branch"]
-        try:
-            done = subprocess.run(ask, capture_output=True, text=True, timeout=5, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return {}
-        lines = done.stdout.splitlines()
-        commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid")), "")
-        return {"commit": commit, "dirty": any(not line.startswith("#") for line in lines)}
+        return git_state()
 
     def hash_of(self, tensor: Tensor) -> str:
         """As :func:`tensor_hash`, computed again only where the tensor's numbers have changed."""
