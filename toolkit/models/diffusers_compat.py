@@ -82,6 +82,16 @@ def component_module(library: str) -> Any:
     return import_module(own if find_spec(own) else library)
 
 
+def has_pipelines(package: str) -> bool:
+    """Whether diffusers has a package of pipelines of this name; nothing of it is imported.
+
+    Example:
+        >>> has_pipelines("wan"), has_pipelines("os"), has_pipelines("../evil")
+        (True, False, False)
+    """
+    return package.isidentifier() and find_spec(f"diffusers.pipelines.{package}") is not None
+
+
 def diffusers_logging() -> Any:
     """Return the module that turns diffusers' progress bars on and off."""
     return diffusers_module("utils.logging")

@@ -14,7 +14,7 @@ from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.span import Span
 from toolkit.models.transformers.layers import layers_of
 from toolkit.models.transformers.pipeline_parts import INDEX, experts_of, modules_of, pipeline_class
-from toolkit.models.transformers.stage_pipeline import load_pipeline
+from toolkit.models.transformers.stage_pipeline import load_pipeline, load_whole
 
 NAMES = sorted(PIPELINES)
 DISTINCT = [name for name in NAMES if name not in ("flux_true_cfg", "hunyuan15_embedded")]
@@ -164,7 +164,10 @@ def test_pipelines_that_cannot_be_cut_in_stages_are_refused(tmp_path):
     listed = {
         "FluxControlNetPipeline": (["diffusers", "FluxControlNetModel"], r"has a controlnet.*Run it whole, or"),
         "NoSuchPipeline": (["diffusers", "FluxControlNetModel"], r"class 'NoSuchPipeline', .*does not have"),
-        "FluxPipeline": (["nowhere", "Thing"], r"'controlnet' is of class nowhere.Thing.*Install what it needs"),
+        "FluxPipeline": (
+            ["diffusers", "NoThing"],
+            r"'controlnet' is of class diffusers.NoThing.*Install what it needs",
+        ),
     }
     for name, (component, words) in listed.items():
         (tmp_path / INDEX).write_text(json.dumps({"_class_name": name, "controlnet": component}))
@@ -179,3 +182,16 @@ def test_names_that_a_pipeline_has_not_are_refused(saved):
         load_pipeline(saved("wan"), {"transformer_2": [Span(0, 1)]})
     with pytest.raises(PlanError, match=r"with_modules names 'tokenizer': the pipeline has text_encoder, vae"):
         load_pipeline(saved("wan"), {"transformer": [Span(0, 1)]}, with_modules=["vae", "tokenizer"])
+
+
+@pytest.mark.parametrize("library", ["evil_module", "os", "evil.deep", "../evil", "builtins"])
+def test_a_folder_does_not_decide_what_is_imported(tmp_path, monkeypatch, library):
+    """A folder that somebody has sent named a module that lay in it, and it ran."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "evil_module.py").write_text("from pathlib import Path\nPath(__file__).with_name('sprung').touch()\n")
+    parts = {"transformer": ["diffusers", "WanTransformer3DModel"], "vae": [library, "Net"]}
+    (tmp_path / INDEX).write_text(json.dumps({"_class_name": "WanPipeline", **parts}))
+    for ask in (pipeline_class, experts_of, load_whole, lambda path: load_pipeline(path, {})):
+        with pytest.raises(ModelError, match=rf"its vae is a class of '{library}'.*load the pipeline yourself"):
+            ask(tmp_path)
+    assert not (tmp_path / "sprung").exists()

@@ -10,13 +10,16 @@ from typing import Any, TypeAlias
 from torch import nn
 
 from toolkit.errors import ModelError
-from toolkit.models.diffusers_compat import CLASS_KEY, class_named, component_module, diffusers_version
+from toolkit.models.diffusers_compat import CLASS_KEY, class_named, component_module, diffusers_version, has_pipelines
 from toolkit.models.protocols import Pipeline
 
 Source: TypeAlias = "Pipeline | str | PathLike[str]"
 """A pipeline, or the folder that one was saved in."""
 
 INDEX = "model_index.json"
+
+LIBRARIES = ("diffusers", "transformers")
+"""Whose classes a folder may name. Its list decides what is imported, so with another one's it could run anything."""
 
 
 def pipeline_class(source: Source) -> type[Any]:
@@ -91,7 +94,7 @@ def index_of(folder: str | PathLike[str]) -> dict[str, Any]:
     """Read a saved pipeline's own list of its components.
 
     Raises:
-        ModelError: If the folder holds none.
+        ModelError: If the folder holds none, or names a class of another library than diffusers or transformers.
     """
     path = Path(folder)
     if not (path / INDEX).is_file():
@@ -100,7 +103,18 @@ def index_of(folder: str | PathLike[str]) -> dict[str, Any]:
             "Download a model of the Hub with huggingface_hub.snapshot_download, and give the folder that it returns."
         )
     index: dict[str, Any] = json.loads((path / INDEX).read_text())
+    for name, entry in index.items():
+        if isinstance(entry, list) and entry and not _is_known(entry[0]):
+            raise ModelError(
+                f"{fspath(folder)!r}: its {name} is a class of {entry[0]!r}, and a folder may only name classes of "
+                f"{' and '.join(LIBRARIES)}. If you trust it, load the pipeline yourself and give the object."
+            )
     return index
+
+
+def _is_known(library: object) -> bool:
+    """Whether a library is a known one, or a package of pipelines in diffusers, or none."""
+    return library is None or library in LIBRARIES or (isinstance(library, str) and has_pipelines(library))
 
 
 def _parts(source: Source) -> dict[str, type[nn.Module]]:
