@@ -179,7 +179,7 @@ def _usual(taken: Sequence[float]) -> float:
         >>> _usual([1.0, 2.0, 1.0, 2.0, 90.0])
         1.5
     """
-    return mean(sorted(taken)[:-1])
+    return mean(sorted(taken)[:-1] or taken)
 
 
 def _timings(call: Callable[[], Any], device: torch.device) -> Sequence[float]:
