@@ -6,7 +6,10 @@ import gc
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -14,6 +17,7 @@ import pytest
 from support import tiny
 
 import toolkit as tk
+from toolkit.cluster.engines.local import private_folder
 
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
@@ -48,7 +52,7 @@ def test_ranks_meet_in_a_private_folder_that_goes_with_the_cluster(monkeypatch) 
         assert cluster.run(abs, -1) == [1, 1]
         (folder,) = Path(place).glob("toolkit-*")
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert [path.name for path in folder.iterdir()] == ["meeting"]
+        assert sorted(path.name for path in folder.iterdir()) == ["lock", "meeting"]
         cluster.close()
         # As cleaners of temporary files do.
         shutil.rmtree(folder)
@@ -57,3 +61,31 @@ def test_ranks_meet_in_a_private_folder_that_goes_with_the_cluster(monkeypatch) 
         del cluster
         gc.collect()
         assert not list(Path(place).glob("toolkit-*"))
+
+
+def test_folders_of_killed_processes_are_removed_with_the_next_one(monkeypatch) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from toolkit.cluster.engines.local.private_folder import private_folder\n"
+        "owner = type('Owner', (), {})()\n"
+        "print(private_folder(owner), flush=True)\n"
+        "sys.stdin.readline() if sys.argv[1] == 'live' else os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.setattr(private_folder, "YOUNG", 0.0)
+    with tempfile.TemporaryDirectory() as place:
+        monkeypatch.setattr(tempfile, "tempdir", place)
+        start = partial(
+            subprocess.Popen,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": place},
+        )
+        live, dead = (start([sys.executable, "-c", program, how]) for how in ("live", "dead"))
+        lives, died = (Path(one.stdout.readline().strip()) for one in (live, dead))
+        dead.communicate(timeout=10)
+        assert died.exists()
+        with tk.Cluster(1, "cpu"):
+            assert (lives.exists(), died.exists()) == (True, False)
+        live.communicate("\n", timeout=10)
+        assert not lives.exists()
