@@ -95,6 +95,16 @@ class RunTimeout(RunError, TimeoutError):
         )
 
     @classmethod
+    def of_stopped(cls, ranks: tuple[int, ...], seconds: float) -> RunTimeout:
+        """The error of ranks whose processes a signal has stopped, such as SIGSTOP."""
+        names = ", ".join(map(str, ranks))
+        return cls(
+            f"rank(s) {names} have been stopped by a signal for {seconds:g} s and answer nothing; the workers were "
+            "ended. Find out who sends SIGSTOP or SIGTSTP, or let them go on (SIGCONT) sooner.",
+            ranks,
+        )
+
+    @classmethod
     def of_wait(cls, seconds: float) -> RunTimeout:
         """The error of a wait for a job that has not ended after ``seconds``."""
         return cls(f"the job had not ended after timeout={seconds:g} s and goes on: call result() again, or cancel().")

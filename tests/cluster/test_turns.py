@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
 import toolkit as tk
+from toolkit.cluster import workers
+from toolkit.cluster.engines import interrupts
 from toolkit.cluster.turns import Turns
 
 
@@ -101,3 +106,77 @@ def test_a_turn_is_given_back_after_an_error():
         pass
     with turns.exclusive():
         pass
+
+
+def interrupted_at(number: int, files: set[str]):
+    """A tracer that sends an interrupt before a line, by its number among the lines of some files that are run."""
+    count = 0
+
+    def trace(frame, event, arg):
+        nonlocal count
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line":
+            count += 1
+            if count == number:
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    return trace, lambda: count < number
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_an_interrupt_at_any_line_leaves_the_turn_free(block):
+    """One between taking the turn and entering it made every later call raise "the cluster is running a job"."""
+    files = {sys.modules[Turns.__module__].__file__, interrupts.__file__, workers.__file__, threading.__file__}
+    number, over, stopped = 0, lambda: False, 0
+    while not over():
+        number += 1
+        turns, ended = turns_with([]), []
+        trace, over = interrupted_at(number, files)
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            with suppress(KeyboardInterrupt):
+                job = None
+                job = turns.start(lambda listener, events: "done", Shown(), block=block, timeout=None)
+                ended.append(job)
+        finally:
+            sys.settrace(before)
+        stopped += not ended
+        if job is not None and not block:
+            assert job.wait(5)
+        assert until(lambda turns=turns: not turns._busy.locked())
+    assert number > 20
+    assert stopped > 5
+
+
+def test_interrupts_in_a_stream_function_that_closes_the_cluster():
+    """It waited for the run that waited for it, and two presses of Stop ended nothing."""
+    ended = []
+    turns = turns_with(ended)
+
+    def run(listener, events):
+        turns.close()
+        signal.raise_signal(signal.SIGINT)
+        turns.close()
+        signal.raise_signal(signal.SIGINT)
+        assert listener.stopped
+        raise tk.RunCancelled("given up")
+
+    with pytest.raises(KeyboardInterrupt):
+        turns.start(run, Shown(), block=True, timeout=None)
+    assert len(ended) == 1
+    assert not turns.closing
+    assert not turns._busy.locked()
+
+
+def test_a_job_whose_thread_cannot_be_started_gives_its_turn_back(monkeypatch):
+    def no_thread(self):
+        raise RuntimeError("can't start new thread")
+
+    turns = turns_with([])
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    with pytest.raises(RuntimeError, match="new thread"):
+        turns.start(lambda listener, events: "done", Shown(), block=False, timeout=None)
+    assert not turns._busy.locked()

@@ -57,7 +57,6 @@ class Turns:
         """
         heard: dict[int, Event] = {}
         ended = self.given_up()
-        self._take()
 
         def work(cancelled: Callable[[], bool]) -> Run:
             with self._turn(), deferred() as interrupts:
@@ -82,7 +81,16 @@ class Turns:
                 shown.close(f"{done!r}")
                 return done
 
-        return work(lambda: False) if block else Job(work, shown, heard, self._pids)
+        # An interrupt between taking the turn and entering it would keep the turn for ever.
+        with deferred():
+            self._take()
+            if block:
+                return work(lambda: False)
+            try:
+                return Job(work, shown, heard, self._pids)
+            except BaseException:
+                self._busy.release()
+                raise
 
     @property
     def closing(self) -> bool:
@@ -106,7 +114,10 @@ class Turns:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Have a turn for the length of the ``with`` block; refused while a run has one."""
+        """Have a turn for the length of the ``with`` block; refused while a run has one.
+
+        Interrupts must be :func:`deferred` by the caller: one between two lines here would keep the turn for ever.
+        """
         self._take()
         with self._turn():
             yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -25,6 +26,12 @@ from toolkit.runs.run import Run
 from toolkit.runs.trace import Event
 
 
+def _drop(calls: Calls, maker: int) -> None:
+    # A fork of the kernel exits, too, and the workers are not its own.
+    if os.getpid() == maker:
+        calls.drop_workers()
+
+
 class Workers:
     """Worker processes that begin to start at once and end with this object, closed or not.
 
@@ -42,8 +49,9 @@ class Workers:
         self._calls = calls = Calls(self.setup, start, identify)
         self._turns = Turns(lambda: calls.pool.pids, calls.close)
         calls.pool.begin()
-        # A cluster that nobody closed and nobody refers to any more must not keep its processes.
-        weakref.finalize(self, calls.drop_workers).atexit = False
+        # A cluster that nobody closed and nobody refers to any more must not keep its processes. Nor may one that is
+        # open when the kernel exits: multiprocessing would wait there for a worker that is stopped by a signal.
+        weakref.finalize(self, _drop, calls, os.getpid())
 
     @property
     def pids(self) -> list[int]:
@@ -64,7 +72,7 @@ class Workers:
         timeout: float | None,
     ) -> list[Any]:
         """Call a function on every rank; returns one result per rank."""
-        with self._turns.exclusive(), deferred() as interrupts:
+        with deferred() as interrupts, self._turns.exclusive():
             listener = Listener(timeout=timeout, cancelled=self._turns.given_up(), interrupts=interrupts)
             ranks = range(self.setup.size)
             answers = self._calls.call(ranks, function, self._calls.prepare(args, listener), dict(kwargs), listener)

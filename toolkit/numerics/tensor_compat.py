@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils import _pytree
@@ -110,23 +109,6 @@ def dispatch_modes() -> list[TorchDispatchMode]:
         1
     """
     return list(_get_current_dispatch_mode_stack())
-
-
-def new_shared_storage(size: int) -> torch.UntypedStorage:
-    """Allocate ``size`` bytes of shared memory.
-
-    Why the private ``UntypedStorage._new_shared``: the public ``share_memory_()`` allocates ordinary memory first and
-    copies it. Packing a model would need twice its size.
-
-    Raises:
-        RuntimeError: If there is too little shared memory.
-
-    Example:
-        >>> new_shared_storage(8).is_shared()
-        True
-    """
-    storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(size)
-    return storage
 
 
 @contextmanager

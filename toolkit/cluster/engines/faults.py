@@ -30,7 +30,7 @@ def died(rank: int, exitcode: int | None, *, oom_kills: int, last: str) -> RankD
         last: What was last heard of the rank.
     """
     if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
+        name = _signal_name(-exitcode)
         cause = f"ended by {name}"
         if name == "SIGKILL" and oom_kills:
             cause += ": the out-of-memory killer took it. Use smaller tiles, or fewer ranks on this machine"
@@ -39,6 +39,11 @@ def died(rank: int, exitcode: int | None, *, oom_kills: int, last: str) -> RankD
     else:
         cause = f"its process exited with code {exitcode}"
     return RankDied(rank, exitcode, f"{cause} ({last})")
+
+
+def _signal_name(number: int) -> str:
+    # Real-time signals have numbers only.
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def failed(rank: int, summary: str, *, remote_traceback: str) -> RankFailed:

@@ -2,7 +2,7 @@
 
 Functions of a notebook are pickled by value. Every tensor in the object, a model's weights for instance, is copied into
 one block of shared memory, and receivers map the block. So a parcel costs one file descriptor and one copy, whatever
-its size and the number of receivers.
+its size and the number of receivers, and the message that it travels with is small.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import cloudpickle
 import torch
 from torch import Tensor, nn
 
-from toolkit.errors import ToolkitError
+from toolkit.cluster.engines.block import Block
 from toolkit.models.transformers_pickle import reduced
-from toolkit.numerics.tensor_compat import new_shared_storage
 
 _ALIGN = 64
 
@@ -39,26 +38,19 @@ class Parcel:
     """A pickled object whose tensors lie in shared memory.
 
     Attributes:
-        storage: One-dimensional uint8 tensor in shared memory: the tensors, then the pickle.
-        slots: The places of the tensors.
+        block: The tensors, then the pickle.
         start: Where the pickle begins.
     """
 
-    storage: Tensor
-    slots: tuple[Slot, ...]
+    block: Block
     start: int
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of shared memory."""
-        return self.storage.nbytes
 
 
 def pack(value: Any) -> Parcel:
     """Copy an object into a parcel.
 
     Raises:
-        ToolkitError: If there is too little shared memory for its tensors.
+        ToolkitError: If there is too little memory for its tensors.
 
     Example:
         >>> unpack(pack({"latent": torch.arange(3), "name": "a"}))
@@ -83,27 +75,18 @@ def put_together(skeleton: bytes, tensors: list[Tensor]) -> Parcel:
         parameter = isinstance(tensor, nn.Parameter)
         slots.append(Slot(end, tuple(tensor.shape), tensor.dtype, parameter, tensor.requires_grad))
         end += -(-tensor.numel() * tensor.element_size() // _ALIGN) * _ALIGN
-    storage = _shared(end + len(skeleton))
+    pickled = pickle.dumps((tuple(slots), skeleton), protocol=pickle.HIGHEST_PROTOCOL)
+    block = Block.of_size(end + len(pickled))
     for slot, tensor in zip(slots, tensors, strict=True):
-        _view(storage, slot).copy_(tensor.detach())
-    storage[end:] = torch.frombuffer(bytearray(skeleton), dtype=torch.uint8)
-    return Parcel(storage, tuple(slots), end)
+        _view(block.tensor, slot).copy_(tensor.detach())
+    block.tensor[end:] = torch.frombuffer(bytearray(pickled), dtype=torch.uint8)
+    return Parcel(block, end)
 
 
 def unpack(parcel: Parcel) -> Any:
     """The object of a parcel. Its tensors are views of the shared memory: a write to one is seen by all receivers."""
-    skeleton = parcel.storage[parcel.start :].numpy().tobytes()
-    return _Unpickler(io.BytesIO(skeleton), parcel).load()
-
-
-def _shared(size: int) -> Tensor:
-    try:
-        return torch.empty(0, dtype=torch.uint8).set_(new_shared_storage(max(size, 1)))[:size]
-    except RuntimeError as error:
-        raise ToolkitError(
-            f"{size / 1e6:.0f} MB of shared memory are not available ({error}): give the machine or container more, "
-            "for instance with docker run --shm-size."
-        ) from error
+    slots, skeleton = pickle.loads(parcel.block.tensor[parcel.start :].numpy().tobytes())
+    return _Unpickler(skeleton, parcel.block.tensor, slots).load()
 
 
 def _view(storage: Tensor, slot: Slot) -> Tensor:
@@ -143,15 +126,15 @@ def _generator(device: str, state: bytes) -> torch.Generator:
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, stream: io.BytesIO, parcel: Parcel) -> None:
-        super().__init__(stream)
-        self._parcel = parcel
+    def __init__(self, skeleton: bytes, storage: Tensor, slots: tuple[Slot, ...]) -> None:
+        super().__init__(io.BytesIO(skeleton))
+        self._storage, self._slots = storage, slots
         self._made: dict[int, Tensor] = {}
 
     def persistent_load(self, place: Any) -> Tensor:
         if place not in self._made:
-            slot = self._parcel.slots[place]
-            tensor = _view(self._parcel.storage, slot)
+            slot = self._slots[place]
+            tensor = _view(self._storage, slot)
             if slot.parameter:
                 tensor = nn.Parameter(tensor, requires_grad=slot.requires_grad)
             else:

@@ -10,15 +10,16 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, get_args
 
 from torch import multiprocessing
 
+from toolkit.cluster.engines.local.channel import Channel
+from toolkit.cluster.engines.local.starting_compat import start_process
 from toolkit.cluster.engines.local.worker import main
 from toolkit.cluster.engines.setup import Setup
-from toolkit.errors import PlanError
+from toolkit.errors import PlanError, RunError
 
 Start = Literal["forkserver", "spawn"]
 
@@ -51,7 +52,7 @@ def start_of(start: str | None) -> Start:
 
 
 class Launch:
-    """Worker processes that are being started on a background thread, one pipe each.
+    """Worker processes that are being started on a background thread, one channel each.
 
     A fork server answers only once it has imported everything, so even asking it for a process takes seconds.
 
@@ -61,7 +62,7 @@ class Launch:
 
     Attributes:
         processes: The processes started so far, by rank.
-        pipes: The kernel's ends of their pipes, by rank.
+        channels: The kernel's ends of their channels, by rank.
         error: What starting one of them raised; None where nothing was.
     """
 
@@ -71,7 +72,7 @@ class Launch:
         if start == "forkserver":
             self._context.set_forkserver_preload(list(PRELOADED))
         self.processes: list[BaseProcess] = []
-        self.pipes: list[Connection] = []
+        self.channels: list[Channel] = []
         self.error: BaseException | None = None
         self._abandoned = self._ended = False
         self._ending = threading.Lock()
@@ -92,6 +93,7 @@ class Launch:
 
     def _run(self) -> None:
         try:
+            _check_working_folder()
             for setup in self._setups:
                 if self._abandoned:
                     break
@@ -104,20 +106,32 @@ class Launch:
                 self._end()
 
     def _start(self, setup: Setup) -> None:
-        mine, theirs = self._context.Pipe()
+        mine, theirs = Channel.pair()
         process = self._context.Process(target=main, args=(theirs, setup), name=f"rank {setup.rank}", daemon=True)
-        process.start()
-        theirs.close()
+        try:
+            start_process(process)
+        except BaseException:
+            mine.close()
+            raise
+        finally:
+            theirs.close()
         self.processes.append(process)
-        self.pipes.append(mine)
+        self.channels.append(mine)
 
     def _end(self) -> None:
         for process in self.processes:
             process.kill()
         for process in self.processes:
             process.join()
-        for pipe in self.pipes:
-            pipe.close()
+        for channel in self.channels:
+            channel.close()
+
+
+def _check_working_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise RunError("the working folder has been removed: os.chdir() to one that exists.") from error
 
 
 def environment() -> dict[str, str]:

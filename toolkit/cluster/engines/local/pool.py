@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import connection
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from toolkit.cluster.engines import faults
 from toolkit.cluster.engines.listener import Listener
+from toolkit.cluster.engines.local.channel import Channel
 from toolkit.cluster.engines.local.launch import Launch, Start, environment
 from toolkit.cluster.engines.local.private_folder import private_folder
+from toolkit.cluster.engines.local.stopped import Stopped
 from toolkit.cluster.engines.parcel import unpack
 from toolkit.cluster.engines.setup import Setup
 from toolkit.errors import RankDied, RunCancelled, RunError, RunTimeout
@@ -35,7 +38,7 @@ UNGUARDED = (
 
 
 class Pool:
-    """Worker processes that live until they are stopped, one pipe each.
+    """Worker processes that live until they are stopped, one channel each.
 
     Args:
         setup: The set-up of every worker, except for its rank.
@@ -49,7 +52,7 @@ class Pool:
         self._generation = 0
         self._launch: Launch | None = None
         self._processes: list[BaseProcess] = []
-        self._pipes: list[Connection] = []
+        self._channels: list[Channel] = []
         self._last: dict[int, str] = {}
 
     @property
@@ -89,22 +92,21 @@ class Pool:
         while not self._launch.wait(TURN):
             self._check(listener, list(range(len(self._launch.processes), self.setup.size)), "its process is starting")
         launch, self._launch = self._launch, None
-        self._processes, self._pipes = launch.processes, launch.pipes
+        self._processes, self._channels = launch.processes, launch.channels
         if launch.error is not None:
-            raise RunError(f"a worker could not be started: {launch.error}. {UNGUARDED}") from launch.error
+            raise RunError(f"a worker could not be started: {launch.error}") from launch.error
         try:
             self.listen(range(self.setup.size), "up", listener=listener)
         except RankDied as error:
             error.add_note(UNGUARDED)
             raise
+        self.send(range(self.setup.size), "siblings", self.pids)
 
     def send(self, ranks: Iterable[int], *message: Any) -> None:
         """Send a message to some ranks. If a rank's process has ended, listening finds out."""
         for rank in ranks:
-            try:
-                self._pipes[rank].send_bytes(ForkingPickler.dumps(message))
-            except OSError:
-                continue
+            with suppress(OSError):
+                self._channels[rank].send(message)
 
     def regroup(self, listener: Listener) -> None:
         """Let the workers leave their group and join a new one: after a fault, messages of the old may be half sent."""
@@ -123,10 +125,12 @@ class Pool:
         answers: dict[int, Any] = {}
         errors: dict[int, RunError] = {}
         self._last = dict.fromkeys(ranks, "nothing heard of it yet")
-        kills, give_up = faults.out_of_memory_kills(), float("inf")
+        kills, give_up, stopped = faults.out_of_memory_kills(), float("inf"), Stopped()
         while len(answers) + len(errors) < len(ranks) and time.monotonic() < give_up:
             waiting = [rank for rank in ranks if rank not in answers and rank not in errors]
             self._check(listener, waiting)
+            if still := stopped.look({rank: self.pids[rank] for rank in waiting}):
+                raise RunTimeout.of_stopped(still, stopped.limit)
             for rank in self._ready(waiting):
                 found = self._hear(rank, word, listener=listener, kills=kills)
                 if isinstance(found, RunError):
@@ -144,14 +148,14 @@ class Pool:
 
     def stop(self) -> None:
         """End all workers: those at rest by asking them, the others by SIGTERM, then SIGKILL."""
-        self.send(range(len(self._pipes)), "end")
+        self.send(range(len(self._channels)), "end")
         deadline = time.monotonic() + GRACE
         for process in self._processes:
             process.join(max(0.0, deadline - time.monotonic()))
         self.kill()
 
     def kill(self) -> None:
-        """End all workers now, whatever they are doing."""
+        """End all workers now, whatever they are doing, and what they have started."""
         if self._launch is not None:
             self._launch.abandon()
             self._launch = None
@@ -160,12 +164,14 @@ class Pool:
         deadline = time.monotonic() + GRACE / 2
         for process in self._processes:
             process.join(max(0.0, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join(5)
-        for pipe in self._pipes:
-            pipe.close()
-        self._processes, self._pipes = [], []
+            with suppress(OSError):
+                # A worker leads a group of its own, of which processes that it started are members, too.
+                os.killpg(process.pid or 0, signal.SIGKILL)
+            process.kill()
+            process.join(5)
+        for channel in self._channels:
+            channel.close()
+        self._processes, self._channels = [], []
 
     def _check(self, listener: Listener, waiting: list[int], doing: str = "") -> None:
         """Raise if the user pressed Stop or the timeout is over."""
@@ -176,37 +182,43 @@ class Pool:
 
     def _ready(self, ranks: list[int]) -> list[int]:
         """The ranks that have sent a message or whose process has ended."""
-        handles = {self._pipes[rank]: rank for rank in ranks}
-        ends = {self._processes[rank].sentinel: rank for rank in ranks}
+        if unread := [rank for rank in ranks if self._channels[rank].complete]:
+            return unread
+        handles: dict[Any, int] = {self._channels[rank]: rank for rank in ranks}
+        ends: dict[Any, int] = {self._processes[rank].sentinel: rank for rank in ranks}
         found = connection.wait([*handles, *ends], timeout=TURN)
-        return sorted({handles[f] if isinstance(f, Connection) else ends[f] for f in found})  # type: ignore[index]
+        return sorted({(handles | ends)[one] for one in found})
 
     def _hear(self, rank: int, word: str, *, listener: Listener, kills: int) -> tuple[Any] | RunError | None:
         """Read one rank's messages: its answer in a tuple, its error, or None where there is neither yet."""
-        pipe, until = self._pipes[rank], time.monotonic() + TURN
-        try:
-            # Messages that a rank sent before it died are read before its death is believed. A rank that prints
-            # without end always has one more: the turn ends, so that Stop and the timeout are seen.
-            while pipe.poll():
-                if time.monotonic() > until:
-                    return None
-                kind, *rest = ForkingPickler.loads(pipe.recv_bytes())
-                if kind == "failed":
-                    summary, remote_traceback = rest
-                    return faults.failed(rank, summary, remote_traceback=remote_traceback)
-                if kind == word:
-                    return (rest[0] if rest else None,)
-                self._handle(rank, kind, rest=rest, listener=listener)
-                if kind == "band":
-                    return None  # the user's function may be slower than the bands come: Stop must not wait for it
-            alive = self._processes[rank].is_alive()
-        except (EOFError, OSError):
-            self._processes[rank].join(GRACE)
-            alive = False
-        if alive:
+        until = time.monotonic() + TURN
+        # Messages that a rank sent before it died are read before its death is believed. A rank that prints without
+        # end always has one more: the turn ends, so that Stop and the timeout are seen.
+        while self._has_message(rank):
+            kind, *rest = self._channels[rank].take()
+            if kind == "failed":
+                summary, remote_traceback = rest
+                return faults.failed(rank, summary, remote_traceback=remote_traceback)
+            if kind == word:
+                return (rest[0] if rest else None,)
+            self._handle(rank, kind, rest=rest, listener=listener)
+            # After a band, too: the user's function may be slower than the bands come, and Stop must not wait for it.
+            if kind == "band" or time.monotonic() > until:
+                return None
+        if self._processes[rank].is_alive():
             return None
         struck = faults.out_of_memory_kills() - kills
         return faults.died(rank, self._processes[rank].exitcode, oom_kills=struck, last=self._last[rank])
+
+    def _has_message(self, rank: int) -> bool:
+        """Whether a message of a rank has come. A rank that has closed its end is given a moment to end, too."""
+        channel = self._channels[rank]
+        try:
+            if not channel.complete:
+                channel.fill()
+        except (EOFError, OSError):
+            self._processes[rank].join(GRACE)
+        return channel.complete
 
     def _handle(self, rank: int, kind: str, *, rest: list[Any], listener: Listener) -> None:
         """Act on a message that is not an answer."""

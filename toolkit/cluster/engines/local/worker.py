@@ -1,9 +1,10 @@
-"""The worker's side of the local engine: one process, one rank, one pipe to the kernel."""
+"""The worker's side of the local engine: one process, one rank, one channel to the kernel."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import shutil
 import signal
 import sys
@@ -11,8 +12,6 @@ import threading
 import traceback
 from collections.abc import Callable
 from functools import partial
-from multiprocessing.connection import Connection
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,62 +21,67 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from toolkit.cluster.engines.context import Context
+from toolkit.cluster.engines.faults import process_state
+from toolkit.cluster.engines.local.channel import Channel
 from toolkit.cluster.engines.local.heap import keep_memory
 from toolkit.cluster.engines.local.printed import Printed
 from toolkit.cluster.engines.parcel import Parcel, pack, unpack
 from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.engines.shelf import ModelRef
 from toolkit.distributed.comm import group, one_card
+from toolkit.errors import ToolkitError
 from toolkit.numerics.convolution import convolution_kernels
 from toolkit.runs.device import device_of_rank
 
 
-class PipeLine:
-    """The worker's end of its pipe, for any thread.
+class KernelLine:
+    """The worker's end of its channel to the kernel, for any thread.
 
     Args:
-        connection: The pipe's end.
+        channel: The channel's end.
         gone: Called when the kernel is gone; ends this process.
     """
 
-    def __init__(self, connection: Connection, gone: Callable[[], NoReturn]) -> None:
-        self._connection, self._gone = connection, gone
+    def __init__(self, channel: Channel, gone: Callable[[], NoReturn]) -> None:
+        self._channel, self._gone = channel, gone
         self._lock = threading.Lock()
 
     def send(self, *message: Any) -> None:
         """Send a message to the kernel; if the kernel is gone, this process ends."""
-        data = ForkingPickler.dumps(message)
         with self._lock:
             try:
-                self._connection.send_bytes(data)
+                self._channel.send(message)
             except OSError:
                 self._gone()
 
     def receive(self) -> Any:
         """The next message from the kernel; if the kernel is gone, this process ends."""
         try:
-            return ForkingPickler.loads(self._connection.recv_bytes())
-        except (EOFError, OSError):
+            return self._channel.receive()
+        except (EOFError, ConnectionError):
             self._gone()
 
 
-def main(connection: Connection, setup: Setup) -> None:
+def main(channel: Channel, setup: Setup) -> None:
     """Run a worker: join the group, serve calls, end with the kernel."""
     # Stop in the notebook signals the whole process group; what it means is the kernel's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gone = partial(_kernel_is_gone, Path(setup.meeting).parent)
+    # A group of its own: what a function starts here can be ended with this worker.
+    os.setpgid(0, 0)
+    siblings: list[int] = []
+    gone = partial(_kernel_is_gone, Path(setup.meeting).parent, siblings)
     threading.Thread(target=_end_with_kernel, args=(gone,), daemon=True).start()
-    line = PipeLine(connection, gone)
+    line = KernelLine(channel, gone)
     try:
         context = _prepare(line, setup)
     except BaseException as error:
         line.send(*_failure(error))
         os._exit(1)
     line.send("up", os.getpid())
-    _serve(context, {})
+    _serve(context, {}, siblings)
 
 
-def _prepare(line: PipeLine, setup: Setup) -> Context:
+def _prepare(line: KernelLine, setup: Setup) -> Context:
     _as_if_spawned(setup)
     sys.stdout, sys.stderr = Printed(line, "stdout"), Printed(line, "stderr")
     tqdm.set_lock(threading.RLock())  # its default is a semaphore that outlives a process which ends as these do
@@ -118,13 +122,19 @@ def _join(context: Context, generation: int) -> None:
     group.warm_up(context.device if setup.backend != "gloo" else torch.device("cpu"))
 
 
-def _serve(context: Context, models: dict[int, nn.Module]) -> None:
+def _serve(context: Context, models: dict[int, nn.Module], siblings: list[int]) -> None:
     line = context.line
     while True:
-        word, *rest = line.receive()
+        try:
+            word, *rest = line.receive()
+        except ToolkitError as error:
+            line.send(*_failure(error))
+            continue
         if word == "end":
             group.leave()
-            os._exit(0)
+            _end(0)
+        elif word == "siblings":
+            siblings[:] = rest[0]
         elif word == "regroup":
             group.leave()
             _join(context, rest[0])
@@ -188,16 +198,31 @@ def _end_with_kernel(gone: Callable[[], NoReturn]) -> None:
     """End this process when the kernel ends, however it ends."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        parent.join()
+        try:
+            # A fork of the kernel keeps open what else would tell that the kernel has ended.
+            kernel = os.pidfd_open(parent.pid or 0)
+        except (AttributeError, OSError):
+            parent.join()
+        else:
+            select.select([kernel], [], [])
     gone()
 
 
-def _kernel_is_gone(folder: Path) -> NoReturn:
-    """End this process. A kernel that was killed has left the folder at which the ranks met."""
+def _kernel_is_gone(folder: Path, siblings: list[int]) -> NoReturn:
+    """End this process. A kernel that was killed has left the folder at which the ranks met, and stopped workers."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        # Its end of the pipe closes before it is dead; or it lives, and has only given up this worker.
+        # Its end of the channel closes before it is dead; or it lives, and has only given up this worker.
         parent.join(1.0)
         if not parent.is_alive():
+            for pid in siblings:
+                if process_state(pid) == "stopped by a signal":
+                    os.kill(pid, signal.SIGKILL)
             shutil.rmtree(folder, ignore_errors=True)
-    os._exit(1)
+    _end(1)
+
+
+def _end(code: int) -> NoReturn:
+    """End this process, and what it has started."""
+    os.killpg(0, signal.SIGTERM)
+    os._exit(code)
