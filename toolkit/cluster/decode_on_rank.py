@@ -26,7 +26,7 @@ def decode_on_rank(
     origin: float,
     memory: bool,
     streamed: bool,
-) -> tuple[Tensor | None, MemoryCurve]:
+) -> tuple[Tensor | None, MemoryCurve, dict[str, object]]:
     """What a worker does: the SPMD function, with its events reported to the kernel as they end.
 
     Args:
@@ -40,7 +40,7 @@ def decode_on_rank(
         streamed: Whether the output goes to the kernel in bands.
 
     Returns:
-        The output (on the plan's output rank, unless streamed) and the rank's memory curve.
+        The output (on the plan's output rank, unless streamed), the rank's memory curve, and notes for the record.
     """
     rank, reports = context.setup.rank, Reports(context.line)
     trace, curve = Recorder(rank, origin, listener=reports.add), MemoryCurve(rank)
@@ -53,4 +53,4 @@ def decode_on_rank(
                 outlet.close()
     finally:
         reports.flush()
-    return output, curve
+    return output, curve, trace.notes

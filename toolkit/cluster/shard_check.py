@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from toolkit.cluster.cluster import Cluster
-from toolkit.errors import NotExact
+from toolkit.errors import NotExact, RankFailed
 from toolkit.geometry.shard_plan import AXES, LEAST, ShardPlan
 from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.direction import Direction
@@ -20,6 +20,7 @@ from toolkit.models.autoencoders.sharding import shards_refused
 from toolkit.models.autoencoders.stated import stated
 from toolkit.models.protocols import Autoencoder
 from toolkit.runs.precision import Precision
+from toolkit.runs.run import Run
 
 
 def self_check(
@@ -65,10 +66,7 @@ def self_check(
         for direction, x in _inputs(vae, plan, frames=frames, seed=seed).items():
             code = ranks.decode if direction == "decode" else ranks.encode
             given = arguments if direction == "decode" else None
-            own, sharded = (
-                code(vae, x, which, arguments=given, seed=seed, progress=False, memory=False).output
-                for which in (None, plan)
-            )
+            own, sharded = (_output(code, vae, x, plan=which, arguments=given, seed=seed) for which in (None, plan))
             error = {"relative error": _error(sharded, own), "bound": precision.rounding}
             rows[direction.value] = {**error, "precision": precision.name}
     table = pd.DataFrame.from_dict(rows, orient="index")
@@ -81,6 +79,16 @@ def self_check(
             "report the class."
         )
     return table
+
+
+def _output(code: Callable[..., Run], vae: Autoencoder, x: Tensor, **how: Any) -> Tensor:
+    try:
+        return code(vae, x, **how, progress=False, memory=False).output
+    except RankFailed as error:
+        # Ranks try out a model with code of its own before they make the call.
+        if error.summary.startswith(NotExact.__name__):
+            raise NotExact(error.summary.partition(": ")[2]) from error
+        raise
 
 
 def _inputs(vae: Autoencoder, plan: ShardPlan, *, frames: int, seed: int) -> dict[Direction, Tensor]:

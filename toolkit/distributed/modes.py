@@ -11,6 +11,7 @@ from torch import Tensor
 
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.shards.run_shards import run_shards
+from toolkit.distributed.shards.try_out import try_out
 from toolkit.distributed.tiles.norm_passes import check_norm_passes
 from toolkit.distributed.tiles.run_tiles import run_tiles
 from toolkit.distributed.tiles.streaming import Stream, check_stream
@@ -112,6 +113,11 @@ def _run_tiles(
 def _run_shards(
     vae: Autoencoder, x: Tensor, plan: ShardPlan, call: ModelCall, rank: Rank, stream: Stream | None
 ) -> Tensor | None:
+    try_out(vae, x, plan, call, rank, on_shards=_on_shards)
+    return _on_shards(vae, x, plan, call, rank)
+
+
+def _on_shards(vae: Autoencoder, x: Tensor, plan: ShardPlan, call: ModelCall, rank: Rank) -> Tensor | None:
     # The rules choose the kernels themselves, convolution by convolution: see numerics/convolution.py.
     return run_shards(vae, x, plan=plan, call=call, rank=rank)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -105,10 +105,23 @@ def is_compiled(module: nn.Module) -> bool:
     return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
 
 
+def forward_hooks(module: nn.Module) -> list[Callable[..., Any]]:
+    """The hooks that run before or after a module's ``forward``.
+
+    The reason for the private ``_forward_hooks`` and ``_forward_pre_hooks``: nothing public lists hooks.
+
+    Example:
+        >>> linear = nn.Linear(2, 2)
+        >>> handle = linear.register_forward_pre_hook(print)
+        >>> forward_hooks(linear)
+        [<built-in function print>]
+    """
+    return [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+
+
 def has_forward_hooks(module: nn.Module) -> bool:
     """Whether hooks run before or after a module's ``forward``.
 
-    The reason for the private ``_forward_hooks`` and ``_forward_pre_hooks``: nothing public lists hooks. One that
-    expects the whole of a tensor would see a part of it once the module's weights are divided.
+    One that expects the whole of a tensor would see a part of it once the module's weights are divided.
     """
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    return bool(forward_hooks(module))

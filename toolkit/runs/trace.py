@@ -129,6 +129,7 @@ class Recorder:
         listener: Called with each finished event, for live progress.
         events: What was recorded.
         clock: What times are read from. A rehearsal has a clock of its own.
+        notes: What the record of the run should say, by name.
 
     Example:
         >>> trace = Recorder(rank=0)
@@ -143,6 +144,7 @@ class Recorder:
     listener: Callable[[Event], None] | None = None
     events: list[Event] = field(default_factory=list)
     clock: Callable[[], float] = clock
+    notes: dict[str, object] = field(default_factory=dict)
 
     def now(self) -> float:
         """Seconds since the run began."""

@@ -35,6 +35,9 @@ def formats(vae: Any, x: Tensor, plan: tk.ShardPlan | None) -> list[tuple[str, s
         if plan is None:
             vae.decode(x)
         else:
+            # The first call tries the model out, because it has hooks.
+            tk.distributed.decode(vae, x, plan)
+            seen.clear()
             tk.distributed.decode(vae, x, plan)
     for hook in hooks:
         hook.remove()
