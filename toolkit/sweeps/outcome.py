@@ -22,7 +22,7 @@ _OUT_OF_MEMORY = ("can't allocate memory", "ran out of memory", "the out-of-memo
 
 
 def measures_of(result: Any, parameters: Iterable[str]) -> tuple[dict[str, Measure], str | None]:
-    """The measures in a function's result, and the record of a run in it as JSON.
+    """The measures in a function's result, and the public record of a run in it as JSON.
 
     Args:
         result: A number (called ``value``), a mapping of names to numbers or words, a :class:`Run`, a
@@ -40,7 +40,7 @@ def measures_of(result: Any, parameters: Iterable[str]) -> tuple[dict[str, Measu
     record = None
     for part in result if isinstance(result, tuple | list) else (result,):
         if isinstance(part, Run):
-            record = part.record.to_json()
+            record = part.record.public().to_json()
         for name, value in _measures(part).items():
             if name in found or name in RESERVED or name in set(parameters):
                 raise ToolkitError(f"the measure {name!r} has the name of another column: choose a different name.")
