@@ -99,8 +99,8 @@ def check_rate(fps: object) -> None:
         Traceback (most recent call last):
         toolkit.errors.PlanError: fps=nan: must be a finite number above 0, such as 16.
     """
-    fits = isinstance(fps, Real) and type(fps) is not bool and math.isfinite(fps) and float(fps) > 0
-    if not fits:
+    # Real has numpy's numbers, too; True is an int, and a mistake. NaN is not below infinity.
+    if isinstance(fps, bool) or not isinstance(fps, Real) or not 0 < float(fps) < math.inf:
         raise PlanError(f"fps={fps!r}: must be a finite number above 0, such as 16.")
 
 
