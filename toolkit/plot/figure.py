@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.errors import ToolkitError
+from toolkit.plot.markup import without_markup
 from toolkit.plot.plotly_compat import BundledFigure
 from toolkit.plot.static import png
 from toolkit.plot.theme import ThemeName, template
@@ -40,7 +41,7 @@ class Figure(BundledFigure):
         """One sentence that says what the figure shows; the title if ``layout.meta`` has no description."""
         meta = self.layout.meta
         if isinstance(meta, Mapping) and "description" in meta:
-            return str(meta["description"])
+            return str(meta["description"]).replace("&lt;", "<")
         return str(self.layout.title.text or "A figure without a title.")
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -87,7 +88,7 @@ def make(
     theme: ThemeName,
     table: pd.DataFrame,
 ) -> Figure:
-    """A figure with the toolkit's theme, size and title.
+    """A figure with the toolkit's theme, size and title, in which no name or value is read as markup.
 
     Args:
         traces: Plotly traces as mappings.
@@ -104,17 +105,18 @@ def make(
         "height": height,
         "margin": {"l": 64, "r": 24, "t": 56, "b": 52},
         "title": {
-            "text": title,
+            "text": without_markup(title),
             "x": 0.01,
             "xanchor": "left",
             "font": {"size": 15},
             "yanchor": "middle",
             "y": 1 - 24 / height,
         },
-        "meta": {"description": description},
+        "meta": {"description": without_markup(description)},
         "hovermode": "closest",
     }
-    return Figure(data=list(traces), layout={**common, **layout}, table=table.reset_index(drop=True))
+    drawn = [without_markup(trace) for trace in traces]
+    return Figure(data=drawn, layout={**common, **without_markup(layout)}, table=table.reset_index(drop=True))
 
 
 def nothing(text: str) -> dict[str, Any]:
