@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.reported import reported, video
+from support.reported import SHARDS, reported, video
 
+import toolkit as tk
 from toolkit.errors import PlanError, ToolkitError
+from toolkit.runs.record import Record
 from toolkit.runs.video_file import VideoFile
 from toolkit.runs.written import check_folder, check_writable, write, write_all
 
@@ -90,8 +92,9 @@ def limited(words: str, folder: Path) -> str:
 import resource
 from pathlib import Path
 import torch
-from support.reported import reported, video
+from support.reported import SHARDS, reported, video
 from toolkit.errors import ToolkitError
+from toolkit.runs.record import Record
 from toolkit.runs.video_file import VideoFile
 run, folder = reported(video()), Path({str(folder)!r})
 {FILM}
@@ -183,3 +186,21 @@ def test_a_video_leaves_alone_the_file_that_a_draft_was_once_named_after(tmp_pat
         write_frames(torch.zeros(1, 3, 2, 16, 16), 0)
     assert mine.read_text() == "my own"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.mp4", "mine.part.mp4"]
+
+
+def test_without_a_working_folder_runs_are_recorded_and_written_by_absolute_paths(tmp_path, monkeypatch):
+    gone, run = tmp_path / "gone", reported(video())
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    record = Record.make(torch.nn.Linear(1, 1), torch.zeros(1), plan=None, what={})
+    assert record.git == {}
+    report = tk.report(reported(video() + 0.1, SHARDS), run)
+    assert run.to_chrome_trace(tmp_path / "trace.json").is_file()
+    assert run.to_parquet(tmp_path / "tables").is_dir()
+    assert report.to_html(tmp_path / "report.html").is_file()
+    for writes in (run.to_chrome_trace, run.to_parquet, report.to_html, report.to_markdown):
+        with pytest.raises(PlanError, match="the working folder no longer exists; give an absolute path"):
+            writes("here")
+    with pytest.raises(ToolkitError, match="the working folder no longer exists"):
+        tk.sweep(abs, [{"x": 1}], store="here", progress=False)
