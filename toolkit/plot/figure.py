@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from json import loads
+from os import PathLike
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from toolkit.plot.markup import without_markup
 from toolkit.plot.plotly_compat import BundledFigure
 from toolkit.plot.static import png
 from toolkit.plot.theme import ThemeName, template
+from toolkit.runs.written import write
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 WIDTH = 800
@@ -65,6 +67,18 @@ class Figure(BundledFigure):
         """The figure as a PNG in its own size; the same figure always gives the same bytes."""
         return png(self)
 
+    def write_html(self, file: Any, *args: Any, **kwargs: Any) -> None:
+        """As plotly's, but the file is written whole or not at all, and errors name it and the remedy."""
+        _save(super().write_html, file, args, kwargs)
+
+    def write_json(self, file: Any, *args: Any, **kwargs: Any) -> None:
+        """As plotly's, and safely as :meth:`write_html`."""
+        _save(super().write_json, file, args, kwargs)
+
+    def write_image(self, file: Any, *args: Any, **kwargs: Any) -> None:
+        """As plotly's, which needs a browser and kaleido, and safely as :meth:`write_html`; see :meth:`to_png`."""
+        _save(super().write_image, file, args, kwargs)
+
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
@@ -76,6 +90,14 @@ class Figure(BundledFigure):
             bundle["image/png"] = b64encode(self.to_png()).decode()
         kept = set(bundle) if include is None else set(include)
         return {mime: data for mime, data in bundle.items() if mime in kept - set(exclude or ())}
+
+
+def _save(writes: Callable[..., None], file: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Let plotly write a figure; what is no path is its own business, such as an open file."""
+    if not isinstance(file, str | PathLike) or kwargs.get("auto_open"):
+        writes(file, *args, **kwargs)
+        return
+    write(file, lambda name: writes(name, *args, **kwargs), private=False)
 
 
 def make(
