@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.plot.markup import without_markup
+from toolkit.plot.foreign_tags import without_markup
 from toolkit.plot.plotly_compat import BundledFigure
 from toolkit.plot.static import png
 from toolkit.plot.theme import ThemeName, template
