@@ -80,8 +80,8 @@ def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
         (["--vae", "demo-image", "--latent", "demo", "--tile", "t=2"], "the latent has only"),
         (["--vae", "demo-image", "--latent", "demo", "--tile", "8", "--overlap", "9"], "overlap"),
         (["--vae", "demo-image", "--latent", "demo", "--shards", "3x1", "--ranks", "2"], "3 ranks"),
-        (["--vae", "demo-image", "--latent", "demo", "--whole", "--out", "x.tiff"], "must end in"),
-        (["--vae", "demo-image", "--latent", "demo", "--whole", "--out", "no/such/x.png"], "the folder does not exist"),
+        (["--vae", "demo-image", "--latent", "demo", "--tile", "18", "--out", "x.mp4"], "a video must be 1 x 3 x t"),
+        (["--vae", "demo-video", "--latent", "demo", "--tile", "18", "--out", "x.png"], "a picture must be 1 x 3 x h"),
     ],
 )
 def test_refused_before_a_worker_starts(words, said, capsys, monkeypatch):

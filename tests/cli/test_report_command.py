@@ -38,11 +38,8 @@ def test_a_dry_run_only_says_the_plans(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--vae", "demo-image", "--ranks", "0"], "at least 1"),
         (["--vae", "demo-image", "--ranks", "1"], "no plan divides the work"),
         (["--vae", "demo-image", "--ranks", "2", "--whole"], "no plan divides the work"),
-        (["--html", "no/such/report.html"], "the folder does not exist"),
-        (["--markdown", "no/such/report.md"], "the folder does not exist"),
         (["--vae", "nowhere"], "holds no config.json"),
     ],
 )

@@ -133,3 +133,17 @@ def test_worker_choices_can_be_switched_off():
     with torch.no_grad():
         assert torch.equal(run.output, vae.decode(latent).sample)
     assert run.record.what["convolutions"] == "aten"
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), float("inf"), -1, "x", True])
+def test_a_limit_that_is_none_is_refused_before_anything_runs(cluster, timeout, monkeypatch):
+    monkeypatch.setattr("toolkit.cluster.calls.Calls.call", lambda *_, **__: pytest.fail("a worker was called"))
+    vae, latent = tiny.kl(), tiny.latent("kl", 4, 4)
+    for ask in (
+        lambda: cluster.decode(vae, latent, timeout=timeout),
+        lambda: cluster.encode(vae, torch.zeros(1, 3, 8, 8), timeout=timeout),
+        lambda: cluster.run(int, timeout=timeout),
+        lambda: tk.Cluster(1, "cpu", timeout=timeout),
+    ):
+        with pytest.raises(tk.PlanError, match=rf"timeout={timeout!r}: must be a finite number of seconds"):
+            ask()

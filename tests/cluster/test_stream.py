@@ -158,5 +158,17 @@ def test_what_has_no_meaning_is_refused_before_anything_runs(cluster):
     vae, latent, plan = in_time()
     with pytest.raises(tk.PlanError, match="a file holds one video"):
         cluster.decode(vae, latent.repeat(2, 1, 1, 1, 1), plan, stream="video.mp4")
-    with pytest.raises(tk.PlanError, match="fps=0: must be above 0"):
-        tk.VideoFile("video.mp4", fps=0)
+    for fps in (0, float("nan"), float("inf"), "16", True):
+        with pytest.raises(tk.PlanError, match=f"fps={fps!r}: must be a finite number above 0"):
+            tk.VideoFile("video.mp4", fps=fps)
+
+
+def test_a_video_that_cannot_be_written_is_refused_before_anything_runs(cluster, tmp_path, monkeypatch):
+    pytest.importorskip("av")
+    monkeypatch.setattr("toolkit.cluster.calls.Calls.call", lambda *_, **__: pytest.fail("a worker was called"))
+    vae, latent, plan = in_time()
+    (tmp_path / "folder.mp4").mkdir()
+    for name, words in {"no/such/folder/x.mp4": "does not exist; create it first", "folder.mp4": "is a folder"}.items():
+        with pytest.raises(tk.PlanError, match=rf"stream='{tmp_path / name}': .*{words}"):
+            cluster.decode(vae, latent, plan, stream=tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.mp4"]

@@ -165,3 +165,30 @@ class TestEveryFigure:
         figure = plot.ranks(run)
         assert set(figure._repr_mimebundle_(include={"text/plain"})) == {"text/plain"}
         assert "image/png" not in figure._repr_mimebundle_(exclude={"image/png"})
+
+
+@pytest.mark.parametrize("way", ["write_html", "write_json"])
+def test_saving_is_whole_or_not_at_all(way, tmp_path, monkeypatch):
+    figure = plot.Figure(data=[{"type": "scatter", "y": [1, 2]}])
+    save = getattr(figure, way)
+    for name, said in {"no/such/figure": "does not exist; create it first", "": "is a folder"}.items():
+        with pytest.raises(ToolkitError, match=said):
+            save(tmp_path / name)
+    (tmp_path / "figure").write_text("before")
+    (tmp_path / "full").symlink_to("/dev/full")
+    with pytest.raises(ToolkitError, match=r"full' could not be written \(No space left on device\)"):
+        save(str(tmp_path / "full"))
+
+    def full(*args: object, **kwargs: object) -> int:
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(type(tmp_path), "write_text", full)
+    with pytest.raises(ToolkitError, match="No space left"):
+        save(tmp_path / "figure")
+    assert (tmp_path / "figure").read_text() == "before"
+    monkeypatch.undo()
+    save(tmp_path / "figure")
+    with open(tmp_path / "open", "w") as file:
+        save(file)
+    assert len((tmp_path / "figure").read_text()) > 100
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figure", "full", "open"]

@@ -162,3 +162,21 @@ class TestSweep:
             "psnr 20 dB (tile 8, overlap 0, blend Blend.linear()) to "
             "psnr inf dB (tile 16, overlap 8, blend Blend.linear())."
         )
+
+
+@pytest.mark.parametrize("draw", ["sweep", "pareto"])
+def test_names_and_values_are_no_markup(draw):
+    evil = "<script>alert(1)</script>"
+    columns = {f"{evil} tile": [evil, "b", "c"], "seconds": [1.0, 2.0, np.nan], "peak bytes": [3.0, 1.0, np.nan]}
+    rows = pd.DataFrame(columns | {f"psnr {evil}": [1.0, 2.0, np.nan], "status": ["done", "done", evil], "error": evil})
+    chosen = {"parameters": [f"{evil} tile"]}
+    if draw == "sweep":
+        figure = plot.sweep(rows, **chosen, measures=["seconds", f"psnr {evil}"], objective=f"psnr {evil}")
+    else:
+        figure = plot.pareto(rows, colour=f"psnr {evil}", shape=f"{evil} tile", **chosen)
+    texts = str(json.loads(figure.to_json()))  # plotly's JSON escapes every "<", so look at what is read from it
+    assert "&lt;script" in texts
+    assert "<script" not in texts
+    assert "<b>row 0</b><br>" in texts
+    assert evil in figure.describe()
+    assert figure.to_png()

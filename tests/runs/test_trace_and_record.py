@@ -47,7 +47,7 @@ def test_tables_are_in_order_of_time_also_when_empty():
 
 
 def test_parquet_round_trip(run, tmp_path):
-    folder = run.to_parquet(tmp_path / "a" / "run")
+    folder = run.to_parquet(tmp_path / "run")
     trace, memory = read_parquet(folder)
     assert trace.equals(run.trace)
     assert memory.equals(run.memory)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from toolkit.bench import chosen_plans as plans
@@ -15,7 +14,9 @@ from toolkit.bench import rehearsal_scale as scale
 from toolkit.bench import shard_speed as shards
 from toolkit.bench import stage_speed as stages
 from toolkit.bench import tile_speed as tiles
+from toolkit.cli.values import amount, count, output_file
 from toolkit.errors import PlanError
+from toolkit.runs.written import write
 
 BENCHES: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]], str]]] = {
     "tiles": (tiles.bench_tiles, tiles.as_text),
@@ -38,7 +39,7 @@ def add_to(commands: Any) -> None:
         "autoencoders; plan: run every candidate of tk.plan; rehearsal: what rehearsals predict, beside runs; "
         "rehearsal-scale: their time and memory on up to 1024 ranks",
     )
-    bench.add_argument("--turns", type=int, default=5, help="measurements of each contender (default: %(default)s)")
+    bench.add_argument("--turns", type=count, default=5, help="measurements of each contender (default: %(default)s)")
     bench.add_argument("--device", default="cpu", help="cpu, or a type of accelerator (default: %(default)s)")
     bench.add_argument(
         "--full",
@@ -56,8 +57,8 @@ def add_to(commands: Any) -> None:
     modes.add_argument(
         "--compute", dest="mode", action="store_const", const="compute", help="stages: real computation on two ranks"
     )
-    bench.add_argument("--block", type=float, help="stages: seconds per emulated block")
-    bench.add_argument("--json", type=Path, help="write the result and its record to this file")
+    bench.add_argument("--block", type=amount, help="stages: seconds per emulated block")
+    bench.add_argument("--json", type=output_file(), help="write the result and its record to this file")
     bench.set_defaults(run=_run)
 
 
@@ -66,7 +67,7 @@ def _run(options: argparse.Namespace) -> int:
     result = measure(options.turns, options.device, **_further(options))
     print(as_text(result))
     if options.json:
-        options.json.write_text(json.dumps(result, indent=2))
+        write(options.json, json.dumps(result, indent=2))
     return 0
 
 

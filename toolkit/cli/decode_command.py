@@ -5,29 +5,28 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from toolkit import distributed
-from toolkit.cli.files import check_ending, read_sample, read_tensor, write_sample
+from toolkit.cli.autoencoder import add_autoencoder, autoencoder_from
+from toolkit.cli.files import ENDINGS, check_shape, check_video, read_sample, read_tensor, write_sample
 from toolkit.cli.plans import add_plan_options, plan_from
+from toolkit.cli.values import amount, count, output_file, output_folder
 from toolkit.cluster import Cluster
 from toolkit.distributed.comm.launched import launched_group, launched_ranks
+from toolkit.distributed.modes import fit
 from toolkit.errors import PlanError
 from toolkit.geometry.plan import Plan, or_whole
 from toolkit.models import demo
-from toolkit.models.autoencoders.checkpoint import DEMOS, load_vae
-from toolkit.models.autoencoders.direction import DirectionName
+from toolkit.models.autoencoders.checkpoint import DEMOS
+from toolkit.models.autoencoders.direction import Direction, DirectionName
+from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.models.autoencoders.options import Options
 from toolkit.runs.run import Run
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-VAE_HELP = "autoencoder: its folder, a pipeline's folder, a single file"
-CLASS_HELP = "class in diffusers, for a single file"
-CONFIG_HELP = "folder with config.json, for a single file"
-DTYPE_HELP = "dtype of weights and input (default: that of the stored weights)"
 DEVICE_HELP = "cpu, or a type of accelerator (default: the accelerator, if there is one)"
 
 
@@ -45,26 +44,28 @@ def add_to(commands: Any) -> None:
 def add_one(commands: Any, direction: DirectionName, *, what: str, hint: str) -> None:
     """Add one of the two commands."""
     command = commands.add_parser(direction, help=f"{direction} with an autoencoder on several ranks")
-    command.add_argument("--vae", required=True, help=f"{VAE_HELP}, or {', '.join(DEMOS)}")
-    command.add_argument("--class", dest="name", help=CLASS_HELP)
-    command.add_argument("--config", type=Path, help=CONFIG_HELP)
-    command.add_argument("--dtype", choices=sorted(DTYPES), help=DTYPE_HELP)
+    add_autoencoder(command)
     command.add_argument(what, dest="source", required=True, help=hint)
     add_ranks(command)
     add_plan_options(command)
     command.add_argument("--dry-run", action="store_true", help="print the plan, run nothing")
-    command.add_argument("--out", type=Path, help="write the output to this .safetensors, .png or .mp4 file")
-    command.add_argument("--fps", type=float, default=16, help="frames per second of an .mp4 (default: %(default)s)")
+    add_out(command, "write the output to this .safetensors, .png or .mp4 file")
     command.add_argument(
-        "--trace", type=Path, help="write trace, memory and record to this folder (not under torchrun)"
+        "--trace", type=output_folder, help="write trace, memory and record to this folder (not under torchrun)"
     )
     command.set_defaults(run=partial(_run, direction))
 
 
 def add_ranks(command: argparse.ArgumentParser) -> None:
     """Add the options that say where to run."""
-    command.add_argument("--ranks", type=int, help="number of processes (default: 1, or as many as torchrun started)")
+    command.add_argument("--ranks", type=count, help="number of processes (default: 1, or as many as torchrun started)")
     command.add_argument("--device", help=DEVICE_HELP)
+
+
+def add_out(command: argparse.ArgumentParser, hint: str) -> None:
+    """Add the options that say where the output goes."""
+    command.add_argument("--out", type=output_file(ENDINGS), help=hint)
+    command.add_argument("--fps", type=amount, default=16, help="frames per second of an .mp4 (default: %(default)s)")
 
 
 def ranks_of(options: argparse.Namespace) -> int:
@@ -80,11 +81,15 @@ def ranks_of(options: argparse.Namespace) -> int:
 
 
 def _run(direction: DirectionName, options: argparse.Namespace) -> int:
-    check_ending(options.out)
+    check_video(options.out, options.fps)
     ranks = ranks_of(options)
-    vae = load_vae(options.vae, DTYPES.get(options.dtype or ""), name=options.name, config=options.config)
+    vae = autoencoder_from(options)
     x = _input(direction, options).to(next(vae.parameters()).dtype)
     plan = plan_from(options, vae, x=x, direction=direction, ranks=ranks)
+    # The model's own call does not say the shape of its output before it has run.
+    known = fit(vae, tuple(x.shape), plan=or_whole(plan), call=ModelCall(Direction(direction), Options())).shape
+    if known:
+        check_shape(options.out, known)
     if launched_ranks() is not None:
         return _under_launcher(direction, options, vae=vae, x=x, plan=plan)
     print(f"{direction} {'x'.join(map(str, x.shape))}: {_said(plan)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from toolkit.errors import PlanError
 from toolkit.runs.video_file import VideoFile, read_video
+from toolkit.runs.written import write
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 ENDINGS = (".safetensors", ".png", ".mp4")
@@ -53,12 +55,25 @@ def read_sample(text: str) -> Tensor:
     return read_tensor(text)
 
 
-def check_ending(path: Path | None) -> None:
-    """Refuse an output file that cannot be written, before anything runs."""
-    if path is not None and path.suffix not in ENDINGS:
-        raise PlanError(f"--out {path}: must end in one of {', '.join(ENDINGS)}.")
-    if path is not None and not path.absolute().parent.is_dir():
-        raise PlanError(f"--out {path}: the folder does not exist; create it first.")
+def check_video(path: Path | None, fps: float) -> None:
+    """Refuse a video that cannot be written, before anything runs. Other files are looked at as options are read."""
+    if path is not None and path.suffix == ".mp4":
+        VideoFile(path, fps).check("--out ")
+
+
+def check_shape(path: Path | None, shape: Sequence[int]) -> None:
+    """Refuse a picture or a video of an output that is none, as soon as the output's shape is known.
+
+    Raises:
+        PlanError: If a picture is not ``1 3 h w``, or a video not ``1 3 t h w`` with even sides.
+    """
+    if path is None or path.suffix == ".safetensors":
+        return
+    video = path.suffix == ".mp4"
+    form = "video must be 1 x 3 x t x h x w, with even h and w" if video else "picture must be 1 x 3 x h x w"
+    odd = video and any(side % 2 for side in shape[-2:])
+    if len(shape) != (5 if video else 4) or tuple(shape[:2]) != (1, 3) or odd:
+        raise PlanError(f"--out {path}: a {form}, but the output is {tuple(shape)}; use another file type.")
 
 
 def write_sample(sample: Tensor, path: Path, *, fps: float) -> str:
@@ -66,18 +81,29 @@ def write_sample(sample: Tensor, path: Path, *, fps: float) -> str:
 
     Raises:
         PlanError: If a picture is not ``1 3 h w``, or a video not ``1 3 t h w``.
+        ToolkitError: If the file cannot be written. What was there is unchanged.
     """
-    if path.suffix == ".safetensors":
-        save_file({"sample": sample.contiguous()}, path)
-    elif path.suffix == ".mp4":
-        with VideoFile(path, fps).writing() as write:
-            write(sample, 0)
+    check_shape(path, sample.shape)
+    if path.suffix == ".mp4":
+        with VideoFile(path, fps).writing() as write_frames:
+            write_frames(sample, 0)
     else:
-        if sample.ndim != 4 or tuple(sample.shape[:2]) != (1, 3):
-            raise PlanError(
-                f"--out {path}: a picture must be 1 x 3 x h x w, but the output is {tuple(sample.shape)}; use another "
-                "file type."
-            )
-        pixels = (sample[0].float().clamp(-1, 1) + 1) * 127.5
-        Image.fromarray(rearrange(pixels, "c h w -> h w c").round().byte().numpy()).save(path)
+        contents = _tensor_file(sample) if path.suffix == ".safetensors" else _picture(sample).save
+        write(path, contents, private=False)
     return f"{'x'.join(map(str, sample.shape))} {str(sample.dtype).removeprefix('torch.')} in {path}"
+
+
+def _tensor_file(sample: Tensor) -> Callable[[Path], None]:
+    def save(path: Path) -> None:
+        try:
+            save_file({"sample": sample.contiguous()}, path)
+        except SafetensorError as error:
+            # It is what the library makes of a full disk, too.
+            raise OSError(str(error)) from error
+
+    return save
+
+
+def _picture(sample: Tensor) -> Image.Image:
+    pixels = (sample[0].float().clamp(-1, 1) + 1) * 127.5
+    return Image.fromarray(rearrange(pixels, "c h w -> h w c").round().byte().numpy())

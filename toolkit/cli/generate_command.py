@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +11,10 @@ from einops import rearrange
 from torch import Tensor
 
 from toolkit import distributed
-from toolkit.cli.decode_command import DTYPES, add_ranks, ranks_of
-from toolkit.cli.files import check_ending, write_sample
+from toolkit.cli.autoencoder import DTYPES
+from toolkit.cli.decode_command import add_out, add_ranks, ranks_of
+from toolkit.cli.files import check_video, write_sample
+from toolkit.cli.values import count, finite
 from toolkit.cluster import Cluster
 from toolkit.distributed.comm.launched import launched_group, launched_ranks
 from toolkit.errors import PlanError
@@ -37,26 +38,32 @@ def add_to(commands: Any) -> None:
     for name in ("prompt", "negative"):
         command.add_argument(f"--{name}", help=f"the pipeline's {ARGUMENTS[name]}")
     for name in ("steps", "height", "width", "frames"):
-        command.add_argument(f"--{name}", type=int, help=f"the pipeline's {ARGUMENTS[name]}")
-    command.add_argument("--guidance", type=float, help="the pipeline's guidance_scale")
+        command.add_argument(f"--{name}", type=count, help=f"the pipeline's {ARGUMENTS[name]}")
+    command.add_argument("--guidance", type=finite, help="the pipeline's guidance_scale")
     command.add_argument("--seed", type=int, default=0, help="seed of the noise (default: %(default)s)")
-    command.add_argument("--call", type=json.loads, default={}, help="more arguments of the pipeline's call, as JSON")
+    command.add_argument("--call", type=_arguments, default={}, help="more arguments of the pipeline's call, as JSON")
+    command.add_argument(
+        "--pickled",
+        action="store_true",
+        help="take weights from pickled files (.bin); needed for all parts that have no safetensors",
+    )
     add_ranks(command)
     plan = command.add_argument_group("how to divide the work")
-    plan.add_argument("--stages", type=int, help="ranks that share the layers (default: all remaining ranks)")
+    plan.add_argument("--stages", type=count, help="ranks that share the layers (default: all remaining ranks)")
     plan.add_argument(
         "--schedule", choices=KINDS, default="interleaved", help="order of the work (default: %(default)s)"
     )
-    plan.add_argument("--chunks", type=int, help="looped only: stages per rank (default: 2)")
+    plan.add_argument("--chunks", type=count, help="looped only: stages per rank (default: 2)")
     plan.add_argument(
-        "--branches", type=int, default=2, help="guidance branches, 1 without guidance (default: %(default)s)"
+        "--branches", type=count, default=2, help="guidance branches, 1 without guidance (default: %(default)s)"
     )
     for axis, shared in {"cfg": "guidance branches", "sp": "each sequence", "tp": "each layer's weights"}.items():
-        plan.add_argument(f"--{axis}", type=int, default=1, help=f"ranks that share {shared} (default: 1)")
-    plan.add_argument("--experts", type=int, default=1, help="number of transformers with their own ranks (default: 1)")
+        plan.add_argument(f"--{axis}", type=count, default=1, help=f"ranks that share {shared} (default: 1)")
+    plan.add_argument(
+        "--experts", type=count, default=1, help="number of transformers with their own ranks (default: 1)"
+    )
     plan.add_argument("--dry-run", action="store_true", help="print the plan, run nothing")
-    command.add_argument("--out", type=Path, help="write the output to this .mp4 or .png, or latents to .safetensors")
-    command.add_argument("--fps", type=float, default=16, help="frames per second of an .mp4 (default: %(default)s)")
+    add_out(command, "write the output to this .mp4 or .png, or latents to .safetensors")
     command.set_defaults(run=_run)
 
 
@@ -87,7 +94,7 @@ def stage_plan_from(options: argparse.Namespace, layers: int, *, ranks: int) -> 
 
 
 def _run(options: argparse.Namespace) -> int:
-    check_ending(options.out)
+    check_video(options.out, options.fps)
     ranks = ranks_of(options)
     pipe = demo.pipeline() if options.pipeline == "demo" else options.pipeline
     plan = stage_plan_from(options, _layers(pipe), ranks=ranks)
@@ -96,6 +103,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     call = _call(options)
     load: dict[str, Any] = {"dtype": DTYPES[options.dtype]} if options.dtype else {}
+    load |= {"use_safetensors": False} if options.pickled else {}
     if launched_ranks() is not None:
         with launched_group(options.device) as (rank, device):
             if isinstance(pipe, str):
@@ -105,12 +113,23 @@ def _run(options: argparse.Namespace) -> int:
                 print(f"rank {rank}, {plan.summary}: {_kept(result[0], options)}")
         return 0
     if load and not isinstance(pipe, str):
-        raise PlanError("--dtype does not apply to the demo pipeline, only to a folder: leave it out.")
+        raise PlanError("--dtype and --pickled apply only to a folder, not to the demo pipeline: leave them out.")
     with Cluster(ranks, options.device) as cluster:
         run = cluster.generate(pipe, plan, load=load or None, **call)
     print(run.summary().to_string(float_format="{:.3f}".format))
     print(_kept(run.output, options))
     return 0
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    """Arguments from a JSON object."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not valid JSON ({error}).") from error
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f'{text!r}: give a JSON object of arguments, such as {{"max_length": 8}}.')
+    return found
 
 
 def _layers(pipe: Any) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from toolkit.bench.parity import as_text, parity
+from toolkit.cli.values import output_file
 from toolkit.models.autoencoders.census import specimen
+from toolkit.runs.written import write
 
 
 def add_to(commands: Any) -> None:
@@ -21,7 +23,9 @@ def add_to(commands: Any) -> None:
         choices=["float32", "float64", "bfloat16"],
         help="dtypes of weights and input (default: float32)",
     )
-    check.add_argument("--json", type=Path, help="write all checks to this file, with the reasons for refusals")
+    check.add_argument(
+        "--json", type=output_file(), help="write all checks to this file, with the reasons for refusals"
+    )
     check.set_defaults(run=_run)
 
 
@@ -31,5 +35,5 @@ def _run(options: argparse.Namespace) -> int:
     table = parity(options.names, options.dtype)
     print(as_text(table))
     if options.json:
-        table.to_json(options.json, orient="records", indent=2)
+        write(options.json, partial(table.to_json, orient="records", indent=2))
     return 0

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from toolkit.cli.values import amount, lattice, per_axis
 from toolkit.distributed.comm.launched import launched_ranks
 from toolkit.errors import PlanError
-from toolkit.geometry import Assignment, Blend, ShardPlan, TileGrid, TilePlan, Topology
+from toolkit.geometry import Assignment, Blend, TileGrid, TilePlan, Topology
 from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.direction import DirectionName
 from toolkit.models.autoencoders.shapes import output_shape
@@ -29,12 +30,12 @@ def add_plan_options(command: argparse.ArgumentParser) -> None:
     """Add the options that say how to divide the work."""
     ways = command.add_argument_group("how to divide the work (default: the plan predicted to be best)")
     one = ways.add_mutually_exclusive_group()
-    one.add_argument("--tile", type=per_axis, help="tile size in latent cells, such as 12, or h=12,w=16")
+    one.add_argument("--tile", type=per_axis(1), help="tile size in latent cells, such as 12, or h=12,w=16")
     one.add_argument("--own-tiles", action="store_true", help="the tiles of the class's own tiling, bit for bit")
     one.add_argument("--shards", type=lattice, help="exact shards along h and w, such as 2x1")
     one.add_argument("--whole", action="store_true", help="the model's own call, on rank 0")
     ways.add_argument(
-        "--overlap", type=per_axis, help="overlap of tiles in latent cells (default: a quarter of a tile)"
+        "--overlap", type=per_axis(0), help="overlap of tiles in latent cells (default: a quarter of a tile)"
     )
     ways.add_argument("--blend", choices=sorted(BLENDS), help="how tiles are blended (default: linear)")
     ways.add_argument(
@@ -43,31 +44,8 @@ def add_plan_options(command: argparse.ArgumentParser) -> None:
         default="balanced",
         help="how tiles are assigned to ranks (default: %(default)s)",
     )
-    ways.add_argument("--memory", type=float, help="GB that a rank may use, if the plan is chosen automatically")
+    ways.add_argument("--memory", type=amount, help="GB that a rank may use, if the plan is chosen automatically")
     ways.add_argument("--exact", action="store_true", help="choose among exact plans only")
-
-
-def per_axis(text: str) -> int | dict[str, int]:
-    """A size for all axes, ``12``, or one per axis, ``h=12,w=16``.
-
-    Example:
-        >>> per_axis("12"), per_axis("h=12,w=16")
-        (12, {'h': 12, 'w': 16})
-    """
-    if "=" not in text:
-        return int(text)
-    return {axis.strip(): int(size) for axis, size in (part.split("=") for part in text.split(","))}
-
-
-def lattice(text: str) -> ShardPlan:
-    """A lattice of shards along h and w from text such as ``2x1``.
-
-    Example:
-        >>> lattice("2x1")
-        ShardPlan(2 x 1 shards, borders exchanged, attention gathered)
-    """
-    h, w = map(int, text.split("x"))
-    return ShardPlan(h=h, w=w)
 
 
 def plan_from(

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from toolkit.cli.decode_command import CLASS_HELP, CONFIG_HELP, DTYPES, VAE_HELP
+from toolkit.cli.autoencoder import add_autoencoder, autoencoder_from
 from toolkit.cli.plans import add_plan_options, plan_from
+from toolkit.cli.values import amount, count, finite, output_folder, sizes
 from toolkit.errors import PlanError
 from toolkit.geometry.topology import Link, Topology
-from toolkit.models.autoencoders.checkpoint import DEMOS, load_vae
 from toolkit.models.autoencoders.direction import DirectionName
 from toolkit.planning.rehearsing.profile import Profile
 from toolkit.planning.rehearsing.rehearse import rehearse
@@ -21,31 +21,18 @@ from toolkit.planning.rehearsing.rehearse import rehearse
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     command = commands.add_parser("rehearse", help="predict a decode or encode on any number of ranks, before it runs")
-    command.add_argument("--vae", required=True, help=f"{VAE_HELP}, or {', '.join(DEMOS)}")
-    command.add_argument("--class", dest="name", help=CLASS_HELP)
-    command.add_argument("--config", type=Path, help=CONFIG_HELP)
-    command.add_argument("--dtype", choices=sorted(DTYPES), help="dtype of the weights (default: as stored)")
+    add_autoencoder(command)
     command.add_argument("--shape", required=True, type=sizes, help="shape of the input, such as 1x16x21x90x160")
     command.add_argument("--encode", action="store_true", help="rehearse an encode, whose input is the sample")
-    command.add_argument("--ranks", type=int, default=1, help="number of ranks, unless --shards says it (default: 1)")
+    command.add_argument("--ranks", type=count, default=1, help="number of ranks, unless --shards says it (default: 1)")
     command.add_argument("--device", help="type of device that the ranks have (default: the profile's, or cpu)")
     command.add_argument("--profile", type=Path, help="what operators cost: a file that Profile.save has written")
-    command.add_argument("--per-host", type=int, help="ranks on each host (default: all on one)")
+    command.add_argument("--per-host", type=count, help="ranks on each host (default: all on one)")
     command.add_argument("--within", type=link, help="link within a host, such as 200GB/s,5us")
     command.add_argument("--between", type=link, help="link between hosts, such as 12.5GB/s,20us")
-    command.add_argument("--trace", type=Path, help="write trace, memory and record to this folder")
+    command.add_argument("--trace", type=output_folder, help="write trace, memory and record to this folder")
     add_plan_options(command)
     command.set_defaults(run=_run)
-
-
-def sizes(text: str) -> tuple[int, ...]:
-    """A shape from text.
-
-    Example:
-        >>> sizes("1x16x21x90x160")
-        (1, 16, 21, 90, 160)
-    """
-    return tuple(int(size) for size in text.split("x"))
 
 
 def link(text: str) -> Link:
@@ -58,11 +45,11 @@ def link(text: str) -> Link:
     bandwidth, _, latency = text.partition(",")
     if not bandwidth.endswith("GB/s") or (latency and not latency.endswith("us")):
         raise argparse.ArgumentTypeError(f"{text!r}: give GB/s and microseconds, such as 12.5GB/s,20us.")
-    return Link(float(bandwidth[:-4]) * 1e9, float(latency[:-2]) / 1e6 if latency else 0.0)
+    return Link(amount(bandwidth[:-4]) * 1e9, finite(latency[:-2]) / 1e6 if latency else 0.0)
 
 
 def _run(options: argparse.Namespace) -> int:
-    vae = load_vae(options.vae, DTYPES.get(options.dtype or ""), name=options.name, config=options.config)
+    vae = autoencoder_from(options)
     direction: DirectionName = "encode" if options.encode else "decode"
     profile = None if options.profile is None else Profile.load(options.profile)
     x = torch.empty(options.shape, device="meta", dtype=next(vae.parameters()).dtype)

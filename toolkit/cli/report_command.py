@@ -7,21 +7,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from toolkit.cli.decode_command import (
-    CLASS_HELP,
-    CONFIG_HELP,
-    DEVICE_HELP,
-    DTYPE_HELP,
-    DTYPES,
-    VAE_HELP,
-    decoder_input,
-)
+from toolkit.cli.autoencoder import add_autoencoder, autoencoder_from
+from toolkit.cli.decode_command import DEVICE_HELP, decoder_input
 from toolkit.cli.plans import add_plan_options, plan_from
+from toolkit.cli.values import count, output_file
 from toolkit.cluster import Cluster
 from toolkit.distributed.comm.launched import launched_ranks
 from toolkit.errors import PlanError
-from toolkit.models.autoencoders.checkpoint import DEMOS, load_vae
 from toolkit.runs.run import Run
+from toolkit.runs.written import check_writable
 
 WARM = "Each call was made once as a warm-up before it was measured."
 
@@ -31,14 +25,7 @@ def add_to(commands: Any) -> None:
     command = commands.add_parser(
         "report", help="report time, memory, errors and pictures of a decode on several ranks"
     )
-    command.add_argument(
-        "--vae",
-        default="demo-video",
-        help=f"{VAE_HELP}, or {', '.join(DEMOS)} (default: %(default)s)",
-    )
-    command.add_argument("--class", dest="name", help=CLASS_HELP)
-    command.add_argument("--config", type=Path, help=CONFIG_HELP)
-    command.add_argument("--dtype", choices=sorted(DTYPES), help=DTYPE_HELP)
+    add_autoencoder(command, "demo-video")
     command.add_argument(
         "--latent",
         dest="source",
@@ -47,7 +34,7 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument(
         "--ranks",
-        type=int,
+        type=count,
         nargs="+",
         default=[1, 2],
         help="numbers of ranks to compare; 1 is the model's own call (default: 1 2)",
@@ -56,10 +43,10 @@ def add_to(commands: Any) -> None:
     add_plan_options(command)
     command.add_argument("--dry-run", action="store_true", help="print the plan, run nothing")
     command.add_argument(
-        "--html", type=Path, help="write the page to this file (default: report.html, if no --markdown)"
+        "--html", type=output_file(), help="write the page to this file (default: report.html, if no --markdown)"
     )
     command.add_argument(
-        "--markdown", type=Path, help="write Markdown to this file, with pictures in a folder beside it"
+        "--markdown", type=output_file(), help="write Markdown to this file, with pictures in a folder beside it"
     )
     command.set_defaults(run=_run)
 
@@ -69,10 +56,9 @@ def _run(options: argparse.Namespace) -> int:
     if launched_ranks() is not None:
         raise PlanError("report starts its own ranks, so it cannot run under torchrun: run python -m toolkit report.")
     html = options.html if options.html or options.markdown else Path("report.html")
-    for path in (html, options.markdown):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise PlanError(f"{path}: the folder does not exist; create it first.")
-    vae = load_vae(options.vae, DTYPES.get(options.dtype or ""), name=options.name, config=options.config)
+    if html is not None:
+        check_writable(html, "--html ")  # the default has not been looked at yet
+    vae = autoencoder_from(options)
     latent = decoder_input(options).to(next(vae.parameters()).dtype)
     plans = [plan_from(options, vae, x=latent, direction="decode", ranks=ranks) for ranks in _several(options.ranks)]
     plans = [plan for plan in plans if plan is not None]
@@ -101,8 +87,6 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _several(ranks: list[int]) -> list[int]:
-    if min(ranks) < 1:
-        raise PlanError(f"--ranks {' '.join(map(str, ranks))}: each must be at least 1.")
     return [count for count in dict.fromkeys(ranks) if count > 1]
 
 

@@ -16,7 +16,7 @@ from toolkit.cluster.decode_request import DecodeRequest
 from toolkit.cluster.engines.local.launch import Start, start_of
 from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.generate_request import GenerateRequest
-from toolkit.cluster.job import Job
+from toolkit.cluster.job import Job, seconds, time_limit
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.stream import Sink, sink_of
 from toolkit.cluster.workers import Workers
@@ -80,7 +80,7 @@ class Cluster:
         check_counts(ranks=ranks, threads=threads)
         first = devices.device_of_rank(0, device)
         via = backend or backend_of(first, ranks)
-        setup = Setup(0, ranks, device, via, threads, convolutions, keep_memory, "", 0, timeout)
+        setup = Setup(0, ranks, device, via, threads, convolutions, keep_memory, "", 0, seconds(timeout))
         self._workers = Workers(setup, device=first, start=start_of(start), identify=identify)
 
     @property
@@ -116,7 +116,7 @@ class Cluster:
         Raises:
             RunError: If a rank failed, died or was given up; see :meth:`decode`.
         """
-        return self._workers.call_all(function, args, kwargs=kwargs, timeout=timeout)
+        return self._workers.call_all(function, args, kwargs=kwargs, timeout=time_limit(timeout))
 
     @overload
     def decode(self, vae: Autoencoder, latent: Tensor, plan: Plan | None = None, *, options: Options | None = None,
@@ -267,11 +267,11 @@ class Cluster:
         request.check(self.ranks)
         shown = Steps(first_plan(plan), len(requests or [{}]), call.get("num_inference_steps"), progress)
         run = partial(request.run, ranks=self.ranks, setting=self._workers.describe())
-        return self._workers.make(run, shown, block=block, timeout=timeout)
+        return self._workers.make(run, shown, block=block, timeout=time_limit(timeout))
 
     def _code(self, request: DecodeRequest, *, block: bool, timeout: float | None, progress: bool) -> Run | Job[Run]:
         run = partial(request.run, fit=request.check(self.ranks), setting=self._workers.describe())
-        return self._workers.make(run, Progress(request.plan, progress), block=block, timeout=timeout)
+        return self._workers.make(run, Progress(request.plan, progress), block=block, timeout=time_limit(timeout))
 
     def _call(self, direction: Direction, options: Options | None, *, changes: OptionFields) -> ModelCall:
         given = Options.of(options, changes)

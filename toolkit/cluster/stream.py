@@ -37,7 +37,7 @@ def sink_of(stream: object) -> Stream | VideoFile:
 
 
 def check_file(sink: Stream | VideoFile, plan: Plan, *, shape: Sequence[int]) -> None:
-    """Refuse a video file if the bands are not frames of one RGB video.
+    """Refuse a video file that cannot be written, and one if the bands are not frames of one RGB video.
 
     Args:
         sink: Where the bands go; functions take any band.
@@ -45,7 +45,9 @@ def check_file(sink: Stream | VideoFile, plan: Plan, *, shape: Sequence[int]) ->
         shape: The shape of the output.
 
     Raises:
-        PlanError: If the grid has no tiles in time, or the shape is not that of one video.
+        PlanError: If the grid has no tiles in time, the shape is not that of one video, or the path is a folder or in
+            a folder that does not exist.
+        ToolkitError: If what writes videos is not installed.
     """
     if not isinstance(sink, VideoFile):
         return
@@ -61,6 +63,7 @@ def check_file(sink: Stream | VideoFile, plan: Plan, *, shape: Sequence[int]) ->
         )
     if shape[-2] % 2 or shape[-1] % 2:
         raise PlanError(f"{sink} for frames of {shape[-2]} x {shape[-1]}: H.264 needs even sides; give a callable.")
+    sink.check("stream=")
 
 
 @contextmanager

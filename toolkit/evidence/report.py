@@ -8,13 +8,14 @@ from functools import cached_property
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 from PIL import Image
 from torch import Tensor
 
 from toolkit.errors import ToolkitError
+from toolkit.evidence.beside import Beside
 from toolkit.evidence.contents import Contents
 from toolkit.evidence.markdown import markdown
 from toolkit.evidence.page import MOST_FILM, body, page
@@ -23,8 +24,12 @@ from toolkit.evidence.sentences import closeness, counted_runs, remarks, setting
 from toolkit.evidence.side_by_side import can_film, side_by_side
 from toolkit.evidence.subjects import Perceptual, Subject, cautions, gather, named
 from toolkit.evidence.tables import headline, per_frame, per_rank, readable
+from toolkit.geometry.checks import check_choice
 from toolkit.geometry.counting import counted
+from toolkit.runs.record import Extent
 from toolkit.runs.run import Run
+from toolkit.runs.video_file import check_rate
+from toolkit.runs.written import check_writable
 
 THUMBNAIL = 28_000
 """Largest contact sheet in bytes in a notebook, where the whole report stays below 50 kB."""
@@ -42,6 +47,7 @@ class Report:
         title: Title of the report.
         remarks: Sentences about the numbers.
         fps: Frames per second of the video.
+        record: How much of the runs' records is shown.
     """
 
     def __init__(
@@ -53,15 +59,16 @@ class Report:
         title: str,
         remarks: Sequence[str],
         fps: float,
+        record: Extent = "public",
     ) -> None:
-        self.subjects = tuple(subjects)
+        self.subjects, self.record = tuple(subjects), record
         self.base, self.reference = base, reference
         self.title, self.remarks, self.fps = title, tuple(remarks), fps
 
     @property
     def cautions(self) -> tuple[str, ...]:
         """Facts that a reader must know first: records that differ, and errors or speed-ups that are too large."""
-        return cautions(self.subjects, self.base)
+        return cautions(self.subjects, self.base, record=self.record)
 
     @cached_property
     def pictures(self) -> tuple[ReportPicture, ...]:
@@ -78,15 +85,19 @@ class Report:
         return headline(self.subjects, self.base)
 
     def to_html(self, path: str | Path) -> Path:
-        """Write the report as one file that needs no network and no scripts.
+        """Write the report as one file that needs no network and no scripts, and that others cannot read unless it was.
 
         A video of more than 1 MB is written beside it, into a folder named after the file.
+
+        Raises:
+            ToolkitError: If it cannot be written. What was there is unchanged.
         """
+        check_writable(path)
         path, contents = Path(path), self._contents(True)
-        where = None
-        if contents.film is not None and len(contents.film) > MOST_FILM:
-            where = self._beside(path, "side_by_side.mp4", data=contents.film)
-        path.write_text(page(contents, where), encoding="utf-8")
+        beside = Beside(path)
+        large = contents.film is not None and len(contents.film) > MOST_FILM
+        where = beside.add("side_by_side.mp4", contents.film) if contents.film is not None and large else None
+        beside.write(page(contents, where))
         return path
 
     def to_markdown(self, path: str | Path | None = None) -> str:
@@ -94,23 +105,28 @@ class Report:
 
         Args:
             path: File to write; pictures and video go into a folder beside it. None returns the text only.
+
+        Raises:
+            ToolkitError: If it cannot be written. What was there is unchanged.
         """
         if path is None:
             return markdown(self._contents(False))
+        check_writable(path)
         path, contents = Path(path), self._contents(True)
+        beside = Beside(path)
         files = {
-            picture.heading: self._beside(path, f"{place:02}.{picture.kind}", data=picture.light)
+            picture.heading: beside.add(f"{place:02}.{picture.kind}", picture.light)
             for place, picture in enumerate(contents.pictures)
         }
-        film = None if contents.film is None else self._beside(path, "side_by_side.mp4", data=contents.film)
+        film = None if contents.film is None else beside.add("side_by_side.mp4", contents.film)
         text = markdown(contents, files, film=film)
-        path.write_text(text, encoding="utf-8")
+        beside.write(text)
         return text
 
     def _contents(self, drawn: bool) -> Contents:
         return Contents(
             title=self.title,
-            setting=setting(self.subjects[0].run.record),
+            setting=setting(self.subjects[0].run.record.extent(self.record)),
             cautions=self.cautions,
             headline=readable(self.to_dataframe()),
             closeness=tuple(closeness(subject, self.reference) for subject in self.subjects),
@@ -119,15 +135,8 @@ class Report:
             film=self.film if drawn else None,
             ranks=readable(per_rank(self.subjects)),
             frames=readable(per_frame(self.subjects)),
-            records={subject.name: subject.run.record.to_json() for subject in self.subjects},
+            records={one.name: one.run.record.extent(self.record).to_json() for one in self.subjects},
         )
-
-    @staticmethod
-    def _beside(path: Path, name: str, *, data: bytes) -> str:
-        folder = path.with_name(f"{path.stem}_files")
-        folder.mkdir(exist_ok=True)
-        (folder / name).write_bytes(data)
-        return f"{folder.name}/{name}".replace(" ", "%20")
 
     def __repr__(self) -> str:
         compared = sum(subject.comparison is not None for subject in self.subjects)
@@ -152,6 +161,7 @@ def report(
     perceptual: Perceptual | None = None,
     data_range: float = 2.0,
     fps: float = 16,
+    record: Extent = "public",
 ) -> Report:
     """Compile what a reviewer asks for about runs of one input: speed, memory, errors, pictures, setup.
 
@@ -168,6 +178,8 @@ def report(
             not clipped) that returns a number; for example LPIPS with your own weights.
         data_range: Largest minus smallest possible value: 2.0 for samples in -1..1.
         fps: Frames per second of the video.
+        record: ``"public"`` shows what :meth:`Record.public` leaves of the runs' records: no prompts, no folders;
+            ``"full"`` shows all of them.
 
     Raises:
         ToolkitError: If there are no runs, or shapes, dtypes or inputs differ, or the reference kept no output.
@@ -180,8 +192,8 @@ def report(
         ...     print(error)
         there are no runs to report on: give a Run, a list of runs, or a mapping of names to runs.
     """
-    if not fps > 0:
-        raise ToolkitError(f"fps={fps}: must be above 0.")
+    check_rate(fps)
+    check_choice("record", record, choices=get_args(Extent))
     called = reference_name or _name(reference)
     subjects = gather(
         named(_others(runs, reference), called),
@@ -201,6 +213,7 @@ def report(
         title=title or f"{counted_runs(subjects)} against {called}",
         remarks=said,
         fps=fps,
+        record=record,
     )
 
 

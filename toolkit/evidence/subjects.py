@@ -15,7 +15,7 @@ from toolkit.geometry.plan import PlanKind
 from toolkit.numerics.flip import flip
 from toolkit.numerics.metrics import frames
 from toolkit.runs.precision import Precision
-from toolkit.runs.record import Record
+from toolkit.runs.record import Extent, Record
 from toolkit.runs.run import Run
 
 Perceptual = Mapping[str, Callable[[Tensor, Tensor], Any]]
@@ -113,17 +113,25 @@ def _called(run: Run) -> str:
     return f"{run.way.summary}, rehearsed" if run.rehearsed else run.way.summary
 
 
-def cautions(subjects: Sequence[Subject], base: Subject) -> tuple[str, ...]:
+def cautions(subjects: Sequence[Subject], base: Subject, *, record: Extent = "public") -> tuple[str, ...]:
     """Facts that a reader must know before trusting the numbers.
 
     These are records that differ in more than the plan, ranks without work, errors beyond rounding, and speed-ups that
     more ranks cannot explain.
+
+    Args:
+        subjects: The runs.
+        base: The run that speed-ups are relative to.
+        record: How much of the records is shown. Whole records are compared.
     """
     found = []
     first, *others = subjects
     for other in others:
-        for key, (one, two) in differing(first.run.record, other.run.record).items():
-            found.append(f"{first.name} and {other.name} differ in {key}: {one!r} and {two!r}.")
+        records = first.run.record, other.run.record
+        said = differing(*(one.extent(record) for one in records))
+        for key in differing(*records):
+            values = ": {!r} and {!r}".format(*said[key]) if key in said else ", which a public record leaves out"
+            found.append(f"{first.name} and {other.name} differ in {key}{values}.")
     for subject in subjects:
         found += _beyond_rounding(subject)
         plan = subject.run.way

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from json import loads
+from os import PathLike
 from typing import Any
 
 import pandas as pd
 
 from toolkit.errors import ToolkitError
+from toolkit.plot.foreign_tags import without_markup
 from toolkit.plot.plotly_compat import BundledFigure
 from toolkit.plot.static import png
 from toolkit.plot.theme import ThemeName, template
+from toolkit.runs.written import write
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 WIDTH = 800
@@ -40,7 +43,7 @@ class Figure(BundledFigure):
         """One sentence that says what the figure shows; the title if ``layout.meta`` has no description."""
         meta = self.layout.meta
         if isinstance(meta, Mapping) and "description" in meta:
-            return str(meta["description"])
+            return str(meta["description"]).replace("&lt;", "<")
         return str(self.layout.title.text or "A figure without a title.")
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -64,6 +67,18 @@ class Figure(BundledFigure):
         """The figure as a PNG in its own size; the same figure always gives the same bytes."""
         return png(self)
 
+    def write_html(self, file: Any, *args: Any, **kwargs: Any) -> None:
+        """As plotly's, but the file is written whole or not at all, and errors name it and the remedy."""
+        _save(super().write_html, file, args, kwargs)
+
+    def write_json(self, file: Any, *args: Any, **kwargs: Any) -> None:
+        """As plotly's, and safely as :meth:`write_html`."""
+        _save(super().write_json, file, args, kwargs)
+
+    def write_image(self, file: Any, *args: Any, **kwargs: Any) -> None:
+        """As plotly's, which needs a browser and kaleido, and safely as :meth:`write_html`; see :meth:`to_png`."""
+        _save(super().write_image, file, args, kwargs)
+
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
@@ -77,6 +92,14 @@ class Figure(BundledFigure):
         return {mime: data for mime, data in bundle.items() if mime in kept - set(exclude or ())}
 
 
+def _save(writes: Callable[..., None], file: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Let plotly write a figure; what is no path is its own business, such as an open file."""
+    if not isinstance(file, str | PathLike) or kwargs.get("auto_open"):
+        writes(file, *args, **kwargs)
+        return
+    write(file, lambda name: writes(name, *args, **kwargs), private=False)
+
+
 def make(
     traces: Iterable[Mapping[str, Any]],
     layout: Mapping[str, Any],
@@ -87,7 +110,7 @@ def make(
     theme: ThemeName,
     table: pd.DataFrame,
 ) -> Figure:
-    """A figure with the toolkit's theme, size and title.
+    """A figure with the toolkit's theme, size and title, in which no name or value is read as markup.
 
     Args:
         traces: Plotly traces as mappings.
@@ -104,17 +127,18 @@ def make(
         "height": height,
         "margin": {"l": 64, "r": 24, "t": 56, "b": 52},
         "title": {
-            "text": title,
+            "text": without_markup(title),
             "x": 0.01,
             "xanchor": "left",
             "font": {"size": 15},
             "yanchor": "middle",
             "y": 1 - 24 / height,
         },
-        "meta": {"description": description},
+        "meta": {"description": without_markup(description)},
         "hovermode": "closest",
     }
-    return Figure(data=list(traces), layout={**common, **layout}, table=table.reset_index(drop=True))
+    drawn = [without_markup(trace) for trace in traces]
+    return Figure(data=drawn, layout={**common, **without_markup(layout)}, table=table.reset_index(drop=True))
 
 
 def nothing(text: str) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def plain(text: str | None) -> str:
     r"""Plotly's subset of HTML as plain text.
 
     Example:
-        >>> plain("<b>tile 3</b><br>rank 1")
-        'tile 3\nrank 1'
+        >>> plain("<b>tile 3</b><br>rank 1"), plain("a &lt; b")
+        ('tile 3\nrank 1', 'a < b')
     """
-    return re.sub(r"</?[a-z]+[^<>]*>", "", re.sub(r"<br ?/?>", "\n", text or ""))
+    return re.sub(r"</?[a-z]+[^<>]*>", "", re.sub(r"<br ?/?>", "\n", text or "")).replace("&lt;", "<")

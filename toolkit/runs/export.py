@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.runs.record import Record
+from toolkit.runs.written import AnyPath, Data, check_folder, check_writable, write, write_all
 
 
 def write_chrome_trace(trace: pd.DataFrame, memory: pd.DataFrame, *, record: Record, path: str | Path) -> Path:
@@ -21,21 +22,31 @@ def write_chrome_trace(trace: pd.DataFrame, memory: pd.DataFrame, *, record: Rec
         record: where it comes from.
         path: file to write; compressed where it ends in ``.gz``.
     """
+    check_writable(path)
     path = Path(path)
     text = json.dumps({"traceEvents": _events(trace, memory), "otherData": {"record": record.to_json()}})
     data = text.encode()
     # No name and no time in the header: the same run gives the same bytes.
-    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-    return path
+    return write(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 def write_parquet(trace: pd.DataFrame, memory: pd.DataFrame, *, record: Record, folder: str | Path) -> Path:
-    """Write ``trace.parquet``, ``memory.parquet`` and ``record.json`` into ``folder``, which is made."""
+    """Write ``trace.parquet``, ``memory.parquet`` and ``record.json``: all of them, or none if one fails.
+
+    Args:
+        trace: the run's events.
+        memory: its memory curves.
+        record: where it comes from.
+        folder: the folder that they go to. It is made if it does not exist, but none above it.
+    """
+    check_folder(folder)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    trace.to_parquet(folder / "trace.parquet")
-    memory.to_parquet(folder / "memory.parquet")
-    (folder / "record.json").write_text(record.to_json())
+    files: dict[AnyPath, Data] = {
+        folder / "trace.parquet": trace.to_parquet,
+        folder / "memory.parquet": memory.to_parquet,
+        folder / "record.json": record.to_json(),
+    }
+    write_all(files, folder=folder)
     return folder
 
 

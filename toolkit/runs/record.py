@@ -5,26 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from toolkit.geometry.checks import check_choice
+from toolkit.runs.public_entries import public_call, public_entries, public_text
 from toolkit.runs.surroundings import Surroundings
+
+Extent = Literal["public", "full"]
+"""How much of a record a file or a page shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Where a run's numbers come from.
+    """Where a run's numbers come from, prompts and folders included. What is published should be :meth:`public`.
 
     Attributes:
         when: Start of the run, UTC, ISO 8601.
         what: The call: function, ranks, device, backend, threads per rank, the workers' kernel choices.
         model: Class, number of parameters, dtype, hash of the configuration.
         plan: The plan in one line.
-        input: Shape, dtype and SHA-256 of the input's bytes; for a pipeline's call, its arguments.
+        input: Shape, dtype and SHA-256 of the input's bytes; for a pipeline's call, its arguments and its folder.
         seed: The initial seed of torch in the kernel.
         versions: Versions of Python and packages.
         machine: Processor, cores, memory, accelerator. No names of hosts or users.
@@ -74,6 +79,40 @@ class Record:
             machine=where.machine,
             git=where.git,
         )
+
+    def public(self) -> Record:
+        """This record without what is nobody else's business; reports, pages and exported traces show it.
+
+        Of a pipeline's call, all words are left out: prompts, and whatever else was given as text. Entries that are
+        named after tokens, passwords, hosts, users or environments are left out, and texts that look like credentials.
+        Of each path, only the last part stays: ``/home/me/models/wan`` becomes ``wan``. Numbers, shapes, hashes,
+        versions, the machine and the commit stay. What you name yourself (runs, titles, notes) is not looked at.
+
+        Example:
+            >>> from torch import nn
+            >>> call = {"pipeline": "/home/me/wan", "prompt": "a cat", "num_frames": 81}
+            >>> Record.make(nn.Linear(1, 1), call, plan=None, what={"token": "hf_secret"}).public().input
+            {'pipeline': 'wan', 'prompt': 'left out', 'num_frames': 81}
+        """
+        return replace(
+            self,
+            what=public_entries(self.what),
+            model=public_entries(self.model),
+            plan=public_text(self.plan),
+            input=public_call(self.input),
+            versions=public_entries(self.versions),
+            machine=public_entries(self.machine),
+            git=public_entries(self.git),
+        )
+
+    def extent(self, extent: Extent) -> Record:
+        """This record, or its public part.
+
+        Raises:
+            PlanError: For anything but ``"public"`` and ``"full"``.
+        """
+        check_choice("record", extent, choices=get_args(Extent))
+        return self if extent == "full" else self.public()
 
     def to_json(self) -> str:
         """The record as indented JSON."""

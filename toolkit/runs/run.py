@@ -12,7 +12,7 @@ import pandas as pd
 from toolkit.errors import ToolkitError
 from toolkit.geometry.plan import Plan, PlanKind, or_whole
 from toolkit.runs.export import write_chrome_trace, write_parquet
-from toolkit.runs.record import Record
+from toolkit.runs.record import Extent, Record
 from toolkit.runs.trace import COMPUTING, NONE, Kind
 
 PART_OF = {
@@ -115,13 +115,30 @@ class Run:
             )
         return pd.DataFrame(rows).set_index("rank") if rows else pd.DataFrame()
 
-    def to_chrome_trace(self, path: str | Path) -> Path:
-        """Write trace and memory for chrome://tracing or Perfetto; compressed if ``path`` ends in ``.gz``."""
-        return write_chrome_trace(self.trace, self.memory, record=self.record, path=path)
+    def to_chrome_trace(self, path: str | Path, *, record: Extent = "public") -> Path:
+        """Write trace and memory for chrome://tracing or Perfetto.
 
-    def to_parquet(self, folder: str | Path) -> Path:
-        """Write trace and memory as parquet, and the record as JSON, into ``folder``."""
-        return write_parquet(self.trace, self.memory, record=self.record, folder=folder)
+        Args:
+            path: The file; compressed if it ends in ``.gz``. A new file is readable for its owner only.
+            record: ``"public"`` for :meth:`Record.public`; ``"full"`` with prompts and folders.
+
+        Raises:
+            ToolkitError: If the file cannot be written. What was there is unchanged.
+        """
+        return write_chrome_trace(self.trace, self.memory, record=self.record.extent(record), path=path)
+
+    def to_parquet(self, folder: str | Path, *, record: Extent = "public") -> Path:
+        """Write trace and memory as parquet, and the record as JSON.
+
+        Args:
+            folder: The folder, made if it does not exist; the one above it must exist. New files are readable for their
+                owner only.
+            record: ``"public"`` for :meth:`Record.public`; ``"full"`` with prompts and folders.
+
+        Raises:
+            ToolkitError: If the files cannot be written. What was there is unchanged.
+        """
+        return write_parquet(self.trace, self.memory, record=self.record.extent(record), folder=folder)
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.shape)) + (" streamed" if self.streamed else "")

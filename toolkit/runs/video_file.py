@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from einops import rearrange
 from torch import Tensor
 
 from toolkit.errors import PlanError, ToolkitError
+from toolkit.runs.written import check_writable, draft, explained
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class VideoFile:
         fps: frames per second.
 
     Raises:
-        PlanError: for another ending, or a rate that is not above 0.
+        PlanError: for another ending, or a rate that is not a finite number above 0.
 
     Example:
         >>> VideoFile("sample.mp4", fps=24)
@@ -36,31 +39,69 @@ class VideoFile:
     fps: float = 16
 
     def __post_init__(self) -> None:
+        if not isinstance(self.path, str | Path):
+            raise PlanError(f"path={self.path!r}: must be a str or a Path; give the name of a file that ends in .mp4.")
         if Path(self.path).suffix != ".mp4":
             raise PlanError(f"path={str(self.path)!r}: must end in .mp4.")
-        if not self.fps > 0:
-            raise PlanError(f"fps={self.fps!r}: must be above 0.")
+        check_rate(self.fps)
+
+    def check(self, what: str = "path=") -> None:
+        """Refuse a file that cannot be written, before frames are computed for it.
+
+        Args:
+            what: How the caller names the argument.
+
+        Raises:
+            PlanError: If the path is a folder, or its folder does not exist.
+            ToolkitError: If what writes videos is not installed.
+        """
+        check_writable(self.path, what)
+        _plugin()
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[Tensor, int], None]]:
         """Write the file inside the ``with`` block, by a function of frames and of the place of the first of them.
 
-        The frames lie in a file beside it until the block ends; where it raises they are removed, and ``path`` stays
-        what it was.
+        The frames lie in a file of another name beside it until the block ends. If it raises, that file is removed, and
+        ``path`` stays what it was.
+
+        Raises:
+            ToolkitError: If the file cannot be written, for example because the disk is full.
         """
-        final, partial = Path(self.path), Path(self.path).with_suffix(".part.mp4")
-        try:
-            with _plugin().imopen(partial, "w", plugin="pyav") as file:
+        self.check()
+        with draft(self.path, private=False) as name:
+            with explained(self.path):
+                file = _plugin().imopen(name, "w", plugin="pyav")
                 file.init_video_stream("libx264", fps=self.fps)
 
-                def write(frames: Tensor, start: int) -> None:
-                    for frame in pixels(frames):
+            def write(frames: Tensor, start: int) -> None:
+                shown = pixels(frames)
+                with explained(self.path):
+                    for frame in shown:
                         file.write_frame(frame)
 
+            try:
                 yield write
-            partial.replace(final)
-        finally:
-            partial.unlink(missing_ok=True)
+            except BaseException:
+                # Closing writes what is left, and may fail as the write before it did.
+                with suppress(Exception):
+                    file.close()
+                raise
+            with explained(self.path):
+                file.close()
+
+
+def check_rate(fps: object) -> None:
+    """Refuse what is no number of frames per second.
+
+    Example:
+        >>> check_rate(float("nan"))
+        Traceback (most recent call last):
+        toolkit.errors.PlanError: fps=nan: must be a finite number above 0, such as 16.
+    """
+    # Real has numpy's numbers, too; True is an int, and a mistake. NaN is not below infinity.
+    if isinstance(fps, bool) or not isinstance(fps, Real) or not 0 < float(fps) < math.inf:
+        raise PlanError(f"fps={fps!r}: must be a finite number above 0, such as 16.")
 
 
 def pixels(frames: Tensor) -> Any:

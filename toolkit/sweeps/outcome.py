@@ -22,7 +22,7 @@ _OUT_OF_MEMORY = ("can't allocate memory", "ran out of memory", "the out-of-memo
 
 
 def measures_of(result: Any, parameters: Iterable[str]) -> tuple[dict[str, Measure], str | None]:
-    """The measures in a function's result, and the record of a run in it as JSON.
+    """The measures in a function's result, and the public record of a run in it as JSON.
 
     Args:
         result: A number (called ``value``), a mapping of names to numbers or words, a :class:`Run`, a
@@ -40,7 +40,7 @@ def measures_of(result: Any, parameters: Iterable[str]) -> tuple[dict[str, Measu
     record = None
     for part in result if isinstance(result, tuple | list) else (result,):
         if isinstance(part, Run):
-            record = part.record.to_json()
+            record = part.record.public().to_json()
         for name, value in _measures(part).items():
             if name in found or name in RESERVED or name in set(parameters):
                 raise ToolkitError(f"the measure {name!r} has the name of another column: choose a different name.")
@@ -58,12 +58,14 @@ def status_of(error: BaseException) -> Status:
         ('out of memory', 'failed')
     """
     at: BaseException | None = error
-    while at is not None:
+    seen = set[int]()
+    while at is not None and id(at) not in seen:  # causes may go round in a circle
+        seen.add(id(at))
         # Errors of ranks and of torch carry these words only when memory ran out; other errors may just mention them.
         by_message = isinstance(at, RankFailed | RankDied) or type(at) is RuntimeError
         if isinstance(at, MemoryError | torch.OutOfMemoryError):
             return "out of memory"
-        if by_message and any(words in str(at) for words in _OUT_OF_MEMORY):
+        if by_message and any(words in _message(at) for words in _OUT_OF_MEMORY):
             return "out of memory"
         at = at.__cause__
     return "failed"
@@ -76,7 +78,7 @@ def said(error: BaseException) -> str:
         >>> said(ValueError("tile=9: too small\nfor this model")), said(MemoryError())
         ('ValueError: tile=9: too small', 'MemoryError')
     """
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    first = next((line.strip() for line in _message(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
@@ -87,7 +89,17 @@ def in_words(error: BaseException) -> str:
         >>> in_words(ToolkitError("tile=0: must be at least 1.")), in_words(SystemExit(3))
         ('tile=0: must be at least 1.', 'SystemExit: 3')
     """
-    return str(error) if isinstance(error, ToolkitError) else said(error)
+    return _message(error) if isinstance(error, ToolkitError) else said(error)
+
+
+def _message(error: BaseException) -> str:
+    """What an error says, in characters that every file and screen takes."""
+    try:
+        text = str(error)
+    except Exception as failure:
+        # The error's own class is broken. The sweep goes on: this point has failed, whatever it would have said.
+        return f"(its message cannot be read: {type(failure).__name__})"
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _measures(part: Any) -> Mapping[str, Any]:

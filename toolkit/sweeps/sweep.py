@@ -61,11 +61,12 @@ def sweep(
     Returns:
         One row per point that has ended: its parameters, its measures, ``status`` (``"done"``, ``"failed"`` or ``"out
         of memory"``), ``error`` on one line, ``took`` (seconds), ``when``, ``starts``, ``version`` (of the function's
-        source), ``record`` (of a run, as JSON) and ``code``, see :func:`reproduce`.
+        source), ``record`` (of a run, its public part, as JSON) and ``code``, see :func:`reproduce`.
 
     Raises:
         PlanError: If the space is invalid; raised before anything runs.
-        ToolkitError: If the store belongs to another sweep or is in use; raised before anything runs.
+        ToolkitError: If the store cannot be written, is damaged, belongs to another sweep or is in use; raised before
+            anything runs.
         RunCancelled: If the function's run was cancelled. As after an interrupt, the point counts as not started.
 
     Example:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from safetensors.torch import load_file, save_file
 from support.pipelines import PIPELINES, PROMPTS, aligned, load
 from torch import nn
 
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.span import Span
+from toolkit.models.transformers.component_check import check_component
 from toolkit.models.transformers.layers import layers_of
 from toolkit.models.transformers.pipeline_parts import INDEX, experts_of, modules_of, pipeline_class
-from toolkit.models.transformers.stage_pipeline import load_pipeline, load_whole
+from toolkit.models.transformers.stage_pipeline import hollow, load_pipeline, load_whole
+from toolkit.models.weight_files import check_files, missing_keys
 
 NAMES = sorted(PIPELINES)
 DISTINCT = [name for name in NAMES if name not in ("flux_true_cfg", "hunyuan15_embedded")]
@@ -195,3 +201,70 @@ def test_a_folder_does_not_decide_what_is_imported(tmp_path, monkeypatch, librar
         with pytest.raises(ModelError, match=rf"its vae is a class of '{library}'.*load the pipeline yourself"):
             ask(tmp_path)
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.fixture
+def broken(saved, tmp_path):
+    """A copy of a saved pipeline, to break."""
+    return Path(shutil.copytree(saved("wan"), tmp_path / "wan"))
+
+
+LOADS = {
+    "whole": load_whole,
+    "stage": lambda path: load_pipeline(path, {"transformer": [Span(0, 2)]}, with_modules=["vae", "text_encoder"]),
+}
+
+
+@pytest.mark.parametrize("part", ["vae", "text_encoder", "transformer"])
+@pytest.mark.parametrize("way", LOADS)
+def test_parts_that_are_not_whole_or_pickled_are_refused_and_named(broken, part, way):
+    load = LOADS[way]
+    file = sorted((broken / part).glob("*.safetensors"))[0]
+    weights, data = load_file(file), file.read_bytes()
+    gone = [name for name in weights if name.endswith("weight")][-1]
+    kept = {name: weight for name, weight in weights.items() if name != gone}
+    save_file(kept, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=rf"{part}.* lacks .*{re.escape(gone)}"):
+        load(broken)
+    file.write_bytes(data[:-8])
+    with pytest.raises(ModelError, match=rf"{file.name} cannot be read as a file of weights, or ends too early"):
+        load(broken)
+    for one in (broken / part).glob("*.safetensors*"):
+        one.unlink()
+    torch.save(weights, file.with_suffix(".bin"))
+    refused = "holds no .safetensors" if (part, way) == ("transformer", "stage") else "is a pickled file"
+    with pytest.raises(ModelError, match=refused):
+        load(broken)
+
+
+def test_pickled_parts_are_loaded_if_they_are_asked_for(broken):
+    own = load(broken)
+    for part, name in {"vae": "diffusion_pytorch_model", "text_encoder": "pytorch_model"}.items():
+        weights = {}
+        for file in (broken / part).glob("*.safetensors*"):
+            weights |= load_file(file) if file.suffix == ".safetensors" else {}
+            file.unlink()
+        torch.save(weights, broken / part / f"{name}.bin")
+    with pytest.raises(ModelError, match=r"is a pickled file.*load=\{'use_safetensors': False\}"):
+        load_whole(broken, transformer=own.transformer)
+    mine = load_whole(broken, transformer=own.transformer, use_safetensors=False)
+    for part in ("vae", "text_encoder"):
+        for name, weight in own.components[part].state_dict().items():
+            assert torch.equal(mine.components[part].state_dict()[name], weight)
+
+
+def test_weights_under_older_names_are_not_missing(saved, tmp_path):
+    folder = Path(shutil.copytree(saved("qwen_image"), tmp_path / "qwen"))
+    cls = modules_of(folder)["text_encoder"]
+    shell, files = hollow(folder / "text_encoder", cls), check_files(folder / "text_encoder")
+    assert len(missing_keys(shell, files)) > 10
+    check_component(folder / "text_encoder", shell, {}, variant=None)
+    weights = {name: weight for file in files for name, weight in load_file(file).items()}
+    save_file(
+        {name: weight for name, weight in weights.items() if name != "lm_head.weight"}, files[0], {"format": "pt"}
+    )
+    for file in (*files[1:], *folder.glob("text_encoder/*.index.json")):
+        file.unlink()
+    (folder / "text_encoder" / files[0].name).rename(folder / "text_encoder" / "model.safetensors")
+    with pytest.raises(ModelError, match=r"lacks 1 weight of the model \(lm_head.weight\)"):
+        check_component(folder / "text_encoder", shell, {}, variant=None)

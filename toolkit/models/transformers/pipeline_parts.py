@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +11,7 @@ from torch import nn
 from toolkit.errors import ModelError
 from toolkit.models.diffusers_compat import CLASS_KEY, class_named, component_module, diffusers_version, has_pipelines
 from toolkit.models.protocols import Pipeline
+from toolkit.models.weight_files import read_object
 
 Source: TypeAlias = "Pipeline | str | PathLike[str]"
 """A pipeline, or the folder that one was saved in."""
@@ -55,6 +55,7 @@ def experts_of(source: Source) -> dict[str, type[nn.Module]]:
         ModelError: If it has no transformer, or has a ControlNet, whose output goes into the layers from outside.
 
     Example:
+        >>> import json
         >>> from tempfile import TemporaryDirectory
         >>> listed = ["diffusers", "WanTransformer3DModel"]
         >>> index = {"_class_name": "WanPipeline", "transformer": listed, "transformer_2": listed, "vae": [None, None]}
@@ -63,7 +64,7 @@ def experts_of(source: Source) -> dict[str, type[nn.Module]]:
         ...     list(experts_of(folder))
         ['transformer', 'transformer_2']
     """
-    parts = _parts(source)
+    parts = components_of(source)
     name = pipeline_class(source).__name__
     # Residuals that a pipeline is given by hand are arguments of the call, and do reach every stage.
     control = [part for part in parts if "controlnet" in part]
@@ -87,7 +88,7 @@ def modules_of(source: Source) -> dict[str, type[nn.Module]]:
     Raises:
         ModelError: If a folder holds no pipeline, or a module of an unknown class.
     """
-    return {part: cls for part, cls in _parts(source).items() if not _is_expert(part)}
+    return {part: cls for part, cls in components_of(source).items() if not _is_expert(part)}
 
 
 def index_of(folder: str | PathLike[str]) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def index_of(folder: str | PathLike[str]) -> dict[str, Any]:
             f"{fspath(folder)!r} holds no pipeline: a folder with a {INDEX}, as save_pretrained writes it, is needed. "
             "Download a model of the Hub with huggingface_hub.snapshot_download, and give the folder that it returns."
         )
-    index: dict[str, Any] = json.loads((path / INDEX).read_text())
+    index = read_object(path / INDEX)
     for name, entry in index.items():
         if isinstance(entry, list) and entry and not _is_known(entry[0]):
             raise ModelError(
@@ -117,8 +118,12 @@ def _is_known(library: object) -> bool:
     return library is None or library in LIBRARIES or (isinstance(library, str) and has_pipelines(library))
 
 
-def _parts(source: Source) -> dict[str, type[nn.Module]]:
-    """The modules among the components; those left out are None in the pipeline and in its list."""
+def components_of(source: Source) -> dict[str, type[nn.Module]]:
+    """Return the modules among the components, with the class of each; those that are None are left out.
+
+    Raises:
+        ModelError: If a folder holds no pipeline, or a module of an unknown class.
+    """
     if not isinstance(source, (str, PathLike)):
         if not isinstance(getattr(source, "components", None), dict):
             raise ModelError(

@@ -13,7 +13,6 @@ transformer on the meta device and then puts the layers of other stages aside, b
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 from collections.abc import Iterable
 from functools import wraps
@@ -28,6 +27,7 @@ from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.span import Span
 from toolkit.models.diffusers_compat import CLASS_KEY, class_named, diffusers_version, ignore_on_load, is_model_class
 from toolkit.models.transformers.layers import layers_of, needs_of, owned
+from toolkit.models.weight_files import check_files, read_object
 
 
 def load_stage(
@@ -171,8 +171,7 @@ def _class_in(folder: Path) -> type[Any]:
 
 
 def _config_in(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    return config
+    return read_object(folder / "config.json")
 
 
 def _check(folder: Path, kwargs: dict[str, Any]) -> None:
@@ -183,6 +182,7 @@ def _check(folder: Path, kwargs: dict[str, Any]) -> None:
             f"'{folder}' holds no .safetensors ({found}), the only kind of file that single weights are read from. "
             "Load the model whole, and save it with save_pretrained."
         )
+    check_files(folder, variant=kwargs.get("variant"))
     if (
         _config_in(folder).get("quantization_config")
         or kwargs.get("quantization_config")

@@ -15,12 +15,16 @@ from toolkit.errors import PlanError
 from toolkit.geometry.span import Span
 from toolkit.models.diffusers_compat import diffusers_logging, is_model_class, note_origin
 from toolkit.models.module_compat import map_tensors, put_parameter_first
-from toolkit.models.transformers.pipeline_parts import experts_of, modules_of, pipeline_class
+from toolkit.models.transformers.component_check import check_component
+from toolkit.models.transformers.pipeline_parts import components_of, experts_of, modules_of, pipeline_class
 from toolkit.models.transformers.stage_loading import load_stage
 from toolkit.models.transformers_compat import transformers_logging
 
 Module = TypeVar("Module", bound=nn.Module)
 Dtype = torch.dtype | Mapping[str, torch.dtype] | None
+
+SAFELY = {"local_files_only": True, "use_safetensors": True}
+"""What ``from_pretrained`` is given unless the caller says otherwise: nothing is fetched, nothing unpickled."""
 
 
 def load_pipeline(
@@ -46,7 +50,8 @@ def load_pipeline(
         The pipeline, of its own class.
 
     Raises:
-        ModelError: If the folder holds no pipeline that can be cut in stages.
+        ModelError: If the folder holds no pipeline that can be cut in stages, or files of weights that are pickled, are
+            not whole, or lack some.
         PlanError: If a name is not in the pipeline, or an expert does not have the layers.
 
     Example:
@@ -68,25 +73,31 @@ def load_pipeline(
     _check_names(with_modules, modules, argument="with_modules")
     parts: dict[str, nn.Module] = {}
     for name, cls in (experts | modules).items():
-        if name in kwargs or name in with_modules:
-            continue  # given by the caller, or left to the pipeline's own loading
+        if name in kwargs:
+            continue  # given by the caller
         folder = Path(path, name)
+        if name in with_modules:
+            _check(folder, cls, kwargs)
+            continue  # left to the pipeline's own loading
         dtype = _dtype_of(name, kwargs.get("dtype", kwargs.get("torch_dtype")))
         if name in spans:
             parts[name] = load_stage(folder, spans[name], torch_dtype=dtype, variant=_variant(folder, kwargs))
         else:
             parts[name] = hollow(folder, cls, torch_dtype=dtype)
     # Of its own class: DiffusionPipeline.from_pretrained loads optional components whole although they are given.
-    return pipeline_class(path).from_pretrained(path, **{"local_files_only": True, **parts, **kwargs})
+    return pipeline_class(path).from_pretrained(path, **{**SAFELY, **parts, **kwargs})
 
 
 def load_whole(path: str | PathLike[str], **kwargs: Any) -> Any:
     """Load a pipeline from a folder with all its weights, as its own ``from_pretrained`` does.
 
     Raises:
-        ModelError: If the folder holds no pipeline.
+        ModelError: If the folder holds no pipeline, or files of weights that are pickled, are not whole, or lack some.
     """
-    return pipeline_class(path).from_pretrained(path, **{"local_files_only": True, **kwargs})
+    for name, cls in components_of(path).items():
+        if name not in kwargs:
+            _check(Path(path, name), cls, kwargs)
+    return pipeline_class(path).from_pretrained(path, **{**SAFELY, **kwargs})
 
 
 def hollow_parts(path: str | PathLike[str], names: Iterable[str]) -> dict[str, Any]:
@@ -171,6 +182,13 @@ def placed(module: Module, device: torch.device | str) -> Module:
         return tensor if tensor.is_meta else tensor.to(device)
 
     return map_tensors(module, move)
+
+
+def _check(folder: Path, cls: type[Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuse a component that ``from_pretrained`` would load with random weights, or unpickle."""
+    # A class of neither library cannot be made without its weights.
+    shell = hollow(folder, cls) if is_model_class(cls) or hasattr(cls, "config_class") else None
+    check_component(folder, shell, kwargs, variant=_variant(folder, kwargs))
 
 
 def _check_names(given: Iterable[str], known: Collection[str], *, argument: str) -> None:
