@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from toolkit.bench import chosen_plans as plans
+from toolkit.bench import faults
 from toolkit.bench import full_size_speed as models
 from toolkit.bench import rehearsal_accuracy as rehearsals
 from toolkit.bench import rehearsal_scale as scale
@@ -25,8 +26,18 @@ BENCHES: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]
     "plan": (plans.bench_plan, plans.as_text),
     "rehearsal": (rehearsals.bench_rehearsal, rehearsals.as_text),
     "rehearsal-scale": (scale.bench_rehearsal_scale, scale.as_text),
+    "faults": (faults.bench_faults, faults.as_text),
     "models": (models.bench_models, models.as_text),
 }
+
+FITTING = {
+    "full": ("models", "shards"),
+    "mode": ("stages",),
+    "block": ("stages",),
+    "number": ("faults",),
+    "seed": ("faults",),
+}
+"""The benchmarks to which an option applies, for those that do not apply to all."""
 
 
 def add_to(commands: Any) -> None:
@@ -37,7 +48,7 @@ def add_to(commands: Any) -> None:
         choices=sorted(BENCHES),
         help="tiles or shards: decode the demo video; stages: run the demo pipeline; models: decode with video "
         "autoencoders; plan: run every candidate of tk.plan; rehearsal: what rehearsals predict, beside runs; "
-        "rehearsal-scale: their time and memory on up to 1024 ranks",
+        "rehearsal-scale: their time and memory on up to 1024 ranks; faults: what becomes of runs that are broken",
     )
     bench.add_argument("--turns", type=count, default=5, help="measurements of each contender (default: %(default)s)")
     bench.add_argument("--device", default="cpu", help="cpu, or a type of accelerator (default: %(default)s)")
@@ -58,6 +69,8 @@ def add_to(commands: Any) -> None:
         "--compute", dest="mode", action="store_const", const="compute", help="stages: real computation on two ranks"
     )
     bench.add_argument("--block", type=amount, help="stages: seconds per emulated block")
+    bench.add_argument("--number", type=count, help="faults: how many, instead of --turns of each kind")
+    bench.add_argument("--seed", type=int, help="faults: decides what is struck, and when (default: 0)")
     bench.add_argument("--json", type=output_file(), help="write the result and its record to this file")
     bench.set_defaults(run=_run)
 
@@ -73,13 +86,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _further(options: argparse.Namespace) -> dict[str, Any]:
     """The options that only some benchmarks take."""
-    given = {"full": options.full or None, "mode": options.mode, "block": options.block}
+    given = {name: getattr(options, name) or None for name in FITTING}
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:
-        fitting = ("models", "shards") if name == "full" else ("stages",)
-        if options.what not in fitting:
-            flag = options.mode if name == "mode" else name
-            raise PlanError(
-                f"--{flag} does not apply to bench {options.what}, only to bench {' and '.join(fitting)}: leave it out."
-            )
+        if options.what not in FITTING[name]:
+            flag, fitting = options.mode if name == "mode" else name, " and ".join(FITTING[name])
+            raise PlanError(f"--{flag} does not apply to bench {options.what}, only to bench {fitting}: leave it out.")
     return given
