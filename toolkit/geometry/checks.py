@@ -218,5 +218,9 @@ def check_collection(name: str, values: object, *, what: str) -> None:
         ...
         toolkit.errors.PlanError: costs=5: must be a list of numbers, one for each layer.
     """
-    if not isinstance(values, Collection) or isinstance(values, str | bytes | Mapping | Set):
+    try:
+        size = len(values) if isinstance(values, Collection) else -1
+    except TypeError:  # an array of NumPy or torch without axes looks like a collection
+        size = -1
+    if size < 0 or isinstance(values, str | bytes | Mapping | Set):
         raise PlanError(f"{name}={shown(values)}: must be a list of {what}.")
