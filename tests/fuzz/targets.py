@@ -129,7 +129,7 @@ GEOMETRY = {
     "Blend": Target(tk.Blend, {"ramp": WORD, "merge": WORD}),
     "blended ones": Target(_blended, {"grid": GRIDS, "ramp": WORD}, holds.merged),
     "TilePlan": Target(
-        lambda plan, grid, blend, root: tk.TilePlan(grid or plan.grid, blend, plan.assignment, root),
+        lambda plan, grid, blend, root: tk.TilePlan(plan.grid if grid is None else grid, blend, plan.assignment, root),
         {"plan": PLANS, "grid": st.none() | mostly(GRIDS), "blend": mostly(st.just(tk.Blend())), "root": sizes(0, 4)},
         holds.tile_plan,
     ),
@@ -207,7 +207,7 @@ STEPS = {
     ),
     "Schedule.order": Target(lambda one, rank: one.order(rank), {"one": SCHEDULES, "rank": RANK}),
     "StagePlan": Target(
-        lambda plan, split, **given: tk.StagePlan(split or plan.split, plan.schedule, **given),
+        lambda plan, split, **given: tk.StagePlan(plan.split if split is None else split, plan.schedule, **given),
         {
             "plan": STAGES,
             "split": st.none() | mostly(SPLITS),

@@ -67,6 +67,8 @@ CALLS = {
     "rehearsal by a number": (lambda vae: tk.rehearse(vae, SHAPE, profile=3), "profile=3: must be a profile"),
     "rehearsal on a number": (lambda vae: tk.rehearse(vae, SHAPE, topology=3), "topology=3: must be a tk.Topology"),
     "rehearsal of a device": (lambda vae: tk.rehearse(vae, SHAPE, device="bogus"), "device='bogus': must be"),
+    "rehearsal of an endless map": (lambda vae: tk.rehearse(vae, (1, 16, 1, inf)), "give the input of the call"),
+    "rehearsal of half a cell": (lambda vae: tk.rehearse(vae, (1, 16, 8, 8.5)), "give the input of the call"),
     "speed in words": (lambda _: tk.Profile.assume(operations="x", bandwidth=1.0), "operations='x': must be a finite"),
     "negative bandwidth": (lambda _: tk.Profile.assume(operations=1.0, bandwidth=-1), "bandwidth=-1: must be a finite"),
     "name that is a number": (lambda _: tk.compare(PICTURE, PICTURE, name=1), "name=1: must be a word"),
