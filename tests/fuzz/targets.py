@@ -2,69 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from fuzz import invariants as holds
+from fuzz.plain_values import (
+    COUNT,
+    EXTENT,
+    GRIDS,
+    LINKS,
+    NO_FUNCTION,
+    PLANS,
+    RANK,
+    RANKS,
+    SCHEDULES,
+    SHAPE,
+    SHARDS,
+    SPACES,
+    STAGES,
+    TOPOLOGIES,
+    WORD,
+)
+from fuzz.stage_targets import STEPS
+from fuzz.target import Target
 from hypothesis import strategies as st
 from support.odd_values import by_axis, mostly, numbers, odd, several, sizes
 
 import toolkit as tk
 from toolkit import plot
-from toolkit.geometry.schedule_table import Action, read_table
 from toolkit.geometry.span import cover_axis, strided_axis
-from toolkit.geometry.stage_loop import loop_time
 from toolkit.models import demo
 from toolkit.numerics.window import merge
 from toolkit.planning.rehearsing.profile import Profile
 from toolkit.sweeps.points import points_of
-
-Given = dict[str, st.SearchStrategy[Any]]
-
-
-class Target(NamedTuple):
-    """A function of the public surface.
-
-    Attributes:
-        call: The function.
-        given: Strategies of its arguments.
-        check: What must hold of an answer; called with the answer and the arguments.
-        weight: How many cases it gets, over what most get.
-    """
-
-    call: Callable[..., Any]
-    given: Given
-    check: Callable[..., None] = holds.any_answer
-    weight: float = 1.0
-
-
-GRIDS = st.builds(
-    lambda h, w, tile, overlap: tk.TileGrid.cover({"h": h, "w": w}, tile, min(overlap, tile - 1)),
-    *(st.integers(1, 24), st.integers(1, 24), st.integers(2, 9), st.integers(0, 5)),
-)
-PLANS = st.builds(
-    lambda grid, ranks: tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, ranks)),
-    *(GRIDS, st.integers(1, 5)),
-)
-SHARDS = st.builds(tk.ShardPlan, st.integers(1, 4), st.integers(1, 4))
-SPLITS = st.builds(lambda stages, more: tk.StageSplit.even(stages + more, stages), st.integers(1, 6), st.integers(0, 9))
-SCHEDULES = st.builds(tk.Schedule, *(st.integers(1, most) for most in (4, 3, 3, 3)))
-STAGES = st.builds(
-    lambda schedule, more, cfg: tk.StagePlan(tk.StageSplit.even(schedule.depth + more, schedule.depth), schedule, cfg),
-    *(SCHEDULES, st.integers(0, 9), st.integers(1, 2)),
-)
-LINKS = st.builds(tk.Link, st.floats(1e3, 1e12), st.floats(0, 1))
-TOPOLOGIES = st.builds(tk.Topology, st.integers(1, 4), st.integers(1, 4))
-EXTENT = by_axis(sizes(1, 60))
-RANKS = st.integers(0, 8) | st.sampled_from([1.5, "a", True, None])
-NO_FUNCTION = odd().filter(lambda value: not callable(value))
-ACTIONS = st.from_regex(r"[0-9]{1,3}F[0-9]{0,3}") | st.text(max_size=6)
-SPACES = mostly(st.dictionaries(st.sampled_from("ab"), several(sizes()), max_size=2))
-SHAPE = mostly(st.tuples(st.just(1), st.just(16), sizes(1, 24), sizes(1, 24)))
-RANK, COUNT = sizes(0, 12), sizes(1, 9)
-WORD = mostly(st.sampled_from(["linear", "cosine", "crop", "window", "gather", "ring", "exchange", "recompute"]))
 
 
 @cache
@@ -157,80 +128,6 @@ GEOMETRY = {
         tk.Topology, {"hosts": COUNT, "per_host": COUNT, "within": mostly(LINKS), "between": mostly(LINKS)}
     ),
     "Topology.link": Target(lambda one, a, b: one.link(a, b), {"one": TOPOLOGIES, "a": RANK, "b": RANK}),
-}
-STEPS = {
-    "StageSplit": Target(tk.StageSplit, {"bounds": several(sizes(0, 9))}, holds.split),
-    "StageSplit.even": Target(tk.StageSplit.even, {"layers": sizes(1), "stages": COUNT}, holds.split),
-    "StageSplit.balanced": Target(
-        tk.StageSplit.balanced,
-        {
-            "costs": several(numbers(), 9),
-            "stages": sizes(1, 4),
-            "memory": st.none() | several(numbers(), 9),
-            "cap": st.none() | numbers() | several(numbers(), 4),
-            "speeds": st.none() | several(numbers(), 4),
-        },
-        holds.split,
-        2,
-    ),
-    "StageSplit.at": Target(tk.StageSplit.at, {"bounds": several(sizes(0, 9)), "layers": sizes(1, 12)}, holds.split),
-    "StageSplit.owner": Target(lambda split, layer: split.owner(layer), {"split": SPLITS, "layer": RANK}),
-    "StageSplit.costs": Target(lambda split, costs: split.costs(costs), {"split": SPLITS, "costs": several(numbers())}),
-    "Action": Target(Action, {"chunk": sizes(), "branch": sizes()}),
-    "Action.parse": Target(Action.parse, {"text": mostly(ACTIONS)}),
-    "read_table": Target(read_table, {"text": mostly(SCHEDULES.map(str) | st.text(max_size=20))}),
-    "Schedule": Target(
-        tk.Schedule,
-        {
-            "stages": COUNT,
-            "branches": sizes(1, 4),
-            "chunks": sizes(1, 3),
-            "in_flight": sizes(1, 4),
-            "overlap": mostly(st.booleans()),
-        },
-        holds.schedule,
-        2,
-    ),
-    "Schedule.step_time": Target(
-        lambda one, costs, hop: one.step_time(costs, hop),
-        {"one": SCHEDULES, "costs": several(numbers()), "hop": numbers()},
-        holds.duration,
-    ),
-    "Schedule.loop_time": Target(
-        lambda one, cost, steps: one.loop_time([cost] * one.depth, steps),
-        {"one": SCHEDULES, "cost": numbers(), "steps": sizes(1, 9)},
-        holds.duration,
-    ),
-    "Schedule.timeline": Target(
-        lambda one, cost, hop, steps: one.timeline([cost] * one.depth, hop, steps),
-        {"one": SCHEDULES, "cost": numbers(), "hop": numbers(), "steps": sizes(1, 9)},
-    ),
-    "Schedule.order": Target(lambda one, rank: one.order(rank), {"one": SCHEDULES, "rank": RANK}),
-    "StagePlan": Target(
-        lambda plan, split, **given: tk.StagePlan(plan.split if split is None else split, plan.schedule, **given),
-        {
-            "plan": STAGES,
-            "split": st.none() | mostly(SPLITS),
-            **{name: sizes(1, 3) for name in ("cfg", "sp", "tp", "experts")},
-            "encoders": sizes(0, 3),
-            "vae": st.none() | mostly(SHARDS),
-        },
-        holds.stage_plan,
-        2,
-    ),
-    "StagePlan.position": Target(lambda plan, rank: plan.position(rank), {"plan": STAGES, "rank": RANK}),
-    "StagePlan.layers_of": Target(lambda plan, rank: plan.layers_of(rank), {"plan": STAGES, "rank": RANK}),
-    "StagePlan.expert_of": Target(lambda plan, rank: plan.expert_of(rank), {"plan": STAGES, "rank": RANK}),
-    "StagePlan.step_time": Target(
-        lambda plan, costs, hop: plan.step_time(costs, hop),
-        {"plan": STAGES, "costs": st.none() | several(numbers(), 12), "hop": numbers()},
-        holds.duration,
-    ),
-    "loop_time": Target(
-        lambda plan, cost, **given: loop_time(plan, {"": [cost] * plan.schedule.depth}, **given),
-        {"plan": STAGES, "cost": numbers(), "steps": mostly(st.just({"": 2})), "requests": COUNT, "hop": numbers()},
-        holds.duration,
-    ),
 }
 SURFACE = {
     "Options": Target(
