@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
+from fuzz.target import COUNTS
 
 DEFAULT = 500
 """Cases of a run of the test suite, over all targets; always the same ones."""
-COUNTS: Counter[tuple[str, str]] = Counter()
-"""Number of answers and refusals of each target."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

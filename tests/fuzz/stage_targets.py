@@ -12,8 +12,9 @@ import toolkit as tk
 from toolkit.geometry.schedule_table import Action, read_table
 from toolkit.geometry.stage_loop import loop_time
 
+BOUNDS = st.sets(st.integers(1, 20), min_size=1, max_size=5).map(lambda cuts: (0, *sorted(cuts)))
 STEPS = {
-    "StageSplit": Target(tk.StageSplit, {"bounds": several(sizes(0, 9))}, holds.split),
+    "StageSplit": Target(tk.StageSplit, {"bounds": several(sizes(0, 9)) | BOUNDS}, holds.split),
     "StageSplit.even": Target(tk.StageSplit.even, {"layers": sizes(1), "stages": COUNT}, holds.split),
     "StageSplit.balanced": Target(
         tk.StageSplit.balanced,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,9 @@ from fuzz import invariants as holds
 from hypothesis import strategies as st
 
 Given = dict[str, st.SearchStrategy[Any]]
+
+COUNTS: Counter[tuple[str, str]] = Counter()
+"""Number of answers and refusals of each target in this run."""
 
 
 class Target(NamedTuple):

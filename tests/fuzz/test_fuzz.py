@@ -8,7 +8,8 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from fuzz.conftest import COUNTS, DEFAULT
+from fuzz.conftest import DEFAULT
+from fuzz.target import COUNTS
 from fuzz.targets import TARGETS
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
