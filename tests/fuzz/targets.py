@@ -26,6 +26,7 @@ from fuzz.plain_values import (
 )
 from fuzz.stage_targets import STEPS
 from fuzz.target import Target
+from geometry.grids import rows
 from hypothesis import strategies as st
 from support.odd_values import by_axis, mostly, numbers, odd, several, sizes
 
@@ -67,7 +68,9 @@ GEOMETRY = {
         tk.TileGrid,
         {
             "axes": mostly(st.sampled_from([("w",), ("h", "w"), ("w", "h"), ("w", "w")])),
-            "rows": several(several(st.builds(tk.Span, st.integers(0, 5), st.integers(5, 9)), most=3), most=2),
+            "rows": st.tuples(rows())
+            | st.tuples(rows(), rows())
+            | several(several(st.builds(tk.Span, st.integers(0, 5), st.integers(5, 9)), most=3), most=2),
         },
         holds.grid,
     ),

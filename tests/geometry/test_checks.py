@@ -80,6 +80,7 @@ ODD = {
     "costs in a mapping": (lambda: StageSplit.balanced({0: 1, 1: 2}, 2), "must be a list of numbers"),
     "cap in words": (lambda: StageSplit.balanced([1, 1], 2, memory=[1, 1], cap="9"), "cap='9'"),
     "cuts that are an array without axes": (lambda: StageSplit.at(np.array(3), layers=5), "bounds=array(3): must be"),
+    "cuts that are arrays": (lambda: StageSplit.at([0, np.array([1, 2])], layers=5), "must be a tuple of ints"),
     "cuts that are a number": (lambda: StageSplit.at(3, layers=5), "bounds=3: must be a list of ints"),
     "action that is no text": (lambda: Action.parse(0), "0 is not an action"),
     "action with an endless number": (lambda: Action.parse("9" * 9999 + "F0"), "is not an action"),

@@ -138,6 +138,7 @@ class StageSplit:
         check_counts(layers=layers)
         check_collection("bounds", bounds, what="ints, the first layer of every later stage")
         cuts = tuple(bounds)
+        check_tuple("bounds", cuts, kind=int, what="ints")
         whole = len(cuts) >= 2 and (cuts[0], cuts[-1]) == (0, layers)
         return cls(cuts if whole else (0, *cuts, layers))
 
