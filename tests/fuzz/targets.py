@@ -59,6 +59,7 @@ def _chosen(shape: Any, ranks: Any, memory: Any) -> Any:
     return tk.plan(_meta(), shape, ranks, memory, profile=profile, progress=False)
 
 
+SPANS = st.builds(tk.Span, st.integers(0, 5), st.integers(5, 9))
 GEOMETRY = {
     "Span": Target(tk.Span, {"start": sizes(), "stop": sizes()}),
     "Span.inside": Target(lambda outer: tk.Span(2, 4).inside(outer), {"outer": odd()}),
@@ -68,9 +69,7 @@ GEOMETRY = {
         tk.TileGrid,
         {
             "axes": mostly(st.sampled_from([("w",), ("h", "w"), ("w", "h"), ("w", "w")])),
-            "rows": st.tuples(rows())
-            | st.tuples(rows(), rows())
-            | several(several(st.builds(tk.Span, st.integers(0, 5), st.integers(5, 9)), most=3), most=2),
+            "rows": st.tuples(rows()) | st.tuples(rows(), rows()) | several(several(SPANS, most=3), most=2),
         },
         holds.grid,
     ),
@@ -136,12 +135,10 @@ SURFACE = {
     "Options": Target(
         tk.Options,
         {
-            "arguments": odd(),
             "seed": sizes(),
-            "autocast": odd(),
-            "recipe": odd(),
             "norm_passes": sizes(),
-            "rules": odd(),
+            "arguments": mostly(st.just({})),
+            **dict.fromkeys(("autocast", "recipe", "rules"), mostly(st.none())),
         },
     ),
     "fit_memory": Target(tk.fit_memory, {"measured": mostly(st.dictionaries(RANKS, numbers(), max_size=4))}),
