@@ -1,6 +1,7 @@
 """Schedules: what a step takes, by formula, by another simulation and by bounds that nothing can beat."""
 
 import pickle
+import time
 from dataclasses import FrozenInstanceError
 from fractions import Fraction
 from itertools import pairwise, product
@@ -13,7 +14,10 @@ from hypothesis import strategies as st
 from toolkit.errors import PlanError
 from toolkit.geometry.drawing.svg_gantt import Bar, draw_gantt
 from toolkit.geometry.schedule import Schedule
+from toolkit.geometry.schedule_formula import step_formula
 from toolkit.geometry.schedule_table import Action, read_table, write_table
+from toolkit.geometry.stage_plan import StagePlan
+from toolkit.geometry.stage_split import StageSplit
 
 SMALL = list(product(range(1, 7), range(1, 5)))
 """Ranks and branches."""
@@ -268,7 +272,7 @@ def test_the_repr_makes_an_equal_schedule(schedule):
         (lambda: Schedule(2, 2, in_flight=3, overlap=False), "Use 1 of each, or overlap=True"),
         (lambda: Schedule.looped(2, 2, 2).step_time([1] * 2), "chunk_costs has 2 values: give 4, one for each chunk"),
         (lambda: Schedule.interleaved(2, 2).step_time([1, -1]), "chunk_costs[1]=-1"),
-        (lambda: Schedule.interleaved(2, 2).step_time([1, 1], hop=-0.5), "hop[0]=-0.5"),
+        (lambda: Schedule.interleaved(2, 2).step_time([1, 1], hop=-0.5), "hop=-0.5"),
         (lambda: Schedule.interleaved(2, 2).loop_time([1, 1], steps=0), "steps=0"),
     ],
 )
@@ -321,3 +325,43 @@ def test_a_picture_of_many_says_what_it_leaves_out():
     words = "".join(root.itertext())
     assert "drawn: the first 16 of 40 ranks, the first 160 of 960 actions." in words
     assert len([text for text in root.iter("text") if (text.text or "").startswith("rank ")]) == 16
+
+
+def test_a_wide_table_is_cut_as_text():
+    schedule = Schedule.interleaved(1000, branches=4)
+    *rows, last = str(schedule).splitlines()
+    assert (len(rows), len(str(schedule)) < 150_000) == (64, True)
+    assert last == "... of 1000 ranks and 1003 slots; schedule.table has them all"
+    assert repr(schedule) == "Schedule.interleaved(stages=1000, branches=4)"
+    assert len(schedule.table) == 1000
+
+
+def test_the_formula_is_the_simulation():
+    for stages, branches, chunks, requests in product(range(1, 5), range(1, 4), range(1, 4), range(1, 5)):
+        schedule = Schedule(stages, branches, chunks, requests)
+        assert step_formula(schedule)[1] == schedule.step_time(equal(schedule))
+        assert schedule.utilisation == pytest.approx(
+            branches * requests / (stages * schedule.step_time(equal(schedule)))
+        )
+
+
+def test_a_large_schedule_is_predicted_and_drawn_at_once():
+    schedule = Schedule.requests(64, branches=4, requests=16)
+    plan = StagePlan(StageSplit.even(130, 64), schedule)
+    begin = time.perf_counter()
+    assert plan.ratio == pytest.approx(64 * 3 / 130 / 64)
+    assert "64 ranks" in plan._repr_html_()
+    assert "Schedule" in schedule._repr_html_()
+    assert schedule.step_time([0.1 + chunk % 7 for chunk in range(64)], hop=0.01) > 6
+    assert time.perf_counter() - begin < 2  # 0.4 s on an idle machine
+
+
+@given(schedules(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_times_in_integers_and_fractions_agree_with_rounded_ones(schedule, data):
+    costs = data.draw(st.lists(RATIONALS, min_size=schedule.depth, max_size=schedule.depth))
+    exact = schedule.step_time(costs, hop=Fraction(1, 3))
+    assert isinstance(exact, Fraction)
+    assert schedule.step_time([float(cost) for cost in costs], hop=1 / 3) == pytest.approx(float(exact))
+    whole = schedule.step_time([int(60 * cost) for cost in costs], hop=20)
+    assert whole == pytest.approx(float(60 * exact))

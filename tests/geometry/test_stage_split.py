@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import time
 from dataclasses import FrozenInstanceError
 from fractions import Fraction
 from itertools import accumulate, combinations, product
@@ -203,3 +204,31 @@ def test_the_notebook_form(stages):
     assert rows[1] == ["0", str(80 // stages), f"{100 / stages:.1f} %", f"0:{80 // stages}"]
     if stages == 40:
         assert rows[-1] == ["24 more", "48", "60.0 %", "32:80"]
+
+
+@pytest.mark.parametrize("costs", [[1] * 1000, [1 + (7 * layer % 13) / 10 for layer in range(1000)]], ids=str)
+def test_a_thousand_layers_are_balanced_at_once(costs):
+    begin = time.perf_counter()
+    split = StageSplit.balanced(costs, 64)
+    assert time.perf_counter() - begin < 0.5  # 0.03 s on an idle machine; minutes if every end of a stage is tried
+    assert max(split.costs(costs)) <= max(StageSplit.even(1000, 64).costs(costs))
+
+
+def test_one_layer_that_outweighs_all_leaves_the_others_even():
+    assert StageSplit.balanced([900] + [1] * 899, 30).counts == (1, *StageSplit.even(899, 29).counts)
+
+
+@given(st.data(), st.integers(1, 30), st.integers(1, 6))
+@settings(max_examples=50, deadline=None)
+def test_no_stage_of_a_balanced_split_can_be_quicker(data, layers, stages):
+    costs = data.draw(st.lists(st.floats(0, 10), min_size=layers, max_size=layers))
+    stages = min(stages, layers)
+    exact = [Fraction(cost) for cost in costs]
+    slowest = max(StageSplit.balanced(costs, stages).costs(exact))
+    # The least slowest time, by the plain recurrence over the first layers.
+    before = list(accumulate(exact, initial=Fraction(0)))
+    least = before
+    for _ in range(stages - 1):
+        least = [min((max(least[i], stop - before[i]) for i in range(1, j)), default=stop)
+                 for j, stop in enumerate(before)]  # fmt: skip
+    assert slowest == least[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, fields
 from html import escape
+from math import inf
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from toolkit.errors import PlanError, ToolkitError
+from toolkit.geometry.checks import check_kind, is_number, shown
 from toolkit.geometry.grid import TileGrid
 from toolkit.numerics.colour import colour_shift
 from toolkit.numerics.metrics import check_same_shape, decibels, difference, frame_errors
@@ -142,8 +144,13 @@ def compare(
         >>> compare(sample, sample + 0.5, name="tiled", reference_name="untiled").max_abs
         0.5
     """
-    if not data_range > 0:
-        raise PlanError(f"data_range={data_range}: must be above 0, such as 2.0 for samples in -1..1.")
+    for role, given in (("name", name), ("reference_name", reference_name)):
+        if given is not None and not isinstance(given, str):
+            raise PlanError(f"{role}={shown(given)}: must be a word, or None for the plan of the run.")
+    if grid is not None:
+        check_kind("grid", grid, kind=TileGrid, remedy="a TileGrid, or None for that of the run's plan")
+    if not is_number(data_range) or not 0 < data_range < inf:
+        raise PlanError(f"data_range={shown(data_range)}: must be above 0, such as 2.0 for samples in -1..1.")
     a, b = _sample(output, "output"), _sample(reference, "reference")
     check_same_shape(a, b)
     if a.dtype != b.dtype:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.errors import ToolkitError
+from toolkit.errors import PlanError, ToolkitError
+from toolkit.geometry.checks import check_counts, check_kind, check_quantity, is_int, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class StageMemory:
 
     def at(self, ranks: int) -> float:
         """The memory of each of ``ranks`` ranks."""
+        check_counts(ranks=ranks)
         return self.everywhere + self.divided / ranks
 
 
@@ -50,6 +52,11 @@ def fit_memory(measured: Mapping[int, float]) -> StageMemory:
         >>> round(large.at(8), 1)
         30.6
     """
+    check_kind("measured", measured, kind=Mapping, remedy="a dict of peaks by the number of ranks")
+    for count, peak in measured.items():
+        if not is_int(count):
+            raise PlanError(f"measured for {shown(count)} ranks: numbers of ranks must be ints of at least 1.")
+        check_quantity(f"measured[{shown(count)}]", peak)
     if len(measured) < 2 or min(measured) < 1:
         raise ToolkitError(
             f"memory was measured for P = {sorted(measured)}, but a fit needs at least two numbers of ranks, each at "

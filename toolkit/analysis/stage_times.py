@@ -9,6 +9,7 @@ import pandas as pd
 
 from toolkit.analysis.stage_events import actions, hops, loop_events
 from toolkit.errors import ToolkitError
+from toolkit.geometry.checks import check_quantity, shown
 from toolkit.geometry.stage_loop import loop_time
 from toolkit.geometry.stage_plan import StagePlan, stage_plan_of
 from toolkit.runs.run import Run
@@ -136,6 +137,10 @@ def stage_times(run: Run, one_rank: Run | float | None = None) -> StageTimes:
     Raises:
         ToolkitError: If the run has no stages, or its transformers did not follow the schedule of ``run.plan``.
     """
+    if not isinstance(run, Run):
+        raise ToolkitError(f"run={shown(run)}: give the run that cluster.generate returns.")
+    if one_rank is not None and not isinstance(one_rank, Run):
+        check_quantity("one_rank", one_rank, positive=True)
     plan = stage_plan_of(run.plan)
     if plan is None:
         raise ToolkitError(f"stage_times is for runs with a StagePlan, not {run!r}: use run.summary() instead.")

@@ -14,14 +14,13 @@ from torch import Tensor
 
 from toolkit.cluster.decode_request import DecodeRequest
 from toolkit.cluster.engines.local.launch import Start, start_of
-from toolkit.cluster.engines.setup import Setup
+from toolkit.cluster.engines.setup import Setup, check_device
 from toolkit.cluster.generate_request import GenerateRequest
 from toolkit.cluster.job import Job, seconds, time_limit
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.stream import Sink, sink_of
 from toolkit.cluster.workers import Workers
 from toolkit.distributed.comm.group import backend_of
-from toolkit.geometry.checks import check_counts
 from toolkit.geometry.plan import Plan, or_whole
 from toolkit.geometry.stage_plan import Plans, StagePlan, first_plan
 from toolkit.models.autoencoders.direction import Direction
@@ -77,7 +76,7 @@ class Cluster:
         keep_memory: bool = True,
         timeout: float = 1800.0,
     ) -> None:
-        check_counts(ranks=ranks, threads=threads)
+        check_device(device, ranks=ranks)
         first = devices.device_of_rank(0, device)
         via = backend or backend_of(first, ranks)
         setup = Setup(0, ranks, device, via, threads, convolutions, keep_memory, "", 0, seconds(timeout))

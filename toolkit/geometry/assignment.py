@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from heapq import heapify, heapreplace
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import check_counts, check_tuple
+from toolkit.geometry.checks import check_counts, check_ints, check_kind, check_parts, check_tuple, shown
 from toolkit.geometry.drawing.html_views import assignment_view
 from toolkit.geometry.grid import Tile, TileGrid
 
@@ -43,7 +43,9 @@ class Assignment:
         if not self.owners:
             raise PlanError("owners is empty: an assignment needs at least 1 tile.")
         if not all(0 <= owner < self.ranks for owner in self.owners):
-            raise PlanError(f"owners {min(self.owners)}..{max(self.owners)} must lie in 0..{self.ranks - 1}.")
+            least, most = shown(min(self.owners)), shown(max(self.owners))
+            raise PlanError(f"owners {least}..{most} must lie in 0..{self.ranks - 1}.")
+        check_parts(len(self.owners), what="owners")
 
     @classmethod
     def balanced(cls, grid: TileGrid, ranks: int, cost: Callable[[Tile], float] | None = None) -> Assignment:
@@ -59,10 +61,10 @@ class Assignment:
         Raises:
             PlanError: If ``ranks`` is below 1, or a cost is negative or not a number.
         """
-        check_counts(ranks=ranks)
-        costs = [float((cost or tile_cells)(tile)) for tile in grid.tiles]
-        if wrong := [value for value in costs if not value >= 0]:
-            raise PlanError(f"cost gave {wrong[0]}: costs must be numbers of at least 0.")
+        _check(grid, ranks)
+        if cost is not None and not callable(cost):
+            raise PlanError(f"cost={shown(cost)}: must be a function of a tile, or None for its number of cells.")
+        costs = [_as_cost((cost or tile_cells)(tile)) for tile in grid.tiles]
         load = [(0.0, 0, rank) for rank in range(ranks)]
         heapify(load)
         owners = [0] * len(grid)
@@ -76,7 +78,7 @@ class Assignment:
     @classmethod
     def round_robin(cls, grid: TileGrid, ranks: int) -> Assignment:
         """Deal the tiles out like cards: tile ``i`` goes to rank ``i % ranks``."""
-        check_counts(ranks=ranks)
+        _check(grid, ranks)
         return cls(tuple(index % ranks for index in range(len(grid))), ranks)
 
     @classmethod
@@ -88,13 +90,14 @@ class Assignment:
             >>> Assignment.contiguous(grid, ranks=4).owners
             (0, 0, 0, 1, 1, 2, 2, 3, 3)
         """
-        check_counts(ranks=ranks)
+        _check(grid, ranks)
         short, longer = divmod(len(grid), ranks)
         counts = (short + (rank < longer) for rank in range(ranks))
         return cls(tuple(rank for rank, count in enumerate(counts) for _ in range(count)), ranks)
 
     def tiles_of(self, rank: int) -> tuple[int, ...]:
-        """Indices of the tiles of ``rank``, in ascending order."""
+        """Indices of the tiles of ``rank``, in ascending order; none for a rank that only a larger group has."""
+        check_ints(0, rank=rank)
         return tuple(index for index, owner in enumerate(self.owners) if owner == rank)
 
     @property
@@ -118,6 +121,22 @@ class Assignment:
         return assignment_view(
             self.owners, self.counts, facts=f"{len(self.owners)} tiles over {self.ranks} ranks{idle}"
         )
+
+
+def _check(grid: TileGrid, ranks: int) -> None:
+    check_kind("grid", grid, kind=TileGrid, remedy="a TileGrid, such as TileGrid.cover(...) returns")
+    check_counts(ranks=ranks)
+
+
+def _as_cost(value: object) -> float:
+    """What a cost function gave, as a float; infinity is allowed, and makes a tile the first to be given out."""
+    try:
+        cost = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        cost = -1.0
+    if not cost >= 0:
+        raise PlanError(f"cost gave {shown(value)}: costs must be numbers of at least 0.")
+    return cost
 
 
 def _short(values: Iterable[int], limit: int = 12) -> str:

@@ -9,7 +9,7 @@ from itertools import pairwise, product
 from math import prod
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import check_tuple
+from toolkit.geometry.checks import check_collection, check_extent, check_parts, check_tuple, is_int, shown
 from toolkit.geometry.drawing.html_views import grid_view
 from toolkit.geometry.span import Span, cores, cover_axis, shares, strided_axis
 
@@ -117,6 +117,7 @@ class TileGrid:
             raise PlanError(f"{len(self.rows)} rows of spans for axes {self.axes}: give one row per axis.")
         for axis, row in zip(self.axes, self.rows, strict=True):
             _check_row(axis, row)
+        check_parts(len(self), what=f"{' x '.join(map(str, self.shape))} tiles")
 
     def __reduce__(self) -> tuple[type[TileGrid], tuple[object, ...]]:
         # Pickle the fields only, not the cached properties: a plan travels with every run.
@@ -159,9 +160,8 @@ class TileGrid:
         other: PerAxis,
         name: str,
     ) -> TileGrid:
-        if not isinstance(extent, Mapping):
-            raise PlanError(f"extent={extent!r}: must be a dict of axis names and sizes, as {{'h': 60, 'w': 104}}.")
-        axes = _in_order(extent)
+        check_extent(extent)
+        check_tuple("axes", axes := _in_order(extent), kind=str, what="axis names")
         tiles, others = _per_axis("tile", tile, axes=axes), _per_axis(name, other, axes=axes)
         return cls(axes, tuple(place(extent[a], tiles[a], others[a]) for a in axes))
 
@@ -221,10 +221,13 @@ class TileGrid:
             >>> TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8).index((1, 2))
             6
         """
+        check_collection("position", position, what="places, one for each axis")
+        if len(position) != len(self.shape):
+            raise PlanError(f"position={shown(position)}: give one place for each of the axes {self.axes}.")
         index = 0
         for place, count in zip(position, self.shape, strict=True):
-            if not 0 <= place < count:
-                raise PlanError(f"position={position}: must lie inside the grid's shape {self.shape}.")
+            if not is_int(place) or not 0 <= place < count:
+                raise PlanError(f"position={shown(position)}: must lie inside the grid's shape {self.shape}.")
             index = index * count + place
         return index
 
@@ -260,14 +263,14 @@ def _per_axis(name: str, value: PerAxis, *, axes: tuple[str, ...]) -> dict[str, 
     missing = [axis for axis in axes if axis not in value]
     unknown = [axis for axis in value if axis not in axes]
     if missing or unknown:
-        raise PlanError(f"{name}={dict(value)} for axes {axes}: give one int, or exactly one int per axis.")
+        raise PlanError(f"{name}={shown(dict(value))} for axes {axes}: give one int, or exactly one int per axis.")
     return dict(value)
 
 
 def _check_row(axis: str, row: tuple[Span, ...]) -> None:
     check_tuple(f"axis {axis!r}: spans", row, kind=Span, what="Spans")
     if not row or row[0].start != 0 or any(len(span) == 0 for span in row):
-        raise PlanError(f"axis {axis!r}: spans {row} must start at 0 and hold at least one cell each.")
+        raise PlanError(f"axis {axis!r}: spans {shown(row)} must start at 0 and hold at least one cell each.")
     for a, b in pairwise(row):
         if not a.start < b.start <= a.stop <= b.stop:
             raise PlanError(f"axis {axis!r}: span {b} after {a} must start later, leave no gap and end no earlier.")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from fractions import Fraction
-from itertools import accumulate, pairwise
-from math import inf, nextafter
+from math import inf, lcm, nextafter
 
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import Number
+from toolkit.geometry.part_loads import Loads
 
 Bounds = tuple[int, ...]
-Weigh = Callable[[int, int, int], Fraction | None]
-"""The weight of part ``k`` if it holds ``start <= layer < stop``; None if that exceeds the part's cap."""
 
 
 def balanced_bounds(
@@ -21,8 +20,8 @@ def balanced_bounds(
     """The bounds of the partition whose slowest part takes the least time.
 
     Several partitions may have the same slowest time. Of these, the one with the smallest sum of squared times is
-    chosen, so that the other parts are even too; of those, the one whose first parts are longest. All sums are exact
-    fractions, so rounding never decides a tie.
+    chosen, so that the other parts are even too; of those, the one whose first parts are longest. All sums are exact,
+    so rounding never decides a tie.
 
     Args:
         costs: Cost of each layer.
@@ -39,87 +38,92 @@ def balanced_bounds(
         >>> balanced_bounds([1] * 6, speeds=[1, 2], memory=[1] * 6, caps=[6, 3])
         (0, 3, 6)
     """
-    layers, parts = len(costs), len(speeds)
-    work, held = _sums(costs), _sums(memory)
-    speed, cap = _exact(speeds), _exact(caps)
-
-    def time(k: int, start: int, stop: int) -> Fraction | None:
-        return (work[stop] - work[start]) / speed[k] if held[stop] - held[start] <= cap[k] else None
-
+    inverse = [1 / Fraction(speed) for speed in speeds]
+    work, factors, held = _whole(costs), _whole(inverse), _whole([*memory, *caps])
+    loads = Loads(work, factors, memory=held[: len(costs)], caps=held[len(costs) :])
     # Two passes: the first finds the least possible slowest time. The second admits only parts that do not exceed it
     # and minimises the sum of squares. One pass could not do both: the best tail for one goal is not the best for the
     # other.
-    bounds = _best(layers, parts, time, max)
-    if bounds is None:
+    slowest = loads.least_limit()
+    if slowest is None:
         raise PlanError(_over_the_cap(memory, caps))
-    slowest = max(_weights(bounds, time))
-
-    def square(k: int, start: int, stop: int) -> Fraction | None:
-        value = time(k, start, stop)
-        return None if value is None or value > slowest else value * value
-
-    return _best(layers, parts, square, lambda one, other: one + other) or bounds
+    return _most_even(loads, slowest)
 
 
-def _best(layers: int, parts: int, weigh: Weigh, join: Callable[[Fraction, Fraction], Fraction]) -> Bounds | None:
-    """The partition with the least combined weight, by dynamic programming from the last part to the first.
+def _most_even(loads: Loads, slowest: int) -> Bounds:
+    """Of the partitions with no part slower than ``slowest``, the one with the least sum of squared times.
 
-    Works because both ways to combine (``max`` and ``+``) never decrease when a tail gets heavier: the best partition
-    of the layers from ``start`` on contains the best partition of the layers from its first cut on.
+    Dynamic programming from the last part to the first. Only places where a part can begin in a whole partition are
+    looked at, and these are few where the parts are nearly even.
     """
-    # best[start] is the best way to put the layers from start on into parts k, k + 1, ...: its weight and its bounds.
-    # Before the loop no part is left, so only "no layers" is possible.
-    best: dict[int, tuple[Fraction, Bounds]] = {layers: (Fraction(0), (layers,))}
-    for k in reversed(range(parts)):
-        longer: dict[int, tuple[Fraction, Bounds]] = {}
-        # Each of the k parts before needs a layer, and so does each part from k on. Part 0 must start at layer 0.
-        for start in range(k, layers - (parts - k) + 1) if k else (0,):
-            # Longest part first, and only a strictly better one replaces it: of equals, the first part is longest.
-            for stop in range(layers, start, -1):
-                if stop in best and (weight := weigh(k, start, stop)) is not None:
-                    joined = join(weight, best[stop][0])
-                    if start not in longer or joined < longer[start][0]:
-                        longer[start] = joined, (start, *best[stop][1])
-        best = longer
-    return best[0][1] if 0 in best else None
+    starts = loads.starts(slowest)
+    tails = [0]
+    chosen: list[dict[int, int]] = []
+    for k in reversed(range(loads.parts)):
+        tails, ends = _before(loads, k, starts[k], starts[k + 1], tails=tails, slowest=slowest)
+        chosen.append(dict(zip(starts[k], ends, strict=True)))
+    bounds = [0]
+    for stop_of in reversed(chosen):
+        bounds.append(stop_of[bounds[-1]])
+    return tuple(bounds)
 
 
-def _weights(bounds: Bounds, weigh: Weigh) -> list[Fraction]:
-    found = (weigh(k, *span) for k, span in enumerate(pairwise(bounds)))
-    return [weight for weight in found if weight is not None]
+def _before(
+    loads: Loads, k: int, starts: Sequence[int], stops: Sequence[int], *, tails: Sequence[int], slowest: int
+) -> tuple[list[int], list[int]]:
+    """The least sum of squares from each start of part ``k`` on, and where the part then ends.
+
+    The best end never comes earlier from a later start, because squares of sums satisfy the quadrangle inequality. So
+    the start in the middle halves the ends that are left for the starts on either side.
+    """
+    work, square = [loads.work[stop] for stop in stops], loads.factors[k] ** 2
+    least, ends = [0] * len(starts), [0] * len(starts)
+    pending = [(0, len(starts), 0, len(stops))]
+    while pending:
+        first, last, low, high = pending.pop()
+        if first == last:
+            continue
+        middle = (first + last) // 2
+        start = starts[middle]
+        before = loads.work[start]
+        nearest = max(low, bisect_right(stops, start))
+        furthest = min(high, bisect_right(stops, loads.furthest(k, start, slowest))) - 1
+        value, place = (work[furthest] - before) ** 2 * square + tails[furthest], furthest
+        # Longest part first, and only a strictly better one replaces it: of equals, the first part is longest.
+        for index in range(furthest - 1, nearest - 1, -1):
+            time = work[index] - before
+            joined = time * time * square + tails[index]
+            if joined < value:
+                value, place = joined, index
+        least[middle], ends[middle] = value, stops[place]
+        pending += [(first, middle, low, place + 1), (middle + 1, last, place, high)]
+    return least, ends
 
 
 def _over_the_cap(memory: Sequence[Number], caps: Sequence[Number]) -> str:
     """The error message: how far the caps are too low, and what would be enough."""
-    layers, parts, held = len(memory), len(caps), _sums(memory)
-    whole, largest = f"{layers} layers, {_shown(held[-1])} in all,", max(_exact(memory))
+    layers, parts, held = len(memory), len(caps), [Fraction(size) for size in memory]
+    whole, largest = f"{layers} layers, {_shown(sum(held, Fraction(0)))} in all,", max(held)
     if len(set(caps)) > 1:
-        most = " + ".join(map(_shown, _exact(caps)))
+        most = " + ".join(_shown(Fraction(cap)) for cap in caps)
         return f"cap={most}: no split of {whole} stays within these caps; raise them."
-
-    def needed(k: int, start: int, stop: int) -> Fraction:
-        return held[stop] - held[start]
-
-    bounds = _best(layers, parts, needed, max) or (0, layers)
-    least, cap = max(_weights(bounds, needed)), Fraction(caps[0])
+    unit = lcm(*(size.denominator for size in held))
+    least = Fraction(Loads(_whole(held), [1] * parts).least_limit() or 0, unit)
+    cap = Fraction(caps[0])
     remedy = f"raise cap to {_shown(least)}"
     if largest > cap:
         remedy += f" (one layer alone needs {_shown(largest)})"
-    elif (enough := _fewest(memory, cap)) <= layers:
+    elif (enough := _fewest(held, cap)) <= layers:
         remedy += f", or use {enough} stages"
     return f"cap={_shown(cap)}: {whole} do not fit into {parts} stages. The best split needs {_shown(least)}; {remedy}."
 
 
-def _fewest(memory: Sequence[Number], cap: Fraction) -> int:
+def _fewest(memory: Sequence[Fraction], cap: Fraction) -> int:
     """The number of parts needed if no single layer exceeds the cap: fill each part before starting the next."""
     parts, held = 1, Fraction(0)
-    for size in _exact(memory):
+    for size in memory:
         parts, held = (parts, held + size) if held + size <= cap else (parts + 1, size)
     return parts
-
-
-def _sums(values: Sequence[Number]) -> list[Fraction]:
-    return list(accumulate(_exact(values), initial=Fraction(0)))
 
 
 def _shown(value: Fraction) -> str:
@@ -130,5 +134,8 @@ def _shown(value: Fraction) -> str:
     return repr(near if Fraction(near) >= value else nextafter(near, inf))
 
 
-def _exact(values: Sequence[Number]) -> list[Fraction]:
-    return [Fraction(value) for value in values]
+def _whole(values: Sequence[Number]) -> list[int]:
+    """The values as integers, all in the largest unit in which they are whole: sums of integers are exact and quick."""
+    exact = [Fraction(value) for value in values]
+    unit = lcm(*(value.denominator for value in exact))
+    return [int(value * unit) for value in exact]

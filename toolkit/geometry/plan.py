@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from toolkit.errors import PlanError
+from toolkit.geometry.checks import shown
 
 if TYPE_CHECKING:
     from toolkit.geometry.grid import TileGrid
@@ -217,6 +218,6 @@ def or_whole(plan: Plan | None) -> Plan:
         return WHOLE
     if not isinstance(plan, Plan):
         raise PlanError(
-            f"plan={plan!r} is a {type(plan).__name__}: give a TilePlan, a ShardPlan, or None for {WHOLE.summary}."
+            f"plan={shown(plan)} is a {type(plan).__name__}: give a TilePlan, a ShardPlan, or None for {WHOLE.summary}."
         )
     return plan

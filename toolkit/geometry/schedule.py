@@ -8,10 +8,26 @@ from fractions import Fraction
 from itertools import islice
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import Number, check_counts, check_quantities
+from toolkit.geometry.checks import (
+    Number,
+    check_counts,
+    check_ints,
+    check_parts,
+    check_quantities,
+    check_quantity,
+    check_rank,
+    shown,
+)
 from toolkit.geometry.drawing.stage_views import schedule_view
+from toolkit.geometry.schedule_formula import step_formula
 from toolkit.geometry.schedule_table import Action, Table, write_table
-from toolkit.geometry.simulate import Program, TimedAction, period, steps_from_rest
+from toolkit.geometry.simulate import Program, TimedAction, period, states_from_rest, steps_from_rest
+
+MOST_ACTIONS = 2**18
+"""The most actions of a step or a timeline. Each is a Python object, so this many take about a second; a pipeline of
+128 stages with 2 branches and 16 requests in flight has 4096."""
+SHOWN_RANKS, SHOWN_SLOTS = 64, 256
+"""The most rows and columns of a schedule's table as text. More do not fit a screen, and fill a notebook's file."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,6 +66,15 @@ class Schedule:
 
     def __post_init__(self) -> None:
         check_counts(stages=self.stages, branches=self.branches, chunks=self.chunks, in_flight=self.in_flight)
+        if not isinstance(self.overlap, bool):
+            raise PlanError(f"overlap={shown(self.overlap)}: must be True or False.")
+        check_parts(self.depth, what=f"stages={self.stages} of chunks={self.chunks}")
+        entering = self.branches * self.in_flight
+        if self.depth * entering > MOST_ACTIONS:
+            raise PlanError(
+                f"{self!r}: a step has {self.depth} chunks x {entering} branches, a schedule at most {MOST_ACTIONS} "
+                "actions. Use fewer stages, chunks, branches or requests."
+            )
         if not self.overlap and (self.in_flight, self.chunks) != (1, 1):
             raise PlanError(
                 f"overlap=False with in_flight={self.in_flight}, chunks={self.chunks}: several requests or "
@@ -123,10 +148,12 @@ class Schedule:
 
     def rank_of(self, chunk: int) -> int:
         """The rank that holds a chunk."""
+        check_ints(0, chunk=chunk)
         return chunk % self.stages
 
     def request_of(self, branch: int) -> int:
         """The request that a branch belongs to. Branches are numbered through all requests, the first request first."""
+        check_ints(0, branch=branch)
         return branch // self.branches
 
     @property
@@ -144,7 +171,8 @@ class Schedule:
             >>> " ".join(map(str, Schedule.looped(2, branches=2, chunks=2).order(rank=1)))
             '1F0 1F1 3F0 3F1'
         """
-        return tuple(action for action in self.actions if self.rank_of(action.chunk) == rank)
+        check_rank("rank", rank, ranks=self.ranks)
+        return tuple(action for action in self.actions if action.chunk % self.stages == rank)
 
     @property
     def table(self) -> Table:
@@ -171,6 +199,10 @@ class Schedule:
         """
         self._check(chunk_costs, hop)
         check_counts(steps=steps)
+        if steps * self.depth * self.branches * self.in_flight > 2 * MOST_ACTIONS:
+            raise PlanError(
+                f"steps={steps} of {self!r}: a timeline has at most {2 * MOST_ACTIONS} actions. Use fewer steps."
+            )
         loop = islice(steps_from_rest(self._program, chunk_costs, hop=hop), steps)
         return tuple(one for timed, _ in loop for one in timed)
 
@@ -198,14 +230,13 @@ class Schedule:
         """Time of a whole loop, until the last result of every request is back at the first rank."""
         self._check(chunk_costs, hop)
         check_counts(steps=steps)
-        *_, (_, end) = islice(steps_from_rest(self._program, chunk_costs, hop=hop), steps)
+        (end,) = islice(states_from_rest(self._program, chunk_costs, hop=hop), steps - 1, steps)
         return max(end.back)
 
     @property
     def utilisation(self) -> float:
         """Fraction of all ranks' time spent computing, if all chunks take equally long and links take no time."""
-        work = self.depth * self.branches * self.in_flight
-        return float(work / (self.ranks * self.step_time((1,) * self.depth)))
+        return float(self.branches * self.in_flight / (self.ranks * step_formula(self)[1]))
 
     @property
     def bubble(self) -> float:
@@ -214,15 +245,21 @@ class Schedule:
 
     @property
     def _program(self) -> Program:
-        jobs = ((action, self.rank_of(action.chunk), self.request_of(action.branch)) for action in self.actions)
+        stages, branches = self.stages, self.branches
+        jobs = ((action, action.chunk % stages, action.branch // branches) for action in self.actions)
         return Program(self.ranks, self.in_flight, self.depth, tuple(jobs))
 
     def _check(self, chunk_costs: Sequence[Number], hop: Number) -> None:
         check_quantities("chunk_costs", chunk_costs, count=self.depth, each="chunk")
-        check_quantities("hop", [hop], count=1, each="link")
+        check_quantity("hop", hop)
 
     def __str__(self) -> str:
-        return write_table(self.table)
+        table = self.table
+        rows, slots = table[:SHOWN_RANKS], len(table[0])
+        lines = [write_table(tuple(row[:SHOWN_SLOTS] for row in rows))]
+        if self.ranks > SHOWN_RANKS or slots > SHOWN_SLOTS:
+            lines.append(f"... of {self.ranks} ranks and {slots} slots; schedule.table has them all")
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         return f"Schedule.{self.kind}({self._arguments})"
@@ -239,7 +276,7 @@ class Schedule:
     def _repr_html_(self) -> str:
         equal = (Fraction(1, self.depth),) * self.depth
         lines = {
-            "step of all requests" if self.in_flight > 1 else "step": f"{float(self.step_time(equal)):.3f}",
+            "step of all requests" if self.in_flight > 1 else "step": f"{float(step_formula(self)[1]):.3f}",
             "on one rank": f"{self.branches * self.in_flight:.3f}",
             "speed-up": f"{self.ranks * self.utilisation:.2f} of {self.ranks}",
             "utilisation": f"{100 * self.utilisation:.1f} %",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolkit.errors import PlanError
+from toolkit.geometry.checks import check_ints, shown
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,6 +26,9 @@ class Action:
     chunk: int
     branch: int
 
+    def __post_init__(self) -> None:
+        check_ints(0, chunk=self.chunk, branch=self.branch)
+
     @classmethod
     def parse(cls, text: str) -> Action:
         """The inverse of ``str``: read the chunk, F for forward, and the branch.
@@ -32,9 +36,9 @@ class Action:
         Raises:
             PlanError: If the text is anything else.
         """
-        found = re.fullmatch(r"(\d+)F(\d+)", text)
+        found = re.fullmatch(r"([0-9]{1,9})F([0-9]{1,9})", text) if isinstance(text, str) else None
         if found is None:
-            raise PlanError(f"{text!r} is not an action: write chunk, F and branch, for example 2F0.")
+            raise PlanError(f"{shown(text)} is not an action: write chunk, F and branch, for example 2F0.")
         return cls(*map(int, found.groups()))
 
     def __str__(self) -> str:
@@ -75,10 +79,12 @@ def read_table(text: str) -> Table:
         >>> read_table("rank 0  0F0  .")
         ((Action(chunk=0, branch=0), None),)
     """
+    if not isinstance(text, str):
+        raise PlanError(f"{shown(text)} is not a table: give the text that str(schedule) returns.")
     return tuple(_read_row(rank, line.split()) for rank, line in enumerate(text.strip().splitlines()))
 
 
 def _read_row(rank: int, words: Sequence[str]) -> tuple[Action | None, ...]:
     if list(words[:2]) != ["rank", str(rank)]:
-        raise PlanError(f"{' '.join(words[:2])!r}: line {rank} must begin with 'rank {rank}'.")
+        raise PlanError(f"{shown(' '.join(words[:2]))}: line {rank} must begin with 'rank {rank}'.")
     return tuple(None if word == IDLE else Action.parse(word) for word in words[2:])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import ClassVar, Literal, get_args
+from itertools import accumulate, pairwise
+from typing import Any, ClassVar, Literal, get_args
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import check_choice, check_counts, check_ints, check_rank
+from toolkit.geometry.checks import check_choice, check_counts, check_extent, check_ints, check_parts, check_rank
 from toolkit.geometry.drawing.html_views import shard_view
 from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.plan import Plan, PlanKind
@@ -73,6 +73,7 @@ class ShardPlan(Plan):
 
     def __post_init__(self) -> None:
         check_counts(h=self.h, w=self.w)
+        check_parts(self.ranks, what=f"h={self.h} x w={self.w} shards")
         check_choice("attention", self.attention, choices=get_args(Attention))
         check_choice("borders", self.borders, choices=get_args(Borders))
         check_rank("root", self.root, ranks=self.ranks)
@@ -122,7 +123,9 @@ class ShardPlan(Plan):
         Raises:
             PlanError: If an axis is missing or has fewer rows than :data:`LEAST` per part.
         """
-        check_ints(1, **{axis: extent.get(axis) for axis in AXES})
+        check_extent(extent)
+        sizes: dict[str, Any] = {axis: extent.get(axis) for axis in AXES}
+        check_ints(1, **sizes)
         for axis, count in self.divisions.items():
             if count > 1 and extent[axis] < LEAST * count:
                 raise PlanError(
@@ -152,8 +155,7 @@ class ShardPlan(Plan):
         """
         rows = []
         for parts in self.parts(extent).values():
-            starts = [sum(parts[:index]) for index in range(len(parts))]
-            rows.append(tuple(Span(start, start + size) for start, size in zip(starts, parts, strict=True)))
+            rows.append(tuple(Span(start, stop) for start, stop in pairwise(accumulate(parts, initial=0))))
         return TileGrid(AXES, tuple(rows))
 
     @property

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import check_ints, is_int
+from toolkit.geometry.checks import MOST_CELLS, MOST_PARTS, check_ints, check_kind, is_int, shown
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,7 +23,9 @@ class Span:
 
     def __post_init__(self) -> None:
         if not (is_int(self.start) and is_int(self.stop) and 0 <= self.start <= self.stop):
-            raise PlanError(f"Span {self.start!r}:{self.stop!r} must satisfy 0 <= start <= stop, in ints.")
+            raise PlanError(f"Span {shown(self.start)}:{shown(self.stop)} must satisfy 0 <= start <= stop, in ints.")
+        if self.stop > MOST_CELLS:
+            raise PlanError(f"Span {self.start}:{shown(self.stop)} must end at {MOST_CELLS} or before.")
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -33,6 +35,7 @@ class Span:
 
     def __mul__(self, ratio: int) -> Span:
         """The same span in units ``ratio`` times finer (latent to sample)."""
+        check_ints(0, ratio=ratio)
         return Span(self.start * ratio, self.stop * ratio)
 
     def __and__(self, other: Span) -> Span:
@@ -42,6 +45,8 @@ class Span:
             >>> Span(0, 32) & Span(24, 56), Span(0, 8) & Span(8, 16)
             (24:32, 8:8)
         """
+        if not isinstance(other, Span):
+            return NotImplemented
         start = max(self.start, other.start)
         return Span(start, max(start, min(self.stop, other.stop)))
 
@@ -57,6 +62,7 @@ class Span:
             >>> Span(28, 32).inside(Span(24, 56))
             slice(4, 8, None)
         """
+        check_kind("outer", outer, kind=Span, remedy="the Span that the tensor holds")
         return slice(self.start - outer.start, self.stop - outer.start)
 
 
@@ -87,6 +93,7 @@ def cover_axis(extent: int, tile: int, overlap: int) -> tuple[Span, ...]:
     if extent <= tile:
         return (Span(0, extent),)
     count = -(-(extent - overlap) // (tile - overlap))
+    _check_number(count, f"extent={extent} in tiles of {tile} with overlap={overlap}")
     size = -(-(extent + (count - 1) * overlap) // count)
     starts = (i * (extent - size) // (count - 1) for i in range(count))
     return tuple(Span(start, start + size) for start in starts)
@@ -107,7 +114,14 @@ def strided_axis(extent: int, tile: int, stride: int) -> tuple[Span, ...]:
     check_ints(1, extent=extent, tile=tile, stride=stride)
     if stride > tile:
         raise PlanError(f"stride={stride} with tile={tile}: stride must satisfy 1 <= stride <= tile.")
+    _check_number(-(-extent // stride), f"extent={extent} in tiles of {tile} with stride={stride}")
     return tuple(Span(start, min(start + tile, extent)) for start in range(0, extent, stride))
+
+
+def _check_number(count: int, what: str) -> None:
+    """Refuse a row of more tiles than a plan can have, before it is made."""
+    if count > MOST_PARTS:
+        raise PlanError(f"{what}: {count} tiles, but a plan has at most {MOST_PARTS}. Use larger tiles.")
 
 
 def cores(spans: tuple[Span, ...]) -> tuple[Span, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import Number, check_counts
+from toolkit.geometry.checks import Number, check_counts, check_kind
 from toolkit.geometry.schedule import Schedule
 from toolkit.geometry.stage_plan import StagePlan
 
@@ -43,6 +43,9 @@ def loop_time(
         >>> loop_time(plan, costs, steps), loop_time(plan, costs, steps, requests=3)
         (20, 40)
     """
+    check_kind("plan", plan, kind=StagePlan, remedy="a StagePlan, such as run.plan of a run in stages")
+    check_kind("costs", costs, kind=Mapping, remedy="a dict of the times of chunks by transformer")
+    check_kind("steps", steps, kind=Mapping, remedy="a dict of the numbers of steps by transformer")
     check_counts(requests=requests)
     if list(costs) != list(steps):
         raise PlanError(

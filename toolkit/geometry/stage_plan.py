@@ -8,7 +8,7 @@ from math import prod
 from typing import ClassVar
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import Number, check_counts, check_rank
+from toolkit.geometry.checks import Number, check_counts, check_kind, check_parts, check_rank, shown
 from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.stage_views import plan_view
 from toolkit.geometry.plan import WHOLE, Plan, PlanKind
@@ -63,10 +63,8 @@ class StagePlan(Plan):
     vae: TilePlan | ShardPlan | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.split, StageSplit):
-            raise PlanError(f"split={self.split!r}: must be a StageSplit, such as StageSplit.even(layers, stages).")
-        if not isinstance(self.schedule, Schedule):
-            raise PlanError(f"schedule={self.schedule!r}: must be a Schedule, such as Schedule.interleaved(...).")
+        check_kind("split", self.split, kind=StageSplit, remedy="a StageSplit, such as StageSplit.even(layers, stages)")
+        check_kind("schedule", self.schedule, kind=Schedule, remedy="a Schedule, such as Schedule.interleaved(...)")
         check_counts(cfg=self.cfg, sp=self.sp, tp=self.tp, experts=self.experts)
         if len(self.split) != self.schedule.depth:
             raise PlanError(
@@ -77,9 +75,10 @@ class StagePlan(Plan):
             raise PlanError(
                 f"sp={self.sp} with tp={self.tp}: ranks share a stage's sequence or its weights, not both. Use one."
             )
+        check_parts(self.ranks, what=f"experts={self.experts} of {self.mesh} ranks")
         check_rank("encoders", self.encoders, ranks=self.ranks)
         if self.vae is not None and not isinstance(self.vae, TilePlan | ShardPlan):
-            raise PlanError(f"vae={self.vae!r}: must be a TilePlan, a ShardPlan, or None for {WHOLE.summary}.")
+            raise PlanError(f"vae={shown(self.vae)}: must be a TilePlan, a ShardPlan, or None for {WHOLE.summary}.")
         if self.vae is not None and self.vae.ranks > self.ranks:
             raise PlanError(
                 f"vae is a plan for {self.vae.ranks} ranks, the stages have {self.ranks}: make it for at most as many."
@@ -146,6 +145,7 @@ class StagePlan(Plan):
 
     def expert_of(self, rank: int) -> int:
         """The index of the expert's group of ranks that a rank belongs to."""
+        check_rank("rank", rank, ranks=self.ranks)
         return rank // (self.ranks // self.experts)
 
     def step_time(self, costs: Sequence[Number] | None = None, hop: Number = 0.0) -> Number:
@@ -215,8 +215,8 @@ def first_plan(plan: StagePlan | Plans | None) -> StagePlan | None:
     plans = [plan] if isinstance(plan, StagePlan) else list(plan.values()) if isinstance(plan, Mapping) else []
     if not plans or not all(isinstance(one, StagePlan) for one in plans):
         raise PlanError(
-            f"plan={plan!r} for a pipeline: give a StagePlan, one for each of its transformers by name, or None for "
-            f"{WHOLE.summary}."
+            f"plan={shown(plan)} for a pipeline: give a StagePlan, one for each of its transformers by name, or None "
+            f"for {WHOLE.summary}."
         )
     return plans[0]
 

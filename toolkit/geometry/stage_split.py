@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import Number, check_counts, check_quantities, check_tuple
+from toolkit.geometry.checks import (
+    Number,
+    check_collection,
+    check_counts,
+    check_parts,
+    check_quantities,
+    check_tuple,
+    is_int,
+    shown,
+)
 from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.stage_views import split_view
 from toolkit.geometry.partition import balanced_bounds
@@ -45,13 +54,14 @@ class StageSplit:
     def __post_init__(self) -> None:
         check_tuple("bounds", self.bounds, kind=int, what="ints")
         if len(self.bounds) < 2 or self.bounds[0] != 0:
-            raise PlanError(f"bounds={self.bounds}: must begin with 0 and end with the number of layers.")
+            raise PlanError(f"bounds={shown(self.bounds)}: must begin with 0 and end with the number of layers.")
         for stage, (start, stop) in enumerate(pairwise(self.bounds)):
             if start >= stop:
                 raise PlanError(
-                    f"bounds={self.bounds}: stage {stage} would hold layers {start}:{stop}; "
+                    f"bounds={shown(self.bounds)}: stage {stage} would hold layers {start}:{stop}; "
                     "every stage needs at least 1 layer, so bounds must increase."
                 )
+        check_parts(self.layers, what=f"bounds={shown(self.bounds)}: layers")
 
     @classmethod
     def even(cls, layers: int, stages: int) -> StageSplit:
@@ -102,6 +112,7 @@ class StageSplit:
             StageSplit(57 layers in 2 stages: 38 19)
         """
         check_counts(stages=stages)
+        check_collection("costs", costs, what="numbers, one for each layer")
         layers = len(costs)
         _check_enough(layers, stages)
         if (memory is None) != (cap is None):
@@ -109,7 +120,7 @@ class StageSplit:
             raise PlanError(f"{given} without {missing}: cap limits the memory of a stage, so give both or neither.")
         speeds = [1] * stages if speeds is None else speeds
         memory = [0] * layers if memory is None else memory
-        caps = cap if isinstance(cap, Sequence) else [0 if cap is None else cap] * stages
+        caps = cap if isinstance(cap, Collection) else [0 if cap is None else cap] * stages
         check_quantities("costs", costs, count=layers, each="layer")
         check_quantities("memory", memory, count=layers, each="layer")
         check_quantities("cap", caps, count=stages, each="stage")
@@ -125,7 +136,9 @@ class StageSplit:
             StageSplit(24 layers in 3 stages: 10 10 4)
         """
         check_counts(layers=layers)
+        check_collection("bounds", bounds, what="ints, the first layer of every later stage")
         cuts = tuple(bounds)
+        check_tuple("bounds", cuts, kind=int, what="ints")
         whole = len(cuts) >= 2 and (cuts[0], cuts[-1]) == (0, layers)
         return cls(cuts if whole else (0, *cuts, layers))
 
@@ -158,8 +171,10 @@ class StageSplit:
         Raises:
             PlanError: If the split has no such layer.
         """
-        if not 0 <= layer < self.layers:
-            raise PlanError(f"layer={layer}: must be one of the split's {self.layers} layers, 0..{self.layers - 1}.")
+        if not is_int(layer) or not 0 <= layer < self.layers:
+            raise PlanError(
+                f"layer={shown(layer)}: must be one of the split's {self.layers} layers, 0..{self.layers - 1}."
+            )
         return bisect_right(self.bounds, layer) - 1
 
     def costs(self, costs: Sequence[Number]) -> tuple[Number, ...]:

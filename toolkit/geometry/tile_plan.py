@@ -11,7 +11,7 @@ from typing import ClassVar
 from toolkit.errors import PlanError
 from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
-from toolkit.geometry.checks import check_rank
+from toolkit.geometry.checks import check_ints, check_kind, check_rank
 from toolkit.geometry.drawing.html_views import plan_view
 from toolkit.geometry.edges import Edge, all_edges
 from toolkit.geometry.grid import TileGrid
@@ -78,12 +78,11 @@ class TilePlan(Plan):
     root: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.grid, TileGrid):
-            raise PlanError(f"grid={self.grid!r}: must be a TileGrid, such as TileGrid.cover(...) returns.")
-        if not isinstance(self.assignment, Assignment):
-            raise PlanError(f"assignment={self.assignment!r}: must be an Assignment, such as Assignment.balanced(...).")
-        if not isinstance(self.blend, Blend):
-            raise PlanError(f"blend={self.blend!r}: must be a Blend, such as Blend.linear().")
+        check_kind("grid", self.grid, kind=TileGrid, remedy="a TileGrid, such as TileGrid.cover(...) returns")
+        check_kind(
+            "assignment", self.assignment, kind=Assignment, remedy="an Assignment, such as Assignment.balanced(...)"
+        )
+        check_kind("blend", self.blend, kind=Blend, remedy="a Blend, such as Blend.linear()")
         if len(self.assignment.owners) != len(self.grid):
             raise PlanError(
                 f"the assignment deals out {len(self.assignment.owners)} tiles, the grid has {len(self.grid)}: "
@@ -246,6 +245,7 @@ class TilePlan(Plan):
         Args:
             cell_bytes: Bytes of sample per latent cell; for an 8x fp32 RGB decoder, ``8 * 8 * 3 * 4``.
         """
+        check_ints(0, cell_bytes=cell_bytes)
         return self.moved * cell_bytes
 
     def peaks(self, cell_bytes: int, working_bytes: int = 0) -> tuple[int, ...]:
@@ -264,6 +264,7 @@ class TilePlan(Plan):
             >>> plan.peaks(cell_bytes=100, working_bytes=1000)
             (38400, 35200)
         """
+        check_ints(0, cell_bytes=cell_bytes, working_bytes=working_bytes)
         whole = prod(self.grid.extent.values())
         largest = max(cost.largest for cost in self.costs)
         peaks = []

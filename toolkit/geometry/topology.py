@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import inf
 
 from toolkit.errors import PlanError
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+from toolkit.geometry.checks import MOST_QUANTITY, check_counts, check_ints, check_parts, is_int, is_number, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +29,16 @@ class Link:
     latency: float = 0.0
 
     def __post_init__(self) -> None:
-        if not _is_number(self.bandwidth) or not self.bandwidth > 0:
-            raise PlanError(f"bandwidth={self.bandwidth!r}: must be a positive number of bytes per second.")
-        if not _is_number(self.latency) or not self.latency >= 0 or not isfinite(self.latency):
-            raise PlanError(f"latency={self.latency!r}: must be a number of seconds, at least 0.")
+        if not is_number(self.bandwidth) or not self.bandwidth > 0:
+            raise PlanError(f"bandwidth={shown(self.bandwidth)}: must be a positive number of bytes per second.")
+        if MOST_QUANTITY < self.bandwidth < inf:
+            raise PlanError(f"bandwidth={shown(self.bandwidth)}: must be at most {MOST_QUANTITY:g}, or infinite.")
+        if not is_number(self.latency) or not 0 <= self.latency <= MOST_QUANTITY:
+            raise PlanError(f"latency={shown(self.latency)}: must be a number of seconds, at least 0.")
 
     def seconds(self, size: int) -> float:
         """The time that a message of ``size`` bytes takes if nothing else uses the link."""
+        check_ints(0, size=size)
         return self.latency + size / self.bandwidth
 
     def __str__(self) -> str:
@@ -73,14 +73,12 @@ class Topology:
     between: Link | None = None
 
     def __post_init__(self) -> None:
-        for name in ("hosts", "per_host"):
-            count = getattr(self, name)
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-                raise PlanError(f"{name}={count!r}: must be an int of at least 1.")
+        check_counts(hosts=self.hosts, per_host=self.per_host)
+        check_parts(self.ranks, what=f"hosts={self.hosts} of per_host={self.per_host} ranks")
         for name in ("within", "between"):
             link = getattr(self, name)
             if not isinstance(link, Link) and not (name == "between" and link is None):
-                raise PlanError(f"{name}={link!r}: must be a tk.Link.")
+                raise PlanError(f"{name}={shown(link)}: must be a tk.Link.")
 
     @property
     def ranks(self) -> int:
@@ -93,8 +91,8 @@ class Topology:
         Raises:
             PlanError: If there is no such rank.
         """
-        if not 0 <= rank < self.ranks:
-            raise PlanError(f"rank {rank}: {self} has the ranks 0 to {self.ranks - 1}.")
+        if not is_int(rank) or not 0 <= rank < self.ranks:
+            raise PlanError(f"rank {shown(rank)}: {self} has the ranks 0 to {self.ranks - 1}.")
         return rank // self.per_host
 
     def link(self, source: int, to: int) -> Link:

@@ -10,6 +10,7 @@ from math import isnan, nan
 import pandas as pd
 
 from toolkit.errors import PlanError
+from toolkit.geometry.checks import is_number, shown
 from toolkit.geometry.counting import in_bytes
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.tile_plan import TilePlan
@@ -36,10 +37,12 @@ class Limits:
     error: float | None = None
 
     def __post_init__(self) -> None:
-        if self.memory is not None and (isinstance(self.memory, bool) or not isinstance(self.memory, int | float)):
-            raise PlanError(f"memory={self.memory!r}: must be a number of bytes, such as 16 * 10**9 for 16 GB.")
-        if self.error is not None and (isinstance(self.error, bool) or not isinstance(self.error, int | float)):
-            raise PlanError(f"error={self.error!r}: must be a part of the call's largest value, such as 0.01.")
+        if self.memory is not None and (not is_number(self.memory) or not self.memory >= 0):
+            raise PlanError(f"memory={shown(self.memory)}: must be a number of bytes, such as 16 * 10**9 for 16 GB.")
+        if not isinstance(self.exact, bool):
+            raise PlanError(f"exact={shown(self.exact)}: must be True or False.")
+        if self.error is not None and (not is_number(self.error) or not self.error >= 0):
+            raise PlanError(f"error={shown(self.error)}: must be a part of the call's largest value, such as 0.01.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +142,13 @@ class Choice:
         Raises:
             PlanError: If no candidate keeps to them, or ``error`` is given but was not measured.
         """
+        limits = Limits(memory, exact, error)
         measured = all(one.error is not None for one in self.predictions if not one.refused)
         if error is not None and not measured:
             raise PlanError(f"error={error:g}: the error of tiles was not measured. Choose anew, with error=.")
         return Choice.of(
             self.predictions,
-            Limits(memory, exact, error),
+            limits,
             ranks=self.ranks,
             weights=self.weights,
             notes=self.notes,

@@ -10,22 +10,28 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from toolkit.errors import ModelError, NotExact, PlanError
+from toolkit.geometry.checks import check_ints
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.geometry.topology import Topology
 from toolkit.models.autoencoders.direction import Direction, DirectionName
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import Options
 from toolkit.models.autoencoders.tiling import input_ratio
+from toolkit.models.model_checks import check_module, check_shape
 from toolkit.models.protocols import Autoencoder
 from toolkit.planning.candidates import Candidate, Task
 from toolkit.planning.choice import Choice, Limits, Prediction
 from toolkit.planning.rehearsing.profile import Profile
 from toolkit.planning.rehearsing.profiling import profile as measure
-from toolkit.planning.rehearsing.rehearse import rehearse
+from toolkit.planning.rehearsing.rehearse import check_setting, rehearse
 from toolkit.planning.tile_error import tile_error
 
 SMALL = (8, 16)
 """Latent cells along h and w of the two inputs whose operators are measured if no profile is given."""
+
+MOST_RANKS = 4096
+"""The most ranks to choose a plan for. Every candidate is rehearsed on each of its ranks, which takes minutes for as
+many. For more, rehearse a plan of your own."""
 
 
 def plan(
@@ -80,12 +86,13 @@ def plan(
         >>> choice.table()["verdict"].tolist()[:2], choice.under(memory=60e6).plan == choice.plan
         (['chosen', '1.01 x the time'], True)
     """
-    if isinstance(ranks, bool) or not isinstance(ranks, int) or ranks < 1:
-        raise PlanError(f"ranks={ranks!r}: must be an int of at least 1.")
+    check_ints(1, most=MOST_RANKS, ranks=ranks)
+    check_module("vae", vae)
+    check_setting(profile, topology)
     limits = Limits(memory, exact, error)
     if error is not None and not isinstance(latent, Tensor):
         raise PlanError(f"error={error} with a shape: tiles are tried on the input. Give the input itself.")
-    shape = tuple(latent.shape) if isinstance(latent, Tensor) else tuple(latent)
+    shape = check_shape("latent", latent.shape if isinstance(latent, Tensor) else latent)
     call = ModelCall(Direction.of(direction), Options(arguments=arguments or {}, seed=0))
     task = Task(vae, shape, call, ranks)
     costs = profile or _measured(task)

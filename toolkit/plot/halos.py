@@ -13,6 +13,7 @@ from toolkit.geometry.plan import PlanKind
 from toolkit.plot.bars import filled, lying_bars
 from toolkit.plot.figure import ABOVE, Figure, make
 from toolkit.plot.theme import BLUE, BROWN, GREEN, ORANGE, PINK, SKY, VERMILION, YELLOW, ThemeName, byte_unit
+from toolkit.plot.wanted import check_run
 from toolkit.runs.run import Run
 from toolkit.runs.trace import Kind
 
@@ -59,6 +60,7 @@ def halos(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure:
         >>> halos(trace).describe()
         '32 kB in 3 messages from 2 ranks: result 24 kB (75 %), halo h 8 kB (25 %).'
     """
+    check_run(run, trace=True)
     messages = _messages(run)
     depth = _depth(messages["module"])
     messages["row"] = [_cut(module, depth) for module in messages["module"]]

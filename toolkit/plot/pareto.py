@@ -14,6 +14,7 @@ from toolkit.plot.figure import Figure, make, nothing
 from toolkit.plot.pareto_marks import GREY, SHAPES, Marks
 from toolkit.plot.sweep_table import HIGHER_IS_BETTER, SweepTable, brief, check_column, numbers, quantity, said
 from toolkit.plot.theme import ThemeName
+from toolkit.plot.wanted import check_frame
 
 LISTED = 6
 
@@ -54,6 +55,7 @@ def pareto(
         '3 configurations by time and peak: 3 done; 2 unbeaten: time 2 s, peak 200 MB (tile 16); time 3 s,
         peak 100 MB (tile 8).'
     """
+    check_frame(table)
     colour = colour or next((name for name in ("psnr", "max_abs") if name in table.columns), None)
     drawn = [x, y] + ([colour] if colour else [])
     read = SweepTable.read(table, parameters, measures=drawn)

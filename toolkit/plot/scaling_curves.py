@@ -12,6 +12,7 @@ from toolkit.analysis.scaling import CAUSES, scaling_table
 from toolkit.plot.bars import GREY, filled
 from toolkit.plot.figure import Figure, make
 from toolkit.plot.theme import BLUE, ORANGE, PINK, SKY, VERMILION, ThemeName, time_unit
+from toolkit.plot.wanted import check_run
 from toolkit.runs.run import Run
 
 STYLES = {
@@ -42,6 +43,9 @@ def scaling(runs: Sequence[Run], base: Run | None = None, *, theme: ThemeName = 
     Raises:
         ToolkitError: If there are no runs, or there is no reference, or the reference is not on one rank.
     """
+    for run in [*runs, base] if isinstance(runs, Sequence) else [runs]:
+        if run is not None:
+            check_run(run)
     table = scaling_table(runs, base)
     widest = table.iloc[-1]
     unit = time_unit(float(table["seconds"].max()))

@@ -19,6 +19,7 @@ from toolkit.plot.bars import rank_axis
 from toolkit.plot.figure import ABOVE, Figure, make
 from toolkit.plot.schedule_bars import action_bars, idle_bars, predicted_bars, wait_bars
 from toolkit.plot.theme import THEMES, ThemeName, Unit, time_unit
+from toolkit.plot.wanted import kind_of
 from toolkit.runs.run import Run
 
 SHOWN, MAX_BARS = 3, 1500
@@ -63,6 +64,8 @@ def schedule(
                 "costs and hop cannot be given for a run, which is drawn with its own: draw run.plan to try others."
             )
         return _measured(what if isinstance(what, StageTimes) else stage_times(what), steps, theme=theme)
+    if not isinstance(what, Schedule | StagePlan):
+        raise ToolkitError(f"this figure draws a Schedule, a StagePlan or a run in stages, not {kind_of(what)}.")
     return _predicted(what, costs, hop=hop, steps=steps, theme=theme)
 
 

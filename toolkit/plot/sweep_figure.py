@@ -15,6 +15,7 @@ from toolkit.plot.sweep_axis import Axis
 from toolkit.plot.sweep_lines import LANE, LineColours, SweepLines, positions
 from toolkit.plot.sweep_table import HIGHER_IS_BETTER, SweepTable, numbers, numeric, said
 from toolkit.plot.theme import ThemeName
+from toolkit.plot.wanted import check_frame
 
 MAX_AXES = 14
 
@@ -48,6 +49,7 @@ def sweep(
         >>> sweep(table, parameters=["tile"], measures=["psnr"]).describe()
         '3 configurations over tile: 3 done; psnr 28 dB (tile 8) to psnr 41 dB (tile 32).'
     """
+    check_frame(table)
     read = SweepTable.read(table, parameters, measures=measures)
     target = objective or first_objective(read)
     values = np.where(read.done, numbers(table, target), np.nan)

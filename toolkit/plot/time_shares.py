@@ -14,6 +14,7 @@ from toolkit.plot.bars import GREY, filled, lying_bars, rank_axis
 from toolkit.plot.figure import ABOVE, Figure, make
 from toolkit.plot.gantt import STYLES as KINDS
 from toolkit.plot.theme import ThemeName, Unit, time_unit
+from toolkit.plot.wanted import check_run
 from toolkit.runs.run import Run
 
 STYLES = {
@@ -45,6 +46,7 @@ def utilisation(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Fig
         >>> utilisation(trace).describe()
         '2 ranks over 1 s: compute 88 %, wait 12 %; least computing on rank 1, 75 %.'
     """
+    check_run(run, trace=True)
     table = time_use(run)
     total = float(table.iloc[0].sum())
     unit, shares = time_unit(total), 100 * table / total

@@ -15,6 +15,7 @@ from toolkit.geometry.drawing.palette import SEQUENTIAL
 from toolkit.geometry.plan import Plan
 from toolkit.plot.figure import Figure, make
 from toolkit.plot.theme import ThemeName, Unit, byte_unit
+from toolkit.plot.wanted import check_run
 from toolkit.runs.run import Run
 from toolkit.runs.trace import NONE, Kind
 
@@ -49,6 +50,8 @@ def communication(
         '3 ranks will send 6776 latent cells in 22 messages: most, 2704 latent cells, from rank 2 to rank 0.'
     """
     planned = isinstance(what, Plan)
+    if not planned:
+        check_run(what, trace=True)
     table, unit = _predicted(what, cell_bytes) if isinstance(what, Plan) else _measured(what, cell_bytes)
     size = table.attrs["ranks"]
     amount, messages = (_matrix(table, column, ranks=size) for column in ("amount", "messages"))

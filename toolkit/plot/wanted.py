@@ -31,7 +31,7 @@ def comparisons_of(given: Any) -> tuple[Comparison, ...]:
     return every
 
 
-def check_run(given: Any, *, trace: bool = False) -> None:
+def check_run(given: Any, *, trace: bool = False, columns: Iterable[str] = ("rank", "kind", "start", "end")) -> None:
     """Refuse anything that is not a run; with ``trace=True``, a trace is accepted too.
 
     Raises:
@@ -45,6 +45,24 @@ def check_run(given: Any, *, trace: bool = False) -> None:
     """
     if not isinstance(given, Run) and not (trace and isinstance(given, pd.DataFrame)):
         raise ToolkitError(f"this figure draws a run, not {kind_of(given)}: pass the run that cluster.decode returns.")
+    if isinstance(given, pd.DataFrame) and (missing := [name for name in columns if name not in given.columns]):
+        raise ToolkitError(f"the trace has no column {missing[0]!r}: pass run.trace, or a run.")
+
+
+def check_frame(given: Any) -> None:
+    """Refuse anything that is not a table of a sweep.
+
+    Raises:
+        ToolkitError: If anything else is given.
+
+    Example:
+        >>> check_frame(3)
+        Traceback (most recent call last):
+            ...
+        toolkit.errors.ToolkitError: this figure draws a table, not an int: pass what tk.sweep returns.
+    """
+    if not isinstance(given, pd.DataFrame):
+        raise ToolkitError(f"this figure draws a table, not {kind_of(given)}: pass what tk.sweep returns.")
 
 
 def kind_of(given: Any) -> str:

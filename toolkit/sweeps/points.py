@@ -5,20 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from toolkit.errors import PlanError
+from toolkit.geometry.checks import shown
 from toolkit.sweeps.source import source
 
 Shown = None | bool | int | float | str
 RESERVED = ("status", "error", "took", "when", "starts", "version", "record", "code")
 """Columns that every sweep's table has, so parameters and measures cannot use their names."""
+MOST_POINTS = 10**6
+"""The most points of a sweep. All are made before the first runs, and this many take about a minute."""
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
 
 
@@ -105,7 +109,11 @@ def points_of(space: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Po
         Traceback (most recent call last):
         toolkit.errors.PlanError: the point tile=12 occurs twice: list each point once.
     """
+    check: Any = space  # words are sequences, too
+    if isinstance(check, str | bytes) or not isinstance(check, Iterable):
+        raise PlanError(f"space={shown(space)}: give values by parameter, or a list of points.")
     if isinstance(space, Mapping):
+        _check_size(space)
         axes = {name: values_of(name, values) for name, values in space.items()}
         points = [Point(dict(zip(axes, chosen, strict=True))) for chosen in product(*axes.values())] if axes else []
     else:
@@ -114,6 +122,15 @@ def points_of(space: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Po
         raise PlanError(f"space={space!r} contains no points: give values by parameter, or a list of points.")
     _check(points)
     return points
+
+
+def _check_size(space: Mapping[str, Any]) -> None:
+    """Refuse a grid of more points than can be kept, before it is made."""
+    points = prod(len(values) for values in space.values() if isinstance(values, Sized))
+    if points > MOST_POINTS:
+        raise PlanError(
+            f"the space has {points} points: a sweep has at most {MOST_POINTS}. Give fewer, or a tk.search."
+        )
 
 
 def values_of(name: str, values: Any) -> list[Value]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from toolkit.errors import PlanError, ToolkitError
-from toolkit.geometry.checks import check_choice, check_counts, check_ints
+from toolkit.geometry.checks import check_choice, check_counts, check_ints, check_tuple
 from toolkit.sweeps.points import Point, Value, check_names, values_of
 from toolkit.sweeps.space import Tell
 from toolkit.sweeps.store import Row, Store
@@ -45,6 +45,8 @@ class Search:
         if not isinstance(self.space, Mapping):
             raise PlanError(f"space={self.space!r}: must map each parameter to its values.")
         check_names(self.space)
+        for name, values in self.space.items():
+            _choices(name, values)  # refuses what is no list of values
         check_counts(points=self.points)
         check_ints(0, seed=self.seed)
         if not self.wanted:
@@ -180,6 +182,11 @@ def search(
         ...        direction="maximize").wanted
         {'psnr': 'maximize'}
     """
+    for name, words in (("objective", objective), ("direction", direction)):
+        if not isinstance(words, str):
+            check_tuple(
+                name, tuple(words) if isinstance(words, Sequence) else words, kind=str, what="words, or one word"
+            )
     names = (objective,) if isinstance(objective, str) else tuple(objective)
     ways = (direction,) * len(names) if isinstance(direction, str) else tuple(direction)
     if not names or len(names) != len(ways) or len(set(names)) < len(names):

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from toolkit.errors import PlanError, RunCancelled, ToolkitError
-from toolkit.geometry.checks import check_choice
+from toolkit.geometry.checks import check_choice, shown
 from toolkit.sweeps.outcome import measures_of, said, status_of
 from toolkit.sweeps.points import Point
 from toolkit.sweeps.search import Search
@@ -84,6 +84,12 @@ def sweep(
         3     8        4  0.2500    done
     """
     check_choice("on_error", on_error, choices=get_args(OnError))
+    if not callable(function):
+        raise PlanError(f"function={shown(function)}: must be a function, which is called at every point.")
+    if stop is not None and not callable(stop):
+        raise PlanError(f"stop={shown(stop)}: must be a function of the table so far, or None.")
+    if store is not None and not isinstance(store, str | Path):
+        raise PlanError(f"store={shown(store)}: must be the path of a file, or None to keep nothing.")
     if retry and isinstance(space, Search):
         raise PlanError("retry=True: a search never returns to a point; increase its points= instead.")
     source: Space = space if isinstance(space, Search) else Listed(space)
@@ -123,11 +129,13 @@ def reproduce(table: pd.DataFrame, row: Any) -> str:
         >>> reproduce(table, 0)
         'round(number=2.567, ndigits=1)'
     """
+    if not isinstance(table, pd.DataFrame):
+        raise ToolkitError(f"table={shown(table)}: give a table that tk.sweep returned.")
     if "code" not in table.columns:
         raise ToolkitError("the table has no column 'code': give a table that tk.sweep returned.")
-    if row not in table.index:
+    if type(row).__hash__ is None or row not in table.index:
         raise ToolkitError(
-            f"row={row!r} is not in the table's index, {list(table.index[:5])} ...: choose one of these."
+            f"row={shown(row)} is not in the table's index, {list(table.index[:5])} ...: choose one of these."
         )
     code = table.loc[row, "code"]
     if not isinstance(code, str):

@@ -4,8 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import get_args
 
+import torch
+import torch.distributed
+
+from toolkit.errors import PlanError
+from toolkit.geometry.checks import check_choice, check_counts, is_number, shown
 from toolkit.numerics.convolution import Convolutions, convolution_kernels
+
+LONGEST = 366 * 24 * 3600
+"""The longest time-out, in seconds: a year."""
+
+
+def check_device(device: object, *, ranks: object) -> None:
+    """Refuse a device that torch cannot name, or a number of ranks that cannot be.
+
+    Raises:
+        PlanError: With the value and an example.
+
+    Example:
+        >>> check_device("bogus", ranks=2)
+        Traceback (most recent call last):
+        ...
+        toolkit.errors.PlanError: device='bogus': must be the name of a device, such as 'cpu' or 'cuda:0', or None.
+    """
+    check_counts(ranks=ranks)
+    if device is None:
+        return
+    try:
+        torch.device(device if isinstance(device, str) else "")
+    except RuntimeError:
+        raise PlanError(
+            f"device={shown(device)}: must be the name of a device, such as 'cpu' or 'cuda:0', or None."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +73,14 @@ class Setup:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_counts(ranks=self.size, threads=self.threads)
+        if not isinstance(self.keep_memory, bool):
+            raise PlanError(f"keep_memory={shown(self.keep_memory)}: must be True or False.")
+        # A year: the time-outs of threads and of torch cannot be longer than some centuries.
+        if not is_number(self.timeout) or not 0 < self.timeout <= LONGEST:
+            raise PlanError(f"timeout={shown(self.timeout)}: must be a number of seconds above 0, at most {LONGEST}.")
+        if self.backend not in torch.distributed.Backend.backend_list:
+            known = ", ".join(torch.distributed.Backend.backend_list)
+            raise PlanError(f"backend={shown(self.backend)}: must be one of {known}, or None for the device's own.")
+        check_choice("convolutions", self.convolutions, choices=get_args(Convolutions))
         convolution_kernels(self.convolutions)  # refuses an unknown choice

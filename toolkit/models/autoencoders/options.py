@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 import torch
 
 from toolkit.errors import PlanError
+from toolkit.geometry.checks import is_int, shown
 from toolkit.models.autoencoders.recipe import Recipe
 
 Rules = Mapping[Any, Callable[..., Any] | str]
@@ -70,13 +71,15 @@ class Options:
     def __post_init__(self) -> None:
         if not isinstance(self.arguments, Mapping) or not all(isinstance(name, str) for name in self.arguments):
             raise PlanError(f"arguments={self.arguments!r}: must be a mapping from names to values.")
-        if self.seed is not None and not _is_int(self.seed):
-            raise PlanError(f"seed={self.seed!r}: must be an int, or None to leave the generators alone.")
+        if self.seed is not None and not is_int(self.seed):
+            raise PlanError(f"seed={shown(self.seed)}: must be an int, or None to leave the generators alone.")
+        if self.seed is not None and not -(2**63) <= self.seed < 2**64:
+            raise PlanError(f"seed={shown(self.seed)}: torch takes seeds from -2**63 to 2**64 - 1.")
         if self.autocast is not None and not _is_floating(self.autocast):
             raise PlanError(f"autocast={self.autocast!r}: must be a floating-point torch.dtype, or None.")
         if self.recipe is not None and not isinstance(self.recipe, Recipe):
             raise PlanError(f"recipe={self.recipe!r}: must be a Recipe, or None for the toolkit's own.")
-        if not _is_int(self.norm_passes) or self.norm_passes < 0:
+        if not is_int(self.norm_passes) or self.norm_passes < 0:
             raise PlanError(f"norm_passes={self.norm_passes!r}: must be an int of at least 0.")
         if self.rules is not None:
             _check_rules(self.rules)
@@ -111,11 +114,6 @@ class Options:
         if fields.get("arguments", {}) is None:  # functions that pass their own optional arguments on
             fields["arguments"] = {}
         return replace(options or cls(), **fields)
-
-
-def _is_int(value: object) -> bool:
-    # bool is a subclass of int, and True for a seed is a mistake.
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_floating(value: object) -> bool:

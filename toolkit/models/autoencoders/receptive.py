@@ -23,6 +23,7 @@ from toolkit.models.autoencoders.locality import GlobalOperation, locally
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import Options
 from toolkit.models.autoencoders.tiling import spatial_ratio
+from toolkit.models.model_checks import check_module, check_shape
 from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.boxes import DIMS
 
@@ -126,9 +127,10 @@ def receptive_field(
         >>> receptive_field(specimen("AutoencoderTiny").build()).h
         Halo(before=19, after=19)
     """
+    check_module("vae", vae)
     direction = Direction.of(direction)
     call = ModelCall(direction, Options(arguments=arguments or {}, seed=0))
-    probe = _Probe(vae, call, tuple(shape or default_shape(vae, direction)))
+    probe = _Probe(vae, call, default_shape(vae, direction) if shape is None else check_shape("shape", shape))
     with borrowed(vae):
         halos, reached, draws = {}, set[GlobalOperation](), False
         for axis in ("h", "w"):

@@ -14,6 +14,7 @@ from toolkit.models.autoencoders.direction import Direction, DirectionName
 from toolkit.models.autoencoders.frames import temporal_ratio
 from toolkit.models.autoencoders.recipe import Recipe
 from toolkit.models.autoencoders.stated import stated
+from toolkit.models.model_checks import check_module, check_shape
 from toolkit.models.protocols import Autoencoder
 
 _SIDES = {"h": "height", "w": "width"}
@@ -95,8 +96,8 @@ def diffusers_grid(vae: Autoencoder, latent_shape: Sequence[int], direction: Dir
         >>> diffusers_grid(vae, (1, 4, 21, 60, 104))
         TileGrid(h 60 in 3 x 12..32, w 104 in 5 x 8..32; 15 tiles, 1.66x the work)
     """
-    if len(latent_shape) not in (4, 5):
-        raise PlanError(f"latent_shape={tuple(latent_shape)}: must be b c h w or b c t h w.")
+    check_module("vae", vae)
+    check_shape("latent_shape", latent_shape)
     recipe = recipe_of(vae)
     if direction not in recipe.mirrors:
         raise ModelError(

@@ -8,9 +8,11 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderKLWan
 from torch import Tensor
 
+from toolkit.geometry.checks import check_choice
 from toolkit.models.demo.checkpoints import WEIGHTS, load
 from toolkit.models.demo.photographs import image
 from toolkit.models.demo.videos import video
+from toolkit.models.model_checks import check_module
 
 
 def image_vae() -> AutoencoderKL:
@@ -38,7 +40,9 @@ def latents(
         The most likely latents, ``b c h w`` or ``b c t h w``, unscaled.
     """
     if isinstance(vae, str):
+        check_choice("vae", vae, choices=("image", "video"))
         vae = {"image": image_vae, "video": video_vae}[vae]()
+    check_module("vae", vae)
     if sample is None:
         sample = image() if isinstance(vae, AutoencoderKL) else video()
     return vae.encode(sample.to(vae.device, vae.dtype)).latent_dist.mode()

@@ -7,8 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from toolkit.errors import PlanError
+from toolkit.geometry.checks import shown
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.geometry.stage_split import StageSplit
+from toolkit.models.model_checks import check_module
 from toolkit.models.transformers.ghost import stand_in
 from toolkit.models.transformers.split_check import prove
 from toolkit.models.transformers.splittable import check_fits, check_splittable
@@ -49,7 +52,12 @@ def virtual(plan: StagePlan | StageSplit, transformer: nn.Module) -> Any:
           stage 1->2  1x32x64 float32: 8192 bytes
           latents     needed by the first stage
     """
+    if not isinstance(plan, StagePlan | StageSplit):
+        raise PlanError(
+            f"plan={shown(plan)}: must be a StagePlan or a StageSplit, such as StageSplit.even(30, stages=4)."
+        )
     split = plan.split
+    check_module("transformer", transformer)
     check_splittable(transformer)
     check_fits(split, transformer)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.errors import ToolkitError
+from toolkit.geometry.checks import check_quantity
 from toolkit.geometry.topology import Link
 from toolkit.planning.rehearsing.estimate import Measured, estimate
 from toolkit.planning.rehearsing.operator_call import OperatorCall
@@ -110,6 +111,8 @@ class Profile:
             >>> h100.assumed
             (400000000000000.0, 2500000000000.0)
         """
+        check_quantity("operations", operations, positive=True)
+        check_quantity("bandwidth", bandwidth, positive=True)
         return cls(device, host=host, assumed=(operations, bandwidth))
 
     def knows(self, key: str) -> bool:

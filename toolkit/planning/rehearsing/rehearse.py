@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from toolkit.errors import PlanError
+from toolkit.geometry.checks import check_kind, shown
 from toolkit.geometry.plan import Plan
 from toolkit.geometry.stage_plan import Plans
 from toolkit.geometry.topology import Topology
@@ -78,6 +80,9 @@ def rehearse(
         >>> rehearse(demo.pipeline(), plan=plan, **call)
         Rehearsal(1x16x4x8x8 by 2 stages over 2 ranks, peak 0 MB without kernels' own memory; no profile, so no times)
     """
+    check_setting(profile, topology)
+    if device is not None:
+        _check_device(device)
     if hasattr(model, "decode") and hasattr(model, "parameters"):
         if input_or_shape is None:
             raise PlanError("input_or_shape=None: give the input of the autoencoder's call, or its shape.")
@@ -92,3 +97,30 @@ def rehearse(
     return rehearse_pipeline(
         model, plan, profile=profile, topology=topology, device=device, convolutions=convolutions, **call
     )
+
+
+def check_setting(profile: Profile | None, topology: Topology | None) -> None:
+    """Refuse a profile or a topology that is none.
+
+    Raises:
+        PlanError: With what to give instead.
+
+    Example:
+        >>> check_setting(None, 3)
+        Traceback (most recent call last):
+        ...
+        toolkit.errors.PlanError: topology=3: must be a tk.Topology, or None for the profile's link.
+    """
+    if profile is not None:
+        check_kind("profile", profile, kind=Profile, remedy="a profile that tk.profile returns, or None")
+    if topology is not None:
+        check_kind("topology", topology, kind=Topology, remedy="a tk.Topology, or None for the profile's link")
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.device(device if isinstance(device, str) else "")
+    except RuntimeError:
+        raise PlanError(
+            f"device={shown(device)}: must be a type of device, such as 'cuda' or 'cpu', or None."
+        ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import index
 from typing import Unpack
 from warnings import warn
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from toolkit.distributed.modes import fit
 from toolkit.errors import PlanError
+from toolkit.geometry.checks import MOST_CELLS, shown
 from toolkit.geometry.plan import Plan, or_none, or_whole
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.topology import Topology
@@ -137,9 +139,11 @@ def _shape_of(given: Tensor | Sequence[int]) -> tuple[int, ...]:
     if isinstance(given, Tensor):
         return tuple(given.shape)
     try:
-        shape = tuple(int(size) for size in given)
-    except (TypeError, ValueError):
-        raise PlanError(f"input_or_shape={given!r}: give the input of the call, or its shape.") from None
+        shape = tuple(index(size) for size in given)
+    except TypeError:
+        raise PlanError(f"input_or_shape={shown(given)}: give the input of the call, or its shape.") from None
     if not shape or min(shape) < 1:
-        raise PlanError(f"input_or_shape={given!r}: every size of a shape is at least 1.")
+        raise PlanError(f"input_or_shape={shown(given)}: every size of a shape is at least 1.")
+    if max(shape) > MOST_CELLS:
+        raise PlanError(f"input_or_shape={shown(given)}: every size of a shape is at most {MOST_CELLS}.")
     return shape
