@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from toolkit.bench.fault_subjects import Subject
 from toolkit.cluster import Cluster
 from toolkit.cluster.job import Job
+from toolkit.distributed.comm.group import Member
 
 
 class Broke(Exception):
@@ -61,7 +61,7 @@ class RankBreaks:
 
     def __call__(self, *args: Any) -> Any:
         """The last argument: a hook's output, or what a callback of a pipeline's step may change."""
-        if dist.get_rank() == self.rank:
+        if Member.of(None).rank == self.rank:
             now = time.monotonic()
             self.began = self.began or now
             if now - self.began >= self.after:

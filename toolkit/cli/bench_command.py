@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from toolkit.bench import chosen_plans as plans
-from toolkit.bench import faults
+from toolkit.bench import fault_campaign as faults
 from toolkit.bench import full_size_speed as models
 from toolkit.bench import rehearsal_accuracy as rehearsals
 from toolkit.bench import rehearsal_scale as scale

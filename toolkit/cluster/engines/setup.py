@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 import torch
-import torch.distributed
 
+from toolkit.distributed.comm.group import check_backend
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import check_choice, check_counts, is_number, shown
 from toolkit.numerics.convolution import Convolutions, convolution_kernels
@@ -79,8 +79,6 @@ class Setup:
         # A year: the time-outs of threads and of torch cannot be longer than some centuries.
         if not is_number(self.timeout) or not 0 < self.timeout <= LONGEST:
             raise PlanError(f"timeout={shown(self.timeout)}: must be a number of seconds above 0, at most {LONGEST}.")
-        if self.backend not in torch.distributed.Backend.backend_list:
-            known = ", ".join(torch.distributed.Backend.backend_list)
-            raise PlanError(f"backend={shown(self.backend)}: must be one of {known}, or None for the device's own.")
+        check_backend(self.backend)
         check_choice("convolutions", self.convolutions, choices=get_args(Convolutions))
         convolution_kernels(self.convolutions)  # refuses an unknown choice

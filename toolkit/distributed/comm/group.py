@@ -15,6 +15,7 @@ from torch.distributed import ProcessGroup, Store, Work
 from toolkit.distributed.comm.line import GroupLine, Line
 from toolkit.distributed.comm.process_group_compat import abort_group, store_of
 from toolkit.errors import PlanError
+from toolkit.geometry.checks import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +214,20 @@ def backend_of(device: torch.device, ranks: int) -> str:
     if device.type == "cpu" or torch.accelerator.device_count() < ranks:
         return "gloo"
     return dist.get_default_backend_for_device(device)
+
+
+def check_backend(backend: object) -> None:
+    """Refuse a backend that torch does not know.
+
+    Example:
+        >>> check_backend("bogus")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        toolkit.errors.PlanError: backend='bogus': must be one of gloo, ..., or None for the device's own.
+    """
+    known = [name for name in dist.Backend.backend_list if name != dist.Backend.UNDEFINED]
+    if backend not in known:
+        raise PlanError(f"backend={shown(backend)}: must be one of {', '.join(known)}, or None for the device's own.")
 
 
 def loopback_only() -> dict[str, str]:

@@ -119,10 +119,12 @@ def test_a_sink_that_meets_an_oserror_is_not_a_dead_rank(two, monkeypatch):
 
 def test_the_folder_of_temporary_files_is_cleaned_up(two):
     """As cleaners of /tmp do. New workers could not be reached, and a running call hung."""
+    files = taken()[0]
     shutil.rmtree(util.get_temp_dir())
     assert two.run(lambda x: int(x.sum()), torch.ones(3)) == [3, 3]
     two.close()
     assert two.run(lambda x: int(x.sum()), torch.ones(3)) == [3, 3]
+    assert taken()[0] == files
 
 
 def test_the_working_folder_is_removed(two, tmp_path, monkeypatch):
@@ -181,3 +183,11 @@ def test_nothing_is_said_when_runs_are_cancelled_in_their_first_moments(two, cap
         with pytest.raises(tk.RunCancelled):
             job.result()
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_folder_of_temporary_files_that_is_gone_at_the_end_is_no_matter():
+    """Python 3.11 printed a traceback."""
+    code = "import shutil, toolkit.cluster.engines.local.starting_compat; from multiprocessing import util\n"
+    code += "shutil.rmtree(util.get_temp_dir())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
