@@ -10,6 +10,7 @@ from typing import Any
 from toolkit.bench import chosen_plans as plans
 from toolkit.bench import fault_campaign as faults
 from toolkit.bench import full_size_speed as models
+from toolkit.bench import identification
 from toolkit.bench import rehearsal_accuracy as rehearsals
 from toolkit.bench import rehearsal_scale as scale
 from toolkit.bench import shard_speed as shards
@@ -27,6 +28,7 @@ BENCHES: dict[str, tuple[Callable[..., dict[str, Any]], Callable[[dict[str, Any]
     "rehearsal": (rehearsals.bench_rehearsal, rehearsals.as_text),
     "rehearsal-scale": (scale.bench_rehearsal_scale, scale.as_text),
     "faults": (faults.bench_faults, faults.as_text),
+    "identification": (identification.bench_identification, identification.as_text),
     "models": (models.bench_models, models.as_text),
 }
 
@@ -48,7 +50,8 @@ def add_to(commands: Any) -> None:
         choices=sorted(BENCHES),
         help="tiles or shards: decode the demo video; stages: run the demo pipeline; models: decode with video "
         "autoencoders; plan: run every candidate of tk.plan; rehearsal: what rehearsals predict, beside runs; "
-        "rehearsal-scale: their time and memory on up to 1024 ranks; faults: what becomes of runs that are broken",
+        "rehearsal-scale: their time and memory on up to 1024 ranks; faults: what becomes of runs that are broken; "
+        "identification: what it costs to notice that a model has changed",
     )
     bench.add_argument("--turns", type=count, default=5, help="measurements of each contender (default: %(default)s)")
     bench.add_argument("--device", default="cpu", help="cpu, or a type of accelerator (default: %(default)s)")

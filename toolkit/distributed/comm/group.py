@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup, Store, Work
 
+from toolkit.distributed.comm.introductions import introduce
 from toolkit.distributed.comm.line import GroupLine, Line
 from toolkit.distributed.comm.process_group_compat import abort_group, store_of
 from toolkit.errors import PlanError
@@ -148,7 +149,7 @@ class Groups:
         made = Member(dist.new_group(backend=dist.get_backend()), member.rank, member.size, purpose)
         assert made.group is not None
         self._made[purpose] = made.group
-        made.connect()
+        _begin(made)
         return made
 
     def among(self, member: Member, lines: tuple[tuple[int, ...], ...]) -> Line | None:
@@ -176,7 +177,7 @@ class Groups:
             mine = (group for line, group in zip(lines, made, strict=True) if member.rank in line)
             self._among[lines] = own = next(mine, None)
             if own is not None:
-                Member.of(own).connect()
+                _begin(Member.of(own))
         group = self._among[lines]
         return None if group is None else GroupLine(group)
 
@@ -187,6 +188,13 @@ class Groups:
                 dist.destroy_process_group(group)
         self._made.clear()
         self._among.clear()
+
+
+def _begin(member: Member) -> None:
+    """Connect a new group; where it moves host memory, its ranks introduce themselves."""
+    member.connect()
+    if not member.queues_on_device:
+        introduce(member.group, torch.device("cpu"))
 
 
 def moves_host_memory(backend: str, device: torch.device) -> bool:
@@ -231,12 +239,12 @@ def check_backend(backend: object) -> None:
 
 
 def loopback_only() -> dict[str, str]:
-    """The environment variables with which gloo listens on the loopback interface, and on no other.
+    """The environment variables with which gloo and NCCL listen on the loopback interface, and on no other.
 
-    Without them it takes the interface that the machine's name stands for, which others can reach.
+    Without them they take an interface that others can reach, such as the one that the machine's name stands for.
     """
     names = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
-    return {"GLOO_SOCKET_IFNAME": names[0]} if names else {}
+    return {"GLOO_SOCKET_IFNAME": names[0], "NCCL_SOCKET_IFNAME": names[0]} if names else {}
 
 
 def join(path: str, generation: int, *, backend: str, rank: int, size: int, timeout: float) -> None:
@@ -258,19 +266,6 @@ def join(path: str, generation: int, *, backend: str, rank: int, size: int, time
     store.set_timeout(limit)
     prefixed = dist.PrefixStore(f"generation {generation}", store)
     dist.init_process_group(backend, store=prefixed, rank=rank, world_size=size, timeout=limit)
-
-
-def warm_up(device: torch.device) -> None:
-    """Connect every pair of ranks: the first message of a pair is slow, because it sets up the connection."""
-    rank, size = dist.get_rank(), dist.get_world_size()
-    # In each round every rank sends to the one `shift` places after it and receives from the one `shift` before it:
-    # each send has its receive in the same round, so no rank waits for one that is a round behind.
-    for shift in range(1, size):
-        to, source = (rank + shift) % size, (rank - shift) % size
-        incoming, outgoing = torch.zeros(1, device=device), torch.ones(1, device=device)
-        ops = [dist.P2POp(dist.isend, outgoing, to), dist.P2POp(dist.irecv, incoming, source)]
-        for work in dist.batch_isend_irecv(ops):
-            work.wait()
 
 
 def leave() -> None:

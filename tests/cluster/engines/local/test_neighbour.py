@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
+import time
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
-from support import tiny
+import torch
+import torch.distributed as dist
+from support import stranger, tiny
 
 import toolkit as tk
 from toolkit.cluster.engines.local import private_folder
+from toolkit.distributed.comm import introductions
+from toolkit.distributed.comm.group import Groups, Member
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+SECRET = 0x5EC2E7
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
@@ -89,3 +98,71 @@ def test_folders_of_killed_processes_are_removed_with_the_next_one(monkeypatch) 
             assert (lives.exists(), died.exists()) == (True, False)
         live.communicate("\n", timeout=10)
         assert not lives.exists()
+        for one in (live, dead):
+            one.stdout.close()
+
+
+def as_somebody_else(**request: object) -> subprocess.Popen:
+    command = [sys.executable, stranger.__file__, json.dumps(request)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@needs_root
+def test_another_user_reads_nothing(cluster) -> None:
+    folder = str(cluster._workers._calls.pool._folder)
+    assert Path(folder, "meeting").exists()
+    with as_somebody_else(folders=[folder], pids=[os.getpid(), *cluster.pids]) as process:
+        answer = process.stdout.read()
+    assert set(json.loads(answer).values()) == {"PermissionError"}
+
+
+def meet_again(rounds: int) -> list[str]:
+    """Form further groups, to which one rank comes late, and pass a number around that nobody else should hear."""
+    introductions.LIMIT = timedelta(seconds=1)
+    groups, me, outcomes = Groups(), Member.of(None), []
+    for number in range(rounds):
+        # The other rank is there to be connected to meanwhile.
+        time.sleep(0.4 * me.rank)
+        try:
+            one = groups.like(me, f"round {number}")
+            mine, theirs = torch.full((4,), SECRET), torch.zeros(4, dtype=torch.int64)
+            for work in one.post([(mine, 1 - me.rank, True), (theirs, 1 - me.rank, False)]):
+                work.wait()
+            outcomes.append("talked" if theirs.tolist() == mine.tolist() else "wrong")
+        except tk.RunError:
+            outcomes.append("refused")
+    return outcomes
+
+
+@needs_root
+def test_another_user_who_takes_a_ranks_place_is_not_talked_to(cluster) -> None:
+    """He connected to a rank's port before the rank that was meant, and got the messages of the group."""
+    rounds = 8  # in every second one, the rank that is late is the one that connects to the other
+    with as_somebody_else(seconds=9) as attacker:
+        outcomes = cluster.run(meet_again, rounds, timeout=60)
+        heard = bytes.fromhex(attacker.stdout.read())
+    assert "wrong" not in outcomes[0] + outcomes[1]
+    assert "refused" in outcomes[0]
+    assert heard
+    assert SECRET.to_bytes(8, "little") not in heard
+    assert cluster.run(dist.get_rank) == [0, 1]
+
+
+def forged(key: bytes, sender: int, receiver: int) -> bytes:
+    return bytes(32)
+
+
+def test_who_does_not_know_the_key_is_refused() -> None:
+    def impostor(first: bool) -> str:
+        if dist.get_rank() == 1:
+            introductions.token = forged
+        try:
+            introductions.introduce(None, torch.device("cpu"))
+        except tk.RunError as error:
+            return str(error)
+        return "let in"
+
+    with tk.Cluster(2, "cpu") as two:
+        assert two.run(impostor, True)[0].startswith("rank 1 did not know the group's key: another process may have")

@@ -29,6 +29,7 @@ from toolkit.cluster.engines.parcel import Parcel, pack, unpack
 from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.engines.shelf import ModelRef
 from toolkit.distributed.comm import group, one_card
+from toolkit.distributed.comm.introductions import introduce
 from toolkit.errors import ToolkitError
 from toolkit.numerics.convolution import convolution_kernels
 from toolkit.runs.device import device_of_rank
@@ -119,7 +120,7 @@ def _join(context: Context, generation: int) -> None:
     os.environ.update(group.loopback_only())
     meeting, via, timeout = setup.meeting, setup.backend, setup.timeout
     group.join(meeting, generation, backend=via, rank=setup.rank, size=setup.size, timeout=timeout)
-    group.warm_up(context.device if setup.backend != "gloo" else torch.device("cpu"))
+    introduce(None, context.device if setup.backend != "gloo" else torch.device("cpu"))
 
 
 def _serve(context: Context, models: dict[int, nn.Module], siblings: list[int]) -> None:
