@@ -106,6 +106,8 @@ def test_figures_refuse_what_they_cannot_draw(name, odd):
         {"start": "bogus"},
         {"device": "bogus"},
         {"device": 3},
+        {"device": "meta"},
+        {"device": "cuda:99"},
         {"timeout": nan},
         {"timeout": inf},
         {"timeout": -1},

@@ -25,6 +25,23 @@ def device_of_rank(rank: int, device: str | None = None) -> torch.device:
     return torch.device(accelerator.type, rank % torch.accelerator.device_count())
 
 
+def exists(device: torch.device) -> bool:
+    """Whether this machine has a device.
+
+    Example:
+        >>> exists(torch.device("cpu")), exists(torch.device("meta"))
+        (True, False)
+    """
+    if device.type == "cpu":
+        return True
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return (
+        accelerator is not None
+        and device.type == accelerator.type
+        and (device.index or 0) < torch.accelerator.device_count()
+    )
+
+
 def synchronise(device: torch.device) -> None:
     """Wait until the device has finished what was queued; nothing to do on the CPU.
 

@@ -198,3 +198,11 @@ def test_two_assumed_figures_stand_in_for_measurements() -> None:
     known: dict[str, Any] = {"aten.mm.default(new)": OperatorCost(0.125, 1)}
     measured = assumed.extended(Profile("cuda", known, {"aten.mm.default(new)": Work(4_000, 100)}))
     assert cost(measured, "aten.mm.default", 4_000, 100) == (0.125, 1)
+
+
+def test_a_profile_that_cannot_be_written_says_where(tmp_path):
+    """It was an OSError, and half of a file where a disk was full."""
+    with pytest.raises(ToolkitError, match="no/such"):
+        MEASURED.save(tmp_path / "no/such/profile.json")
+    path = MEASURED.save(tmp_path / "profile.json")
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -12,13 +12,14 @@ from toolkit.distributed.comm.group import check_backend
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import check_choice, check_counts, is_number, shown
 from toolkit.numerics.convolution import Convolutions, convolution_kernels
+from toolkit.runs.device import exists
 
 LONGEST = 366 * 24 * 3600
 """The longest time-out, in seconds: a year."""
 
 
 def check_device(device: object, *, ranks: object) -> None:
-    """Refuse a device that torch cannot name, or a number of ranks that cannot be.
+    """Refuse a device that torch cannot name or the machine does not have, or a number of ranks that cannot be.
 
     Raises:
         PlanError: With the value and an example.
@@ -33,11 +34,13 @@ def check_device(device: object, *, ranks: object) -> None:
     if device is None:
         return
     try:
-        torch.device(device if isinstance(device, str) else "")
+        named = torch.device(device if isinstance(device, str) else "")
     except RuntimeError:
         raise PlanError(
             f"device={shown(device)}: must be the name of a device, such as 'cpu' or 'cuda:0', or None."
         ) from None
+    if not exists(named):
+        raise PlanError(f"device={device!r}: this machine has no such device. Leave out device= to use what it has.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from toolkit.geometry.topology import Link
 from toolkit.planning.rehearsing.estimate import Measured, estimate
 from toolkit.planning.rehearsing.operator_call import OperatorCall
 from toolkit.planning.rehearsing.work import Work
+from toolkit.runs.written import write
 
 FORMAT = 3
 """The version of the file's format."""
@@ -173,7 +174,11 @@ class Profile:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the profile as JSON."""
+        """Write the profile as JSON, whole or not at all.
+
+        Raises:
+            ToolkitError: If it cannot be written.
+        """
         text = {
             "format": FORMAT,
             "device": self.device,
@@ -184,9 +189,7 @@ class Profile:
             "record": dict(self.record),
             "operators": {key: [*cost, *self.work[key]] for key, cost in sorted(self.operators.items())},
         }
-        target = Path(path)
-        target.write_text(json.dumps(text, indent=1))
-        return target
+        return write(path, json.dumps(text, indent=1))
 
     @classmethod
     def load(cls, path: str | Path) -> Profile:
