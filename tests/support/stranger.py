@@ -9,8 +9,6 @@ import select
 import socket
 import struct
 import sys
-import time
-from pathlib import Path
 
 NOBODY = 65534
 """The user whom every system has and who owns nothing."""
@@ -48,13 +46,6 @@ def read_everything(folders: list[str], pids: list[int]) -> dict[str, str]:
     return found
 
 
-def ports() -> set[int]:
-    """The ports at which anybody listens."""
-    tables = (Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6"))
-    lines = [line.split() for table in tables for line in table.splitlines()[1:]]
-    return {int(line[1].split(":")[1], 16) for line in lines if line[3] == "0A"}
-
-
 def answer(connection: socket.socket, got: bytes) -> None:
     """Ask for what gloo announces: it sends a message once the other end says that it is ready."""
     for start in range(0, len(got) - FRAME.size + 1, FRAME.size):
@@ -64,20 +55,19 @@ def answer(connection: socket.socket, got: bytes) -> None:
                 connection.sendall(FRAME.pack(size, WANTS, *rest))
 
 
-def take_places(seconds: float) -> bytes:
-    """Connect to every new port at once, as if by a rank; returns all that was heard."""
-    seen, connections, heard, end = set(), [], b"", time.time() + seconds
-    while time.time() < end:
-        new = ports() - seen
-        seen |= new
-        for port in new:
-            for sequence in SEQUENCES:
-                with contextlib.suppress(OSError):
-                    one = socket.socket()
-                    one.connect(("127.0.0.1", port))
-                    one.sendall(struct.pack("<Q", sequence))
-                    connections.append(one)
-        for one in select.select(connections, [], [], 0)[0]:
+def take_places() -> bytes:
+    """Connect to every port that a line of the input names, as if by a rank; returns all that was heard."""
+    connections, heard, waiting = [], b"", b""
+    while True:
+        ready = select.select([sys.stdin.fileno(), *connections], [], [])[0]
+        for one in ready:
+            if one == sys.stdin.fileno():
+                text = os.read(one, 1 << 16)
+                if not text:
+                    return heard
+                *lines, waiting = (waiting + text).split(b"\n")
+                connections += [got for line in lines for got in connect(int(line))]
+                continue
             try:
                 got = one.recv(1 << 16)
             except OSError:
@@ -86,7 +76,17 @@ def take_places(seconds: float) -> bytes:
             answer(one, got)
             if not got:
                 connections.remove(one)
-    return heard
+
+
+def connect(port: int) -> list[socket.socket]:
+    """One connection for each number that a rank could have."""
+    made = []
+    for sequence in SEQUENCES:
+        with contextlib.suppress(OSError):
+            one = socket.create_connection(("127.0.0.1", port))
+            one.sendall(struct.pack("<Q", sequence))
+            made.append(one)
+    return made
 
 
 if __name__ == "__main__":
@@ -96,7 +96,4 @@ if __name__ == "__main__":
     os.setuid(NOBODY)
     request = json.loads(sys.argv[1])
     print("ready", flush=True)
-    if "seconds" in request:
-        print(take_places(request["seconds"]).hex())
-    else:
-        print(json.dumps(read_everything(**request)))
+    print(json.dumps(read_everything(**request)) if request else take_places().hex())

@@ -10,10 +10,12 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 import pytest
@@ -104,7 +106,7 @@ def test_folders_of_killed_processes_are_removed_with_the_next_one(monkeypatch) 
 
 def as_somebody_else(**request: object) -> subprocess.Popen:
     command = [sys.executable, stranger.__file__, json.dumps(request)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     return process
 
@@ -136,12 +138,30 @@ def meet_again(rounds: int) -> list[str]:
     return outcomes
 
 
+def tell_ports(pids: list[int], to: TextIO, over: threading.Event) -> None:
+    """Name every port at which a process begins to listen."""
+    known: set[int] = set()
+    while not over.wait(0.01):
+        every = (one for pid in pids for one in psutil.Process(pid).net_connections("inet"))
+        found = {one.laddr.port for one in every if one.status == psutil.CONN_LISTEN}
+        to.writelines(f"{port}\n" for port in found - known)
+        to.flush()
+        known |= found
+
+
 @needs_root
 def test_another_user_who_takes_a_ranks_place_is_not_talked_to(cluster) -> None:
     """He connected to a rank's port before the rank that was meant, and got the messages of the group."""
     rounds = 8  # in every second one, the rank that is late is the one that connects to the other
-    with as_somebody_else(seconds=9) as attacker:
+    over = threading.Event()
+    with as_somebody_else() as attacker:
+        # Only this cluster's ports: other tests run at the same time.
+        spy = threading.Thread(target=tell_ports, args=(cluster.pids, attacker.stdin, over))
+        spy.start()
         outcomes = cluster.run(meet_again, rounds, timeout=60)
+        over.set()
+        spy.join()
+        attacker.stdin.close()
         heard = bytes.fromhex(attacker.stdout.read())
     assert "wrong" not in outcomes[0] + outcomes[1]
     assert "refused" in outcomes[0]
