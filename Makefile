@@ -27,7 +27,7 @@ imports: $(VENV)/.test
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.test  ## doctests, unit tests, tests with real processes
-	$(BIN)/python -m pytest -q $(SPREAD) -m "not frontend"
+	$(BIN)/python -m pytest -q $(SPREAD) -p no:nbval -m "not frontend"
 
 frontend: $(VENV)/.test  ## widgets and pages in a browser, with the machine to itself: tests wait 2 s for a cancelled run to end
 	$(BIN)/python -m pytest -q -m frontend tests/frontend

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterator
 
@@ -12,6 +13,12 @@ from toolkit.cluster import Cluster
 
 # diffusers warns, once per cast, of an empty list of modules to keep in float32.
 logging.getLogger("diffusers.models.modeling_utils").setLevel(logging.ERROR)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is loaded out of garbage collections, which would look through torch, diffusers and all tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -24,31 +24,51 @@ HEAVY = (
 )
 
 
-def loaded_by(statement: str) -> set[str]:
-    """Which heavy packages a statement loads in a new process."""
-    program = f"import sys\n{statement}\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
-    return set(done.stdout.split())
-
-
-@pytest.mark.parametrize(
-    ("statement", "allowed"),
-    [
-        ("import toolkit", set()),
-        ("import toolkit as tk; tk.TileGrid.cover({'h': 60, 'w': 104}, tile=32, overlap=8)", set()),
-        ("import toolkit as tk; tk.ShardPlan(h=2), tk.Schedule.looped(2, 2, 2), tk.PlanError", set()),
-        ("import toolkit.cluster.engines.local.worker", {"torch"}),
-        ("import toolkit.cluster.decode_on_rank", {"torch"}),
-        ("import toolkit.distributed.decoding", {"torch"}),
-    ],
+# Each statement in a process of its own; where torch may be loaded, a fork of one that has: that import takes seconds.
+PROGRAM = """
+import os, sys
+allowed, *statements = sys.argv[1:]
+if allowed:
+    import torch
+for statement in statements:
+    if os.fork() == 0:
+        exec(statement)
+        print(*[name for name in {heavy!r} if name in sys.modules], flush=True)
+        os._exit(0)
+    assert os.wait()[1] == 0, statement
+"""
+LIGHT = (
+    "import toolkit",
+    "import toolkit as tk; tk.TileGrid.cover({'h': 60, 'w': 104}, tile=32, overlap=8)",
+    "import toolkit as tk; tk.ShardPlan(h=2), tk.Schedule.looped(2, 2, 2), tk.PlanError",
 )
-def test_what_an_import_loads(statement, allowed):
-    assert loaded_by(statement) <= allowed
+WITH_TORCH = (
+    "import toolkit.cluster.engines.local.worker",
+    "import toolkit.cluster.decode_on_rank",
+    "import toolkit.distributed.decoding",
+    "import toolkit as tk; tk.Cluster",
+)
 
 
-def test_a_cluster_needs_no_diffusers():
-    found = loaded_by("import toolkit as tk; tk.Cluster")
-    assert not found & {"plotly", "matplotlib", "ipywidgets", "skimage", "diffusers", "transformers"}
+def loaded_by(statements: tuple[str, ...], allowed: str = "") -> list[set[str]]:
+    """Which heavy packages each statement loads in a new process, in which ``allowed`` may be loaded already."""
+    program = PROGRAM.format(heavy=HEAVY)
+    command = [sys.executable, "-c", program, allowed, *statements]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found = [set(line.split()) for line in done.stdout.splitlines()]
+    assert len(found) == len(statements)
+    return found
+
+
+def test_what_an_import_loads():
+    assert loaded_by(LIGHT) == [set()] * len(LIGHT)
+
+
+def test_what_an_import_loads_beside_torch():
+    *workers, cluster = loaded_by(WITH_TORCH, allowed="torch")
+    assert workers == [{"torch"}] * len(workers)
+    # A cluster needs no diffusers.
+    assert not cluster & {"plotly", "matplotlib", "ipywidgets", "skimage", "diffusers", "transformers"}
 
 
 def test_every_public_name_is_there():
