@@ -9,6 +9,7 @@ from toolkit.models.module_compat import (
     copy_without_hooks,
     has_forward_hooks,
     is_compiled,
+    is_compiled_function,
     map_tensors,
     original,
     put_parameter_first,
@@ -95,6 +96,12 @@ def test_the_module_inside_a_compiled_one():
     linear.compile(backend="eager")
     assert original(linear) is linear
     assert original(None) is None
+
+
+def test_compiled_functions_are_told():
+    linear = nn.Linear(2, 2)
+    assert is_compiled_function(torch.compile(linear.forward, backend="eager"))
+    assert not is_compiled_function(linear.forward)
 
 
 def test_hooks_are_told():

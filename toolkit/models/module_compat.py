@@ -120,6 +120,19 @@ def original(module: Any) -> Any:
     return vars(module)["_modules"]["_orig_mod"] if type(module).__name__ == "OptimizedModule" else module
 
 
+def is_compiled_function(function: Any) -> bool:
+    """Whether ``torch.compile`` returned a function, as in ``vae.decode = torch.compile(vae.decode)``.
+
+    The reason for the private ``_torchdynamo_orig_callable``: compiled functions have no class of their own.
+
+    Example:
+        >>> import torch
+        >>> is_compiled_function(torch.compile(print, backend="eager")), is_compiled_function(print)
+        (True, False)
+    """
+    return hasattr(function, "_torchdynamo_orig_callable")
+
+
 def forward_hooks(module: nn.Module) -> list[Callable[..., Any]]:
     """The hooks that run before or after a module's ``forward``.
 
