@@ -17,6 +17,7 @@ from toolkit.distributed.tiles.streaming import Stream
 from toolkit.geometry.plan import Plan, or_whole
 from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.input_check import check_input, warn_of_not_finite
+from toolkit.models.autoencoders.mixed_dtypes import mixture_named
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.model_check import checked_model, notes_on
 from toolkit.models.autoencoders.options import OptionFields, Options
@@ -158,4 +159,5 @@ def run_as(
         rank.connect()
         if rank.member.rank >= plan.ranks:
             return None
-        return mode_of(plan).run(vae, x, plan, call, rank, stream)
+        with mixture_named(vae):
+            return mode_of(plan).run(vae, x, plan, call, rank, stream)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from toolkit.errors import ModelError
+from toolkit.models.diffusers_compat import accelerate_hook
 
 WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
 """Modules of torch that spread another module, found under ``.module``, over processes or devices of their own."""
@@ -38,7 +39,13 @@ def check_module(name: str, module: nn.Module, *, weights: bool = True) -> None:
                 f"that is inside, {where}.module."
             )
         for attribute, tensor in [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]:
-            _check_tensor(".".join(filter(None, (name, path, attribute))), tensor, weights=weights)
+            where = ".".join(filter(None, (name, path, attribute)))
+            if weights and tensor.is_meta and accelerate_hook(part) is not None:
+                raise ModelError(
+                    f"{where} is offloaded by accelerate, which brings it in when its layer is called: call "
+                    "pipe.remove_all_hooks(), or load without offload and device_map."
+                )
+            _check_tensor(where, tensor, weights=weights)
         _check_packed(f"{name}.{path}" if path else name, part)
 
 
@@ -69,14 +76,3 @@ def _check_packed(path: str, part: nn.Module) -> None:
             f"{path} is quantised by torch ({type(part).__name__}), and its weights are packed for this process: load "
             "the model unquantised."
         )
-
-
-def devices_of(module: nn.Module) -> set[torch.device]:
-    """The devices of a module's weights.
-
-    Example:
-        >>> devices_of(nn.Linear(2, 2))
-        {device(type='cpu')}
-    """
-    tensors: list[Tensor] = list(module.parameters())
-    return {tensor.device for tensor in tensors}
