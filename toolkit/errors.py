@@ -23,6 +23,10 @@ class NotExact(ToolkitError, NotImplementedError):
     """An operation cannot be computed exactly on shards, or has no rule. Nothing is returned."""
 
 
+class NotFiniteWarning(UserWarning):
+    """An input holds NaN or infinite values. The run goes on, and its output will hold some, too."""
+
+
 class RunError(ToolkitError, RuntimeError):
     """A run did not finish. The cluster it ran on has been reset and is usable again.
 

@@ -11,6 +11,7 @@ from support.pipelines import PIPELINES, load
 from support.staged import QUIET, plans
 
 import toolkit as tk
+from toolkit.cluster.generate_request import GenerateRequest
 from toolkit.models.transformers.pipeline_parts import experts_of
 
 FROM_DISK = ["wan_ti2v", "wan_a14b", "wan_i2v_a14b", "flux", "qwen_image"]
@@ -153,3 +154,25 @@ def test_in_the_background(three):
     job = three.generate(pipe, plans(pipe, tk.Schedule.interleaved(2, 2)), block=False, progress=False, **tiny.call(1))
     assert torch.equal(job.result(timeout=60).output, tiny.run(pipe, 1))
     assert job.progress == {0: (6, 6)}
+
+
+WRONG = {
+    "wrapped": (
+        lambda pipe: setattr(pipe, "transformer", torch.nn.DataParallel(pipe.transformer)),
+        r"pipe\.transformer\.module",
+    ),
+    "without weights": (lambda pipe: pipe.vae.to("meta"), r"pipe\.vae\..* is on the meta device"),
+    "offloaded": (lambda pipe: pipe.enable_sequential_cpu_offload(device="cpu"), r"by accelerate.*remove_all_hooks"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_modules_that_cannot_be_sent_are_refused_before_a_worker_starts(what):
+    change, message = WRONG[what]
+    pipe = PIPELINES["wan"].build()
+    plan = plans(pipe, tk.Schedule.looped(2, 2, 2))
+    change(pipe)
+    for way in (plan, None):
+        request = GenerateRequest(pipe, way, {}, None, memory=False)
+        with pytest.raises(tk.ModelError, match=message):
+            request.check(2)

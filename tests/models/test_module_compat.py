@@ -9,7 +9,9 @@ from toolkit.models.module_compat import (
     copy_without_hooks,
     has_forward_hooks,
     is_compiled,
+    is_compiled_function,
     map_tensors,
+    original,
     put_parameter_first,
 )
 
@@ -86,6 +88,20 @@ def test_compiled_modules_are_told():
     assert is_compiled(torch.compile(linear, backend="eager"))
     linear.compile(backend="eager")
     assert is_compiled(linear)
+
+
+def test_the_module_inside_a_compiled_one():
+    linear = nn.Linear(2, 2)
+    assert original(torch.compile(linear, backend="eager")) is linear
+    linear.compile(backend="eager")
+    assert original(linear) is linear
+    assert original(None) is None
+
+
+def test_compiled_functions_are_told():
+    linear = nn.Linear(2, 2)
+    assert is_compiled_function(torch.compile(linear.forward, backend="eager"))
+    assert not is_compiled_function(linear.forward)
 
 
 def test_hooks_are_told():

@@ -13,8 +13,9 @@ from toolkit.cluster.engines.local.launch import Start
 from toolkit.cluster.engines.local.pool import Pool
 from toolkit.cluster.engines.parcel import Parcel, pack, unpack
 from toolkit.cluster.engines.setup import Setup
-from toolkit.cluster.engines.shelf import Identify, Shelf
-from toolkit.errors import RunCancelled, RunError
+from toolkit.cluster.engines.shelf import Identify, ModelRef, Shelf
+from toolkit.cluster.unsendable import named
+from toolkit.errors import ModelError, RunCancelled, RunError
 from toolkit.runs.precision import Tf32
 from toolkit.runs.surroundings import Surroundings
 
@@ -45,6 +46,9 @@ class Calls:
         """Start the workers if there are none, send them the models that they lack, and refer to models by name.
 
         The listener's timeout covers the start and the sending, too.
+
+        Raises:
+            ModelError: If a model cannot be sent. The workers have heard nothing of it, and stay.
         """
         waiting = replace(listener, on_event=lambda event: None)
 
@@ -56,10 +60,20 @@ class Calls:
             self.pool.start(waiting)
             if stale := self._shelf.stale():
                 self.pool.send(self._everyone, "drop", stale)
-            return tuple(self._shelf.refer(arg, install) if isinstance(arg, nn.Module) else arg for arg in args)
+            return tuple(self._refer(arg, install) if isinstance(arg, nn.Module) else arg for arg in args)
+        except ModelError:
+            raise
         except BaseException:
             self.drop_workers()
             raise
+
+    def _refer(self, model: nn.Module, install: Callable[[int, Parcel], None]) -> ModelRef:
+        try:
+            return self._shelf.refer(model, install)
+        except Exception as error:
+            # A model is pickled before anything of it is sent.
+            found = named(error, model, type(model).__name__)
+            raise found from (None if found is error else error)
 
     def call(
         self,
@@ -83,9 +97,15 @@ class Calls:
 
         Raises:
             RunError: If a rank failed, died or was given up.
+            PlanError: If an argument cannot be sent. The workers have heard nothing of it, and stay.
         """
         try:
-            self.pool.send(ranks, "call", pack((function, wants_context, Tf32.current(), args, kwargs)))
+            parcel = pack((function, wants_context, Tf32.current(), args, kwargs))
+        except Exception as error:
+            found = named(error, {"function": function, "arguments": args, **kwargs}, "call")
+            raise found from (None if found is error else error)
+        try:
+            self.pool.send(ranks, "call", parcel)
             answers = self.pool.listen(ranks, "done", listener=listener)
             return {rank: unpack(answer) for rank, answer in answers.items()}
         except RunError as error:

@@ -13,9 +13,11 @@ from toolkit.cluster.engines.listener import Listener
 from toolkit.cluster.stream import check_file, consumer
 from toolkit.distributed.modes import Fit, fit
 from toolkit.distributed.tiles.streaming import Stream
-from toolkit.errors import PlanError
 from toolkit.geometry.plan import Plan, or_none
+from toolkit.models.autoencoders.input_check import check_input, warn_of_not_finite
 from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.models.autoencoders.model_check import checked_model, notes_on
+from toolkit.models.module_compat import original
 from toolkit.models.protocols import Autoencoder
 from toolkit.runs.record import Record
 from toolkit.runs.run import Run
@@ -51,19 +53,18 @@ class DecodeRequest:
             What is known of the output.
 
         Raises:
-            PlanError: If the plan does not fit the input or the cluster.
-            ModelError: If the class cannot be served in this way.
+            PlanError: If the plan does not fit the input or the cluster, or the input does not fit the model.
+            ModelError: If the class, or the state of this model, cannot be served in this way.
         """
-        what = {"decode": "latent", "encode": "sample"}[self.call.direction]
-        if not isinstance(self.x, Tensor):
-            raise PlanError(
-                f"{what} is a {type(self.x).__name__}: give the torch.Tensor that vae.{self.call.direction} takes."
-            )
+        vae = checked_model(self.vae, self.call, self.plan)
+        check_input(vae, self.x, self.call)
         self.plan.require_ranks(ranks, "cluster")
-        found = fit(self.vae, tuple(self.x.shape), plan=self.plan, call=self.call, stream=self.sink is not None)
+        found = fit(vae, tuple(self.x.shape), plan=self.plan, call=self.call, stream=self.sink is not None)
         if self.sink is not None:
             check_file(self.sink, self.plan, shape=found.shape)
-        return found
+        # The caller of Cluster.decode is four calls up.
+        notes = notes_on(self.vae) | warn_of_not_finite(self.x, self.call, stacklevel=4)
+        return replace(found, notes=notes)
 
     def run(self, calls: Calls, listener: Listener, events: list[Event], *, fit: Fit, setting: dict[str, Any]) -> Run:
         """Call the ranks that take part, and make a run of their answers.
@@ -80,16 +81,18 @@ class DecodeRequest:
             "ranks taking part": len(ranks),
             "norm passes": self.call.options.norm_passes,
             "streamed": streamed,
+            **fit.notes,
         }
+        model = original(self.vae)
         record = Record.make(
-            self.vae,
+            model,
             self.x,
             plan=or_none(plan),
             what={**setting, "call": self.call.direction.value, **parts},
             where=calls.where,
         )
         with consumer(self.sink) as take:
-            vae, x, *_ = calls.prepare((self.vae, self.x), listener)
+            vae, x, *_ = calls.prepare((model, self.x), listener)
             origin = clock()
             kwargs = {
                 "plan": plan,

@@ -20,6 +20,7 @@ from toolkit.distributed.stages.staged import check
 from toolkit.errors import PlanError
 from toolkit.geometry.plan import Plan, or_none, or_whole
 from toolkit.geometry.stage_plan import Plans, StagePlan, first_plan
+from toolkit.models.module_check import check_module
 from toolkit.models.transformers.pipeline_parts import experts_of
 from toolkit.models.transformers.stage_pipeline import hollow_parts
 from toolkit.runs.record import Record
@@ -86,10 +87,12 @@ class GenerateRequest:
             if self.requests:
                 raise PlanError("requests= without a plan: several calls in flight need a plan with Schedule.requests.")
             experts_of(self.pipe)
+            self._check_modules()
             return
         one.require_ranks(ranks, "cluster")
         plans = plans_of(self.pipe, self.plan)
         check_requests(one, self.requests, call=self.call)
+        self._check_modules()
         parts = hollow_parts(self.pipe, plans) if self.in_folder else {name: getattr(self.pipe, name) for name in plans}
         for name, transformer in parts.items():
             check(transformer, plans[name])
@@ -126,11 +129,17 @@ class GenerateRequest:
             plans=self.plans,
         )
 
+    def _check_modules(self) -> None:
+        """Refuse modules that cannot be sent to workers; a folder's are loaded there."""
+        if not self.in_folder:
+            for name, module in _modules(self.pipe).items():
+                check_module(f"pipe.{name}", module)
+
     def _sent(self) -> tuple[Any, dict[str, nn.Module]]:
         """The pipeline without its modules, and the modules by name; or the folder and none."""
         if self.in_folder:
             return fspath(self.pipe), {}
-        modules = {name: part for name, part in self.pipe.components.items() if isinstance(part, nn.Module)}
+        modules = _modules(self.pipe)
         bare = copy.copy(self.pipe)
         for name in modules:
             setattr(bare, name, None)
@@ -142,6 +151,10 @@ class GenerateRequest:
         if not self.in_folder:
             return getattr(self.pipe, name)  # type: ignore[no-any-return]
         return hollow_parts(self.pipe, [name])[name]
+
+
+def _modules(pipe: Any) -> dict[str, nn.Module]:
+    return {name: part for name, part in pipe.components.items() if isinstance(part, nn.Module)}
 
 
 def _main(result: Any) -> Any:

@@ -16,7 +16,10 @@ from toolkit.distributed.modes import fit, mode_of
 from toolkit.distributed.tiles.streaming import Stream
 from toolkit.geometry.plan import Plan, or_whole
 from toolkit.models.autoencoders.direction import Direction
+from toolkit.models.autoencoders.input_check import check_input, warn_of_not_finite
+from toolkit.models.autoencoders.mixed_dtypes import mixture_named
 from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.models.autoencoders.model_check import checked_model, notes_on
 from toolkit.models.autoencoders.options import OptionFields, Options
 from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.convolution import Convolutions
@@ -72,7 +75,7 @@ def decode(
         torch.Size([1, 3, 320, 288])
     """
     call = ModelCall(Direction.DECODE, Options.of(options, changes))
-    return run(vae, latent, plan, call, group, trace=trace, convolutions=convolutions, stream=stream)
+    return _checked(vae, latent, plan, call, group, trace=trace, convolutions=convolutions, stream=stream)
 
 
 def encode(
@@ -93,7 +96,29 @@ def encode(
         ranks. Draw from them on the root, once, so that all later steps see the same latent.
     """
     call = ModelCall(Direction.ENCODE, Options.of(options, changes))
-    return run(vae, sample, plan, call, group, trace=trace, convolutions=convolutions)
+    return _checked(vae, sample, plan, call, group, trace=trace, convolutions=convolutions)
+
+
+def _checked(
+    vae: Autoencoder,
+    x: Tensor,
+    plan: Plan | None,
+    call: ModelCall,
+    group: ProcessGroup | None,
+    *,
+    trace: Recorder | None,
+    convolutions: Convolutions,
+    stream: Stream | None = None,
+) -> Tensor | None:
+    """As :func:`run`, after looking at the model and the input, which a cluster has done before it asks its ranks."""
+    rank, way = Rank.of(group, trace, convolutions), or_whole(plan)
+    with rank.failure.watch():
+        model = checked_model(vae, call, way)
+        check_input(model, x, call)
+        if rank.member.rank == 0:
+            # The caller of decode is three calls up.
+            rank.trace.notes.update(notes_on(vae) | warn_of_not_finite(x, call, stacklevel=3))
+    return run_as(rank, model, x, way, call, stream=stream)
 
 
 def run(
@@ -107,7 +132,7 @@ def run(
     convolutions: Convolutions = "onednn",
     stream: Stream | None = None,
 ) -> Tensor | None:
-    """Make a model's call over a group as a plan divides it; :func:`decode` and :func:`encode` end here.
+    """Make a model's call over a group as a plan divides it; the model and the input have been looked at already.
 
     Args:
         vae: A diffusers autoencoder.
@@ -134,4 +159,5 @@ def run_as(
         rank.connect()
         if rank.member.rank >= plan.ranks:
             return None
-        return mode_of(plan).run(vae, x, plan, call, rank, stream)
+        with mixture_named(vae):
+            return mode_of(plan).run(vae, x, plan, call, rank, stream)

@@ -35,10 +35,12 @@ class Fit:
     Attributes:
         ratio: Cells of the output per latent cell, along each axis that the plan divides.
         shape: The shape of the output; empty where only the run tells.
+        notes: What the record should say of the model and the input.
     """
 
     ratio: Mapping[str, int] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
+    notes: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

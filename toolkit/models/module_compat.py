@@ -105,6 +105,34 @@ def is_compiled(module: nn.Module) -> bool:
     return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
 
 
+def original(module: Any) -> Any:
+    """The module inside what ``torch.compile`` returned for it; anything else is returned as it is.
+
+    The reason for the private ``_orig_mod``: torch has no public way back. The wrapper shares the module's weights and
+    passes on its attributes, so it must not be asked for more than this one, and only if it is a wrapper.
+
+    Example:
+        >>> import torch
+        >>> linear = nn.Linear(2, 2)
+        >>> original(torch.compile(linear, backend="eager")) is linear, original(linear) is linear
+        (True, True)
+    """
+    return vars(module)["_modules"]["_orig_mod"] if type(module).__name__ == "OptimizedModule" else module
+
+
+def is_compiled_function(function: Any) -> bool:
+    """Whether ``torch.compile`` returned a function, as in ``vae.decode = torch.compile(vae.decode)``.
+
+    The reason for the private ``_torchdynamo_orig_callable``: compiled functions have no class of their own.
+
+    Example:
+        >>> import torch
+        >>> is_compiled_function(torch.compile(print, backend="eager")), is_compiled_function(print)
+        (True, False)
+    """
+    return hasattr(function, "_torchdynamo_orig_callable")
+
+
 def forward_hooks(module: nn.Module) -> list[Callable[..., Any]]:
     """The hooks that run before or after a module's ``forward``.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.distributed as dist
+from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 
 import toolkit as tk
@@ -120,3 +121,61 @@ def test_a_hook_on_one_rank_alone():
 def test_a_rehearsal_does_not_try():
     vae, latent = model(local_height)
     assert len(tk.rehearse(vae, latent, PLAN).trace)
+
+
+def sizes_of_its_own(module: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
+    """A sum over cells of as many numbers as the map has rows here."""
+    flat = output.flatten(2)
+    return output + (flat @ flat.transpose(1, 2).repeat(1, 1, output.shape[2])).mean()
+
+
+def test_messages_of_different_sizes_are_refused():
+    """The process was ended by SIGABRT, and nobody was told why."""
+    vae, latent = model(sizes_of_its_own)
+    with tk.Cluster(ranks=2, device="cpu", start="forkserver") as two:
+        with pytest.raises(tk.RankFailed, match=r"NotExact: sum in decoder.*bytes where \d+ bytes are expected"):
+            two.decode(vae, latent, PLAN, progress=False, timeout=60)
+        pids = two.pids
+        with pytest.raises(tk.RankFailed, match="NotExact"):
+            two.decode(vae, latent, PLAN, progress=False, timeout=60)
+        assert two.pids == pids
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        lambda module, args, x: x * x.mean(axis=1, keepdims=True),
+        lambda module, args, x: x * torch.mean(input=x, axis=(2, 3), keepdims=True),
+        lambda module, args, x: x * x.mean(dim=()),
+        lambda module, args, x: torch.cat(x.chunk(2, axis=1), axis=1) * x.softmax(axis=1),
+        lambda module, args, x: torch.where(condition=x > 0, input=x, other=x.abs()),
+    ],
+    ids=["one axis", "the map", "all", "views", "where"],
+)
+def test_arguments_by_the_names_of_numpy(cluster, hook):
+    """``axis`` was taken for no dim at all, and ranks sent sums of different sizes: SIGABRT."""
+    vae, latent = model(hook)
+    own = cluster.decode(vae, latent, progress=False).output
+    output = cluster.decode(vae, latent, PLAN, progress=False, timeout=60).output
+    assert float((output - own).abs().max() / own.abs().max()) < 1e-5
+
+
+def test_attention_without_a_fused_kernel_is_exact(cluster):
+    """diffusers' AttnProcessor computes its scores by ``baddbmm``."""
+    vae, latent = model()
+    vae.set_attn_processor(AttnProcessor())
+    own = cluster.decode(vae, latent, progress=False).output
+    for plan in (PLAN, tk.ShardPlan(w=3)):
+        output = cluster.decode(vae, latent, plan, progress=False, timeout=60).output
+        assert float((output - own).abs().max() / own.abs().max()) < 1e-5
+
+
+def test_baddbmm_that_adds_is_refused(cluster):
+    vae, latent = model(added)
+    with pytest.raises(tk.RankFailed, match=r"baddbmm.*it adds to a product"):
+        cluster.decode(vae, latent, PLAN, progress=False, timeout=60)
+
+
+def added(module: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
+    rows = output.flatten(2).transpose(1, 2)
+    return output + torch.baddbmm(torch.zeros(1, 1, 1), rows, rows.transpose(1, 2)).mean()

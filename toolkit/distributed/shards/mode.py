@@ -16,6 +16,9 @@ from toolkit.distributed.shards.strip import ATTRIBUTE, tensors_in
 from toolkit.numerics.convolution import convolve
 from toolkit.numerics.frame_masks import FrameMask
 
+NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
+"""Names of NumPy that torch's functions take too, and torch's own names for the same."""
+
 
 class ShardMode(TorchFunctionMode):
     """Within this context every torch function is computed on this rank's shard, or refused.
@@ -48,7 +51,8 @@ class ShardMode(TorchFunctionMode):
         rule, without, early = self._known.get(func) or self._look_up(func)
         if rule is plain:
             return func(*args, **kwargs) if kwargs else func(*args)
-        shard, kwargs = self.shard, kwargs or {}
+        shard = self.shard
+        args, kwargs = _by_torchs_names(args, kwargs) if kwargs else (args, {})
         # Rows that are still under way must be there before anything but a convolution looks at the map.
         if shard.pending and not early:
             settle(shard, shard.pending)
@@ -76,6 +80,15 @@ class ShardMode(TorchFunctionMode):
         # A user's rule for a convolution does not know that rows may be missing.
         self._known[func] = rule, without, name in EARLY and name not in self._own and func not in self._own
         return self._known[func]
+
+
+def _by_torchs_names(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Bring arguments into the one form that rules read: torch also takes NumPy's names, and ``input=`` by name."""
+    named = {NUMPY_NAMES.get(name, name): value for name, value in kwargs.items()}
+    # In where(condition, input, other) it is not the first.
+    if not args and "input" in named and "condition" not in named:
+        args = (named.pop("input"),)
+    return args, named
 
 
 def _sharded(values: Any) -> bool:

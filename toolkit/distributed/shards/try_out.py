@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.distributed.comm.rank import Rank
+from toolkit.distributed.shards.announced import RankOnTrial
 from toolkit.errors import NotExact
 from toolkit.geometry.shard_plan import AXES, LEAST, ShardPlan
 from toolkit.models.autoencoders.added_code import added_code
@@ -70,7 +71,7 @@ def _tried(
     """Try a model out; returns what the record says of it."""
     small = _small(x, vae, plan, call)
     own_call = replace(call, options=replace(call.options, seed=0))
-    sharded = on_shards(vae, small, plan, own_call, rank)
+    sharded = on_shards(vae, small, plan, own_call, RankOnTrial.like(rank))
     error = 0.0 if sharded is None else _error(sharded, vae, small, own_call, rank)
     error = _largest(rank, plan, error, vae)
     weight = next(vae.parameters())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from toolkit.errors import PlanError
@@ -16,6 +17,8 @@ OwnCall = Callable[[Any, Tensor], Tensor]
 """Computes a whole input with a model that has no call for it."""
 Prepare = Callable[[Any], None]
 """Sets on a borrowed model what shards of it need; the loan undoes it."""
+Casts = Callable[[torch.dtype, torch.dtype], bool]
+"""From the dtypes of an input and of a weight to whether a class's own call brings them together, and is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class AutoencoderEntry:
             convolution, which consumes rows here (LTX, Kandinsky 6). Tiles with an overlap as large as the receptive
             field do the same for these.
         own_calls: The functions that compute a whole input, for a class that has no such call itself.
+        casts: The rules for inputs of other dtypes than the weights', for a class whose call takes some.
 
     Raises:
         PlanError: If fields contradict each other, or something particular is given without a reason.
@@ -61,11 +65,12 @@ class AutoencoderEntry:
     prepare: Prepare | None = None
     borders: Borders | None = None
     own_calls: Mapping[Direction, OwnCall] = field(default_factory=dict)
+    casts: Mapping[Direction, Casts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.tiles is None) == (not self.no_tiles):
             raise PlanError(f"tiles={self.tiles!r}, no_tiles={self.no_tiles!r}: give one of tiles or no_tiles.")
-        for name in ("no_shards", "own_calls"):
+        for name in ("no_shards", "own_calls", "casts"):
             if not set(getattr(self, name)) <= set(BOTH):
                 raise PlanError(f"{name}={getattr(self, name)!r}: its keys must be directions.")
         # "Nothing to be equal to" is a claim that a test can check, so it must say what is wrong with the class's own.

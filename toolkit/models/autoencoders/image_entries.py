@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from toolkit.models.autoencoders import frames, tile_calls
+from toolkit.models.autoencoders import frames, input_dtypes, tile_calls
 from toolkit.models.autoencoders.autoencoder_entry import AutoencoderEntry, Borders
 from toolkit.models.autoencoders.direction import Direction
 from toolkit.models.autoencoders.recipe import Recipe
@@ -64,12 +64,15 @@ IMAGE_ENTRIES: Mapping[str, AutoencoderEntry] = {
             other_blend="the product of two ramps over a canvas of what came before, in float32 whatever the dtype",
         ),
         borders=Borders(),
+        # Its encode adds before it divides, and bytes wrap around.
+        casts={Direction.DECODE: input_dtypes.divided},
     ),
     "AsymmetricAutoencoderKL": AutoencoderEntry(tiles=Recipe(mirrors=(), unlike=NO_TILING)),
     "VQModel": AutoencoderEntry(tiles=Recipe(moments=1, mirrors=(), unlike=NO_TILING)),
     "ConsistencyDecoderVAE": AutoencoderEntry(
         reason="it draws noise: each tile draws its own from the run's seed, and a whole decode draws one canvas",
         tiles=Recipe(uncast=("decode",), mirrors=("encode",), unlike="its decode ignores enable_tiling"),
+        casts={Direction.DECODE: input_dtypes.promoted},
     ),
     "AutoencoderRAE": AutoencoderEntry(
         reason="it is made of vision transformers with absolute positions",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -65,7 +65,8 @@ def patch_side(vae: Autoencoder, recipe: Recipe, *, direction: DirectionName) ->
 
 def output_dtype(vae: Autoencoder, recipe: Recipe, *, call: ModelCall) -> torch.dtype:
     """Return the dtype of the output: the weights', or autocast's while that is on."""
-    weight = first_weight(vae, call.direction)
+    # Where dtypes are mixed, the last layer's comes out.
+    *_, weight = _weights(vae, call.direction)
     cast = call.options.autocast or ambient_autocast(weight.device.type) or weight.dtype
     # After a last operation that autocast leaves alone, the wider of the two dtypes comes out.
     return torch.promote_types(cast, weight.dtype) if call.direction in recipe.uncast else cast
@@ -76,8 +77,12 @@ def first_weight(vae: Autoencoder, direction: DirectionName) -> Tensor:
 
     Halves can differ in dtype and device: people keep only the decoder on an accelerator.
     """
+    return next(_weights(vae, direction))
+
+
+def _weights(vae: Autoencoder, direction: DirectionName) -> Iterator[Tensor]:
     half = getattr(vae, f"{direction}r", None)
-    return next(half.parameters() if isinstance(half, torch.nn.Module) else vae.parameters())
+    return half.parameters() if isinstance(half, torch.nn.Module) else vae.parameters()
 
 
 def _channels(vae: Autoencoder, recipe: Recipe, *, direction: DirectionName) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from toolkit.models.autoencoders import frames, own_calls, tile_calls
+from toolkit.models.autoencoders import frames, input_dtypes, own_calls, tile_calls
 from toolkit.models.autoencoders.autoencoder_entry import AutoencoderEntry, Borders
 from toolkit.models.autoencoders.direction import Direction, DirectionName
 from toolkit.models.autoencoders.image_entries import NO_TILING
@@ -113,5 +113,6 @@ VIDEO_ENTRIES: Mapping[str, AutoencoderEntry] = {
         no_shards={
             Direction.DECODE: "its decoder is a vision transformer, whose positions are those of the whole",
         },
+        casts=dict.fromkeys(BOTH, input_dtypes.any_real),
     ),
 }

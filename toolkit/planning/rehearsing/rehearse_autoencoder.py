@@ -17,7 +17,9 @@ from toolkit.geometry.plan import Plan, or_none, or_whole
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.topology import Topology
 from toolkit.models.autoencoders.direction import Direction, DirectionName
+from toolkit.models.autoencoders.input_check import check_input, check_shape
 from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.models.autoencoders.model_check import checked_model
 from toolkit.models.autoencoders.options import OptionFields, Options
 from toolkit.models.autoencoders.sharding import sharding_of
 from toolkit.models.protocols import Autoencoder
@@ -59,12 +61,16 @@ def rehearse_autoencoder(
     """Rehearse a decode or encode; see :func:`toolkit.rehearse`.
 
     Raises:
-        PlanError: If the plan does not fit the input.
+        PlanError: If the plan does not fit the input, or the input does not fit the model.
         ModelError: If the mode is not known to be right for the class, or what the model does depends on data.
         NotExact: If an operation cannot be sharded exactly; names the operation and the module.
     """
     way, call = or_whole(plan), ModelCall(Direction.of(direction), Options.of(options, changes))
+    model = checked_model(model, call, way, weights=False)
+    if isinstance(input_or_shape, Tensor):
+        check_input(model, input_or_shape, call, values=False)
     shape = _shape_of(input_or_shape)
+    check_shape(model, shape, call)
     found = fit(model, shape, plan=way, call=call, stream=stream)
     kind = device_type(model, device, profile)
     links = links_of(topology, profile, way.ranks)

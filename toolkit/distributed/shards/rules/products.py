@@ -65,6 +65,25 @@ def matmul(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs
     raise shard.refuse(func, "it mixes sharded dims", x, y)
 
 
+def baddbmm(shard: Shard, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``baddbmm`` with ``beta=0``: a product with a factor, as attention without a fused kernel computes its scores.
+
+    What it would add is then not looked at, but must have the shape of the result, which is another one here.
+    """
+    given = dict(zip(("input", "batch1", "batch2"), args, strict=False)) | kwargs
+    x, y = given["batch1"], given["batch2"]
+    if given.get("beta", 1) != 0:
+        raise shard.refuse(func, "it adds to a product of sharded tensors", x, y)
+
+    def product(x: Tensor, y: Tensor) -> Tensor:
+        nothing = x.new_empty((len(x), x.shape[-2], y.shape[-1]))
+        return func(nothing, x, y, beta=0, alpha=given.get("alpha", 1))  # type: ignore[no-any-return]
+
+    # Refusals name the operation by this.
+    product.__name__ = func.__name__
+    return matmul(shard, product, (x, y), {})
+
+
 def _place(shard: Shard, func: Any, x: Tensor) -> int | None:
     """The one dim that holds all strips, counted from the end; None without strips.
 

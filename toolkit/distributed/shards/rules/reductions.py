@@ -67,7 +67,8 @@ def _dims(x: Tensor, name: str, *, args: tuple[Any, ...], kwargs: dict[str, Any]
     """The dims that a reduction goes over, from 0."""
     place = _DIM_PLACE.get(name, 1)
     dim = kwargs.get("dim", args[place] if len(args) > place else _DIM_DEFAULT.get(name))
-    if dim is None:
+    # An empty tuple of dims means all, too.
+    if dim is None or dim in ((), []):
         return set(range(x.ndim))
     return {one % x.ndim for one in ([dim] if isinstance(dim, int) else dim)}
 

@@ -64,6 +64,7 @@ _FAMILIES: Mapping[Rule, str] = {
     products.linear: "linear cdist",
     products.lookup: "embedding",
     products.matmul: "matmul bmm __matmul__",
+    products.baddbmm: "baddbmm",
     attention.attention: "scaled_dot_product_attention",
     frame_masks.meshgrid: "meshgrid",
     resampling.interpolate: "interpolate",
