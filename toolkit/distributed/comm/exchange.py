@@ -22,8 +22,11 @@ from toolkit.distributed.comm.failure import PATIENCE, FailureFlag
 from toolkit.distributed.comm.group import Member
 from toolkit.distributed.comm.message import Incoming, Message, Outgoing
 from toolkit.distributed.comm.transport import Transport, transport_for
-from toolkit.errors import RankFailed
+from toolkit.errors import RankDied, RankFailed
 from toolkit.runs.trace import Kind, Label, Recorder
+
+BROKEN = ("Connection closed", "Connection reset", "Broken pipe")
+"""What backends say where the other end of a connection is gone."""
 
 
 class Exchange:
@@ -112,6 +115,7 @@ class Exchange:
 
         Raises:
             RankFailed: If another rank fails meanwhile.
+            RankDied: If the other rank is gone and has left no reason.
         """
         if self.transport.arrived(message):
             self._settle(message)
@@ -130,7 +134,14 @@ class Exchange:
         self.transport.close()
 
     def _settle(self, message: Message) -> None:
-        self._explained(lambda: self.transport.wait(message))
+        try:
+            self._explained(lambda: self.transport.wait(message))
+        except RuntimeError as error:
+            if not any(words in str(error) for words in BROKEN):
+                raise
+            # It was killed: who raises leaves a reason.
+            cause = f"its connection broke and it left no reason, so it was killed or its machine is gone: {error}"
+            raise RankDied(message.peer, None, cause) from error
 
     def _explained(self, wait: Callable[[], None]) -> None:
         try:

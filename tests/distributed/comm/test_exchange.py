@@ -1,0 +1,56 @@
+"""Messages whose other end is gone: the rank is named, also where nobody watches the processes, as under torchrun."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import toolkit as tk
+from toolkit.distributed.comm.exchange import Exchange
+from toolkit.distributed.comm.failure import FailureFlag
+from toolkit.distributed.comm.group import Member
+from toolkit.runs.trace import Label, Recorder
+
+GLOO = "[pair.cc:553] Connection closed by peer [127.0.0.1]:12445."
+
+
+class Broken:
+    """A transport whose every wait ends as a backend ends it."""
+
+    where = torch.device("cpu")
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def post(self, messages):
+        pass
+
+    def release(self):
+        pass
+
+    def arrived(self, message):
+        return False
+
+    def wait(self, message):
+        raise RuntimeError(self.words)
+
+
+def exchange(words: str) -> Exchange:
+    flag = FailureFlag(None, 0)
+    return Exchange(Member(None, 0, 4), flag, trace=Recorder(), device=torch.device("cpu"), transport=Broken(words))
+
+
+def test_a_rank_whose_connection_broke_is_named():
+    """The survivor raised gloo's own error, with a port and without a rank."""
+    ours = exchange(GLOO)
+    message = ours.receive((2,), torch.float32, 3, Label())
+    with pytest.raises(tk.RankDied, match=r"rank 3 died: its connection broke .*Connection closed by peer") as caught:
+        ours.take(message)
+    assert (caught.value.rank, caught.value.exitcode) == (3, None)
+
+
+def test_other_errors_stay_what_they_are():
+    ours = exchange("Timed out waiting 1800000ms for recv operation to complete")
+    with pytest.raises(RuntimeError, match="Timed out") as caught:
+        ours.take(ours.receive((2,), torch.float32, 3, Label()))
+    assert not isinstance(caught.value, tk.ToolkitError)
