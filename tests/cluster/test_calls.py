@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import toolkit as tk
+from toolkit.cluster import calls as calls_module
 from toolkit.cluster.calls import Calls
 from toolkit.cluster.engines.listener import Listener
 from toolkit.cluster.engines.setup import Setup
@@ -37,6 +38,15 @@ def test_the_timeout_covers_the_placing_of_a_model(calls):
         calls.prepare((Slow(),), Listener(timeout=1.0))
     assert time.monotonic() - begin < 5
     assert not calls.pool.running
+
+
+def test_placing_a_model_has_a_limit_of_its_own(calls, monkeypatch):
+    """Without a timeout it was waited for without an end, as for a device that hangs."""
+    monkeypatch.setattr(calls_module, "PLACE_LIMIT", 0.5)
+    begin = time.monotonic()
+    with pytest.raises(tk.RunTimeout, match=r"rank\(s\) 0, 1 had not finished"):
+        calls.prepare((Slow(),), Listener())
+    assert time.monotonic() - begin < 5
 
 
 def test_a_model_is_sent_once(calls):

@@ -19,6 +19,9 @@ from toolkit.errors import ModelError, RunCancelled, RunError
 from toolkit.runs.precision import Tf32
 from toolkit.runs.surroundings import Surroundings
 
+PLACE_LIMIT = 600.0
+"""Seconds that workers have to place a model on their devices, where the run has no timeout."""
+
 REGROUP_LIMIT = 5.0
 """Seconds that workers have to form a new group after a fault, before they are replaced."""
 
@@ -54,7 +57,7 @@ class Calls:
 
         def install(key: int, parcel: Parcel) -> None:
             self.pool.send(self._everyone, "install", key, parcel)
-            self.pool.listen(self._everyone, "installed", listener=waiting)
+            self.pool.listen(self._everyone, "installed", listener=waiting.within(PLACE_LIMIT))
 
         try:
             self.pool.start(waiting)

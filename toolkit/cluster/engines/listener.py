@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -38,6 +38,10 @@ class Listener:
     cancelled: Callable[[], bool] = lambda: False
     interrupts: Interrupts = field(default_factory=Interrupts)
     began: float = field(default_factory=time.monotonic)
+
+    def within(self, seconds: float) -> Listener:
+        """This listener, given up after ``seconds`` from now where it has no timeout: for what no user's work is in."""
+        return self if self.timeout is not None else replace(self, timeout=time.monotonic() - self.began + seconds)
 
     @property
     def stopped(self) -> bool:

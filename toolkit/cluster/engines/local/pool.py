@@ -87,8 +87,7 @@ class Pool:
         self._check(listener, [])
         self.begin()
         assert self._launch is not None
-        limit = listener.timeout if listener.timeout is not None else time.monotonic() - listener.began + START_LIMIT
-        listener = replace(listener, timeout=limit)
+        listener = listener.within(START_LIMIT)
         while not self._launch.wait(TURN):
             self._check(listener, list(range(len(self._launch.processes), self.setup.size)), "its process is starting")
         launch, self._launch = self._launch, None
