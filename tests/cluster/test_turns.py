@@ -93,6 +93,26 @@ def test_closing_from_within_a_run_ends_it_without_a_deadlock():
         assert not turns.closing
 
 
+def test_a_call_while_another_thread_closes_is_told_so():
+    """It was told that the cluster ran a job."""
+    closing, go_on = threading.Event(), threading.Event()
+
+    def end_workers() -> None:
+        closing.set()
+        go_on.wait(5)
+
+    turns = Turns(lambda: [], end_workers)
+    thread = threading.Thread(target=turns.close)
+    thread.start()
+    assert closing.wait(5)
+    with pytest.raises(tk.ToolkitError, match="being closed by another thread"), turns.exclusive():
+        pass
+    go_on.set()
+    thread.join(5)
+    with turns.exclusive():
+        assert not turns.closing
+
+
 def test_a_turn_is_given_back_after_an_error():
     turns = turns_with([])
 

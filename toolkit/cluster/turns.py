@@ -133,12 +133,16 @@ class Turns:
             self._closed_inside = True
             return
         with self._busy:
-            self._closing.clear()
-            self._end_workers()
+            try:
+                self._end_workers()
+            finally:
+                self._closing.clear()
 
     def _take(self) -> None:
         """Take the turn; whoever takes it must enter :meth:`_turn`."""
         if not self._busy.acquire(blocking=False):
+            if self.closing:
+                raise ToolkitError("the cluster is being closed by another thread: call again when it is.")
             raise ToolkitError("the cluster is running a job: wait for its result() or cancel() it first.")
 
     @contextmanager
