@@ -7,6 +7,7 @@ nothing may be left of the run that failed: no process, no shared memory, no ope
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import random
 import threading
@@ -33,6 +34,9 @@ from toolkit.runs.record import Record
 
 LIMIT = 20.0
 """Seconds from a fault to its error, beyond which it counts as a hang. A stopped process is given 5 s to go on."""
+
+SETTLING = 1.0
+"""Seconds in which workers that were given up while they started are ended in the background."""
 
 FINISHED = "the run had ended, or went on"
 
@@ -193,6 +197,8 @@ def _watched() -> Iterator[None]:
 
 def _taken() -> dict[str, int]:
     """What this process holds of what may leak."""
+    gc.collect()  # an error's traceback holds what its frames did
+    time.sleep(SETTLING)
     files = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
     shared = sum(
         int(line.split()[0].split("-")[1], 16) - int(line.split()[0].split("-")[0], 16)

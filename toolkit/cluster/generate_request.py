@@ -73,8 +73,12 @@ class GenerateRequest:
         """The pipeline and its arguments, as the record of a run names them."""
         return {"pipeline": fspath(self.pipe) if self.in_folder else type(self.pipe).__name__, **self.call}
 
-    def check(self, ranks: int) -> None:
+    def check(self, ranks: int, *, weights: bool = True) -> None:
         """Refuse what cannot run on ``ranks`` ranks, before any worker is asked.
+
+        Args:
+            ranks: Number of ranks.
+            weights: Whether the modules must have values, which a rehearsal does not need.
 
         Raises:
             PlanError: If the plan does not fit the pipeline or the cluster.
@@ -87,12 +91,12 @@ class GenerateRequest:
             if self.requests:
                 raise PlanError("requests= without a plan: several calls in flight need a plan with Schedule.requests.")
             experts_of(self.pipe)
-            self._check_modules()
+            self._check_modules(weights)
             return
         one.require_ranks(ranks, "cluster")
         plans = plans_of(self.pipe, self.plan)
         check_requests(one, self.requests, call=self.call)
-        self._check_modules()
+        self._check_modules(weights)
         parts = hollow_parts(self.pipe, plans) if self.in_folder else {name: getattr(self.pipe, name) for name in plans}
         for name, transformer in parts.items():
             check(transformer, plans[name])
@@ -129,11 +133,11 @@ class GenerateRequest:
             plans=self.plans,
         )
 
-    def _check_modules(self) -> None:
+    def _check_modules(self, weights: bool) -> None:
         """Refuse modules that cannot be sent to workers; a folder's are loaded there."""
         if not self.in_folder:
             for name, module in _modules(self.pipe).items():
-                check_module(f"pipe.{name}", module)
+                check_module(f"pipe.{name}", module, weights=weights)
 
     def _sent(self) -> tuple[Any, dict[str, nn.Module]]:
         """The pipeline without its modules, and the modules by name; or the folder and none."""

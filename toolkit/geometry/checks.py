@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from fractions import Fraction
 from math import inf, nan
-from numbers import Real
+from numbers import Integral, Real
+from typing import Any
 
 from toolkit.errors import PlanError
 
@@ -45,6 +46,16 @@ def is_int(value: object) -> bool:
         (True, False, False)
     """
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def as_int(value: Any) -> Any:
+    """An integer of another library, such as NumPy's in a table, as an int; anything else as it is.
+
+    Example:
+        >>> as_int(3), as_int(True), as_int("3")
+        (3, True, '3')
+    """
+    return value if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
 
 
 def is_number(value: object) -> bool:

@@ -11,7 +11,7 @@ from typing import ClassVar
 from toolkit.errors import PlanError
 from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
-from toolkit.geometry.checks import check_ints, check_kind, check_rank
+from toolkit.geometry.checks import as_int, check_ints, check_kind, check_rank
 from toolkit.geometry.drawing.html_views import plan_view
 from toolkit.geometry.edges import Edge, all_edges
 from toolkit.geometry.grid import TileGrid
@@ -264,6 +264,8 @@ class TilePlan(Plan):
             >>> plan.peaks(cell_bytes=100, working_bytes=1000)
             (38400, 35200)
         """
+        # Sizes that come out of a table are NumPy's.
+        cell_bytes, working_bytes = (as_int(value) for value in (cell_bytes, working_bytes))
         check_ints(0, cell_bytes=cell_bytes, working_bytes=working_bytes)
         whole = prod(self.grid.extent.values())
         largest = max(cost.largest for cost in self.costs)

@@ -194,7 +194,7 @@ def _begin(member: Member) -> None:
     """Connect a new group; where it moves host memory, its ranks introduce themselves."""
     member.connect()
     if not member.queues_on_device:
-        introduce(member.group, torch.device("cpu"))
+        introduce(member, torch.device("cpu"))
 
 
 def moves_host_memory(backend: str, device: torch.device) -> bool:

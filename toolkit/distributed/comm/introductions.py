@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Protocol
 
 import torch
-import torch.distributed as dist
-from torch.distributed import ProcessGroup, Store
+from torch import Tensor
+from torch.distributed import Store, Work
 
-from toolkit.distributed.comm.process_group_compat import store_of
 from toolkit.errors import RunError
 
 KEY = "toolkit/introductions"
@@ -26,34 +27,49 @@ LIMIT = timedelta(seconds=30)
 """How long a rank waits for another one, which has joined the group already."""
 
 
-def introduce(group: ProcessGroup | None, device: torch.device) -> None:
+class Introduced(Protocol):
+    """What this needs of a member of a group."""
+
+    @property
+    def rank(self) -> int:
+        """This process's rank in the group."""
+
+    @property
+    def size(self) -> int:
+        """Number of ranks in the group."""
+
+    @property
+    def store(self) -> Store | None:
+        """The group's store; None if this process runs alone."""
+
+    def post(self, transfers: Sequence[tuple[Tensor, int, bool]]) -> list[Work]:
+        """Start transfers: for each the tensor, the other rank, and whether to send."""
+
+
+def introduce(member: Introduced, device: torch.device) -> None:
     """Send every other rank of a group a token, and check theirs; every rank of the group calls this.
 
     It also connects every pair of ranks, where a backend does that with the first message, which is slow.
 
     Args:
-        group: The group; None for the default group.
+        member: This process in the group.
         device: A device whose tensors the group moves.
 
     Raises:
         RunError: If somebody else answers in the place of a rank, or nobody does.
     """
-    rank, size = dist.get_rank(group), dist.get_world_size(group)
-    if size == 1:
+    rank, size, store = member.rank, member.size, member.store
+    if size == 1 or store is None:
         return
-    key = _key(store_of(group), first=rank == 0)
+    key = _key(store, first=rank == 0)
     # In each round every rank sends to the one `shift` places after it and receives from the one `shift` before it:
     # each send has its receive in the same round, so no rank waits for one that is a round behind.
     for shift in range(1, size):
         to, source = (rank + shift) % size, (rank - shift) % size
         mine = torch.tensor(list(token(key, rank, to)), dtype=torch.uint8, device=device)
         theirs = torch.zeros_like(mine)
-        ops = [
-            dist.P2POp(dist.isend, mine, group=group, group_peer=to),
-            dist.P2POp(dist.irecv, theirs, group=group, group_peer=source),
-        ]
         try:
-            for work in dist.batch_isend_irecv(ops):
+            for work in member.post([(mine, to, True), (theirs, source, False)]):
                 work.wait(LIMIT)
         except RuntimeError as error:
             raise RunError(_refusal(source, f"was not heard from ({error})")) from error

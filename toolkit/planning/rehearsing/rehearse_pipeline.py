@@ -40,7 +40,7 @@ def rehearse_pipeline(
     """
     request = GenerateRequest(pipe, plan, call, requests, memory=True, load=load or {})
     way = request.way
-    request.check(way.ranks)
+    request.check(way.ranks, weights=False)
     hollow = _without_weights(request)
     for name in request.plans:
         # Found out by a small call the first time. It needs data, so it is made here.

@@ -179,7 +179,7 @@ def test_who_does_not_know_the_key_is_refused() -> None:
         if dist.get_rank() == 1:
             introductions.token = forged
         try:
-            introductions.introduce(None, torch.device("cpu"))
+            introductions.introduce(Member.of(None), torch.device("cpu"))
         except tk.RunError as error:
             return str(error)
         return "let in"

@@ -120,7 +120,7 @@ def _join(context: Context, generation: int) -> None:
     os.environ.update(group.loopback_only())
     meeting, via, timeout = setup.meeting, setup.backend, setup.timeout
     group.join(meeting, generation, backend=via, rank=setup.rank, size=setup.size, timeout=timeout)
-    introduce(None, context.device if setup.backend != "gloo" else torch.device("cpu"))
+    introduce(group.Member.of(None), context.device if setup.backend != "gloo" else torch.device("cpu"))
 
 
 def _serve(context: Context, models: dict[int, nn.Module], siblings: list[int]) -> None:
