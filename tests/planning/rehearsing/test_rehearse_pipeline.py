@@ -173,11 +173,11 @@ def test_memory_with_a_profile_is_that_of_a_run(cluster, whole, monkeypatch):
     two = plans(pipe, TWO)
     measured = profile(pipe, plan=[None, two], device="cpu", **tk.demo.call(**call))
     for plan in (None, two):
-        # Workers prove the class in their first call. And what is sent leaves sooner or later: the least of three runs.
-        _, *runs = (cluster.generate(pipe, plan, progress=False, **tk.demo.call(**call)) for _ in range(4))
-        peaks = pd.DataFrame([run.peaks for run in runs]).min()
+        # Workers prove the class in their first call.
+        _, *runs = (cluster.generate(pipe, plan, progress=False, **tk.demo.call(**call)) for _ in range(5))
+        peaks = pd.DataFrame([run.peaks for run in runs])
         rehearsal = rehearse(pipe, plan=plan, profile=measured, **tk.demo.call(**call))
         assert rehearsal.estimated == 0 < rehearsal.seconds
-        assert rehearsal.peaks.index.tolist() == peaks.index.tolist()
-        # On a busy machine all three may hold a send longer: some percent at this size.
-        assert (rehearsal.peaks / peaks - 1).abs().max() < 0.05
+        assert rehearsal.peaks.index.tolist() == peaks.columns.tolist()
+        # Runs scatter: what is sent may leave later, and gloo's threads free some of it where nobody looks.
+        assert ((peaks / rehearsal.peaks - 1).abs().min() < 0.01).all()
