@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 
+import torch
+
 from toolkit.bench import tile_speed as tiles
 from toolkit.cli import main
-from toolkit.models import demo
 
 
 def test_the_command_measures_and_writes(tmp_path, capsys, monkeypatch):
-    """Uses one frame of the demo video: the full benchmark takes a minute and tests nothing more."""
-    video = demo.latents("video")
-    monkeypatch.setattr(tiles.demo, "latents", lambda name: video[:, :, :1])
+    """Uses one small frame: the full benchmark takes a minute and tests nothing more."""
+    frame = torch.randn(1, 16, 1, 20, 20, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(tiles.demo, "latents", lambda name: frame)
     path = tmp_path / "tiles.json"
     assert main(["bench", "tiles", "--turns", "1", "--json", str(path)]) == 0
     result = json.loads(path.read_text())

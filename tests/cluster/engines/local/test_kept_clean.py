@@ -28,9 +28,10 @@ import toolkit as tk
 if __name__ == "__main__":
     cluster = tk.Cluster(ranks=2, device="cpu")
     cluster.run(os.getpid)
-    if os.fork() == 0:
-        time.sleep(0.1 if sys.argv[1] == "child" else 20)
-        sys.exit()
+    for seconds in (0.1, 20):
+        if os.fork() == 0:
+            time.sleep(seconds)
+            sys.exit()
     time.sleep(1)
     print(*cluster.pids, *cluster.run(os.getpid), flush=True)
     os.kill(os.getpid(), 9)
@@ -164,18 +165,13 @@ def test_forks_of_the_kernel(tmp_path):
     """The exit of one ended its parent's workers; and one that lived on kept the workers of a killed kernel alive."""
     script = tmp_path / "script.py"
     script.write_text(KERNEL)
-    kernels = [
-        subprocess.Popen([sys.executable, str(script), how], stdout=subprocess.PIPE, text=True)
-        for how in ("child", "lives on")
-    ]
-    for kernel in kernels:
-        assert kernel.stdout is not None
-        first, second, *again = (int(word) for word in kernel.stdout.readline().split())
-        assert again == [first, second]
-        _, alive = psutil.wait_procs([psutil.Process(pid) for pid in again if psutil.pid_exists(pid)], timeout=5)
-        assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
-        kernel.wait(5)
-        kernel.stdout.close()
+    kernel = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    first, second, *again = (int(word) for word in kernel.stdout.readline().split())
+    assert again == [first, second]
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in again if psutil.pid_exists(pid)], timeout=5)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+    kernel.wait(5)
+    kernel.stdout.close()
 
 
 def test_nothing_is_said_when_runs_are_cancelled_in_their_first_moments(two, capfd):
