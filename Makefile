@@ -32,7 +32,8 @@ unit: $(VENV)/.test  ## doctests, unit tests, tests with real processes
 frontend: $(VENV)/.test  ## widgets and pages in a browser, with the machine to itself: tests wait 2 s for a cancelled run to end
 	$(BIN)/python -m pytest -q -m frontend tests/frontend
 
-# Three at a time: a notebook often waits for a worker that starts. How much memory oneDNN needs depends on the processor's widest instructions; stored outputs are those of AVX2.
+# Three at a time: a notebook often waits for a worker that starts. How much memory oneDNN needs depends on the processor's
+# widest instructions; stored outputs are those of AVX2.
 notebooks: $(VENV)/.test
 	PYTHONHASHSEED=0 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -q -n 3 --dist loadfile -o addopts= --nbval --nbval-current-env \
 		--nbval-cell-timeout 300 notebooks/*.ipynb

@@ -109,6 +109,7 @@ class Calls:
             raise found from (None if found is error else error)
         try:
             self.pool.send(ranks, "call", parcel)
+            del parcel  # its memory is the workers' now; an error's traceback would keep it here
             answers = self.pool.listen(ranks, "done", listener=listener)
             return {rank: unpack(answer) for rank, answer in answers.items()}
         except RunError as error:

@@ -142,7 +142,11 @@ class Pool:
             error = faults.first_cause(list(errors.values()))
             settled = len(answers) + len(errors) == len(ranks)
             error.settled = settled and all(process.is_alive() for process in self._processes)
-            raise error
+            try:
+                raise error
+            finally:
+                # The traceback has this frame, and with it all that the frames above hold, such as shared memory.
+                del error, errors
         return answers
 
     def stop(self) -> None:
