@@ -232,3 +232,10 @@ def test_no_stage_of_a_balanced_split_can_be_quicker(data, layers, stages):
         least = [min((max(least[i], stop - before[i]) for i in range(1, j)), default=stop)
                  for j, stop in enumerate(before)]  # fmt: skip
     assert slowest == least[-1]
+
+
+def test_costs_may_be_numpys():
+    """Those of a table are; a float32 raised a TypeError from within."""
+    np = pytest.importorskip("numpy")
+    costs = [np.float32(0.5), np.int64(2), np.float64(1.5), 1]
+    assert StageSplit.balanced(costs, 2) == StageSplit.balanced([0.5, 2, 1.5, 1], 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from fractions import Fraction
 from math import inf, nan
-from numbers import Integral, Real
+from numbers import Integral, Rational, Real
 from typing import Any
 
 from toolkit.errors import PlanError
@@ -66,6 +66,16 @@ def is_number(value: object) -> bool:
         (True, True, False, False)
     """
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def as_fraction(value: Any) -> Fraction:
+    """A real number, NumPy's included, as the fraction that it is.
+
+    Example:
+        >>> as_fraction(0.5), as_fraction(Fraction(1, 3))
+        (Fraction(1, 2), Fraction(1, 3))
+    """
+    return Fraction(as_int(value) if isinstance(value, Rational) else float(value))
 
 
 def check_ints(least: int, /, *, most: int = MOST_CELLS, **values: object) -> None:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import inf, lcm, nextafter
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import Number
+from toolkit.geometry.checks import Number, as_fraction
 from toolkit.geometry.part_loads import Loads
 
 Bounds = tuple[int, ...]
@@ -38,7 +38,7 @@ def balanced_bounds(
         >>> balanced_bounds([1] * 6, speeds=[1, 2], memory=[1] * 6, caps=[6, 3])
         (0, 3, 6)
     """
-    inverse = [1 / Fraction(speed) for speed in speeds]
+    inverse = [1 / as_fraction(speed) for speed in speeds]
     work, factors, held = _whole(costs), _whole(inverse), _whole([*memory, *caps])
     loads = Loads(work, factors, memory=held[: len(costs)], caps=held[len(costs) :])
     # Two passes: the first finds the least possible slowest time. The second admits only parts that do not exceed it
@@ -102,14 +102,14 @@ def _before(
 
 def _over_the_cap(memory: Sequence[Number], caps: Sequence[Number]) -> str:
     """The error message: how far the caps are too low, and what would be enough."""
-    layers, parts, held = len(memory), len(caps), [Fraction(size) for size in memory]
+    layers, parts, held = len(memory), len(caps), [as_fraction(size) for size in memory]
     whole, largest = f"{layers} layers, {_shown(sum(held, Fraction(0)))} in all,", max(held)
     if len(set(caps)) > 1:
-        most = " + ".join(_shown(Fraction(cap)) for cap in caps)
+        most = " + ".join(_shown(as_fraction(cap)) for cap in caps)
         return f"cap={most}: no split of {whole} stays within these caps; raise them."
     unit = lcm(*(size.denominator for size in held))
     least = Fraction(Loads(_whole(held), [1] * parts).least_limit() or 0, unit)
-    cap = Fraction(caps[0])
+    cap = as_fraction(caps[0])
     remedy = f"raise cap to {_shown(least)}"
     if largest > cap:
         remedy += f" (one layer alone needs {_shown(largest)})"
@@ -136,6 +136,6 @@ def _shown(value: Fraction) -> str:
 
 def _whole(values: Sequence[Number]) -> list[int]:
     """The values as integers, all in the largest unit in which they are whole: sums of integers are exact and quick."""
-    exact = [Fraction(value) for value in values]
+    exact = [as_fraction(value) for value in values]
     unit = lcm(*(value.denominator for value in exact))
     return [int(value * unit) for value in exact]
