@@ -145,5 +145,5 @@ def test_a_limit_that_is_none_is_refused_before_anything_runs(cluster, timeout, 
         lambda: cluster.run(int, timeout=timeout),
         lambda: tk.Cluster(1, "cpu", timeout=timeout),
     ):
-        with pytest.raises(tk.PlanError, match=rf"timeout={timeout!r}: must be a finite number of seconds"):
+        with pytest.raises(tk.PlanError, match=rf"timeout={timeout!r}: must be a number of seconds"):
             ask()

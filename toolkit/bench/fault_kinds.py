@@ -7,8 +7,8 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import util
 from pathlib import Path
@@ -91,18 +91,23 @@ class Strike:
         """Make the run."""
         return self.subject.result(self.subject.make(self.cluster, fuse, **how))
 
-    def later(self, act: Callable[[], object]) -> threading.Timer:
-        """Do something at the moment of the fault."""
+    @contextmanager
+    def struck(self, act: Callable[[], object]) -> Iterator[None]:
+        """Do something at the moment of the fault, or where the ``with`` block ends if that comes first, not at all."""
 
         def strike() -> None:
             self.at = time.monotonic()
-            with suppress(ProcessLookupError):
+            with suppress(OSError):  # the process is gone already
                 act()
 
         timer = threading.Timer(self.after, strike)
         timer.daemon = True
         timer.start()
-        return timer
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
 
     @property
     def pid(self) -> int:
@@ -130,34 +135,37 @@ def faults() -> list[Fault]:
     """Every kind of fault."""
     signals = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP, "terminated": signal.SIGTERM}
     return [
-        *(Fault(f"rank {name}", _signal(number)) for name, number in signals.items()),
+        *(Fault(f"rank {name}", _act(_signal(number))) for name, number in signals.items()),
         *(Fault(f"rank {name} while idle", _signal_before(number)) for name, number in signals.items()),
         Fault("rank raises", _breaks("raise")),
         Fault("rank runs out of memory", _breaks("memory")),
         Fault("rank exits", _breaks("exit")),
         Fault("rank crashes", _breaks("segv")),
-        Fault("two ranks killed", _two_killed),
-        Fault("fork server killed", _fork_server_killed),
+        Fault("two ranks killed", _act(_kill_two)),
+        Fault("fork server killed", _act(_kill_fork_server)),
         Fault("timeout", lambda strike: strike.run(timeout=max(strike.after, 0.01))),
         Fault("cancelled", _cancelled, lambda subject: subject.jobs),
-        Fault("Stop, once", _interrupts(1)),
-        Fault("Stop, twice", _interrupts(2)),
-        Fault("closed by another thread", _closed),
+        Fault("Stop, once", _act(_interrupt(1))),
+        Fault("Stop, twice", _act(_interrupt(2))),
+        Fault("closed by another thread", _act(lambda one: one.cluster.close())),
         Fault("stream function raises", _sink(_raise), lambda subject: subject.streams),
         Fault("stream function closes the cluster", _sink_closes, lambda subject: subject.streams),
         Fault("temporary files removed while idle", _temporary_files_removed),
     ]
 
 
-def _signal(number: int) -> Callable[[Strike], list[Tensor]]:
+def _act(act: Callable[[Strike], object]) -> Callable[[Strike], list[Tensor]]:
+    """A fault that comes from this process while the run goes on."""
+
     def strike(one: Strike) -> list[Tensor]:
-        timer = one.later(lambda: os.kill(one.pid, number))
-        try:
+        with one.struck(lambda: act(one)):
             return one.run()
-        finally:
-            timer.cancel()
 
     return strike
+
+
+def _signal(number: int) -> Callable[[Strike], object]:
+    return lambda one: os.kill(one.pid, number)
 
 
 def _signal_before(number: int) -> Callable[[Strike], list[Tensor]]:
@@ -173,33 +181,15 @@ def _breaks(how: str) -> Callable[[Strike], list[Tensor]]:
     return lambda one: one.run(RankBreaks(how, one.rank, one.after / 2))
 
 
-def _two_killed(one: Strike) -> list[Tensor]:
-    def act() -> None:
-        for pid in one.cluster.pids[:2]:
-            os.kill(pid, signal.SIGKILL)
-
-    timer = one.later(act)
-    try:
-        return one.run()
-    finally:
-        timer.cancel()
+def _kill_two(one: Strike) -> None:
+    for pid in one.cluster.pids[:2]:
+        os.kill(pid, signal.SIGKILL)
 
 
-def _fork_server_killed(one: Strike) -> list[Tensor]:
-    def act() -> None:
-        parent = int(Path(f"/proc/{one.pid}/stat").read_text().rpartition(")")[2].split()[1])
-        if parent not in (os.getpid(), 1):
-            os.kill(parent, signal.SIGKILL)
-
-    def strike() -> None:
-        with suppress(OSError):
-            act()
-
-    timer = one.later(strike)
-    try:
-        return one.run()
-    finally:
-        timer.cancel()
+def _kill_fork_server(one: Strike) -> None:
+    parent = int(Path(f"/proc/{one.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    if parent not in (os.getpid(), 1):
+        os.kill(parent, signal.SIGKILL)
 
 
 def _cancelled(one: Strike) -> list[Tensor]:
@@ -210,32 +200,13 @@ def _cancelled(one: Strike) -> list[Tensor]:
     return one.subject.result(job)
 
 
-def _interrupts(presses: int) -> Callable[[Strike], list[Tensor]]:
-    def act() -> None:
+def _interrupt(presses: int) -> Callable[[Strike], None]:
+    def act(one: Strike) -> None:
         for _ in range(presses):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.05)
 
-    def strike(one: Strike) -> list[Tensor]:
-        timer = one.later(act)
-        try:
-            result = one.run()
-            timer.join()  # it comes after the run
-            return result
-        finally:
-            timer.cancel()
-            timer.join()
-
-    return strike
-
-
-def _closed(one: Strike) -> list[Tensor]:
-    timer = one.later(one.cluster.close)
-    try:
-        return one.run()
-    finally:
-        timer.cancel()
-        timer.join()
+    return act
 
 
 def _sink(act: Callable[[], None]) -> Callable[[Strike], list[Tensor]]:

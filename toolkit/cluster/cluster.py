@@ -16,11 +16,12 @@ from toolkit.cluster.decode_request import DecodeRequest
 from toolkit.cluster.engines.local.launch import Start, start_of
 from toolkit.cluster.engines.setup import Setup, check_device
 from toolkit.cluster.generate_request import GenerateRequest
-from toolkit.cluster.job import Job, seconds, time_limit
+from toolkit.cluster.job import Job
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.stream import Sink, sink_of
 from toolkit.cluster.workers import Workers
 from toolkit.distributed.comm.group import backend_of
+from toolkit.geometry.checks import check_counts
 from toolkit.geometry.plan import Plan, or_whole
 from toolkit.geometry.stage_plan import Plans, StagePlan, first_plan
 from toolkit.models.autoencoders.direction import Direction
@@ -76,10 +77,11 @@ class Cluster:
         keep_memory: bool = True,
         timeout: float = 1800.0,
     ) -> None:
-        check_device(device, ranks=ranks)
+        check_counts(ranks=ranks)
+        check_device(device)
         first = devices.device_of_rank(0, device)
-        via = backend or backend_of(first, ranks)
-        setup = Setup(0, ranks, device, via, threads, convolutions, keep_memory, "", 0, seconds(timeout))
+        backend = backend or backend_of(first, ranks)
+        setup = Setup(0, ranks, device, backend, threads, convolutions, keep_memory, "", 0, timeout)
         self._workers = Workers(setup, device=first, start=start_of(start), identify=identify)
 
     @property
@@ -115,7 +117,7 @@ class Cluster:
         Raises:
             RunError: If a rank failed, died or was given up; see :meth:`decode`.
         """
-        return self._workers.call_all(function, args, kwargs=kwargs, timeout=time_limit(timeout))
+        return self._workers.call_all(function, args, kwargs=kwargs, timeout=timeout)
 
     @overload
     def decode(self, vae: Autoencoder, latent: Tensor, plan: Plan | None = None, *, options: Options | None = None,
@@ -266,11 +268,11 @@ class Cluster:
         request.check(self.ranks)
         shown = Steps(first_plan(plan), len(requests or [{}]), call.get("num_inference_steps"), progress)
         run = partial(request.run, ranks=self.ranks, setting=self._workers.describe())
-        return self._workers.make(run, shown, block=block, timeout=time_limit(timeout))
+        return self._workers.make(run, shown, block=block, timeout=timeout)
 
     def _code(self, request: DecodeRequest, *, block: bool, timeout: float | None, progress: bool) -> Run | Job[Run]:
         run = partial(request.run, fit=request.check(self.ranks), setting=self._workers.describe())
-        return self._workers.make(run, Progress(request.plan, progress), block=block, timeout=time_limit(timeout))
+        return self._workers.make(run, Progress(request.plan, progress), block=block, timeout=timeout)
 
     def _call(self, direction: Direction, options: Options | None, *, changes: OptionFields) -> ModelCall:
         given = Options.of(options, changes)

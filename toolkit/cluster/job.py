@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Mapping
-from numbers import Real
 from typing import Generic, TypeVar
 
+from toolkit.cluster.engines.time_limit import time_limit
 from toolkit.cluster.progress import Progress, Steps
-from toolkit.errors import PlanError, RunTimeout
+from toolkit.errors import RunTimeout
 from toolkit.runs.trace import Event, clock
 
 T = TypeVar("T")
-
-
-def time_limit(timeout: object) -> float | None:
-    """A ``timeout=`` that was given, checked; None: no limit."""
-    return None if timeout is None else seconds(timeout)
-
-
-def seconds(timeout: object) -> float:
-    """A ``timeout=`` that was given, checked: no number is above NaN, so with it there would be no limit.
-
-    Raises:
-        PlanError: For anything but a finite number that is not negative.
-
-    Example:
-        >>> seconds(float("nan"))
-        Traceback (most recent call last):
-        toolkit.errors.PlanError: timeout=nan: must be a finite number of seconds, at least 0.
-    """
-    # Real has numpy's numbers, too; True is an int, and a mistake.
-    if isinstance(timeout, bool) or not isinstance(timeout, Real) or not 0 <= float(timeout) < math.inf:
-        raise PlanError(f"timeout={timeout!r}: must be a finite number of seconds, at least 0.")
-    return float(timeout)
 
 
 class Job(Generic[T]):

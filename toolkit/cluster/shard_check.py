@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from toolkit.cluster.cluster import Cluster
+from toolkit.distributed.shards.try_out import noise_on_a_slope, relative_error
 from toolkit.errors import NotExact, RankFailed
 from toolkit.geometry.shard_plan import AXES, LEAST, ShardPlan
 from toolkit.models.autoencoders.autoencoder_table import recipe_of
@@ -67,7 +68,7 @@ def self_check(
             code = ranks.decode if direction == "decode" else ranks.encode
             given = arguments if direction == "decode" else None
             own, sharded = (_output(code, vae, x, plan=which, arguments=given, seed=seed) for which in (None, plan))
-            error = {"relative error": _error(sharded, own), "bound": precision.rounding}
+            error = {"relative error": relative_error(sharded, own), "bound": precision.rounding}
             rows[direction.value] = {**error, "precision": precision.name}
     table = pd.DataFrame.from_dict(rows, orient="index")
     wrong = table[~(table["relative error"] <= table["bound"])]
@@ -106,14 +107,4 @@ def _inputs(vae: Autoencoder, plan: ShardPlan, *, frames: int, seed: int) -> dic
     served = {way: shape for way, shape in shapes.items() if shards_refused(vae, way) is None}
     if plan.borders == "recompute":
         served.pop(Direction.ENCODE, None)
-    return {way: _noise_on_a_slope(shape, noise).to(weight.dtype) for way, shape in served.items()}
-
-
-def _noise_on_a_slope(shape: tuple[int, ...], noise: torch.Generator) -> Tensor:
-    return torch.randn(shape, generator=noise) * 0.3 + torch.linspace(-1, 1, shape[-2])[:, None]
-
-
-def _error(output: Tensor, own: Tensor) -> float:
-    if output.shape != own.shape:
-        return float("inf")
-    return float((output.double() - own.double()).abs().max() / own.double().abs().max())
+    return {way: noise_on_a_slope(shape, noise).to(weight.dtype) for way, shape in served.items()}

@@ -18,6 +18,7 @@ from toolkit.cluster.engines.listener import Listener
 from toolkit.cluster.engines.local.launch import Start
 from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.engines.shelf import Identify
+from toolkit.cluster.engines.time_limit import time_limit
 from toolkit.cluster.job import Job
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.turns import Turns
@@ -72,8 +73,9 @@ class Workers:
         timeout: float | None,
     ) -> list[Any]:
         """Call a function on every rank; returns one result per rank."""
+        limit = time_limit(timeout)
         with deferred() as interrupts, self._turns.exclusive():
-            listener = Listener(timeout=timeout, cancelled=self._turns.given_up(), interrupts=interrupts)
+            listener = Listener(timeout=limit, cancelled=self._turns.given_up(), interrupts=interrupts)
             ranks = range(self.setup.size)
             answers = self._calls.call(ranks, function, self._calls.prepare(args, listener), dict(kwargs), listener)
             return [answers[rank] for rank in ranks]
@@ -98,7 +100,7 @@ class Workers:
         def work(listener: Listener, events: list[Event]) -> Run:
             return run(self._calls, listener, events)
 
-        return self._turns.start(work, shown, block=block, timeout=timeout)
+        return self._turns.start(work, shown, block=block, timeout=time_limit(timeout))
 
     def describe(self) -> dict[str, Any]:
         """The cluster's part of a record."""

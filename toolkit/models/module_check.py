@@ -1,4 +1,4 @@
-"""States of a module that cannot be sent to other processes or computed there, whatever it is a model of."""
+"""Whether something is a module, and in a state in which it can be sent to other processes and computed there."""
 
 from __future__ import annotations
 
@@ -8,10 +8,26 @@ import torch
 from torch import nn
 
 from toolkit.errors import ModelError
+from toolkit.geometry.checks import shown
 from toolkit.models.diffusers_compat import accelerate_hook
 
 WRAPPERS = ("DataParallel", "DistributedDataParallel", "FullyShardedDataParallel")
 """Modules of torch that spread another module, found under ``.module``, over processes or devices of their own."""
+
+
+def check_is_module(name: str, model: object) -> None:
+    """Refuse a model that is not a module of torch.
+
+    Example:
+        >>> check_is_module("vae", 3)
+        Traceback (most recent call last):
+        ...
+        toolkit.errors.ModelError: vae=3 is no module: give a model, such as AutoencoderKL.from_pretrained(...).
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"{name}={shown(model)} is no module: give a model, such as AutoencoderKL.from_pretrained(...)."
+        )
 
 
 def check_module(name: str, module: nn.Module, *, weights: bool = True) -> None:

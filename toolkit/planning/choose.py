@@ -14,10 +14,11 @@ from toolkit.geometry.checks import check_ints
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.geometry.topology import Topology
 from toolkit.models.autoencoders.direction import Direction, DirectionName
+from toolkit.models.autoencoders.given_shape import given_shape
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import Options
 from toolkit.models.autoencoders.tiling import input_ratio
-from toolkit.models.model_checks import check_module, check_shape
+from toolkit.models.module_check import check_is_module
 from toolkit.models.protocols import Autoencoder
 from toolkit.planning.candidates import Candidate, Task
 from toolkit.planning.choice import Choice, Limits, Prediction
@@ -87,12 +88,12 @@ def plan(
         (['chosen', '1.01 x the time'], True)
     """
     check_ints(1, most=MOST_RANKS, ranks=ranks)
-    check_module("vae", vae)
+    check_is_module("vae", vae)
     check_setting(profile, topology)
     limits = Limits(memory, exact, error)
     if error is not None and not isinstance(latent, Tensor):
         raise PlanError(f"error={error} with a shape: tiles are tried on the input. Give the input itself.")
-    shape = check_shape("latent", latent.shape if isinstance(latent, Tensor) else latent)
+    shape = given_shape("latent", latent.shape if isinstance(latent, Tensor) else latent)
     call = ModelCall(Direction.of(direction), Options(arguments=arguments or {}, seed=0))
     task = Task(vae, shape, call, ranks)
     costs = profile or _measured(task)

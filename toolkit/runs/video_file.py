@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from einops import rearrange
 from torch import Tensor
 
 from toolkit.errors import PlanError, ToolkitError
+from toolkit.geometry.checks import is_number
 from toolkit.runs.written import check_writable, draft, explained
 
 
@@ -99,8 +99,8 @@ def check_rate(fps: object) -> None:
         Traceback (most recent call last):
         toolkit.errors.PlanError: fps=nan: must be a finite number above 0, such as 16.
     """
-    # Real has numpy's numbers, too; True is an int, and a mistake. NaN is not below infinity.
-    if isinstance(fps, bool) or not isinstance(fps, Real) or not 0 < float(fps) < math.inf:
+    # NaN is not below infinity.
+    if not is_number(fps) or not 0 < float(fps) < math.inf:  # type: ignore[arg-type]
         raise PlanError(f"fps={fps!r}: must be a finite number above 0, such as 16.")
 
 

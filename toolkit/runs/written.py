@@ -53,7 +53,7 @@ def check_writable(path: AnyPath, what: str = "path=") -> None:
     """
     reason = _name_refused(path) or _place_refused(path)
     if reason is not None:
-        raise PlanError(f"{what}{shown(path)}: {reason}")
+        raise PlanError(f"{what}{shown_path(path)}: {reason}")
 
 
 def check_folder(path: AnyPath, what: str = "folder=") -> None:
@@ -73,7 +73,7 @@ def check_folder(path: AnyPath, what: str = "folder=") -> None:
     elif reason is None:
         reason = "is a file, but must be a folder; give another path." if os.path.exists(path) else _place_refused(path)
     if reason is not None:
-        raise PlanError(f"{what}{shown(path)}: {reason}")
+        raise PlanError(f"{what}{shown_path(path)}: {reason}")
 
 
 def write(path: AnyPath, data: Data, *, private: bool = True) -> Path:
@@ -157,14 +157,14 @@ def explained(path: AnyPath) -> Iterator[None]:
             raise
         cause = os.strerror(error.errno) if error.errno else str(error)
         remedy = _REMEDIES.get(error.errno or 0, "give a path that you may write to")
-        raise ToolkitError(f"{shown(path)} could not be written ({cause}): {remedy}.") from error
+        raise ToolkitError(f"{shown_path(path)} could not be written ({cause}): {remedy}.") from error
 
 
-def shown(path: object) -> str:
+def shown_path(path: object) -> str:
     """A path as messages print it: quoted, with its strange characters escaped, and not endless.
 
     Example:
-        >>> shown(Path("a") / "b.mp4"), shown("x" * 300)[-12:]
+        >>> shown_path(Path("a") / "b.mp4"), shown_path("x" * 300)[-12:]
         ("'a/b.mp4'", "xxxxxxxx...'")
     """
     if not isinstance(path, str | os.PathLike):
@@ -207,10 +207,12 @@ def _place_refused(path: AnyPath) -> str | None:
 
 def _folder_refused(folder: Path, named: Path) -> str | None:
     if not folder.exists():
-        return f"the folder {shown(named)} does not exist; create it first."
+        return f"the folder {shown_path(named)} does not exist; create it first."
     if not folder.is_dir():
-        return f"{shown(named)} is not a folder; give a path in a folder."
-    return None if os.access(folder, os.W_OK | os.X_OK) else f"you may not write into {shown(named)}; give another."
+        return f"{shown_path(named)} is not a folder; give a path in a folder."
+    return (
+        None if os.access(folder, os.W_OK | os.X_OK) else f"you may not write into {shown_path(named)}; give another."
+    )
 
 
 def _is_special(path: AnyPath) -> bool:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from toolkit.errors import ToolkitError
-from toolkit.runs.written import PRIVATE, check_writable, explained, shown
+from toolkit.runs.written import PRIVATE, check_writable, explained, shown_path
 from toolkit.sweeps.outcome import Measure, Status
 from toolkit.sweeps.points import Point, Shown
 
@@ -162,7 +162,9 @@ class Store:
                 self._make(about)
             return
         if mark != APPLICATION or found != FORMAT:
-            raise ToolkitError(f"store={shown(self.path)} is a database but not a sweep's store: give another file.")
+            raise ToolkitError(
+                f"store={shown_path(self.path)} is a database but not a sweep's store: give another file."
+            )
         with _told(self.path):
             ((whole,), *_) = self._base.execute("PRAGMA quick_check(1)").fetchall()
             if whole != "ok":
@@ -171,7 +173,7 @@ class Store:
         for name, value in about.items():
             if kept.get(name) != value:
                 raise ToolkitError(
-                    f"store={shown(self.path)} belongs to another sweep, whose {name} is {kept.get(name)}, not "
+                    f"store={shown_path(self.path)} belongs to another sweep, whose {name} is {kept.get(name)}, not "
                     f"{value}: use a separate store for each sweep."
                 )
 
@@ -194,7 +196,7 @@ def _told(path: Path | None) -> Iterator[None]:
         yield
     except (sqlite3.Error, json.JSONDecodeError) as error:
         name, said = getattr(error, "sqlite_errorname", ""), " ".join(str(error).split())
-        where = f"store={shown(path)}" if path else "the sweep's table in memory"
+        where = f"store={shown_path(path)}" if path else "the sweep's table in memory"
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             remedy = "is locked by another program: close it there, and call the sweep again"
         elif name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
@@ -216,7 +218,7 @@ def _locked(path: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ToolkitError(
-                f"store={shown(path)} is in use by another sweep: wait for it to end, or give another store."
+                f"store={shown_path(path)} is in use by another sweep: wait for it to end, or give another store."
             ) from error
         # SQLite would make a new file readable for everybody; its log beside it has the mode of the file.
         with explained(path):

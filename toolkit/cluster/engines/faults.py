@@ -74,3 +74,8 @@ def process_state(pid: int) -> str:
     except OSError:
         return "state unknown"
     return _STATES.get(letter, f"state {letter}")
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal, such as SIGSTOP, has stopped a process."""
+    return process_state(pid) == _STATES["T"]

@@ -8,29 +8,26 @@ from typing import get_args
 
 import torch
 
+from toolkit.cluster.engines.time_limit import time_limit
 from toolkit.distributed.comm.group import check_backend
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import check_choice, check_counts, is_number, shown
-from toolkit.numerics.convolution import Convolutions, convolution_kernels
+from toolkit.geometry.checks import check_choice, check_counts, shown
+from toolkit.numerics.convolution import Convolutions
 from toolkit.runs.device import exists
 
-LONGEST = 366 * 24 * 3600
-"""The longest time-out, in seconds: a year."""
 
-
-def check_device(device: object, *, ranks: object) -> None:
-    """Refuse a device that torch cannot name or the machine does not have, or a number of ranks that cannot be.
+def check_device(device: object) -> None:
+    """Refuse a device that torch cannot name, or that the machine does not have.
 
     Raises:
         PlanError: With the value and an example.
 
     Example:
-        >>> check_device("bogus", ranks=2)
+        >>> check_device("bogus")
         Traceback (most recent call last):
         ...
         toolkit.errors.PlanError: device='bogus': must be the name of a device, such as 'cpu' or 'cuda:0', or None.
     """
-    check_counts(ranks=ranks)
     if device is None:
         return
     try:
@@ -79,9 +76,7 @@ class Setup:
         check_counts(ranks=self.size, threads=self.threads)
         if not isinstance(self.keep_memory, bool):
             raise PlanError(f"keep_memory={shown(self.keep_memory)}: must be True or False.")
-        # A year: the time-outs of threads and of torch cannot be longer than some centuries.
-        if not is_number(self.timeout) or not 0 < self.timeout <= LONGEST:
-            raise PlanError(f"timeout={shown(self.timeout)}: must be a number of seconds above 0, at most {LONGEST}.")
+        if not time_limit(self.timeout):
+            raise PlanError(f"timeout={shown(self.timeout)}: must be above 0: ranks wait for each other.")
         check_backend(self.backend)
         check_choice("convolutions", self.convolutions, choices=get_args(Convolutions))
-        convolution_kernels(self.convolutions)  # refuses an unknown choice

@@ -53,7 +53,7 @@ def try_out(vae: Any, x: Tensor, plan: ShardPlan, call: ModelCall, rank: Rank, *
     if rank.transport is not None or rank.member.rank >= plan.ranks:
         return
     found = added_code(vae)
-    key = (plan, call.direction, x.dtype, tuple(call.options.arguments))
+    key = (plan, call.direction, x.dtype, call.options.autocast, tuple(call.options.arguments))
     trusted = _trusted.setdefault(vae, {})
     quiet = replace(rank, trace=Recorder(rank.trace.rank, rank.trace.origin))
     # One rank's model alone may have a hook, as for a print, and ranks may remember different things if one of them
@@ -91,12 +91,28 @@ def _small(x: Tensor, vae: Any, plan: ShardPlan, call: ModelCall) -> Tensor:
     rows, columns = (
         min((LEAST * plan.divisions[axis] + 1) * unit, size) for axis, size in zip(AXES, x.shape[-2:], strict=True)
     )
-    noise = torch.randn((*x.shape[:-2], rows, columns), generator=torch.Generator().manual_seed(0))
-    return (noise * 0.3 + torch.linspace(-1, 1, rows)[:, None]).to(x.dtype)
+    return noise_on_a_slope((*x.shape[:-2], rows, columns), torch.Generator().manual_seed(0)).to(x.dtype)
+
+
+def noise_on_a_slope(shape: tuple[int, ...], noise: torch.Generator) -> Tensor:
+    """An input whose brightness rises along h, which norms notice."""
+    return torch.randn(shape, generator=noise) * 0.3 + torch.linspace(-1, 1, shape[-2])[:, None]
+
+
+def relative_error(output: Tensor, own: Tensor) -> float:
+    """The largest difference to the model's own output, relative to its largest value.
+
+    Example:
+        >>> relative_error(torch.tensor([1.0, 2.5]), torch.tensor([1.0, 2.0]))
+        0.25
+    """
+    if output.shape != own.shape:
+        return float("inf")
+    return float((output.double() - own.double()).abs().max() / own.double().abs().max())
 
 
 def _error(sharded: Tensor, vae: Any, small: Tensor, call: ModelCall, rank: Rank) -> float:
-    """The largest difference to the model's own call, relative to its largest value."""
+    """The relative error of an output of shards."""
     try:
         with borrowed(vae), convolution_kernels(rank.convolutions):
             own = call(vae, small.to(sharded.device))
@@ -105,9 +121,7 @@ def _error(sharded: Tensor, vae: Any, small: Tensor, call: ModelCall, rank: Rank
             f"{type(vae).__name__}: its own {call.direction} of an input of {tuple(small.shape)}, by which its shards "
             f"were to be checked, raised {type(error).__name__}: {error}. Use tiles, or the model's own call."
         ) from error
-    if sharded.shape != own.shape:
-        return float("inf")
-    return float((sharded.double() - own.double()).abs().max() / own.double().abs().max())
+    return relative_error(sharded, own)
 
 
 def _largest(rank: Rank, plan: ShardPlan, value: float, vae: Any) -> float:

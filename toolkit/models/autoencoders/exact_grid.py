@@ -8,9 +8,10 @@ from typing import Any
 from toolkit.errors import ModelError, PlanError
 from toolkit.geometry.grid import PerAxis, TileGrid
 from toolkit.models.autoencoders.direction import Direction, DirectionName
+from toolkit.models.autoencoders.given_shape import given_shape
 from toolkit.models.autoencoders.receptive import ReceptiveField, receptive_field
 from toolkit.models.autoencoders.tiling import spatial_ratio
-from toolkit.models.model_checks import check_module, check_shape
+from toolkit.models.module_check import check_is_module
 from toolkit.models.protocols import Autoencoder
 
 
@@ -43,8 +44,8 @@ def exact_grid(
         >>> exact_grid(specimen("AutoencoderTiny").build(), (1, 4, 64, 96), tile=64)
         TileGrid(h 64 in 1 x 64, w 96 in 3 x 58; 3 tiles, 1.81x the work)
     """
-    check_module("vae", vae)
-    shape = check_shape("shape", shape)
+    check_is_module("vae", vae)
+    shape = given_shape("shape", shape)
     ratio = 1 if direction == Direction.DECODE else spatial_ratio(vae)
     extent = {"h": shape[-2] // ratio, "w": shape[-1] // ratio}
     return grid_beyond(receptive_field(vae, direction, arguments, shape), extent, tile=tile, name=type(vae).__name__)

@@ -19,11 +19,12 @@ from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.borrowed import borrowed
 from toolkit.models.autoencoders.direction import Direction, DirectionName
 from toolkit.models.autoencoders.frames import temporal_ratio
+from toolkit.models.autoencoders.given_shape import given_shape
 from toolkit.models.autoencoders.locality import GlobalOperation, locally
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import Options
 from toolkit.models.autoencoders.tiling import spatial_ratio
-from toolkit.models.model_checks import check_module, check_shape
+from toolkit.models.module_check import check_is_module
 from toolkit.models.protocols import Autoencoder
 from toolkit.numerics.boxes import DIMS
 
@@ -127,10 +128,10 @@ def receptive_field(
         >>> receptive_field(specimen("AutoencoderTiny").build()).h
         Halo(before=19, after=19)
     """
-    check_module("vae", vae)
+    check_is_module("vae", vae)
     direction = Direction.of(direction)
     call = ModelCall(direction, Options(arguments=arguments or {}, seed=0))
-    probe = _Probe(vae, call, default_shape(vae, direction) if shape is None else check_shape("shape", shape))
+    probe = _Probe(vae, call, default_shape(vae, direction) if shape is None else given_shape("shape", shape))
     with borrowed(vae):
         halos, reached, draws = {}, set[GlobalOperation](), False
         for axis in ("h", "w"):

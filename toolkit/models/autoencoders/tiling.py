@@ -12,9 +12,10 @@ from toolkit.geometry.span import Span, strided_axis
 from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.direction import Direction, DirectionName
 from toolkit.models.autoencoders.frames import temporal_ratio
+from toolkit.models.autoencoders.given_shape import given_shape
 from toolkit.models.autoencoders.recipe import Recipe
 from toolkit.models.autoencoders.stated import stated
-from toolkit.models.model_checks import check_module, check_shape
+from toolkit.models.module_check import check_is_module
 from toolkit.models.protocols import Autoencoder
 
 _SIDES = {"h": "height", "w": "width"}
@@ -96,8 +97,8 @@ def diffusers_grid(vae: Autoencoder, latent_shape: Sequence[int], direction: Dir
         >>> diffusers_grid(vae, (1, 4, 21, 60, 104))
         TileGrid(h 60 in 3 x 12..32, w 104 in 5 x 8..32; 15 tiles, 1.66x the work)
     """
-    check_module("vae", vae)
-    check_shape("latent_shape", latent_shape)
+    check_is_module("vae", vae)
+    given_shape("latent_shape", latent_shape)
     recipe = recipe_of(vae)
     if direction not in recipe.mirrors:
         raise ModelError(

@@ -12,7 +12,7 @@ from toolkit.geometry.checks import check_choice
 from toolkit.models.demo.checkpoints import WEIGHTS, load
 from toolkit.models.demo.photographs import image
 from toolkit.models.demo.videos import video
-from toolkit.models.model_checks import check_module
+from toolkit.models.module_check import check_is_module
 
 
 def image_vae() -> AutoencoderKL:
@@ -42,7 +42,7 @@ def latents(
     if isinstance(vae, str):
         check_choice("vae", vae, choices=("image", "video"))
         vae = {"image": image_vae, "video": video_vae}[vae]()
-    check_module("vae", vae)
+    check_is_module("vae", vae)
     if sample is None:
         sample = image() if isinstance(vae, AutoencoderKL) else video()
     return vae.encode(sample.to(vae.device, vae.dtype)).latent_dist.mode()

@@ -11,7 +11,7 @@ from toolkit.errors import PlanError
 from toolkit.geometry.checks import shown
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.geometry.stage_split import StageSplit
-from toolkit.models.model_checks import check_module
+from toolkit.models.module_check import check_is_module
 from toolkit.models.transformers.ghost import stand_in
 from toolkit.models.transformers.split_check import prove
 from toolkit.models.transformers.splittable import check_fits, check_splittable
@@ -57,7 +57,7 @@ def virtual(plan: StagePlan | StageSplit, transformer: nn.Module) -> Any:
             f"plan={shown(plan)}: must be a StagePlan or a StageSplit, such as StageSplit.even(30, stages=4)."
         )
     split = plan.split
-    check_module("transformer", transformer)
+    check_is_module("transformer", transformer)
     check_splittable(transformer)
     check_fits(split, transformer)
 

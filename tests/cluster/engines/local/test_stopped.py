@@ -133,7 +133,7 @@ def test_a_pause_of_this_process_is_no_time(monkeypatch):
     """Ctrl-Z stops the kernel and its workers, and `fg` lets the kernel go on first."""
     now = [0.0]
     monkeypatch.setattr("toolkit.cluster.engines.local.stopped.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("toolkit.cluster.engines.local.stopped.process_state", lambda pid: "stopped by a signal")
+    monkeypatch.setattr("toolkit.cluster.engines.local.stopped.is_stopped", lambda pid: True)
     stopped = Stopped(limit=2.0)
     for moment, found in ((1.0, ()), (1000.0, ()), (1000.6, (3,))):
         now[0] = moment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from toolkit.cluster.engines.faults import process_state
+from toolkit.cluster.engines.faults import is_stopped
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at the processes."""
@@ -41,6 +41,6 @@ class Stopped:
             return ()
         self._looked += since
         for rank, pid in pids.items():
-            stopped = process_state(pid) == "stopped by a signal"
+            stopped = is_stopped(pid)
             self._seconds[rank] = self._seconds.get(rank, 0.0) + min(since, 2 * LOOK_EVERY) if stopped else 0.0
         return tuple(rank for rank in pids if self._seconds[rank] > self.limit)

@@ -21,7 +21,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from toolkit.cluster.engines.context import Context
-from toolkit.cluster.engines.faults import process_state
+from toolkit.cluster.engines.faults import is_stopped
 from toolkit.cluster.engines.local.channel import Channel
 from toolkit.cluster.engines.local.heap import keep_memory
 from toolkit.cluster.engines.local.printed import Printed
@@ -217,7 +217,7 @@ def _kernel_is_gone(folder: Path, siblings: list[int]) -> NoReturn:
         parent.join(1.0)
         if not parent.is_alive():
             for pid in siblings:
-                if process_state(pid) == "stopped by a signal":
+                if is_stopped(pid):
                     os.kill(pid, signal.SIGKILL)
             shutil.rmtree(folder, ignore_errors=True)
     _end(1)
