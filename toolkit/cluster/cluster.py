@@ -14,7 +14,7 @@ from torch import Tensor
 
 from toolkit.cluster.decode_request import DecodeRequest
 from toolkit.cluster.engines.local.launch import Start, start_of
-from toolkit.cluster.engines.setup import Setup, check_device
+from toolkit.cluster.engines.setup import Setup, first_device
 from toolkit.cluster.generate_request import GenerateRequest
 from toolkit.cluster.job import Job
 from toolkit.cluster.progress import Progress, Steps
@@ -30,7 +30,6 @@ from toolkit.models.autoencoders.options import OptionFields, Options
 from toolkit.models.protocols import Autoencoder
 from toolkit.models.transformers.pipeline_parts import Source
 from toolkit.numerics.convolution import Convolutions
-from toolkit.runs import device as devices
 from toolkit.runs.run import Run
 
 
@@ -78,8 +77,7 @@ class Cluster:
         timeout: float = 1800.0,
     ) -> None:
         check_counts(ranks=ranks)
-        check_device(device)
-        first = devices.device_of_rank(0, device)
+        first = first_device(device)
         backend = backend or backend_of(first, ranks)
         setup = Setup(0, ranks, device, backend, threads, convolutions, keep_memory, "", 0, timeout)
         self._workers = Workers(setup, device=first, start=start_of(start), identify=identify)

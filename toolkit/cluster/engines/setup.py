@@ -13,23 +13,23 @@ from toolkit.distributed.comm.group import check_backend
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import check_choice, check_counts, shown
 from toolkit.numerics.convolution import Convolutions
-from toolkit.runs.device import exists
+from toolkit.runs.device import device_of_rank, exists
 
 
-def check_device(device: object) -> None:
-    """Refuse a device that torch cannot name, or that the machine does not have.
+def first_device(device: object) -> torch.device:
+    """The device of rank 0; refuses one that torch cannot name, or that the machine does not have.
 
     Raises:
         PlanError: With the value and an example.
 
     Example:
-        >>> check_device("bogus")
+        >>> first_device("bogus")
         Traceback (most recent call last):
         ...
         toolkit.errors.PlanError: device='bogus': must be the name of a device, such as 'cpu' or 'cuda:0', or None.
     """
     if device is None:
-        return
+        return device_of_rank(0)
     try:
         named = torch.device(device if isinstance(device, str) else "")
     except RuntimeError:
@@ -38,6 +38,7 @@ def check_device(device: object) -> None:
         ) from None
     if not exists(named):
         raise PlanError(f"device={device!r}: this machine has no such device. Leave out device= to use what it has.")
+    return device_of_rank(0, device)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
