@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from toolkit.errors import PlanError
+from toolkit.geometry.checks import shown
+
 
 def device_of_rank(rank: int, device: str | None = None) -> torch.device:
     """The device on which a rank computes.
@@ -23,6 +26,26 @@ def device_of_rank(rank: int, device: str | None = None) -> torch.device:
     if accelerator is None or (device is not None and device != accelerator.type):
         return torch.device(device or "cpu")
     return torch.device(accelerator.type, rank % torch.accelerator.device_count())
+
+
+def named_device(device: object) -> torch.device:
+    """The device that a ``device=`` names; it need not exist here.
+
+    Raises:
+        PlanError: If torch knows no such name.
+
+    Example:
+        >>> named_device("bogus")
+        Traceback (most recent call last):
+        ...
+        toolkit.errors.PlanError: device='bogus': must be the name of a device, such as 'cpu' or 'cuda:0', or None.
+    """
+    try:
+        return torch.device(device if isinstance(device, str) else "")
+    except RuntimeError:
+        raise PlanError(
+            f"device={shown(device)}: must be the name of a device, such as 'cpu' or 'cuda:0', or None."
+        ) from None
 
 
 def exists(device: torch.device) -> bool:

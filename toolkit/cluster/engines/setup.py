@@ -13,30 +13,24 @@ from toolkit.distributed.comm.group import check_backend
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import check_choice, check_counts, shown
 from toolkit.numerics.convolution import Convolutions
-from toolkit.runs.device import device_of_rank, exists
+from toolkit.runs.device import device_of_rank, exists, named_device
 
 
 def first_device(device: object) -> torch.device:
-    """The device of rank 0; refuses one that torch cannot name, or that the machine does not have.
+    """The device of rank 0.
 
     Raises:
-        PlanError: With the value and an example.
+        PlanError: If torch cannot name the device, or the machine does not have it.
 
     Example:
-        >>> first_device("bogus")
+        >>> first_device("cpu")
+        device(type='cpu')
+        >>> first_device("meta")
         Traceback (most recent call last):
         ...
-        toolkit.errors.PlanError: device='bogus': must be the name of a device, such as 'cpu' or 'cuda:0', or None.
+        toolkit.errors.PlanError: device='meta': this machine has no such device. Leave out device= to use what it has.
     """
-    if device is None:
-        return device_of_rank(0)
-    try:
-        named = torch.device(device if isinstance(device, str) else "")
-    except RuntimeError:
-        raise PlanError(
-            f"device={shown(device)}: must be the name of a device, such as 'cpu' or 'cuda:0', or None."
-        ) from None
-    if not exists(named):
+    if device is not None and not exists(named_device(device)):
         raise PlanError(f"device={device!r}: this machine has no such device. Leave out device= to use what it has.")
     return device_of_rank(0, device)  # type: ignore[arg-type]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import check_kind, shown
+from toolkit.geometry.checks import check_kind
 from toolkit.geometry.plan import Plan
 from toolkit.geometry.stage_plan import Plans
 from toolkit.geometry.topology import Topology
@@ -18,6 +17,7 @@ from toolkit.planning.rehearsing.profile import Profile
 from toolkit.planning.rehearsing.rehearsal import Rehearsal
 from toolkit.planning.rehearsing.rehearse_autoencoder import rehearse_autoencoder
 from toolkit.planning.rehearsing.rehearse_pipeline import rehearse_pipeline
+from toolkit.runs.device import named_device
 
 
 def rehearse(
@@ -82,7 +82,7 @@ def rehearse(
     """
     check_setting(profile, topology)
     if device is not None:
-        _check_device(device)
+        named_device(device)
     if hasattr(model, "decode") and hasattr(model, "parameters"):
         if input_or_shape is None:
             raise PlanError("input_or_shape=None: give the input of the autoencoder's call, or its shape.")
@@ -115,12 +115,3 @@ def check_setting(profile: Profile | None, topology: Topology | None) -> None:
         check_kind("profile", profile, kind=Profile, remedy="a profile that tk.profile returns, or None")
     if topology is not None:
         check_kind("topology", topology, kind=Topology, remedy="a tk.Topology, or None for the profile's link")
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.device(device if isinstance(device, str) else "")
-    except RuntimeError:
-        raise PlanError(
-            f"device={shown(device)}: must be a type of device, such as 'cuda' or 'cpu', or None."
-        ) from None
