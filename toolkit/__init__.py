@@ -101,6 +101,7 @@ _WHERE = {
     "toolkit.sweeps.search": "search",
     "toolkit.sweeps.sweep": "reproduce sweep",
     "toolkit.models": "demo",
+    "toolkit.cluster": "engines",
 }
 """Where each public name is defined."""
 

@@ -12,12 +12,13 @@ import toolkit as tk
 from toolkit.cluster import calls as calls_module
 from toolkit.cluster.calls import Calls
 from toolkit.cluster.engines.listener import Listener
+from toolkit.cluster.engines.local.local_engine import LocalEngine
 from toolkit.cluster.engines.setup import Setup
 
 
 @pytest.fixture
 def calls():
-    calls = Calls(Setup(0, 2, "cpu", "gloo", 1, "onednn", True, "", 0, 60.0), "forkserver")
+    calls = Calls(Setup(0, 2, "cpu", "gloo", 1, "onednn", True, None, 0, 60.0), LocalEngine("forkserver"))
     calls.prepare((), Listener())
     yield calls
     calls.close()

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from toolkit.cli import agent_command as agent
 from toolkit.cli import bench_command as bench
 from toolkit.cli import decode_command as coding
 from toolkit.cli import doctor
@@ -15,7 +16,7 @@ from toolkit.cli import rehearse_command as rehearse
 from toolkit.cli import report_command as report
 from toolkit.errors import ToolkitError
 
-COMMANDS = (coding, generate, rehearse, report, bench, parity, doctor)
+COMMANDS = (coding, generate, rehearse, report, bench, parity, doctor, agent)
 DESCRIPTION = (
     "Run diffusion autoencoders in tiles or exact shards, and diffusion pipelines in stages, over several ranks."
 )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from torch import nn
 
+from toolkit.cluster.engines.engine_protocol import Engine
 from toolkit.cluster.engines.listener import Listener
-from toolkit.cluster.engines.local.launch import Start
-from toolkit.cluster.engines.local.pool import Pool
 from toolkit.cluster.engines.parcel import Parcel, pack, unpack
+from toolkit.cluster.engines.pool import Pool
 from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.engines.shelf import Identify, ModelRef, Shelf
 from toolkit.cluster.unsendable import named
@@ -31,7 +31,7 @@ class Calls:
 
     Args:
         setup: The set-up of every worker.
-        start: How processes are started.
+        engine: What starts the workers.
         identify: What tells whether a model has changed; see :class:`~toolkit.cluster.engines.shelf.Shelf`.
 
     Attributes:
@@ -39,10 +39,10 @@ class Calls:
         where: What the records of all calls share.
     """
 
-    def __init__(self, setup: Setup, start: Start, identify: Identify = "contents") -> None:
+    def __init__(self, setup: Setup, engine: Engine, identify: Identify = "contents") -> None:
         self._everyone = range(setup.size)
         self._shelf = Shelf(identify)
-        self.pool = Pool(setup, start)
+        self.pool = Pool(setup, engine)
         self.where = Surroundings()
 
     def prepare(self, args: tuple[Any, ...], listener: Listener) -> tuple[Any, ...]:
@@ -108,6 +108,8 @@ class Calls:
             found = named(error, {"function": function, "arguments": args, **kwargs}, "call")
             raise found from (None if found is error else error)
         try:
+            for rank, clock in self.pool.engine.clocks.items():
+                self.pool.send([rank], "clock", clock.ahead)
             self.pool.send(ranks, "call", parcel)
             del parcel  # its memory is the workers' now; an error's traceback would keep it here
             answers = self.pool.listen(ranks, "done", listener=listener)
@@ -118,6 +120,14 @@ class Calls:
         except BaseException:
             self.drop_workers()
             raise
+
+    def placed(self) -> dict[str, Any]:
+        """What a record says of where the ranks were: nothing, if all were on this machine."""
+        engine = self.pool.engine
+        if not engine.hosts:
+            return {}
+        clocks = {engine.hosts[rank]: asdict(clock) for rank, clock in engine.clocks.items()}
+        return {"hosts": engine.hosts, "clocks": clocks}
 
     def drop_workers(self) -> None:
         """End the workers now; the next call starts new ones."""

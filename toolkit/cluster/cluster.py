@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 
 from toolkit.cluster.decode_request import DecodeRequest
-from toolkit.cluster.engines.local.launch import Start, start_of
-from toolkit.cluster.engines.setup import Setup, first_device
+from toolkit.cluster.engines.local.launch import Start
+from toolkit.cluster.engines.local.local_value import Local
+from toolkit.cluster.engines.opened import Openable
+from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.generate_request import GenerateRequest
 from toolkit.cluster.job import Job
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.stream import Sink, sink_of
 from toolkit.cluster.workers import Workers
-from toolkit.distributed.comm.group import backend_of
+from toolkit.errors import PlanError
 from toolkit.geometry.checks import check_counts
 from toolkit.geometry.plan import Plan, or_whole
 from toolkit.geometry.stage_plan import Plans, StagePlan, first_plan
@@ -46,6 +48,7 @@ class Cluster:
         backend: The backend of the process group. None: the device's own if every rank has a device of its own;
             otherwise gloo, by way of the host. ``"nccl"`` lets ranks share one card, for tests.
         threads: CPU threads per rank.
+        engine: Where ranks are: :class:`toolkit.engines.Hosts` or ``Ray``; None: on this machine.
         start: ``"forkserver"``: workers are forks of a server that has imported everything, which is quicker.
             ``"spawn"``: every worker imports everything itself. None: the quicker one that is safe here.
         identify: A model is sent again if its ``"contents"`` change. ``"versions"`` is quicker, and blind to ``.data``.
@@ -70,6 +73,7 @@ class Cluster:
         backend: str | None = None,
         threads: int = 1,
         *,
+        engine: Openable | None = None,
         start: Start | None = None,
         identify: Literal["contents", "versions"] = "contents",
         convolutions: Convolutions = "onednn",
@@ -77,10 +81,11 @@ class Cluster:
         timeout: float = 1800.0,
     ) -> None:
         check_counts(ranks=ranks)
-        first = first_device(device)
-        backend = backend or backend_of(first, ranks)
-        setup = Setup(0, ranks, device, backend, threads, convolutions, keep_memory, "", 0, timeout)
-        self._workers = Workers(setup, device=first, start=start_of(start), identify=identify)
+        if engine is not None and start is not None:
+            raise PlanError(f"start={start!r} with engine={engine!r}: only an engine of this machine has a choice.")
+        opened = (engine or Local(start)).open(ranks, device, backend)
+        setup = Setup(0, ranks, device, opened.backend, threads, convolutions, keep_memory, None, 0, timeout)
+        self._workers = Workers(replace(setup, one_card=opened.one_card), opened, identify=identify)
 
     @property
     def ranks(self) -> int:

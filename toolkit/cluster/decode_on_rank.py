@@ -35,14 +35,14 @@ def decode_on_rank(
         x: The input, in memory shared by all workers.
         plan: How the work is divided.
         call: The model call to make.
-        origin: When the run began, on the machine's clock.
+        origin: When the run began, on the kernel's clock.
         memory: Whether to measure memory.
         streamed: Whether the output goes to the kernel in bands.
 
     Returns:
         The output (on the plan's output rank, unless streamed), the rank's memory curve, and notes for the record.
     """
-    rank, reports = context.setup.rank, Reports(context.line)
+    rank, reports, origin = context.setup.rank, Reports(context.line), context.here(origin)
     trace, curve = Recorder(rank, origin, listener=reports.add), MemoryCurve(rank)
     outlet = Outlet(context.line) if streamed else None
     convolutions = context.setup.convolutions

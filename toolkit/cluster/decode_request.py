@@ -105,7 +105,7 @@ class DecodeRequest:
             answers = calls.call(ranks, decode_on_rank, (vae, x), kwargs, listener, wants_context=True)
             seconds = clock() - origin
         curves = [answers[rank][1] for rank in ranks]
-        record = replace(record, what={**record.what, **answers[plan.output_rank][2]})
+        record = replace(record, what={**record.what, **answers[plan.output_rank][2], **calls.placed()})
         return Run(
             kept=answers[plan.output_rank][0],
             trace=trace_table(events),

@@ -32,7 +32,7 @@ class RankCall:
         names: The names of the pipeline's modules, in the order in which they are passed.
         draws: Where random numbers come from.
         autocast: The dtype of ``torch.autocast`` in the kernel; None where it is off.
-        origin: When the run began, on the machine's clock.
+        origin: When the run began, on the kernel's clock.
         memory: Whether to measure memory.
     """
 
@@ -59,12 +59,12 @@ def generate_on_rank(context: Context, what: RankCall, *modules: Any) -> tuple[A
     Returns:
         The result (on the rank that decodes), the state of the random generators after it, and the memory curve.
     """
-    rank, reports = context.setup.rank, Reports(context.line)
-    trace, curve = Recorder(rank, what.origin, listener=reports.add), MemoryCurve(rank)
+    rank, reports, origin = context.setup.rank, Reports(context.line), context.here(what.origin)
+    trace, curve = Recorder(rank, origin, listener=reports.add), MemoryCurve(rank)
     call = what.draws.set_up(dict(what.call), context.device)
     cast = nullcontext() if what.autocast is None else torch.autocast(context.device.type, what.autocast)
     try:
-        with measured(curve, context.device, origin=what.origin) if what.memory else nullcontext(), cast:
+        with measured(curve, context.device, origin=origin) if what.memory else nullcontext(), cast:
             pipe = _pipeline(context, what, modules=modules, trace=trace)
             if what.plan is None:
                 with trace(Kind.WHOLE, Label(text=type(pipe).__name__)):

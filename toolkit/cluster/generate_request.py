@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 from toolkit.cluster.calls import Calls
 from toolkit.cluster.draws import Draws
 from toolkit.cluster.engines.listener import Listener
+from toolkit.cluster.folder_on_hosts import everywhere
 from toolkit.cluster.generate_on_rank import RankCall, generate_on_rank
 from toolkit.distributed.generating import check_requests, plans_of
 from toolkit.distributed.stages.staged import check
@@ -108,6 +109,8 @@ class GenerateRequest:
         what = {**setting, "call": "generate", "requests": len(self.requests or [{}])}
         record = Record.make(self._model(), self.given, plan=self.plan, what=what, where=calls.where)
         modules = dict(zip(modules, calls.prepare(tuple(modules.values()), listener), strict=True))
+        if self.in_folder:
+            source = everywhere(source, calls, listener)
         origin = clock()
         told = RankCall(
             source, self.plan, self.call, self.requests, self.load, tuple(modules), draws, self.autocast, origin,
@@ -126,7 +129,7 @@ class GenerateRequest:
             trace=trace_table(events),
             memory=memory_table(curves),
             peaks=peak_table(curves),
-            record=record,
+            record=replace(record, what={**record.what, **calls.placed()}),
             plan=or_none(way),
             seconds=seconds,
             result=result,

@@ -5,24 +5,21 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
-
-import torch
 
 from toolkit.cluster.calls import Calls
 from toolkit.cluster.engines.interrupts import deferred
 from toolkit.cluster.engines.listener import Listener
-from toolkit.cluster.engines.local.launch import Start
+from toolkit.cluster.engines.opened import Opened
 from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.engines.shelf import Identify
 from toolkit.cluster.engines.time_limit import time_limit
 from toolkit.cluster.job import Job
 from toolkit.cluster.progress import Progress, Steps
 from toolkit.cluster.turns import Turns
-from toolkit.distributed.comm.one_card import share_one_card
 from toolkit.runs.run import Run
 from toolkit.runs.trace import Event
 
@@ -31,6 +28,7 @@ def _drop(calls: Calls, maker: int) -> None:
     # A fork of the kernel exits, too, and the workers are not its own.
     if os.getpid() == maker:
         calls.drop_workers()
+        calls.pool.engine.close()
 
 
 class Workers:
@@ -38,16 +36,15 @@ class Workers:
 
     Args:
         setup: The set-up of every worker.
-        device: The device of rank 0.
-        start: How processes are started.
+        opened: What starts them, and on which devices.
         identify: What tells whether a model has changed; see :class:`~toolkit.cluster.engines.shelf.Shelf`.
     """
 
-    def __init__(self, setup: Setup, *, device: torch.device, start: Start, identify: Identify) -> None:
-        self.setup = replace(setup, one_card=share_one_card(device, setup.size, setup.backend))
-        self.device = device
-        self._start = start
-        self._calls = calls = Calls(self.setup, start, identify)
+    def __init__(self, setup: Setup, opened: Opened, *, identify: Identify) -> None:
+        self.setup = setup
+        self.device = opened.device
+        self._how = opened.how
+        self._calls = calls = Calls(setup, opened.engine, identify)
         self._turns = Turns(lambda: calls.pool.pids, calls.close)
         calls.pool.begin()
         # A cluster that nobody closed and nobody refers to any more must not keep its processes. Nor may one that is
@@ -58,6 +55,11 @@ class Workers:
     def pids(self) -> list[int]:
         """Process ids by rank; empty while the workers start and after a fault."""
         return self._calls.pool.pids
+
+    @property
+    def hosts(self) -> list[str]:
+        """The host of each rank, by rank; empty where all ranks are on this machine."""
+        return self._calls.pool.engine.hosts
 
     @property
     def staged(self) -> bool:
@@ -114,7 +116,7 @@ class Workers:
             "threads": setup.threads,
             "convolutions": setup.convolutions,
             "keep_memory": setup.keep_memory,
-            "start": self._start,
+            "start": self._how,
         }
 
     def cancelled_by(self, event: threading.Event) -> AbstractContextManager[None]:
@@ -134,4 +136,5 @@ class Workers:
         if setup.one_card:
             via += " between ranks that share a card, through sockets: for tests"
         state = "running" if self._calls.pool.running else "not started"
-        return f"{setup.size} ranks on {self.device.type}, {via}, {setup.threads} thread(s) each; {state}"
+        where = "".join(f", {count} on {name}" for name, count in Counter(self.hosts).items())
+        return f"{setup.size} ranks on {self.device.type}{where}, {via}, {setup.threads} thread(s) each; {state}"

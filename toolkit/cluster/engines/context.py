@@ -35,6 +35,8 @@ class Context:
         device: The device of its tensors.
         line: Its line to the kernel.
         groups: Further process groups, kept from call to call.
+        store: What its group needs kept.
+        ahead: Seconds by which this machine's clock is ahead of the kernel's.
         pipelines: The pipeline that was last loaded on this worker, by where it was loaded from.
     """
 
@@ -42,6 +44,13 @@ class Context:
     device: torch.device
     line: Line
     groups: Groups = field(default_factory=Groups)
+    store: Any = None
+    ahead: float = 0.0
+
+    def here(self, moment: float) -> float:
+        """A moment on the kernel's clock, on this machine's."""
+        return moment + self.ahead
+
     pipelines: dict[str, Any] = field(default_factory=dict)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from toolkit.cluster.engines.engine_protocol import Ended
 from toolkit.errors import RankDied, RankFailed, RunError
 
-_STATES = {"R": "computing", "S": "waiting", "D": "in the kernel", "T": "stopped by a signal", "Z": "ended"}
+STOPPED = "stopped by a signal"
+_STATES = {"R": "computing", "S": "waiting", "D": "in the kernel", "T": STOPPED, "Z": "ended"}
 
 
 def out_of_memory_kills() -> int:
@@ -20,19 +22,21 @@ def out_of_memory_kills() -> int:
         return 0
 
 
-def died(rank: int, exitcode: int | None, *, oom_kills: int, last: str) -> RankDied:
+def died(rank: int, ended: Ended, *, last: str) -> RankDied:
     """The error for a rank whose process ended without a report.
 
     Args:
         rank: The rank.
-        exitcode: The exit code; negative for the number of the signal that ended it.
-        oom_kills: How often the out-of-memory killer struck during the run.
+        ended: How its process ended.
         last: What was last heard of the rank.
     """
-    if exitcode is not None and exitcode < 0:
+    exitcode = ended.exitcode
+    if ended.cause:
+        cause = ended.cause
+    elif exitcode is not None and exitcode < 0:
         name = _signal_name(-exitcode)
         cause = f"ended by {name}"
-        if name == "SIGKILL" and oom_kills:
+        if name == "SIGKILL" and ended.oom_kills:
             cause += ": the out-of-memory killer took it. Use smaller tiles, or fewer ranks on this machine"
         elif name == "SIGKILL":
             cause += ", which the out-of-memory killer or another process sends"
@@ -78,4 +82,4 @@ def process_state(pid: int) -> str:
 
 def is_stopped(pid: int) -> bool:
     """Whether a signal, such as SIGSTOP, has stopped a process."""
-    return process_state(pid) == _STATES["T"]
+    return process_state(pid) == STOPPED

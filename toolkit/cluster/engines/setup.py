@@ -10,6 +10,7 @@ import torch
 
 from toolkit.cluster.engines.time_limit import time_limit
 from toolkit.distributed.comm.group import check_backend
+from toolkit.distributed.comm.meeting import Meeting
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import check_choice, check_counts, shown
 from toolkit.numerics.convolution import Convolutions
@@ -47,11 +48,12 @@ class Setup:
         threads: CPU threads for the worker's operations.
         convolutions: The kernels that small fp32 CPU convolutions use.
         keep_memory: Whether the C library keeps freed buffers for reuse.
-        meeting: The path of the file at which the ranks meet.
+        meeting: Where the ranks meet; None until the engine has said it.
         generation: The number of groups that have used the file before.
         timeout: Seconds after which an operation of the group gives up.
         one_card: Whether ranks share a device on the device's own backend.
-        environment: The environment variables of the kernel when the worker was started.
+        environment: The environment variables of the process that started the worker, at that moment.
+        place: Its place among the ranks of its host; None: its rank.
     """
 
     rank: int
@@ -61,11 +63,12 @@ class Setup:
     threads: int
     convolutions: Convolutions
     keep_memory: bool
-    meeting: str
+    meeting: Meeting | None
     generation: int
     timeout: float
     one_card: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    place: int | None = None
 
     def __post_init__(self) -> None:
         check_counts(ranks=self.size, threads=self.threads)

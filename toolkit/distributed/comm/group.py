@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +13,7 @@ from torch.distributed import ProcessGroup, Store, Work
 
 from toolkit.distributed.comm.introductions import introduce
 from toolkit.distributed.comm.line import GroupLine, Line
+from toolkit.distributed.comm.meeting import Meeting
 from toolkit.distributed.comm.process_group_compat import abort_group, store_of
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import shown
@@ -221,6 +221,11 @@ def backend_of(device: torch.device, ranks: int) -> str:
     """
     if device.type == "cpu" or torch.accelerator.device_count() < ranks:
         return "gloo"
+    return own_backend(device)
+
+
+def own_backend(device: torch.device) -> str:
+    """The backend that moves the memory of a device itself."""
     return dist.get_default_backend_for_device(device)
 
 
@@ -238,34 +243,26 @@ def check_backend(backend: object) -> None:
         raise PlanError(f"backend={shown(backend)}: must be one of {', '.join(known)}, or None for the device's own.")
 
 
-def loopback_only() -> dict[str, str]:
-    """The environment variables with which gloo and NCCL listen on the loopback interface, and on no other.
-
-    Without them they take an interface that others can reach, such as the one that the machine's name stands for.
-    """
-    names = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
-    return {"GLOO_SOCKET_IFNAME": names[0], "NCCL_SOCKET_IFNAME": names[0]} if names else {}
-
-
-def join(path: str, generation: int, *, backend: str, rank: int, size: int, timeout: float) -> None:
-    """Start the default group of this process; all its ranks meet at a file.
-
-    A file in a private folder is a store that no other user of the machine can reach. torch's store over TCP listens on
-    every interface, and asks nobody who he is.
+def join(meeting: Meeting, generation: int, *, backend: str, rank: int, size: int, timeout: float) -> Store:
+    """Start the default group of this process.
 
     Args:
-        path: The file. The first rank makes it.
-        generation: Number of groups that have used the file before, so that no group finds an earlier one's keys.
+        meeting: Where all its ranks meet.
+        generation: Number of groups that have met there before, so that no group finds an earlier one's keys.
         backend: ``"gloo"``, or the device's own backend.
         rank: This process's rank.
         size: Number of ranks.
         timeout: Seconds after which an operation of the group gives up.
+
+    Returns:
+        The store, which must be kept as long as the group: torch keeps no reference to a store that is written in
+        Python.
     """
     limit = timedelta(seconds=timeout)
-    store = dist.FileStore(path)
-    store.set_timeout(limit)
+    store = meeting.store(limit)
     prefixed = dist.PrefixStore(f"generation {generation}", store)
     dist.init_process_group(backend, store=prefixed, rank=rank, world_size=size, timeout=limit)
+    return store
 
 
 def leave() -> None:

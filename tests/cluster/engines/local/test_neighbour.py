@@ -113,7 +113,7 @@ def as_somebody_else(**request: object) -> subprocess.Popen:
 
 @needs_root
 def test_another_user_reads_nothing(cluster) -> None:
-    folder = str(cluster._workers._calls.pool._folder)
+    folder = str(cluster._workers._calls.pool.engine._folder)
     assert Path(folder, "meeting").exists()
     with as_somebody_else(folders=[folder], pids=[os.getpid(), *cluster.pids]) as process:
         answer = process.stdout.read()

@@ -15,12 +15,13 @@ import toolkit as tk
 from toolkit.cluster.engines.interrupts import Interrupts
 from toolkit.cluster.engines.listener import Listener
 from toolkit.cluster.engines.local.launch import start_of
-from toolkit.cluster.engines.local.pool import Pool
+from toolkit.cluster.engines.local.local_engine import LocalEngine
 from toolkit.cluster.engines.parcel import pack, unpack
+from toolkit.cluster.engines.pool import Pool
 from toolkit.cluster.engines.setup import Setup
 from toolkit.runs.precision import Tf32
 
-SETUP = Setup(0, 2, "cpu", "gloo", 1, "onednn", True, "", 0, 60.0)
+SETUP = Setup(0, 2, "cpu", "gloo", 1, "onednn", True, None, 0, 60.0)
 
 
 def call(pool: Pool, function, *args, listener=None) -> dict:
@@ -32,7 +33,7 @@ def call(pool: Pool, function, *args, listener=None) -> dict:
 
 @pytest.fixture
 def pool():
-    pool = Pool(SETUP, "forkserver")
+    pool = Pool(SETUP, LocalEngine("forkserver"))
     yield pool
     pool.kill()
 
@@ -54,7 +55,7 @@ def test_workers_start_in_the_background_and_join_when_they_are_needed(pool):
 
 def test_a_pool_that_is_ended_while_it_starts_leaves_nothing(pool):
     pool.begin()
-    launch = pool._launch
+    launch = pool.engine._launch
     pool.kill()
     assert launch.wait(60)
     assert gone([process.pid for process in launch.processes])
@@ -74,7 +75,7 @@ def test_the_timeout_covers_the_start(pool):
 def test_a_stop_before_the_start_starts_nothing(pool):
     with pytest.raises(tk.RunCancelled):
         pool.start(Listener(interrupts=Interrupts(count=1)))
-    assert pool._launch is None
+    assert pool.engine._launch is None
 
 
 @pytest.mark.parametrize("ends", ["timeout", "stop"])

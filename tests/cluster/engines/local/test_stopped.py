@@ -16,15 +16,15 @@ from support import tiny
 
 import toolkit as tk
 from toolkit.cluster import calls as calls_module
-from toolkit.cluster.engines.local import pool as pool_module
-from toolkit.cluster.engines.local.stopped import Stopped
+from toolkit.cluster.engines import pool as pool_module
+from toolkit.cluster.engines.stopped import Stopped
 
 ENDED = r"rank\(s\) 1 have been stopped by a signal for 1 s"
 
 
 @pytest.fixture
 def two(monkeypatch):
-    monkeypatch.setattr(pool_module, "Stopped", lambda: Stopped(1.0))
+    monkeypatch.setattr(pool_module, "Stopped", lambda is_stopped: Stopped(is_stopped, 1.0))
     with tk.Cluster(ranks=2, device="cpu", start="forkserver") as cluster:
         cluster.run(os.getpid)
         yield cluster
@@ -77,7 +77,7 @@ def test_while_a_new_group_is_formed(two, monkeypatch):
 def test_while_it_starts(two):
     two.close()
     with tk.Cluster(ranks=2, device="cpu", start="forkserver") as cluster:
-        launch = cluster._workers._calls.pool._launch
+        launch = cluster._workers._calls.pool.engine._launch
         while len(launch.processes) < 2:
             time.sleep(0.001)
         os.kill(launch.processes[1].pid, signal.SIGSTOP)
@@ -132,12 +132,11 @@ def test_the_end_of_the_kernel_ends_it(tmp_path):
 def test_a_pause_of_this_process_is_no_time(monkeypatch):
     """Ctrl-Z stops the kernel and its workers, and `fg` lets the kernel go on first."""
     now = [0.0]
-    monkeypatch.setattr("toolkit.cluster.engines.local.stopped.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("toolkit.cluster.engines.local.stopped.is_stopped", lambda pid: True)
-    stopped = Stopped(limit=2.0)
+    monkeypatch.setattr("toolkit.cluster.engines.stopped.time.monotonic", lambda: now[0])
+    stopped = Stopped(lambda rank: True, limit=2.0)
     for moment, found in ((1.0, ()), (1000.0, ()), (1000.6, (3,))):
         now[0] = moment
-        assert stopped.look({3: 1}) == found
+        assert stopped.look([3]) == found
 
 
 def test_shared_tensors_arrive_after_all(two):

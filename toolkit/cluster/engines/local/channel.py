@@ -7,9 +7,7 @@ with the socket, so a worker that dies on the way leaves nothing behind.
 from __future__ import annotations
 
 import array
-import io
 import os
-import pickle
 import select
 import socket
 import struct
@@ -17,10 +15,14 @@ from collections import deque
 from typing import Any
 
 from toolkit.cluster.engines.block import Block
+from toolkit.cluster.engines.packed import Packed
 from toolkit.errors import ToolkitError
 
 HEAD = struct.Struct("!QB")
-"""What precedes a message: its length, and the number of its blocks."""
+"""What precedes a message: the length of its pickle, and the number of its blocks."""
+
+SIZE = struct.Struct("!Q")
+"""What follows the head once for each block: its size."""
 
 PIECE = 1 << 18
 """Bytes that are read at once."""
@@ -75,11 +77,17 @@ class Channel:
         Raises:
             OSError: If the other end is closed, or made no room within :data:`SEND_LIMIT`.
         """
-        stream = io.BytesIO()
-        pickler = _Pickler(stream)
-        pickler.dump(message)
-        data = memoryview(HEAD.pack(stream.tell(), len(pickler.blocks)) + stream.getvalue())
-        descriptors = array.array("i", [block.descriptor for block in pickler.blocks])
+        self.pass_on(Packed.of(message))
+
+    def pass_on(self, packed: Packed) -> None:
+        """Send a message that is packed already.
+
+        Raises:
+            OSError: As :meth:`send`.
+        """
+        sizes = b"".join(SIZE.pack(block.nbytes) for block in packed.blocks)
+        data = memoryview(HEAD.pack(len(packed.data), len(packed.blocks)) + sizes + packed.data)
+        descriptors = array.array("i", [block.descriptor for block in packed.blocks])
         beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)] if descriptors else []
         while data:
             try:
@@ -115,19 +123,36 @@ class Channel:
     @property
     def complete(self) -> bool:
         """Whether a whole message has been read."""
-        return len(self._read) >= HEAD.size and len(self._read) - HEAD.size >= HEAD.unpack_from(self._read)[0]
+        if len(self._read) < HEAD.size:
+            return False
+        length, count = HEAD.unpack_from(self._read)
+        return len(self._read) >= HEAD.size + count * SIZE.size + length
 
     def take(self) -> Any:
-        """The first message that has been read; only if one is :attr:`complete`."""
+        """The first message that has been read; only if one is :attr:`complete`.
+
+        Raises:
+            ToolkitError: As :meth:`receive`.
+        """
+        return self.take_packed().load()
+
+    def take_packed(self) -> Packed:
+        """The first message that has been read, as it came; only if one is :attr:`complete`.
+
+        Raises:
+            ToolkitError: As :meth:`receive`.
+        """
         length, count = HEAD.unpack_from(self._read)
-        data = bytes(self._read[HEAD.size : HEAD.size + length])
-        del self._read[: HEAD.size + length]
+        start = HEAD.size + count * SIZE.size
+        sizes = [size for (size,) in SIZE.iter_unpack(self._read[HEAD.size : start])]
+        data = bytes(self._read[start : start + length])
+        del self._read[: start + length]
         if count > len(self._descriptors):
             raise ToolkitError(
                 "a message's shared memory was lost, because this process has as many files open as it may: raise "
                 "`ulimit -n`, or keep fewer clusters and runs."
             )
-        return _Unpickler(data, [self._descriptors.popleft() for _ in range(count)]).load()
+        return Packed(data, [Block(self._descriptors.popleft(), size) for size in sizes])
 
     def close(self) -> None:
         """Close this end, and what has come and was not taken."""
@@ -144,27 +169,3 @@ class Channel:
         self._read += data
         if not data:
             raise EOFError("the other end is closed")
-
-
-class _Pickler(pickle.Pickler):
-    """Leaves out blocks, which travel as descriptors."""
-
-    def __init__(self, stream: io.BytesIO) -> None:
-        super().__init__(stream, pickle.HIGHEST_PROTOCOL)
-        self.blocks: list[Block] = []
-
-    def persistent_id(self, obj: Any) -> tuple[int, int] | None:
-        if not isinstance(obj, Block):
-            return None
-        self.blocks.append(obj)
-        return len(self.blocks) - 1, obj.nbytes
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, descriptors: list[int]) -> None:
-        super().__init__(io.BytesIO(data))
-        self._descriptors = descriptors
-
-    def persistent_load(self, place: Any) -> Block:
-        index, nbytes = place
-        return Block(self._descriptors[index], nbytes)

@@ -70,7 +70,8 @@ def main(channel: Channel, setup: Setup) -> None:
     # A group of its own: what a function starts here can be ended with this worker.
     os.setpgid(0, 0)
     siblings: list[int] = []
-    gone = partial(_kernel_is_gone, Path(setup.meeting).parent, siblings)
+    assert setup.meeting is not None
+    gone = partial(_kernel_is_gone, Path(setup.meeting.path).parent, siblings)
     threading.Thread(target=_end_with_kernel, args=(gone,), daemon=True).start()
     line = KernelLine(channel, gone)
     try:
@@ -86,7 +87,7 @@ def _prepare(line: KernelLine, setup: Setup) -> Context:
     _as_if_spawned(setup)
     sys.stdout, sys.stderr = Printed(line, "stdout"), Printed(line, "stderr")
     tqdm.set_lock(threading.RLock())  # its default is a semaphore that outlives a process which ends as these do
-    device = device_of_rank(setup.rank, setup.device)
+    device = device_of_rank(setup.rank if setup.place is None else setup.place, setup.device)
     torch.set_num_threads(setup.threads)
     if device.type == "cpu":
         if setup.keep_memory:
@@ -117,9 +118,11 @@ def _join(context: Context, generation: int) -> None:
     if setup.one_card:
         # In this worker only, before NCCL starts.
         os.environ.update(one_card.settings(setup.rank))
-    os.environ.update(group.loopback_only())
-    meeting, via, timeout = setup.meeting, setup.backend, setup.timeout
-    group.join(meeting, generation, backend=via, rank=setup.rank, size=setup.size, timeout=timeout)
+    assert setup.meeting is not None
+    os.environ.update(setup.meeting.environment())
+    via, timeout = setup.backend, setup.timeout
+    met = setup.meeting
+    context.store = group.join(met, generation, backend=via, rank=setup.rank, size=setup.size, timeout=timeout)
     introduce(group.Member.of(None), context.device if setup.backend != "gloo" else torch.device("cpu"))
 
 
@@ -134,6 +137,8 @@ def _serve(context: Context, models: dict[int, nn.Module], siblings: list[int]) 
         if word == "end":
             group.leave()
             _end(0)
+        elif word == "clock":
+            context.ahead = rest[0]
         elif word == "siblings":
             siblings[:] = rest[0]
         elif word == "regroup":

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-
-from toolkit.cluster.engines.faults import is_stopped
+from collections.abc import Callable, Sequence
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at the processes."""
@@ -17,30 +15,30 @@ class Stopped:
     A terminal's Ctrl-Z stops this process with its workers: a pause between two looks counts as no time.
 
     Args:
+        is_stopped: Tells whether a rank's process is stopped now.
         limit: Seconds for which a process may be stopped, as by a debugger.
 
     Example:
-        >>> import os
-        >>> Stopped().look({0: os.getpid()})
+        >>> Stopped(lambda rank: False).look([0])
         ()
     """
 
-    def __init__(self, limit: float = 5.0) -> None:
-        self.limit = limit
+    def __init__(self, is_stopped: Callable[[int], bool], limit: float = 5.0) -> None:
+        self._is_stopped, self.limit = is_stopped, limit
         self._seconds: dict[int, float] = {}
         self._looked = time.monotonic()
 
-    def look(self, pids: Mapping[int, int]) -> tuple[int, ...]:
-        """The ranks whose processes have been stopped for longer than the limit.
+    def look(self, ranks: Sequence[int]) -> tuple[int, ...]:
+        """Those ranks whose processes have been stopped for longer than the limit.
 
         Args:
-            pids: The process ids of the ranks that are waited for, by rank.
+            ranks: The ranks that are waited for.
         """
         since = time.monotonic() - self._looked
         if since < LOOK_EVERY:
             return ()
         self._looked += since
-        for rank, pid in pids.items():
-            stopped = is_stopped(pid)
+        for rank in ranks:
+            stopped = self._is_stopped(rank)
             self._seconds[rank] = self._seconds.get(rank, 0.0) + min(since, 2 * LOOK_EVERY) if stopped else 0.0
-        return tuple(rank for rank in pids if self._seconds[rank] > self.limit)
+        return tuple(rank for rank in ranks if self._seconds[rank] > self.limit)

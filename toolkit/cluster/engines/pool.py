@@ -1,25 +1,18 @@
-"""The pool: worker processes, and the loop that listens to them."""
+"""The pool: the ranks of a cluster, and the loop that listens to them."""
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from multiprocessing import connection
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 from toolkit.cluster.engines import faults
+from toolkit.cluster.engines.engine_protocol import Engine
 from toolkit.cluster.engines.listener import Listener
-from toolkit.cluster.engines.local.channel import Channel
-from toolkit.cluster.engines.local.launch import Launch, Start, environment
-from toolkit.cluster.engines.local.private_folder import private_folder
-from toolkit.cluster.engines.local.stopped import Stopped
 from toolkit.cluster.engines.parcel import unpack
 from toolkit.cluster.engines.setup import Setup
+from toolkit.cluster.engines.stopped import Stopped
 from toolkit.errors import RankDied, RunCancelled, RunError, RunTimeout
 
 GRACE = 1.0
@@ -38,43 +31,36 @@ UNGUARDED = (
 
 
 class Pool:
-    """Worker processes that live until they are stopped, one channel each.
+    """Worker processes that live until they are stopped.
 
     Args:
         setup: The set-up of every worker, except for its rank.
-        start: How processes are started.
+        engine: What starts the processes and carries messages to them.
     """
 
-    def __init__(self, setup: Setup, start: Start) -> None:
-        self.setup = setup
-        self._start = start
-        self._folder = private_folder(self)
+    def __init__(self, setup: Setup, engine: Engine) -> None:
+        self.setup, self.engine = setup, engine
         self._generation = 0
-        self._launch: Launch | None = None
-        self._processes: list[BaseProcess] = []
-        self._channels: list[Channel] = []
+        self._begun = self._started = False
         self._last: dict[int, str] = {}
 
     @property
     def running(self) -> bool:
-        """Whether there are workers that have joined their group."""
-        return bool(self._processes)
+        """Whether the workers have been started."""
+        return self._started
 
     @property
     def pids(self) -> list[int]:
-        """Process ids by rank; empty until the workers have joined their group."""
-        return [process.pid or 0 for process in self._processes]
+        """Process ids by rank; empty until the workers have been started."""
+        return self.engine.pids if self._started else []
 
     def begin(self) -> None:
         """Begin to start the workers in the background, if there are none."""
-        if self._launch is None and not self.running:
+        if not self._begun:
+            self._begun = True
             self._generation += 1
-            if not self._folder.exists():
-                # Somebody has cleaned up the folder of temporary files.
-                self._folder = private_folder(self)
-            meeting = str(self._folder / "meeting")
-            shared = replace(self.setup, meeting=meeting, generation=self._generation, environment=environment())
-            self._launch = Launch([replace(shared, rank=rank) for rank in range(self.setup.size)], self._start)
+            setup = replace(self.setup, generation=self._generation)
+            self.engine.begin([replace(setup, rank=rank) for rank in range(setup.size)])
 
     def start(self, listener: Listener) -> None:
         """Start the workers, if there are none, and wait until all have joined their group.
@@ -86,26 +72,24 @@ class Pool:
             return
         self._check(listener, [])
         self.begin()
-        assert self._launch is not None
         listener = listener.within(START_LIMIT)
-        while not self._launch.wait(TURN):
-            self._check(listener, list(range(len(self._launch.processes), self.setup.size)), "its process is starting")
-        launch, self._launch = self._launch, None
-        self._processes, self._channels = launch.processes, launch.channels
-        if launch.error is not None:
-            raise RunError(f"a worker could not be started: {launch.error}") from launch.error
+        while not self.engine.wait(TURN):
+            starting = list(range(len(self.engine.pids), self.setup.size))
+            self._check(listener, starting, "its process is starting")
+        self._started = True
+        if (why := self.engine.error) is not None:
+            raise RunError(f"a worker could not be started: {why}") from why
         try:
             self.listen(range(self.setup.size), "up", listener=listener)
         except RankDied as error:
-            error.add_note(UNGUARDED)
+            if not self.engine.hosts:
+                error.add_note(UNGUARDED)
             raise
-        self.send(range(self.setup.size), "siblings", self.pids)
+        self.engine.joined()
 
     def send(self, ranks: Iterable[int], *message: Any) -> None:
         """Send a message to some ranks. If a rank's process has ended, listening finds out."""
-        for rank in ranks:
-            with suppress(OSError):
-                self._channels[rank].send(message)
+        self.engine.send(ranks, message)
 
     def regroup(self, listener: Listener) -> None:
         """Let the workers leave their group and join a new one: after a fault, messages of the old may be half sent."""
@@ -124,14 +108,15 @@ class Pool:
         answers: dict[int, Any] = {}
         errors: dict[int, RunError] = {}
         self._last = dict.fromkeys(ranks, "nothing heard of it yet")
-        kills, give_up, stopped = faults.out_of_memory_kills(), float("inf"), Stopped()
+        self.engine.watch()
+        give_up, stopped = float("inf"), Stopped(self.engine.is_stopped)
         while len(answers) + len(errors) < len(ranks) and time.monotonic() < give_up:
             waiting = [rank for rank in ranks if rank not in answers and rank not in errors]
             self._check(listener, waiting)
-            if still := stopped.look({rank: self.pids[rank] for rank in waiting}):
+            if still := stopped.look(waiting):
                 raise RunTimeout.of_stopped(still, stopped.limit)
-            for rank in self._ready(waiting):
-                found = self._hear(rank, word, listener=listener, kills=kills)
+            for rank in self.engine.ready(waiting, TURN):
+                found = self._hear(rank, word, listener=listener)
                 if isinstance(found, RunError):
                     errors[rank] = found
                 elif found is not None:
@@ -141,7 +126,7 @@ class Pool:
         if errors:
             error = faults.first_cause(list(errors.values()))
             settled = len(answers) + len(errors) == len(ranks)
-            error.settled = settled and all(process.is_alive() for process in self._processes)
+            error.settled = settled and all(self.engine.ended(rank) is None for rank in range(self.setup.size))
             try:
                 raise error
             finally:
@@ -150,31 +135,21 @@ class Pool:
         return answers
 
     def stop(self) -> None:
-        """End all workers: those at rest by asking them, the others by SIGTERM, then SIGKILL."""
-        self.send(range(len(self._channels)), "end")
-        deadline = time.monotonic() + GRACE
-        for process in self._processes:
-            process.join(max(0.0, deadline - time.monotonic()))
-        self.kill()
+        """End all workers: those at rest by asking them, the others by force; and give the engine's own back."""
+        if self._started:
+            self.send(range(self.setup.size), "end")
+        self._end(GRACE)
+        self.engine.close()
 
     def kill(self) -> None:
         """End all workers now, whatever they are doing, and what they have started."""
-        if self._launch is not None:
-            self._launch.abandon()
-            self._launch = None
-        for process in self._processes:
-            process.terminate()
-        deadline = time.monotonic() + GRACE / 2
-        for process in self._processes:
-            process.join(max(0.0, deadline - time.monotonic()))
-            with suppress(OSError):
-                # A worker leads a group of its own, of which processes that it started are members, too.
-                os.killpg(process.pid or 0, signal.SIGKILL)
-            process.kill()
-            process.join(5)
-        for channel in self._channels:
-            channel.close()
-        self._processes, self._channels = [], []
+        self._end(0.0)
+
+    def _end(self, grace: float) -> None:
+        try:
+            self.engine.end(grace)
+        finally:
+            self._begun = self._started = False
 
     def _check(self, listener: Listener, waiting: list[int], doing: str = "") -> None:
         """Raise if the user pressed Stop or the timeout is over."""
@@ -183,22 +158,13 @@ class Pool:
         if listener.overdue:
             raise RunTimeout.of_run(tuple(waiting), listener.timeout or 0.0, last=doing or self._describe(waiting))
 
-    def _ready(self, ranks: list[int]) -> list[int]:
-        """The ranks that have sent a message or whose process has ended."""
-        if unread := [rank for rank in ranks if self._channels[rank].complete]:
-            return unread
-        handles: dict[Any, int] = {self._channels[rank]: rank for rank in ranks}
-        ends: dict[Any, int] = {self._processes[rank].sentinel: rank for rank in ranks}
-        found = connection.wait([*handles, *ends], timeout=TURN)
-        return sorted({(handles | ends)[one] for one in found})
-
-    def _hear(self, rank: int, word: str, *, listener: Listener, kills: int) -> tuple[Any] | RunError | None:
+    def _hear(self, rank: int, word: str, *, listener: Listener) -> tuple[Any] | RunError | None:
         """Read one rank's messages: its answer in a tuple, its error, or None where there is neither yet."""
         until = time.monotonic() + TURN
         # Messages that a rank sent before it died are read before its death is believed. A rank that prints without
         # end always has one more: the turn ends, so that Stop and the timeout are seen.
-        while self._has_message(rank):
-            kind, *rest = self._channels[rank].take()
+        while (message := self.engine.take(rank)) is not None:
+            kind, *rest = message
             if kind == "failed":
                 summary, remote_traceback = rest
                 return faults.failed(rank, summary, remote_traceback=remote_traceback)
@@ -208,20 +174,8 @@ class Pool:
             # After a band, too: the user's function may be slower than the bands come, and Stop must not wait for it.
             if kind == "band" or time.monotonic() > until:
                 return None
-        if self._processes[rank].is_alive():
-            return None
-        struck = faults.out_of_memory_kills() - kills
-        return faults.died(rank, self._processes[rank].exitcode, oom_kills=struck, last=self._last[rank])
-
-    def _has_message(self, rank: int) -> bool:
-        """Whether a message of a rank has come. A rank that has closed its end is given a moment to end, too."""
-        channel = self._channels[rank]
-        try:
-            if not channel.complete:
-                channel.fill()
-        except (EOFError, OSError):
-            self._processes[rank].join(GRACE)
-        return channel.complete
+        ended = self.engine.ended(rank)
+        return None if ended is None else faults.died(rank, ended, last=self._last[rank])
 
     def _handle(self, rank: int, kind: str, *, rest: list[Any], listener: Listener) -> None:
         """Act on a message that is not an answer."""
@@ -236,5 +190,4 @@ class Pool:
             self.send([rank], "taken")
 
     def _describe(self, ranks: list[int]) -> str:
-        states = (f"rank {r} {faults.process_state(self.pids[r])}, {self._last[r]}" for r in ranks)
-        return "; ".join(states)
+        return "; ".join(f"rank {rank} {self.engine.state(rank)}, {self._last[rank]}" for rank in ranks)

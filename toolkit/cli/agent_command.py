@@ -1,0 +1,50 @@
+"""``agent``: let a cluster of another machine have ranks on this one."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from typing import Any
+
+from toolkit.cli.values import amount, count
+from toolkit.cluster.engines.hosts.calling import parse_address, serve_kernels
+from toolkit.cluster.engines.hosts.handshake import read_key, write_key
+from toolkit.errors import PlanError
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    agent = commands.add_parser("agent", help="let a cluster of another machine have ranks on this one")
+    agent.add_argument(
+        "address", nargs="?", metavar="HOST:PORT", help="where the cluster listens: the kernel's machine"
+    )
+    agent.add_argument("--key-file", metavar="FILE", help="the key of the cluster, readable by you alone")
+    agent.add_argument("--slots", type=count, default=1, help="ranks that this machine takes (default: %(default)s)")
+    agent.add_argument(
+        "--patience",
+        type=amount,
+        default=600.0,
+        help="seconds without a cluster after which the agent ends (default: %(default)s)",
+    )
+    agent.add_argument("--once", action="store_true", help="end with the first cluster")
+    agent.add_argument("--new-key", metavar="FILE", help="make a key file, and do nothing else")
+    agent.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command."""
+    if options.new_key is not None:
+        print(f"wrote {write_key(options.new_key)}: copy it to every host, readable by you alone")
+        return 0
+    if options.address is None or options.key_file is None:
+        raise PlanError("agent: give HOST:PORT and --key-file FILE, or --new-key FILE to make a key.")
+    # What is to end it, such as srun, sends SIGTERM: clean up as for Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    address, key = parse_address(options.address), read_key(options.key_file)
+    serve_kernels(address, key, options.slots, patience=options.patience, once=options.once, say=_say)
+    return 0
+
+
+def _say(text: str) -> None:
+    print(f"agent: {text}", flush=True)

@@ -1,0 +1,96 @@
+"""Calling the kernel: how an agent finds it, proves itself, and comes back for the next cluster."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+
+from toolkit.cluster.engines.hosts.agent import Agent
+from toolkit.cluster.engines.hosts.handshake import introduce_agent
+from toolkit.cluster.engines.hosts.host import About
+from toolkit.cluster.engines.hosts.host_line import HostLine
+from toolkit.errors import ToolkitError
+
+AGAIN = 0.5
+"""Seconds between two calls that nobody answers."""
+
+CONNECT_LIMIT = 5.0
+"""Seconds that one call has."""
+
+
+def serve_kernels(
+    address: tuple[str, int],
+    key: bytes,
+    slots: int,
+    *,
+    patience: float,
+    once: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve clusters of the kernel at an address, one after the other, until there has been none for some time.
+
+    Args:
+        address: Where the kernel's clusters listen.
+        key: What both ends prove to have.
+        slots: How many ranks this host takes.
+        patience: Seconds without a cluster after which the agent ends.
+        once: End with the first cluster.
+        say: Told what happens, in lines.
+
+    Raises:
+        ToolkitError: If the kernel has another key or other versions, or there has never been one.
+    """
+    served, until = 0, time.monotonic() + patience
+    while (line := _call(address, key, until)) is not None:
+        line.put("about", About.here(slots))
+        say(f"at work for {address[0]}:{address[1]}, {slots} ranks, from {line.here}")
+        try:
+            Agent(line).serve()
+            say("the cluster was closed")
+        except (EOFError, OSError) as error:
+            say(f"the line to the kernel is lost ({error}); the ranks here have ended")
+        finally:
+            line.close()
+        served += 1
+        if once:
+            return
+        until = time.monotonic() + patience
+    if not served:
+        raise ToolkitError(f"no cluster answered at {address[0]}:{address[1]} within {patience:.0f} s.")
+    say(f"no further cluster within {patience:.0f} s")
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """The host and the port of ``HOST:PORT``.
+
+    Raises:
+        ToolkitError: For anything else.
+
+    Example:
+        >>> parse_address("10.0.0.1:7000")
+        ('10.0.0.1', 7000)
+        >>> parse_address("[fe80::1]:7000")
+        ('fe80::1', 7000)
+    """
+    host, colon, port = text.rpartition(":")
+    if not (colon and host and port.isdecimal() and int(port) < 1 << 16):
+        raise ToolkitError(f"address {text!r}: must be HOST:PORT, such as 10.0.0.1:7000.")
+    return host.strip("[]"), int(port)
+
+
+def _call(address: tuple[str, int], key: bytes, until: float) -> HostLine | None:
+    """A line to the kernel; None if nobody answers in time."""
+    while True:
+        try:
+            end = socket.create_connection(address, timeout=CONNECT_LIMIT)
+            try:
+                introduce_agent(end, key)
+                return HostLine(end)
+            except BaseException:
+                end.close()
+                raise
+        except OSError:
+            if time.monotonic() > until:
+                return None
+            time.sleep(AGAIN)
