@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import toolkit as tk
@@ -24,7 +25,9 @@ def test_a_figure_of_a_run_says_what_it_is_drawn_from(figure: Callable[[Any], An
 
 
 @pytest.mark.parametrize(
-    "given", [PLAN, None, 3, "run", [PLAN]], ids=["plan", "None", "number", "text", "list of plans"]
+    "given",
+    [PLAN, None, 3, "run", [PLAN], np.array(3)],
+    ids=["plan", "None", "number", "text", "list of plans", "array without axes"],
 )
 @pytest.mark.parametrize("figure", [tk.plot.seams, tk.plot.seam_profile])
 def test_a_figure_of_an_error_asks_for_a_comparison(figure: Callable[[Any], Any], given: Any):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from support.sweeps import GRID, half
@@ -20,6 +21,8 @@ class TestPoints:
             ({"x": []}, "x has no values"),
             ({"x": "abc"}, "give a list of values"),
             ({"x": 3}, "give a list of values"),
+            ({"x": np.array(3)}, "give a list of values"),
+            (np.array(3), "give values by parameter"),
             ({"x": [1, 1]}, "the point x=1 occurs twice"),
             ([{"x": 1, "y": 2}, {"y": 2, "x": 1}], "occurs twice"),
             ([{"x": 1}, {"y": 1}], "have different parameters"),

@@ -230,6 +230,16 @@ def _as_float(value: object) -> float:
         return inf
 
 
+def has_items(value: object) -> bool:
+    """Whether a value can be gone through. An array of NumPy or torch without axes only looks so.
+
+    Example:
+        >>> has_items([]), has_items(3)
+        (True, False)
+    """
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0
+
+
 def check_collection(name: str, values: object, *, what: str) -> None:
     """Refuse anything that is not a list, a tuple or an array: words, mappings, sets and things without a length.
 
@@ -239,9 +249,5 @@ def check_collection(name: str, values: object, *, what: str) -> None:
         ...
         toolkit.errors.PlanError: costs=5: must be a list of numbers, one for each layer.
     """
-    try:
-        size = len(values) if isinstance(values, Collection) else -1
-    except TypeError:  # an array of NumPy or torch without axes looks like a collection
-        size = -1
-    if size < 0 or isinstance(values, str | bytes | Mapping | Set):
+    if not (isinstance(values, Collection) and has_items(values)) or isinstance(values, str | bytes | Mapping | Set):
         raise PlanError(f"{name}={shown(values)}: must be a list of {what}.")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from toolkit.analysis.compare import Comparison
 from toolkit.errors import ToolkitError
+from toolkit.geometry.checks import has_items
 from toolkit.runs.run import Run
 
 
@@ -24,7 +25,7 @@ def comparisons_of(given: Any) -> tuple[Comparison, ...]:
             ...
         toolkit.errors.ToolkitError: this figure draws comparisons, not an int: pass tk.compare(run, reference).
     """
-    every = tuple(given) if isinstance(given, Iterable) else (given,)
+    every = tuple(given) if has_items(given) else (given,)
     for one in every:
         if not isinstance(one, Comparison):
             raise ToolkitError(f"this figure draws comparisons, not {kind_of(one)}: pass tk.compare(run, reference).")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import shown
+from toolkit.geometry.checks import has_items, shown
 from toolkit.sweeps.source import source
 
 Shown = None | bool | int | float | str
@@ -110,7 +110,7 @@ def points_of(space: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Po
         toolkit.errors.PlanError: the point tile=12 occurs twice: list each point once.
     """
     check: Any = space  # words are sequences, too
-    if isinstance(check, str | bytes) or not isinstance(check, Iterable):
+    if isinstance(check, str | bytes) or not has_items(check):
         raise PlanError(f"space={shown(space)}: give values by parameter, or a list of points.")
     if isinstance(space, Mapping):
         _check_size(space)
@@ -126,7 +126,7 @@ def points_of(space: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Po
 
 def _check_size(space: Mapping[str, Any]) -> None:
     """Refuse a grid of more points than can be kept, before it is made."""
-    points = prod(len(values) for values in space.values() if isinstance(values, Sized))
+    points = prod(len(values) for values in space.values() if isinstance(values, Sized) and has_items(values))
     if points > MOST_POINTS:
         raise PlanError(
             f"the space has {points} points: a sweep has at most {MOST_POINTS}. Give fewer, or a tk.search."
@@ -135,7 +135,7 @@ def _check_size(space: Mapping[str, Any]) -> None:
 
 def values_of(name: str, values: Any) -> list[Value]:
     """The values of one parameter of a grid."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
+    if isinstance(values, str) or not has_items(values):
         raise PlanError(f"{name}={values!r}: give a list of values, even for a single one: [{values!r}].")
     if isinstance(values, Mapping):
         found = [Value.make(name, given, label=str(label)) for label, given in values.items()]

@@ -6,6 +6,7 @@ import copy
 from collections import Counter
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -174,10 +175,15 @@ def test_memory_with_a_profile_is_that_of_a_run(cluster, whole, monkeypatch):
     measured = profile(pipe, plan=[None, two], device="cpu", **tk.demo.call(**call))
     for plan in (None, two):
         # Workers prove the class in their first call.
-        _, *runs = (cluster.generate(pipe, plan, progress=False, **tk.demo.call(**call)) for _ in range(5))
-        peaks = pd.DataFrame([run.peaks for run in runs])
+        cluster.generate(pipe, plan, progress=False, **tk.demo.call(**call))
         rehearsal = rehearse(pipe, plan=plan, profile=measured, **tk.demo.call(**call))
         assert rehearsal.estimated == 0 < rehearsal.seconds
-        assert rehearsal.peaks.index.tolist() == peaks.columns.tolist()
-        # Runs scatter: what is sent may leave later, and gloo's threads free some of it where nobody looks.
-        assert ((peaks / rehearsal.peaks - 1).abs().min() < 0.01).all()
+        # Runs scatter: on a busy machine what a rank has sent leaves later, while the other branch is computed.
+        far = pd.Series(1.0, index=rehearsal.peaks.index)
+        for _ in range(20):
+            run = cluster.generate(pipe, plan, progress=False, **tk.demo.call(**call))
+            assert rehearsal.peaks.index.tolist() == run.peaks.index.tolist()
+            far = np.minimum(far, (run.peaks / rehearsal.peaks - 1).abs())
+            if (far < 0.01).all():
+                break
+        assert (far < 0.01).all(), far
