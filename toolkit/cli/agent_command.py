@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
+from threading import Event
 from typing import Any
 
 from toolkit.cli.values import amount, count
@@ -39,10 +39,11 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.address is None or options.key_file is None:
         raise PlanError("agent: give HOST:PORT and --key-file FILE, or --new-key FILE to make a key.")
-    # What is to end it, such as srun, sends SIGTERM: clean up as for Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    address, key = parse_address(options.address), read_key(options.key_file)
-    serve_kernels(address, key, options.slots, patience=options.patience, once=options.once, say=_say)
+    address, key, ending = parse_address(options.address), read_key(options.key_file), Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # An exception in the middle of anything would leave the rest of it undone.
+        signal.signal(number, lambda number, frame: ending.set())
+    serve_kernels(address, key, options.slots, patience=options.patience, once=options.once, ending=ending, say=_say)
     return 0
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import connection
+from threading import Event
 from typing import Any
 
 from toolkit.cluster.engines.hosts.host_line import HostLine
@@ -47,10 +48,11 @@ class Agent:
 
     Args:
         line: The line to the kernel, which has proved itself.
+        ending: Set, from a signal's handler for instance, where the agent is to end.
     """
 
-    def __init__(self, line: HostLine) -> None:
-        self._line = line
+    def __init__(self, line: HostLine, ending: Event) -> None:
+        self._line, self._ending = line, ending
         self._engine = LocalEngine("forkserver")
         self._folder = private_folder(self)
         self._desk = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -65,13 +67,13 @@ class Agent:
         self._reported = 0.0
 
     def serve(self) -> None:
-        """Pass messages on until the kernel says goodbye.
+        """Pass messages on until the kernel says goodbye, or the agent is to end.
 
         Raises:
             OSError, EOFError: If the line is lost.
         """
         try:
-            while not self._leaving:
+            while not self._leaving and not self._ending.is_set():
                 self._wait()
                 if self._starting:
                     self._look_whether_started()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from threading import Event
 
 from toolkit.cluster.engines.hosts.agent import Agent
 from toolkit.cluster.engines.hosts.handshake import introduce_agent
@@ -26,6 +27,7 @@ def serve_kernels(
     *,
     patience: float,
     once: bool = False,
+    ending: Event | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve clusters of the kernel at an address, one after the other, until there has been none for some time.
@@ -36,26 +38,29 @@ def serve_kernels(
         slots: How many ranks this host takes.
         patience: Seconds without a cluster after which the agent ends.
         once: End with the first cluster.
+        ending: Set where the agent is to end, within a second or so.
         say: Told what happens, in lines.
 
     Raises:
         ToolkitError: If the kernel has another key or other versions, or there has never been one.
     """
-    served, until = 0, time.monotonic() + patience
-    while (line := _call(address, key, until)) is not None:
+    served, until, ending = 0, time.monotonic() + patience, ending or Event()
+    while (line := _call(address, key, until, ending)) is not None:
         line.put("about", About.here(slots))
         say(f"at work for {address[0]}:{address[1]}, {slots} ranks, from {line.here}")
         try:
-            Agent(line).serve()
-            say("the cluster was closed")
+            Agent(line, ending).serve()
+            say("ended" if ending.is_set() else "the cluster was closed")
         except (EOFError, OSError) as error:
             say(f"the line to the kernel is lost ({error}); the ranks here have ended")
         finally:
             line.close()
         served += 1
-        if once:
+        if once or ending.is_set():
             return
         until = time.monotonic() + patience
+    if ending.is_set():
+        return
     if not served:
         raise ToolkitError(f"no cluster answered at {address[0]}:{address[1]} within {patience:.0f} s.")
     say(f"no further cluster within {patience:.0f} s")
@@ -79,9 +84,9 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _call(address: tuple[str, int], key: bytes, until: float) -> HostLine | None:
-    """A line to the kernel; None if nobody answers in time."""
-    while True:
+def _call(address: tuple[str, int], key: bytes, until: float, ending: Event) -> HostLine | None:
+    """A line to the kernel; None if nobody answers in time, or the agent is to end."""
+    while not ending.is_set():
         try:
             end = socket.create_connection(address, timeout=CONNECT_LIMIT)
             try:
@@ -93,4 +98,5 @@ def _call(address: tuple[str, int], key: bytes, until: float) -> HostLine | None
         except OSError:
             if time.monotonic() > until:
                 return None
-            time.sleep(AGAIN)
+            ending.wait(AGAIN)
+    return None

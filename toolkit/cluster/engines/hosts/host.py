@@ -94,6 +94,11 @@ class Host:
         """The host's name and address."""
         return f"{self.about.name} ({self.line.there})" if self.about is not None else self.line.there
 
+    @property
+    def slots(self) -> int:
+        """How many ranks it takes."""
+        return 0 if self.about is None else self.about.slots
+
     def order(self) -> tuple[Any, ...]:
         """Where its ranks come among those of all hosts: the kernel's first, then by address."""
         address = ipaddress.ip_address(self.line.there)

@@ -50,6 +50,7 @@ class HostsEngine:
         self._deadline = 0.0
         self._placed: list[Host] = []
         self._host_of: list[Host] = []
+        self._expected: list[str] = []
         self.error: BaseException | None = None
 
     @property
@@ -59,8 +60,8 @@ class HostsEngine:
 
     @property
     def hosts(self) -> list[str]:
-        """The host of each rank, by rank."""
-        return [host.name for host in self._host_of]
+        """The host of each rank, by rank: where they would be, until they have been started."""
+        return [host.name for host in self._host_of] or self._expected
 
     @property
     def clocks(self) -> dict[int, Offset]:
@@ -80,6 +81,7 @@ class HostsEngine:
             while (found := self._enough(ranks)) is None:
                 if not board.changed.wait(deadline - time.monotonic()):
                     raise ToolkitError(self._too_few(ranks))
+        self._expected = [host.name for host in found for _ in range(host.slots)][:ranks]
         return found
 
     def begin(self, setups: Sequence[Setup]) -> None:
@@ -205,14 +207,14 @@ class HostsEngine:
         assert self._board is not None
         found, left = [], ranks
         for host in sorted(self._board.hosts, key=Host.order):
-            if left > 0 and host.about is not None:
+            if left > 0:
                 found.append(host)
-                left -= host.about.slots
+                left -= host.slots
         return None if left > 0 else found
 
     def _too_few(self, ranks: int) -> str:
         assert self._board is not None
-        have = [f"{host.name} with {host.about.slots}" for host in self._board.hosts if host.about is not None]
+        have = [f"{host.name} with {host.slots}" for host in self._board.hosts]
         refused = [f"{count} x {why}" for why, count in self._board.refused.items()]
         host, port = self._board.address
         return (
@@ -225,8 +227,7 @@ class HostsEngine:
         left = deque(self._setups)
         interface = "" if len(hosts) == 1 else None
         for host in hosts:
-            assert host.about is not None
-            here = [left.popleft() for _ in range(min(host.about.slots, len(left)))]
+            here = [left.popleft() for _ in range(min(host.slots, len(left)))]
             host.give([setup.rank for setup in here])
             host.line.put("begin", [replace(setup, meeting=None) for setup in here], interface)
             self._host_of += [host] * len(here)
