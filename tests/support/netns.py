@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import toolkit as tk
 from toolkit.cluster.engines.hosts.handshake import write_key
 
 CLONE_NEWNET = 0x40000000
@@ -106,3 +107,31 @@ def two_hosts() -> Iterator[TwoHosts]:
 def new_key(folder: Path) -> Path:
     """A key file."""
     return write_key(folder / "toolkit.key")
+
+
+class Agents:
+    """The agents of a test module, by host."""
+
+    def __init__(self, hosts, key, port: int) -> None:
+        self._hosts, self._key = hosts, key
+        self.address = f"{hosts.addresses[0]}:{port}"
+        self.running: dict[int, subprocess.Popen] = {}
+
+    def start(self, host: int, *, slots: int = 2, key=None) -> subprocess.Popen:
+        words = ("-m", "toolkit", "agent", self.address, "--key-file", str(key or self._key), "--slots", str(slots))
+        # What tests pickle by name is imported there, too.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self.running[host] = self._hosts.python(
+            host, *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+        )
+        return self.running[host]
+
+    def end(self) -> None:
+        for process in self.running.values():
+            process.terminate()
+        for process in self.running.values():
+            process.communicate(timeout=20)
+
+    @property
+    def engine(self) -> tk.engines.Hosts:
+        return tk.engines.Hosts(self.address, self._key, patience=60.0)

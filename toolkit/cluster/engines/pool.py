@@ -13,7 +13,7 @@ from toolkit.cluster.engines.listener import Listener
 from toolkit.cluster.engines.parcel import unpack
 from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.engines.stopped import Stopped
-from toolkit.errors import RankDied, RunCancelled, RunError, RunTimeout
+from toolkit.errors import RankDied, RankFailed, RunCancelled, RunError, RunTimeout
 
 GRACE = 1.0
 """Seconds that other ranks are given to report their side after the first fault."""
@@ -127,6 +127,8 @@ class Pool:
             error = faults.first_cause(list(errors.values()))
             settled = len(answers) + len(errors) == len(ranks)
             error.settled = settled and all(self.engine.ended(rank) is None for rank in range(self.setup.size))
+            if self.engine.hosts and isinstance(error, RankDied | RankFailed):
+                error.add_note(f"rank {error.rank} is on {self.engine.hosts[error.rank]}")
             try:
                 raise error
             finally:

@@ -13,7 +13,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from support import tiny
-from support.netns import needs_namespaces, new_key
+from support.netns import Agents, needs_namespaces, new_key
+from support.pipelines import PIPELINES
+from support.staged import QUIET, plans
 
 import toolkit as tk
 
@@ -51,8 +53,9 @@ def test_a_rank_of_the_other_host_is_killed(four, right):
     pids = four.pids
     soon(os.kill, pids[3], signal.SIGKILL)
     begin = time.monotonic()
-    with pytest.raises(tk.RankDied, match="rank 3: ended by SIGKILL"):
+    with pytest.raises(tk.RankDied, match="rank 3 died: ended by SIGKILL") as caught:
         four.run(sleeps)
+    assert caught.value.__notes__[0].startswith("rank 3 is on ")
     assert time.monotonic() - begin < LIMIT
     assert gone(pids)
     assert right()
@@ -137,9 +140,6 @@ def test_a_wrong_key_is_refused_and_disturbs_nobody(four, right, agents, on_a, t
 
 def test_a_folder_that_one_host_lacks(four, right, on_a, agents, tmp_path):
     """It was found out by the ranks of that host, when the others had loaded theirs."""
-    from support.pipelines import PIPELINES  # noqa: PLC0415
-    from support.staged import QUIET, plans  # noqa: PLC0415
-
     wan = PIPELINES["wan_ti2v"]
     folder = wan.save(tmp_path / "pipe")
     pipe = wan.build()
@@ -155,3 +155,33 @@ def test_a_folder_that_one_host_lacks(four, right, on_a, agents, tmp_path):
     finally:
         subprocess.run([*hide[:5], "umount", str(tmp_path)], check=True)
     assert torch.equal(four.generate(folder, plan, **QUIET, **wan.call(1)).output, wan.run(pipe, 1))
+
+
+SECOND = """
+import os, sys, time
+import toolkit as tk
+cluster = tk.Cluster(2, "cpu", engine=tk.engines.Hosts(sys.argv[1], sys.argv[2]))
+print(*cluster.run(os.getpid), flush=True)
+cluster.run(time.sleep, 60)
+"""
+
+
+def test_the_kernel_of_a_second_cluster_is_killed(four, right, hosts, key):
+    """Two clusters at once know nothing of each other; what the killed one had on both hosts ends within seconds."""
+    second = Agents(hosts, key, 7001)
+    for host in (0, 1):
+        second.start(host, slots=1)
+    kernel = hosts.python(0, "-c", SECOND, second.address, str(key), stdout=subprocess.PIPE)
+    try:
+        ranks = [int(word) for word in kernel.stdout.readline().split()]
+        assert len(ranks) == 2
+        assert right()
+        kernel.kill()
+        begin = time.monotonic()
+        assert gone(ranks)
+        assert time.monotonic() - begin < LIMIT
+        assert right()
+    finally:
+        kernel.kill()
+        kernel.communicate()
+        second.end()
