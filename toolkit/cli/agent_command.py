@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 from threading import Event
 from typing import Any
 
@@ -19,7 +20,9 @@ def add_to(commands: Any) -> None:
     agent.add_argument(
         "address", nargs="?", metavar="HOST:PORT", help="where the cluster listens: the kernel's machine"
     )
-    agent.add_argument("--key-file", metavar="FILE", help="the key of the cluster, readable by you alone")
+    agent.add_argument(
+        "--key-file", metavar="FILE", help="the key of the cluster, readable by you alone; -: from the standard input"
+    )
     agent.add_argument("--slots", type=count, default=1, help="ranks that this machine takes (default: %(default)s)")
     agent.add_argument(
         "--patience",
@@ -39,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.address is None or options.key_file is None:
         raise PlanError("agent: give HOST:PORT and --key-file FILE, or --new-key FILE to make a key.")
-    address, key, ending = parse_address(options.address), read_key(options.key_file), Event()
+    address, ending = parse_address(options.address), Event()
+    key = sys.stdin.buffer.read().strip() if options.key_file == "-" else read_key(options.key_file)
     for number in (signal.SIGTERM, signal.SIGINT):
         # An exception in the middle of anything would leave the rest of it undone.
         signal.signal(number, lambda number, frame: ending.set())

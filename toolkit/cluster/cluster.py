@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, Self, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
-import torch
 from torch import Tensor
 
-from toolkit.cluster.decode_request import DecodeRequest
+from toolkit.cluster.decode_request import DecodeRequest, OnLoss, OnOom
 from toolkit.cluster.engines.local.launch import Start
 from toolkit.cluster.engines.local.local_value import Local
 from toolkit.cluster.engines.opened import Openable
@@ -20,6 +17,7 @@ from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.generate_request import GenerateRequest
 from toolkit.cluster.job import Job
 from toolkit.cluster.progress import Progress, Steps
+from toolkit.cluster.ranks import Ranks
 from toolkit.cluster.stream import Sink, sink_of
 from toolkit.cluster.workers import Workers
 from toolkit.errors import PlanError
@@ -35,7 +33,7 @@ from toolkit.numerics.convolution import Convolutions
 from toolkit.runs.run import Run
 
 
-class Cluster:
+class Cluster(Ranks):
     """A number of ranks, one worker process each.
 
     Workers begin to start when the cluster is made, in the background, and serve all runs until ``close()`` or the end
@@ -85,52 +83,19 @@ class Cluster:
             raise PlanError(f"start={start!r} with engine={engine!r}: only an engine of this machine has a choice.")
         opened = (engine or Local(start)).open(ranks, device, backend)
         setup = Setup(0, ranks, device, opened.backend, threads, convolutions, keep_memory, None, 0, timeout)
-        self._workers = Workers(replace(setup, one_card=opened.one_card), opened, identify=identify)
-
-    @property
-    def ranks(self) -> int:
-        """Number of ranks."""
-        return self._workers.setup.size
-
-    @property
-    def device(self) -> torch.device:
-        """The device of rank 0."""
-        return self._workers.device
-
-    @property
-    def pids(self) -> list[int]:
-        """Process ids of the workers, by rank; empty while they start and after a fault."""
-        return self._workers.pids
-
-    def run(self, function: Callable[..., Any], *args: Any, timeout: float | None = None, **kwargs: Any) -> list[Any]:
-        """Call a function on every rank, also one that the notebook defines, and collect what it returns.
-
-        The function may use ``torch.distributed``: the default group has all ranks. Tensors among the arguments lie in
-        shared memory: clone a tensor before you write to it. Modules among the positional arguments are sent once.
-
-        Args:
-            function: Called as ``function(*args, **kwargs)`` on each rank.
-            *args: Its arguments.
-            timeout: Seconds after which the run is given up.
-            **kwargs: Its keyword arguments.
-
-        Returns:
-            One result per rank, with tensors on the CPU.
-
-        Raises:
-            RunError: If a rank failed, died or was given up; see :meth:`decode`.
-        """
-        return self._workers.call_all(function, args, kwargs=kwargs, timeout=timeout)
+        super().__init__(Workers(replace(setup, one_card=opened.one_card), opened, identify=identify))
 
     @overload
     def decode(self, vae: Autoencoder, latent: Tensor, plan: Plan | None = None, *, options: Options | None = None,
                block: Literal[True] = True, stream: Sink | None = None, timeout: float | None = None,
-               progress: bool = True, memory: bool = True, **changes: Unpack[OptionFields]) -> Run: ...  # fmt: skip
+               on_loss: OnLoss = "raise", on_oom: OnOom = "raise", progress: bool = True, memory: bool = True,
+               **changes: Unpack[OptionFields]) -> Run: ...  # fmt: skip
 
     @overload
     def decode(self, vae: Autoencoder, latent: Tensor, plan: Plan | None = None, *, options: Options | None = None,
-               block: Literal[False], stream: Sink | None = None, timeout: float | None = None, progress: bool = True,
-               memory: bool = True, **changes: Unpack[OptionFields]) -> Job[Run]: ...  # fmt: skip
+               block: Literal[False], stream: Sink | None = None, timeout: float | None = None,
+               on_loss: OnLoss = "raise", on_oom: OnOom = "raise", progress: bool = True, memory: bool = True,
+               **changes: Unpack[OptionFields]) -> Job[Run]: ...  # fmt: skip
 
     def decode(
         self,
@@ -142,6 +107,8 @@ class Cluster:
         block: bool = True,
         stream: Sink | None = None,
         timeout: float | None = None,
+        on_loss: OnLoss = "raise",
+        on_oom: OnOom = "raise",
         progress: bool = True,
         memory: bool = True,
         **changes: Unpack[OptionFields],
@@ -162,6 +129,10 @@ class Cluster:
                 if it is slow, they wait, and if it raises, the run ends. A :class:`~toolkit.VideoFile`, or a path that
                 ends in ``.mp4``, is for a grid whose first axis is ``t``.
             timeout: Seconds after which the run is given up, starting workers and sending the model included.
+            on_loss: For tiles, what happens when the process of a rank ends: the run ends (``"raise"``), or goes on
+                with the ranks that are left (``"continue"``), with the same bits and more memory in this process.
+            on_oom: For tiles, what happens when a rank runs out of memory: the run ends (``"raise"``), or is made again
+                with smaller tiles (``"smaller"``), which is said in a warning and in the record.
             progress: Show a bar, and a line of text at the end.
             memory: Measure the memory of each rank.
             **changes: Fields of the options as keywords, such as ``seed=3``.
@@ -178,17 +149,20 @@ class Cluster:
             RunError: If ``stream`` raised.
         """
         call = self._call(Direction.DECODE, options, changes=changes)
-        request = DecodeRequest(vae, latent, or_whole(plan), call, memory, None if stream is None else sink_of(stream))
+        sink = None if stream is None else sink_of(stream)
+        request = DecodeRequest(vae, latent, or_whole(plan), call, memory, sink, on_loss, on_oom)
         return self._code(request, block=block, timeout=timeout, progress=progress)
 
     @overload
     def encode(self, vae: Autoencoder, sample: Tensor, plan: Plan | None = None, *, options: Options | None = None,
                block: Literal[True] = True, timeout: float | None = None,
-               progress: bool = True, memory: bool = True, **changes: Unpack[OptionFields]) -> Run: ...  # fmt: skip
+               on_loss: OnLoss = "raise", on_oom: OnOom = "raise", progress: bool = True, memory: bool = True,
+               **changes: Unpack[OptionFields]) -> Run: ...  # fmt: skip
 
     @overload
     def encode(self, vae: Autoencoder, sample: Tensor, plan: Plan | None = None, *, options: Options | None = None,
-               block: Literal[False], timeout: float | None = None, progress: bool = True, memory: bool = True,
+               block: Literal[False], timeout: float | None = None, on_loss: OnLoss = "raise", on_oom: OnOom = "raise",
+               progress: bool = True, memory: bool = True,
                **changes: Unpack[OptionFields]) -> Job[Run]: ...  # fmt: skip
 
     def encode(
@@ -200,6 +174,8 @@ class Cluster:
         options: Options | None = None,
         block: bool = True,
         timeout: float | None = None,
+        on_loss: OnLoss = "raise",
+        on_oom: OnOom = "raise",
         progress: bool = True,
         memory: bool = True,
         **changes: Unpack[OptionFields],
@@ -211,7 +187,7 @@ class Cluster:
             draw from them once, with one generator.
         """
         call = self._call(Direction.ENCODE, options, changes=changes)
-        request = DecodeRequest(vae, sample, or_whole(plan), call, memory)
+        request = DecodeRequest(vae, sample, or_whole(plan), call, memory, None, on_loss, on_oom)
         return self._code(request, block=block, timeout=timeout, progress=progress)
 
     @overload
@@ -280,25 +256,3 @@ class Cluster:
     def _call(self, direction: Direction, options: Options | None, *, changes: OptionFields) -> ModelCall:
         given = Options.of(options, changes)
         return ModelCall(direction, replace(given, autocast=given.autocast or ambient_autocast(self.device.type)))
-
-    @property
-    def staged(self) -> bool:
-        """Whether messages between ranks pass through the host, as with gloo and an accelerator."""
-        return self._workers.staged
-
-    def cancelled_by(self, event: threading.Event) -> AbstractContextManager[None]:
-        """Let an event, set on any thread, cancel the runs (and only those) that this thread starts in the block."""
-        return self._workers.cancelled_by(event)
-
-    def close(self) -> None:
-        """End the workers, and the run that they are busy with. The next run starts new workers."""
-        self._workers.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"Cluster({self._workers})"

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
 from toolkit.cluster.calls import Calls
 from toolkit.cluster.decode_on_rank import decode_on_rank
+from toolkit.cluster.engines.faults import ran_out_of_memory
 from toolkit.cluster.engines.listener import Listener
+from toolkit.cluster.going_on import GoingOn, check_going_on
+from toolkit.cluster.smaller_tiles import check_smaller, say_smaller, smaller
 from toolkit.cluster.stream import check_file, consumer
 from toolkit.distributed.modes import Fit, fit
 from toolkit.distributed.tiles.streaming import Stream
+from toolkit.errors import RunError
+from toolkit.geometry.checks import check_choice
 from toolkit.geometry.plan import Plan, or_none
+from toolkit.geometry.tile_plan import TilePlan
 from toolkit.models.autoencoders.input_check import check_input, warn_of_not_finite
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.model_check import checked_model, notes_on
 from toolkit.models.module_compat import original
 from toolkit.models.protocols import Autoencoder
+from toolkit.runs.memory import MemoryCurve
 from toolkit.runs.record import Record
 from toolkit.runs.run import Run
 from toolkit.runs.run_tables import memory_table, peak_table, trace_table
 from toolkit.runs.trace import Event, clock
 from toolkit.runs.video_file import VideoFile
+
+OnLoss = Literal["raise", "continue"]
+OnOom = Literal["raise", "smaller"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,8 @@ class DecodeRequest:
         call: The model call to make.
         memory: Whether to measure memory.
         sink: Where the output goes in bands; None: into the run.
+        on_loss: What happens when the process of a rank ends.
+        on_oom: What happens when a rank runs out of memory.
     """
 
     vae: Autoencoder
@@ -45,6 +57,8 @@ class DecodeRequest:
     call: ModelCall
     memory: bool
     sink: Stream | VideoFile | None = None
+    on_loss: OnLoss = "raise"
+    on_oom: OnOom = "raise"
 
     def check(self, ranks: int) -> Fit:
         """Refuse what cannot run on ``ranks`` ranks, before any worker is asked.
@@ -59,6 +73,12 @@ class DecodeRequest:
         vae = checked_model(self.vae, self.call, self.plan)
         check_input(vae, self.x, self.call)
         self.plan.require_ranks(ranks, "cluster")
+        check_choice("on_loss", self.on_loss, choices=get_args(OnLoss))
+        check_choice("on_oom", self.on_oom, choices=get_args(OnOom))
+        if self.on_loss == "continue":
+            check_going_on(self.plan, self.call, streamed=self.sink is not None)
+        if self.on_oom == "smaller":
+            check_smaller(self.plan, streamed=self.sink is not None)
         found = fit(vae, tuple(self.x.shape), plan=self.plan, call=self.call, stream=self.sink is not None)
         if self.sink is not None:
             check_file(self.sink, self.plan, shape=found.shape)
@@ -67,6 +87,26 @@ class DecodeRequest:
         return replace(found, notes=notes)
 
     def run(self, calls: Calls, listener: Listener, events: list[Event], *, fit: Fit, setting: dict[str, Any]) -> Run:
+        """As :meth:`run_once`, with smaller tiles as often as memory runs out, if that is wanted."""
+        request, found = self, fit
+        notes: dict[str, Any] = {}
+        while True:
+            try:
+                run = request.run_once(calls, listener, events, fit=found, setting={**setting, **notes})
+            except RunError as error:
+                plan = smaller(request.plan) if self.on_oom == "smaller" and ran_out_of_memory(error) else None
+                if plan is None:
+                    raise
+                say_smaller(request.plan, plan)
+                request = replace(request, plan=plan)
+                found = request.check(plan.ranks)
+                notes = {"smaller tiles than asked for": f"{self.plan}, out of memory"}
+            else:
+                return run
+
+    def run_once(
+        self, calls: Calls, listener: Listener, events: list[Event], *, fit: Fit, setting: dict[str, Any]
+    ) -> Run:
         """Call the ranks that take part, and make a run of their answers.
 
         Args:
@@ -101,13 +141,17 @@ class DecodeRequest:
                 "memory": self.memory,
                 "streamed": streamed,
             }
-            listener = replace(listener, on_band=take)
-            answers = calls.call(ranks, decode_on_rank, (vae, x), kwargs, listener, wants_context=True)
+            if self.on_loss == "continue":
+                output, curves, notes = self._go_on(calls, listener, (vae, x), kwargs)
+            else:
+                listener = replace(listener, on_band=take)
+                answers = calls.call(ranks, decode_on_rank, (vae, x), kwargs, listener, wants_context=True)
+                output, _, notes = answers[plan.output_rank]
+                curves = [answers[rank][1] for rank in ranks]
             seconds = clock() - origin
-        curves = [answers[rank][1] for rank in ranks]
-        record = replace(record, what={**record.what, **answers[plan.output_rank][2], **calls.placed()})
+        record = replace(record, what={**record.what, **notes, **calls.placed()})
         return Run(
-            kept=answers[plan.output_rank][0],
+            kept=output,
             trace=trace_table(events),
             memory=memory_table(curves),
             peaks=peak_table(curves),
@@ -117,3 +161,13 @@ class DecodeRequest:
             ratio=fit.ratio,
             streamed=fit.shape if streamed else (),
         )
+
+    def _go_on(
+        self, calls: Calls, listener: Listener, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Tensor, list[MemoryCurve], dict[str, Any]]:
+        """Make the call by whoever is left."""
+        assert isinstance(self.plan, TilePlan)
+        kwargs = {name: value for name, value in kwargs.items() if name != "streamed"}
+        work = GoingOn(calls, self.plan, listener, args, kwargs)
+        output = work.run()
+        return output, [work.curves[rank] for rank in sorted(work.curves)], work.notes

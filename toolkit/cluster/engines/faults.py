@@ -8,6 +8,7 @@ from pathlib import Path
 from toolkit.cluster.engines.engine_protocol import Ended
 from toolkit.errors import RankDied, RankFailed, RunError
 
+_ENDED_BY_KILLER, _FULL = "the out-of-memory killer took it", "It ran out of memory"
 STOPPED = "stopped by a signal"
 _STATES = {"R": "computing", "S": "waiting", "D": "in the kernel", "T": STOPPED, "Z": "ended"}
 
@@ -37,7 +38,7 @@ def died(rank: int, ended: Ended, *, last: str) -> RankDied:
         name = _signal_name(-exitcode)
         cause = f"ended by {name}"
         if name == "SIGKILL" and ended.oom_kills:
-            cause += ": the out-of-memory killer took it. Use smaller tiles, or fewer ranks on this machine"
+            cause += f": {_ENDED_BY_KILLER}. Use smaller tiles, or fewer ranks on this machine"
         elif name == "SIGKILL":
             cause += ", which the out-of-memory killer or another process sends"
     else:
@@ -54,7 +55,7 @@ def failed(rank: int, summary: str, *, remote_traceback: str) -> RankFailed:
     """The error for a rank that raised; if it ran out of memory, the message says so."""
     words = ("can't allocate memory", "out of memory", "MemoryError", "OutOfMemoryError")
     if any(word in summary for word in words):
-        summary = f"{summary}\nIt ran out of memory: use smaller tiles, or more ranks on more devices."
+        summary = f"{summary}\n{_FULL}: use smaller tiles, or more ranks on more devices."
     return RankFailed(rank, summary, remote_traceback)
 
 
@@ -69,6 +70,11 @@ def first_cause(errors: list[RunError]) -> RunError:
         return 3 if echoed else 2 if lost else 1
 
     return min(errors, key=order)
+
+
+def ran_out_of_memory(error: RunError) -> bool:
+    """Whether a rank failed because it, or its machine, had no memory left."""
+    return isinstance(error, RankFailed | RankDied) and any(words in str(error) for words in (_ENDED_BY_KILLER, _FULL))
 
 
 def process_state(pid: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from toolkit.cluster.engines.interrupts import Interrupts
+from toolkit.errors import RankDied
 
 
 def print_line(rank: int, stream: str, text: str) -> None:
@@ -25,6 +26,8 @@ class Listener:
         on_event: Called with each traced event.
         on_line: Called with the rank, the stream's name and a line that the rank printed.
         on_band: Called with each band of a streamed output, and its start.
+        on_loss: Called with the error of a rank whose process ended, where the others are to go on without it; None: it
+            ends the call.
         timeout: Seconds from ``began`` after which the ranks are given up; None: never.
         cancelled: Asked regularly whether to give up.
         interrupts: Counts presses of Stop.
@@ -34,6 +37,7 @@ class Listener:
     on_event: Callable[[Any], None] = lambda event: None
     on_line: Callable[[int, str, str], None] = print_line
     on_band: Callable[[Tensor, int], None] = lambda band, start: None
+    on_loss: Callable[[RankDied], None] | None = None
     timeout: float | None = None
     cancelled: Callable[[], bool] = lambda: False
     interrupts: Interrupts = field(default_factory=Interrupts)

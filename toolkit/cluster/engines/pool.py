@@ -99,7 +99,7 @@ class Pool:
         self.listen(everyone, "up", listener=listener)
 
     def listen(self, ranks: Sequence[int], word: str, *, listener: Listener) -> dict[int, Any]:
-        """Listen until each of ``ranks`` has said ``word``; returns what they said with it.
+        """Listen until each of ``ranks`` has said ``word``; returns what they said with it, but for lost ones.
 
         Raises:
             RunError: The first cause, if a rank failed or died, the timeout is over, or the user pressed Stop.
@@ -107,17 +107,22 @@ class Pool:
         """
         answers: dict[int, Any] = {}
         errors: dict[int, RunError] = {}
+        lost: set[int] = set()
         self._last = dict.fromkeys(ranks, "nothing heard of it yet")
         self.engine.watch()
         give_up, stopped = float("inf"), Stopped(self.engine.is_stopped)
-        while len(answers) + len(errors) < len(ranks) and time.monotonic() < give_up:
-            waiting = [rank for rank in ranks if rank not in answers and rank not in errors]
+        while (waiting := [rank for rank in ranks if rank not in {*answers, *errors, *lost}]) and (
+            time.monotonic() < give_up
+        ):
             self._check(listener, waiting)
             if still := stopped.look(waiting):
                 raise RunTimeout.of_stopped(still, stopped.limit)
             for rank in self.engine.ready(waiting, TURN):
                 found = self._hear(rank, word, listener=listener)
-                if isinstance(found, RunError):
+                if isinstance(found, RankDied) and listener.on_loss is not None:
+                    lost.add(rank)
+                    listener.on_loss(found)
+                elif isinstance(found, RunError):
                     errors[rank] = found
                 elif found is not None:
                     answers[rank] = found[0]
@@ -125,7 +130,7 @@ class Pool:
                 give_up = time.monotonic() + GRACE
         if errors:
             error = faults.first_cause(list(errors.values()))
-            settled = len(answers) + len(errors) == len(ranks)
+            settled = not waiting
             error.settled = settled and all(self.engine.ended(rank) is None for rank in range(self.setup.size))
             if self.engine.hosts and isinstance(error, RankDied | RankFailed):
                 error.add_note(f"rank {error.rank} is on {self.engine.hosts[error.rank]}")

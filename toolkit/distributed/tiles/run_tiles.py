@@ -13,7 +13,7 @@ Ranks without a tile return at once and send nothing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
@@ -25,6 +25,7 @@ from toolkit.distributed.tiles.shares import compute_shares
 from toolkit.distributed.tiles.streaming import Stream, stream_shares
 from toolkit.geometry.tile_plan import RECEIVES_IN_FLIGHT, TilePlan
 from toolkit.models.autoencoders.borrowed import borrowed
+from toolkit.models.autoencoders.computed_tiles import ComputedTiles
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.tile_coder import TileCoder
 from toolkit.models.protocols import Autoencoder
@@ -35,7 +36,14 @@ from toolkit.runs.trace import Kind, Label, Recorder
 
 
 def run_tiles(
-    vae: Autoencoder, x: Tensor, *, plan: TilePlan, call: ModelCall, rank: Rank, stream: Stream | None = None
+    vae: Autoencoder,
+    x: Tensor,
+    *,
+    plan: TilePlan,
+    call: ModelCall,
+    rank: Rank,
+    stream: Stream | None = None,
+    computed: Mapping[int, Tensor] | None = None,
 ) -> Tensor | None:
     """Make a model's call in the tiles of a plan; every rank of the group calls this.
 
@@ -46,11 +54,14 @@ def run_tiles(
         call: The model call to make.
         rank: This process.
         stream: Takes the output in bands, on the plan's root.
+        computed: All raw tiles by index, where they have been computed and only their merge is left.
 
     Returns:
         The output on the plan's root, unless it was streamed; None on the other ranks.
     """
     coder = TileCoder.of(vae, tuple(x.shape), plan.grid, call, plan.blend)
+    if computed is not None:
+        coder = ComputedTiles.over(coder, computed)
     me = rank.member.rank
     if me >= plan.ranks or (me != plan.root and me in plan.assignment.idle):
         return None
