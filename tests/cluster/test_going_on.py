@@ -145,13 +145,13 @@ def test_tiles_that_cannot_be_smaller(three):
 def test_what_cannot_go_on_is_refused(three):
     vae, latent = tiny.kl(), tiny.latent("kl", 21, 18)
     plan, shards, keep = plan_for(latent), tk.ShardPlan(h=3), {"progress": False}
-    with pytest.raises(tk.PlanError, match="on_loss='continue' with .* only tiles can be computed by others"):
+    with pytest.raises(tk.PlanError, match=r"on_loss='continue' with .* only tiles can be computed by others"):
         three.decode(vae, latent, shards, on_loss="continue", **keep)
     with pytest.raises(tk.PlanError, match="on_loss='continue' with norm_passes"):
         three.decode(vae, latent, plan, on_loss="continue", norm_passes=1, **keep)
     with pytest.raises(tk.PlanError, match="on_loss='continue' with stream="):
         three.decode(vae, latent, plan, on_loss="continue", stream=lambda band, start: None, **keep)
-    with pytest.raises(tk.PlanError, match="on_oom='smaller' with .* no tiles"):
+    with pytest.raises(tk.PlanError, match=r"on_oom='smaller' with .* no tiles"):
         three.decode(vae, latent, shards, on_oom="smaller", **keep)
     with pytest.raises(tk.PlanError, match="on_oom='smaller' with stream="):
         three.decode(vae, latent, plan, on_oom="smaller", stream=lambda band, start: None, **keep)

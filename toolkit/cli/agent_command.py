@@ -11,6 +11,7 @@ from typing import Any
 from toolkit.cli.values import amount, count
 from toolkit.cluster.engines.hosts.calling import parse_address, serve_kernels
 from toolkit.cluster.engines.hosts.handshake import read_key, write_key
+from toolkit.cluster.engines.hosts.host import About
 from toolkit.errors import PlanError
 
 
@@ -30,6 +31,7 @@ def add_to(commands: Any) -> None:
         default=600.0,
         help="seconds without a cluster after which the agent ends (default: %(default)s)",
     )
+    agent.add_argument("--name", help="what this machine is called in records (default: its host name)")
     agent.add_argument("--once", action="store_true", help="end with the first cluster")
     agent.add_argument("--new-key", metavar="FILE", help="make a key file, and do nothing else")
     agent.set_defaults(run=run)
@@ -47,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         # An exception in the middle of anything would leave the rest of it undone.
         signal.signal(number, lambda number, frame: ending.set())
-    serve_kernels(address, key, options.slots, patience=options.patience, once=options.once, ending=ending, say=_say)
+    about = About.here(options.slots, name=options.name)
+    serve_kernels(address, key, about, patience=options.patience, once=options.once, ending=ending, say=_say)
     return 0
 
 

@@ -11,6 +11,7 @@ from toolkit.cluster.engines.hosts.agent import Agent
 from toolkit.cluster.engines.hosts.handshake import introduce_agent
 from toolkit.cluster.engines.hosts.host import About
 from toolkit.cluster.engines.hosts.host_line import HostLine
+from toolkit.cluster.engines.local.launch import warm_up
 from toolkit.errors import ToolkitError
 
 AGAIN = 0.5
@@ -23,7 +24,7 @@ CONNECT_LIMIT = 5.0
 def serve_kernels(
     address: tuple[str, int],
     key: bytes,
-    slots: int,
+    about: About,
     *,
     patience: float,
     once: bool = False,
@@ -35,7 +36,7 @@ def serve_kernels(
     Args:
         address: Where the kernel's clusters listen.
         key: What both ends prove to have.
-        slots: How many ranks this host takes.
+        about: What is to be said of this host.
         patience: Seconds without a cluster after which the agent ends.
         once: End with the first cluster.
         ending: Set where the agent is to end, within a second or so.
@@ -44,10 +45,11 @@ def serve_kernels(
     Raises:
         ToolkitError: If the kernel has another key or other versions, or there has never been one.
     """
+    warm_up()
     served, until, ending = 0, time.monotonic() + patience, ending or Event()
     while (line := _call(address, key, until, ending)) is not None:
-        line.put("about", About.here(slots))
-        say(f"at work for {address[0]}:{address[1]}, {slots} ranks, from {line.here}")
+        line.put("about", about)
+        say(f"at work for {address[0]}:{address[1]}, {about.slots} ranks, from {line.here}")
         try:
             Agent(line, ending).serve()
             say("ended" if ending.is_set() else "the cluster was closed")

@@ -39,11 +39,11 @@ class About:
     versions: dict[str, str]
 
     @classmethod
-    def here(cls, slots: int) -> About:
-        """What is to be said of this host."""
+    def here(cls, slots: int, name: str | None = None) -> About:
+        """What is to be said of this host, with a name of its own if it has none that tells it from others."""
         device = device_of_rank(0)
         devices = 0 if device.type == "cpu" else torch.accelerator.device_count()
-        return cls(socket.gethostname(), slots, device.type, devices, versions())
+        return cls(name or socket.gethostname(), slots, device.type, devices, versions())
 
 
 def versions() -> dict[str, str]:

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, get_args
 
@@ -51,6 +52,12 @@ def start_of(start: str | None) -> Start:
     return start  # type: ignore[return-value]
 
 
+def warm_up() -> None:
+    """Start the fork server, which takes seconds to import everything, before there is a process to start."""
+    _context("forkserver")
+    forkserver.ensure_running()
+
+
 class Launch:
     """Worker processes that are being started on a background thread, one channel each.
 
@@ -68,9 +75,7 @@ class Launch:
 
     def __init__(self, setups: Sequence[Setup], start: Start) -> None:
         self._setups = setups
-        self._context: Any = multiprocessing.get_context(start)
-        if start == "forkserver":
-            self._context.set_forkserver_preload(list(PRELOADED))
+        self._context = _context(start)
         self.processes: list[BaseProcess] = []
         self.channels: list[Channel] = []
         self.error: BaseException | None = None
@@ -125,6 +130,13 @@ class Launch:
             process.join()
         for channel in self.channels:
             channel.close()
+
+
+def _context(start: Start) -> Any:
+    context: Any = multiprocessing.get_context(start)
+    if start == "forkserver":
+        context.set_forkserver_preload(list(PRELOADED))
+    return context
 
 
 def _check_working_folder() -> None:
