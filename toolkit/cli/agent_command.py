@@ -10,6 +10,7 @@ from typing import Any
 
 from toolkit.cli.values import amount, count
 from toolkit.cluster.engines.hosts.calling import parse_address, serve_kernels
+from toolkit.cluster.engines.hosts.encrypted import agents_context
 from toolkit.cluster.engines.hosts.handshake import read_key, write_key
 from toolkit.cluster.engines.hosts.host import About
 from toolkit.errors import PlanError
@@ -31,6 +32,7 @@ def add_to(commands: Any) -> None:
         default=600.0,
         help="seconds without a cluster after which the agent ends (default: %(default)s)",
     )
+    agent.add_argument("--certificate", metavar="FILE", help="talk by TLS to a cluster that shows this certificate")
     agent.add_argument("--name", help="what this machine is called in records (default: its host name)")
     agent.add_argument("--once", action="store_true", help="end with the first cluster")
     agent.add_argument("--new-key", metavar="FILE", help="make a key file, and do nothing else")
@@ -50,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
         # An exception in the middle of anything would leave the rest of it undone.
         signal.signal(number, lambda number, frame: ending.set())
     about = About.here(options.slots, name=options.name)
-    serve_kernels(address, key, about, patience=options.patience, once=options.once, ending=ending, say=_say)
+    tls = None if options.certificate is None else agents_context(options.certificate)
+    serve_kernels(address, key, about, patience=options.patience, once=options.once, tls=tls, ending=ending, say=_say)
     return 0
 
 

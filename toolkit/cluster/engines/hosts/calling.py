@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from threading import Event
 
 from toolkit.cluster.engines.hosts.agent import Agent
+from toolkit.cluster.engines.hosts.encrypted import Encrypted
 from toolkit.cluster.engines.hosts.handshake import introduce_agent
 from toolkit.cluster.engines.hosts.host import About
 from toolkit.cluster.engines.hosts.host_line import HostLine
@@ -28,6 +30,7 @@ def serve_kernels(
     *,
     patience: float,
     once: bool = False,
+    tls: ssl.SSLContext | None = None,
     ending: Event | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -39,6 +42,7 @@ def serve_kernels(
         about: What is to be said of this host.
         patience: Seconds without a cluster after which the agent ends.
         once: End with the first cluster.
+        tls: The certificate that the kernel must show; None: the line is in the clear.
         ending: Set where the agent is to end, within a second or so.
         say: Told what happens, in lines.
 
@@ -47,7 +51,7 @@ def serve_kernels(
     """
     warm_up()
     served, until, ending = 0, time.monotonic() + patience, ending or Event()
-    while (line := _call(address, key, until, ending)) is not None:
+    while (line := _call(address, key, until, ending, tls)) is not None:
         line.put("about", about)
         say(f"at work for {address[0]}:{address[1]}, {about.slots} ranks, from {line.here}")
         try:
@@ -86,14 +90,20 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _call(address: tuple[str, int], key: bytes, until: float, ending: Event) -> HostLine | None:
+def _call(
+    address: tuple[str, int], key: bytes, until: float, ending: Event, tls: ssl.SSLContext | None
+) -> HostLine | None:
     """A line to the kernel; None if nobody answers in time, or the agent is to end."""
     while not ending.is_set():
         try:
             end = socket.create_connection(address, timeout=CONNECT_LIMIT)
             try:
-                introduce_agent(end, key)
-                return HostLine(end)
+                line = end if tls is None else Encrypted(end, tls, server=False)
+                introduce_agent(line, key)
+                return HostLine(line)
+            except ssl.SSLError as error:
+                end.close()
+                raise ToolkitError(f"the kernel at {address[0]} does not show that certificate: {error}.") from error
             except BaseException:
                 end.close()
                 raise

@@ -18,6 +18,7 @@ import socket
 import stat
 from pathlib import Path
 
+from toolkit.cluster.engines.hosts.encrypted import Encrypted
 from toolkit.errors import ToolkitError
 
 MAGIC = b"toolkit line 1\n"
@@ -33,7 +34,7 @@ class WrongKey(ToolkitError):
     """The other end has another key, or none."""
 
 
-def welcome(end: socket.socket, key: bytes) -> None:
+def welcome(end: socket.socket | Encrypted, key: bytes) -> None:
     """The kernel's side.
 
     Raises:
@@ -50,7 +51,7 @@ def welcome(end: socket.socket, key: bytes) -> None:
     end.settimeout(None)
 
 
-def introduce_agent(end: socket.socket, key: bytes) -> None:
+def introduce_agent(end: socket.socket | Encrypted, key: bytes) -> None:
     """The agent's side.
 
     Raises:
@@ -108,7 +109,7 @@ def write_key(path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def exactly(end: socket.socket, length: int) -> bytes:
+def exactly(end: socket.socket | Encrypted, length: int) -> bytes:
     """The next bytes of a blocking socket.
 
     Raises:

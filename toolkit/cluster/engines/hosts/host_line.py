@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from toolkit.cluster.engines.block import Block
+from toolkit.cluster.engines.hosts.encrypted import Encrypted
 from toolkit.cluster.engines.packed import Packed
 from toolkit.errors import ToolkitError
 
@@ -56,7 +57,7 @@ class HostLine:
         bytes_unsent: Bytes of passed-on messages that have not been written yet.
     """
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket | Encrypted) -> None:
         self.end = end
         self.here, self.there = str(end.getsockname()[0]), str(end.getpeername()[0])
         self.received = self.bytes_unsent = 0
@@ -77,7 +78,8 @@ class HostLine:
     @property
     def unsent(self) -> bool:
         """Whether there is something to write."""
-        return bool(self._sending or self._urgent or self._pieces)
+        encrypted = isinstance(self.end, Encrypted) and self.end.unsent
+        return bool(self._sending or self._urgent or self._pieces or encrypted)
 
     def put(self, *words: Any) -> None:
         """Queue a message that passes everything on the way that :meth:`pass_on` has put there."""
@@ -111,7 +113,7 @@ class HostLine:
             OSError: If the line is broken.
         """
         while self.unsent:
-            if not self._sending:
+            if not self._sending and (self._urgent or self._pieces):
                 self._sending = self._next()
             try:
                 sent = self.end.sendmsg(self._sending)
@@ -136,15 +138,20 @@ class HostLine:
             EOFError: If the other end is closed.
             OSError: If the line is broken.
         """
+        found: list[Message] = []
         try:
             data = self.end.recv(READ)
+            while data and isinstance(self.end, Encrypted):
+                # What has been decrypted and not read, no poll tells of.
+                self._read += data
+                self.received += len(data)
+                data = self.end.recv(READ)
         except BlockingIOError:
-            return []
-        if not data:
+            data = None
+        if data == b"":
             raise EOFError("the other end is closed")
-        self.received += len(data)
-        self._read += data
-        found = []
+        self.received += len(data or b"")
+        self._read += data or b""
         while (frame := self._frame()) is not None:
             if (message := self._take(*frame)) is not None:
                 found.append(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +31,7 @@ class HostsEngine:
         address: Where agents call: an address of this machine, and a port; 0: any that is free.
         key: What agents prove to have.
         patience: Seconds that agents are waited for.
+        tls: The certificate that this process shows; None: lines are in the clear.
         summon: Starts agents; None: somebody else does.
         dismiss: Ends what ``summon`` started.
     """
@@ -40,10 +42,11 @@ class HostsEngine:
         key: bytes,
         *,
         patience: float,
+        tls: ssl.SSLContext | None = None,
         summon: Summon | None = None,
         dismiss: Callable[[], None] | None = None,
     ) -> None:
-        self._address, self._key, self._patience = address, key, patience
+        self._address, self._key, self._patience, self._tls = address, key, patience, tls
         self._summon, self._dismiss = summon, dismiss
         self._board: Switchboard | None = None
         self._setups: Sequence[Setup] = ()
@@ -197,7 +200,7 @@ class HostsEngine:
 
     def _open(self, ranks: int) -> Switchboard:
         if self._board is None:
-            self._board = Switchboard(self._address, self._key)
+            self._board = Switchboard(self._address, self._key, self._tls)
             if self._summon is not None:
                 self._summon(self._board.address, ranks)
         return self._board

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from toolkit.cluster.engines.hosts.calling import parse_address
+from toolkit.cluster.engines.hosts.encrypted import kernels_context
 from toolkit.cluster.engines.hosts.handshake import read_key
 from toolkit.cluster.engines.hosts.hosts_engine import HostsEngine
 from toolkit.cluster.engines.opened import Opened
@@ -25,13 +26,16 @@ class Hosts:
 
         python -m toolkit agent 10.0.0.1:7000 --key-file ~/toolkit.key --slots 4
 
-    The key is checked at both ends before anything is unpickled. What follows is neither encrypted nor signed, and
-    ranks talk to each other in the clear: use a network that you trust, or a tunnel.
+    The key is checked at both ends before anything is unpickled. Without a certificate, what follows is neither
+    encrypted nor signed, and ranks always talk to each other in the clear: use a network that you trust, or a tunnel.
 
     Attributes:
         address: Where this process listens for agents: one address of this machine, and a port.
         key_file: A file that holds the key, made by ``python -m toolkit agent --new-key FILE`` and copied to all hosts.
         patience: Seconds that agents are waited for.
+        certificate: A file with the certificate that this process shows to agents, which then talk to it by TLS. None:
+            in the clear.
+        private_key: The file with the certificate's private key.
 
     Raises:
         PlanError: If a value is not possible.
@@ -45,11 +49,15 @@ class Hosts:
     address: str
     key_file: str | os.PathLike[str]
     patience: float = 60.0
+    certificate: str | os.PathLike[str] | None = None
+    private_key: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         parse_address(self.address)
         if not time_limit(self.patience):
             raise PlanError(f"patience={self.patience}: must be above 0, in seconds.")
+        if (self.certificate is None) != (self.private_key is None):
+            raise PlanError("certificate and private_key: give both, or neither.")
 
     def open(self, ranks: int, device: str | None, backend: str | None) -> Opened:
         """An engine for one cluster, as soon as agents with room for its ranks have called.
@@ -58,7 +66,11 @@ class Hosts:
             ToolkitError: If they have not after the patience.
             PlanError: If a host has no such device.
         """
-        engine = HostsEngine(parse_address(self.address), read_key(self.key_file), patience=self.patience)
+        tls = None
+        if self.certificate is not None and self.private_key is not None:
+            tls = kernels_context(self.certificate, self.private_key)
+        address, key = parse_address(self.address), read_key(self.key_file)
+        engine = HostsEngine(address, key, patience=self.patience, tls=tls)
         return open_hosts(engine, ranks, device=device, backend=backend, how="hosts")
 
 

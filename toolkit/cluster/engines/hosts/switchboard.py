@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
 from contextlib import suppress
 from typing import Any
 
-from toolkit.cluster.engines.hosts.handshake import WrongKey, welcome
+from toolkit.cluster.engines.hosts.encrypted import Encrypted
+from toolkit.cluster.engines.hosts.handshake import LIMIT, WrongKey, welcome
 from toolkit.cluster.engines.hosts.host import Host, versions
 from toolkit.cluster.engines.hosts.host_line import LOST_AFTER, HostLine
 from toolkit.cluster.engines.hosts.store_requests import StoreRequests
@@ -33,6 +35,7 @@ class Switchboard:
     Args:
         address: Where to listen, and nowhere else; port 0: any that is free.
         key: What agents prove to have.
+        tls: The certificate that this process shows; None: the lines are in the clear.
 
     Raises:
         ToolkitError: If the address is not this machine's, or taken.
@@ -44,8 +47,8 @@ class Switchboard:
         address: Where it listens.
     """
 
-    def __init__(self, address: tuple[str, int], key: bytes) -> None:
-        self._key = key
+    def __init__(self, address: tuple[str, int], key: bytes, tls: ssl.SSLContext | None = None) -> None:
+        self._key, self._tls = key, tls
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._desk = socket.socket(family, socket.SOCK_STREAM)
         self._desk.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -131,9 +134,11 @@ class Switchboard:
     def _welcome(self, end: socket.socket) -> None:
         """Let an agent prove itself; a thread of its own, so that a caller who says nothing keeps nobody waiting."""
         try:
-            welcome(end, self._key)
+            end.settimeout(LIMIT)
+            line = end if self._tls is None else Encrypted(end, self._tls, server=True)
+            welcome(line, self._key)
             with self.changed:
-                self._callers.append(Host(HostLine(end)))
+                self._callers.append(Host(HostLine(line)))
         except (OSError, EOFError, WrongKey) as error:
             why = "a wrong key" if isinstance(error, WrongKey) else "no proof of the key"
             with self.changed:
