@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from support import tiny
 from support.pipelines import PIPELINES
@@ -99,3 +100,11 @@ def test_a_text_encoder_that_was_used_comes_as_it_is():
         expected = encoder(ids, output_hidden_states=True).hidden_states
         ours = unpack(pack(encoder))(ids, output_hidden_states=True).hidden_states
     assert all(torch.equal(a, b) for a, b in zip(ours, expected, strict=True))
+
+
+@pytest.mark.parametrize("more", range(4))
+def test_a_tensor_of_a_parcel_can_be_saved_and_loaded(tmp_path, more):
+    """torch.save wrote a storage whose size is no multiple of its elements', which torch.load refused."""
+    found = unpack(pack({"output": torch.arange(3.0), "name": "a" * more}))
+    torch.save(found["output"], tmp_path / "output.pt")
+    assert torch.load(tmp_path / "output.pt").tolist() == [0, 1, 2]

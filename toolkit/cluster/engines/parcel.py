@@ -74,13 +74,18 @@ def put_together(skeleton: bytes, tensors: list[Tensor]) -> Parcel:
     for tensor in tensors:
         parameter = isinstance(tensor, nn.Parameter)
         slots.append(Slot(end, tuple(tensor.shape), tensor.dtype, parameter, tensor.requires_grad))
-        end += -(-tensor.numel() * tensor.element_size() // _ALIGN) * _ALIGN
+        end += _aligned(tensor.numel() * tensor.element_size())
     pickled = pickle.dumps((tuple(slots), skeleton), protocol=pickle.HIGHEST_PROTOCOL)
-    block = Block.of_size(end + len(pickled))
+    # torch.load refuses a storage that is no multiple of its elements, and a result's storage is the whole block.
+    block = Block.of_size(end + _aligned(len(pickled)))
     for slot, tensor in zip(slots, tensors, strict=True):
         _view(block.tensor, slot).copy_(tensor.detach())
-    block.tensor[end:] = torch.frombuffer(bytearray(pickled), dtype=torch.uint8)
+    block.tensor[end : end + len(pickled)] = torch.frombuffer(bytearray(pickled), dtype=torch.uint8)
     return Parcel(block, end)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGN) * _ALIGN
 
 
 def unpack(parcel: Parcel) -> Any:
