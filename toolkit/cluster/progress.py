@@ -10,8 +10,29 @@ from toolkit.geometry.plan import Plan
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.runs.trace import NONE, Event, Kind
 
+LARGE = 1 << 24
+"""Bytes of a message of which it is worth saying that it is on its way."""
 
-class Progress:
+
+class Bar:
+    """A bar that also says what is on its way to other hosts.
+
+    Args:
+        bar: The bar.
+        show: Whether to show anything.
+    """
+
+    def __init__(self, bar: Any, show: bool) -> None:
+        self._bar, self._show, self._most = bar, show, 0
+
+    def sending(self, left: int) -> None:
+        """Show how much of the largest message of a model or an input is left to send."""
+        self._most = max(self._most, left)
+        if self._show and self._most >= LARGE:
+            self._bar.set_postfix_str(f"{(self._most - left) / 1e6:.0f} of {self._most / 1e6:.0f} MB sent to each host")
+
+
+class Progress(Bar):
     """Counts the parts (tiles, shards) that each rank has finished.
 
     A bar that is saved with a notebook stays at 0 % forever; the line that :meth:`close` prints does not.
@@ -24,8 +45,8 @@ class Progress:
     def __init__(self, plan: Plan, show: bool) -> None:
         self.totals, self.noun = plan.units, plan.part_noun
         self.done = dict.fromkeys(range(len(self.totals)), 0)
-        self._show = show
-        self._bar: Any = tqdm(total=sum(self.totals), unit="part", leave=False, disable=not show, delay=0.5)
+        bar: Any = tqdm(total=sum(self.totals), unit="part", leave=False, disable=not show, delay=0.5)
+        super().__init__(bar, show)
 
     def update(self, event: Event) -> None:
         """Count a finished event."""
@@ -49,7 +70,7 @@ class Progress:
         return [(rank, total) for rank, total in enumerate(self.totals) if total][:8]
 
 
-class Steps:
+class Steps(Bar):
     """Counts the steps of a pipeline's loops, as the first stage computes them.
 
     Args:
@@ -65,8 +86,8 @@ class Steps:
         self._plan = plan
         self._branches = plan.branches if plan else 1
         self._seen: set[tuple[int, int, str]] = set()
-        self._show = show
-        self._bar: Any = tqdm(total=self.totals[0] or None, unit="step", leave=False, disable=not show, delay=0.5)
+        bar: Any = tqdm(total=self.totals[0] or None, unit="step", leave=False, disable=not show, delay=0.5)
+        super().__init__(bar, show)
 
     def update(self, event: Event) -> None:
         """Count a finished event."""

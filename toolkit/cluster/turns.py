@@ -70,7 +70,9 @@ class Turns:
                     heard[event.rank] = event
                     shown.update(event)
 
-                listener = Listener(note, timeout=timeout, cancelled=given_up, interrupts=interrupts)
+                listener = Listener(
+                    note, on_sending=shown.sending, timeout=timeout, cancelled=given_up, interrupts=interrupts
+                )
                 try:
                     done = run(listener, events)
                 except RunError as error:

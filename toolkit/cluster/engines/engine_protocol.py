@@ -53,6 +53,10 @@ class Engine(Protocol):
         """The clocks of ranks on other hosts beside this machine's, by rank; empty where all share this one's."""
 
     @property
+    def unsent(self) -> int:
+        """Bytes of messages on their way to the host that is farthest behind; 0 where messages take no time."""
+
+    @property
     def error(self) -> BaseException | None:
         """Why a process could not be started; None if nothing went wrong."""
 

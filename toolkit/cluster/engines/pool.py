@@ -115,6 +115,8 @@ class Pool:
             time.monotonic() < give_up
         ):
             self._check(listener, waiting)
+            if left := self.engine.unsent:
+                listener.on_sending(left)
             if still := stopped.look(waiting):
                 raise RunTimeout.of_stopped(still, stopped.limit)
             for rank in self.engine.ready(waiting, TURN):

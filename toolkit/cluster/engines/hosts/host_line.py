@@ -54,13 +54,14 @@ class HostLine:
         here: The address of this end.
         there: The address of the other one.
         received: Bytes that have come.
+        sent: Bytes that have been written.
         bytes_unsent: Bytes of passed-on messages that have not been written yet.
     """
 
     def __init__(self, end: socket.socket | Encrypted) -> None:
         self.end = end
         self.here, self.there = str(end.getsockname()[0]), str(end.getpeername()[0])
-        self.received = self.bytes_unsent = 0
+        self.received = self.sent = self.bytes_unsent = 0
         end.setblocking(False)
         for name, (level, value) in _OPTIONS.items():
             if hasattr(socket, name):
@@ -119,6 +120,7 @@ class HostLine:
                 sent = self.end.sendmsg(self._sending)
             except BlockingIOError:
                 return
+            self.sent += sent
             while self._sending and sent >= len(self._sending[0]):
                 sent -= len(self._sending.pop(0))
             if sent:

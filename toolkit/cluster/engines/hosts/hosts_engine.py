@@ -72,6 +72,11 @@ class HostsEngine:
         found = {rank: host.clock.offset for host in self._placed if not host.is_the_kernels for rank in host.ranks}
         return {rank: offset for rank, offset in found.items() if offset is not None}
 
+    @property
+    def unsent(self) -> int:
+        """Bytes on their way to the host that is farthest behind."""
+        return max((host.line.bytes_unsent for host in self._placed), default=0)
+
     def gather(self, ranks: int) -> list[Host]:
         """Wait until agents with room for ``ranks`` ranks have called; returns their hosts in the order of ranks.
 

@@ -60,6 +60,11 @@ class LocalEngine:
         """Nothing: all ranks share this machine's clock."""
         return {}
 
+    @property
+    def unsent(self) -> int:
+        """Nothing: tensors lie in shared memory."""
+        return 0
+
     def begin(self, setups: Sequence[Setup]) -> None:
         """Begin to start one process for each set-up, in the background."""
         if not self._folder.exists():
