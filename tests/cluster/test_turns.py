@@ -24,6 +24,9 @@ class Shown:
     def update(self, event):
         pass
 
+    def sending(self, left):
+        pass
+
     def close(self, outcome):
         pass
 
