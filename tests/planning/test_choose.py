@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import toolkit as tk
+from toolkit.errors import PlanError
 from toolkit.models.autoencoders.census import specimen
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.planning.choice import Choice, Limits, Prediction
@@ -156,3 +157,21 @@ def test_a_busy_machine_makes_no_cell_free(monkeypatch):
     taken = iter([(1000, 100, 0.5), (2000, 144, 0.4)])
     monkeypatch.setattr("toolkit.planning.cost._measure", lambda *_, **__: next(taken))
     assert call_cost(specimen("AutoencoderTiny").build(), (1, 4, 64, 64), ModelCall()).seconds == 0.4 / 144
+
+
+def test_with_hosts_the_candidates_are_placed_by_hosts_and_the_cheapest_border_wins():
+    # Rows along h travel while the inside is computed, so shorter borders win where links are slow indeed.
+    vae, two = specimen("AutoencoderKL").build(), tk.Topology(2, 2, tk.Link(1e12), tk.Link(1e3))
+    choice = tk.plan(vae, (1, 4, 12, 30), 4, profile=SLOW, topology=two, exact=True, progress=False)
+    names = [prediction.name for prediction in choice.predictions]
+    assert {"2 x 2 shards", "2 x 2 shards in blocks of 2 x 1", "1 x 4 shards", "4 x 1 shards"} <= set(names)
+    assert names.index("2 x 2 shards in blocks of 2 x 1") < names.index("2 x 2 shards")
+    tiles = [p.plan for p in choice.predictions if isinstance(p.plan, tk.TilePlan)]
+    assert tiles
+    for one in tiles:
+        assert one.assignment == tk.Assignment.balanced(one.grid, one.ranks, topology=two)
+
+
+def test_a_topology_with_too_few_ranks_is_refused():
+    with pytest.raises(PlanError, match="the topology has 3"):
+        tk.plan(specimen("AutoencoderKL").build(), (1, 4, 24, 60), 4, profile=SLOW, topology=tk.Topology(1, 3))

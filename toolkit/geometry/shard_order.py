@@ -75,6 +75,20 @@ def check_block(block: object, *, h: int, w: int) -> None:
             )
 
 
+def check_place(h: object, w: object, *, lattice: tuple[int, int]) -> None:
+    """Refuse a place outside the lattice of shards.
+
+    Example:
+        >>> check_place(0, 4, lattice=(2, 4))
+        Traceback (most recent call last):
+        ...
+        toolkit.errors.PlanError: w=4: must be one of the places 0..3 along w.
+    """
+    for axis, place, count in zip("hw", (h, w), lattice, strict=True):
+        if not is_int(place) or not 0 <= place < count:  # type: ignore[operator]
+            raise PlanError(f"{axis}={shown(place)}: must be one of the places 0..{count - 1} along {axis}.")
+
+
 def border_cells(
     heights: Sequence[int], widths: Sequence[int], block: Block | None, *, hosts: Sequence[int]
 ) -> tuple[int, int]:
@@ -87,7 +101,8 @@ def border_cells(
         hosts: The host of each rank.
 
     Example:
-        >>> [border_cells((30, 30), (26, 26, 26, 26), block, hosts=(0, 0, 0, 0, 1, 1, 1, 1)) for block in (None, (2, 2))]
+        >>> hosts = (0, 0, 0, 0, 1, 1, 1, 1)
+        >>> [border_cells((30, 30), (26, 26, 26, 26), block, hosts=hosts) for block in (None, (2, 2))]
         [(104, 284), (60, 284)]
     """
     host = [[hosts[rank_at(i, j, len(widths), block)] for j in range(len(widths))] for i in range(len(heights))]

@@ -8,13 +8,13 @@ from itertools import accumulate, pairwise
 from typing import Any, ClassVar, Literal, get_args
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import check_choice, check_counts, check_extent, check_ints, check_kind, check_parts, check_rank, is_int, shown
+from toolkit.geometry.checks import check_choice, check_counts, check_extent, check_ints, check_parts, check_rank
 from toolkit.geometry.drawing.html_views import shard_view
 from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.plan import Plan, PlanKind
-from toolkit.geometry.shard_order import Block, best_order, border_cells, check_block, place_of, rank_at
+from toolkit.geometry.shard_order import Block, best_order, border_cells, check_block, check_place, place_of, rank_at
 from toolkit.geometry.span import Span
-from toolkit.geometry.topology import Topology, hosts_of
+from toolkit.geometry.topology import Topology, check_topology, hosts_of
 
 Attention = Literal["gather", "ring"]
 Borders = Literal["exchange", "recompute"]
@@ -107,7 +107,7 @@ class ShardPlan(Plan):
             >>> ShardPlan.over(Topology(hosts=2, per_host=4), {"h": 104, "w": 60})
             ShardPlan(4 x 2 shards, borders exchanged, attention gathered)
         """
-        check_kind("topology", topology, kind=Topology, remedy="a tk.Topology")
+        check_topology(topology)
         plans = []
         for h in (h for h in range(1, topology.ranks + 1) if topology.ranks % h == 0):
             plan = cls(h, topology.ranks // h)
@@ -199,9 +199,7 @@ class ShardPlan(Plan):
             >>> ShardPlan(h=2, w=2, block=(2, 1)).rank_at(h=0, w=1)
             2
         """
-        for axis, place, count in (("h", h, self.h), ("w", w, self.w)):
-            if not is_int(place) or not 0 <= place < count:
-                raise PlanError(f"{axis}={shown(place)}: must be one of the places 0..{count - 1} along {axis}.")
+        check_place(h, w, lattice=(self.h, self.w))
         return rank_at(h, w, self.w, self.block)
 
     def parts(self, extent: Mapping[str, int]) -> dict[str, tuple[int, ...]]:

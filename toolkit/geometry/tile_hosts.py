@@ -1,8 +1,8 @@
 """Which tiles go to which host: neighbours together, and no rank with more to do than the busiest one has anyway.
 
-What is counted are the cells that travel between hosts: edges of tiles, and finished parts on their way to the first host,
-where the output is collected. The search begins with several layouts that keep neighbours together, takes the best of them,
-and then moves and exchanges single tiles between hosts as long as that saves cells:
+The search counts the cells that travel between hosts: edges of tiles, and finished parts on their way to the first
+host, where the output is collected. It begins with several layouts that keep neighbours together, takes the best of
+them, and then moves and exchanges single tiles between hosts as long as that saves cells:
 
     bands of rows    0 0 0 0      columns    0 0 1 1      two bands,    0 0 1 1
                      0 0 0 0                 0 0 1 1      columns in    0 0 1 1
@@ -100,7 +100,7 @@ class _Work:
         return bool(tiles) and self.of(tiles) <= self.most
 
     def dealt(self, order: Sequence[int]) -> Iterator[tuple[int, ...]]:
-        """Deal the tiles out in an order: with each rank's costs as they were, and in runs that fill rank after rank."""
+        """Deal the tiles out in order, in two ways: with each rank's costs as they were, and filling rank by rank."""
         owners = [0] * len(order)
         waiting: dict[float, deque[int]] = defaultdict(deque)
         for tile in order:

@@ -14,6 +14,7 @@ from toolkit.geometry.checks import (
     check_collection,
     check_counts,
     check_ints,
+    check_kind,
     check_parts,
     check_tuple,
     is_int,
@@ -93,8 +94,8 @@ class Topology:
             check_tuple("per_host", self.per_host, kind=int, what="ints, the number of ranks on each host")
             if len(self.per_host) != self.hosts:
                 raise PlanError(
-                    f"per_host={shown(self.per_host)}: has {len(self.per_host)} numbers for hosts={self.hosts}. Give one "
-                    "for each host."
+                    f"per_host={shown(self.per_host)}: has {len(self.per_host)} numbers for hosts={self.hosts}. Give "
+                    "one for each host."
                 )
             check_counts(**{f"per_host[{host}]": count for host, count in enumerate(self.per_host)})
             if len(set(self.per_host)) == 1:
@@ -170,6 +171,18 @@ class Topology:
         return f"{hosts} of {ranks}, within a host {self.within}{far}"
 
 
+def check_topology(topology: object) -> None:
+    """Refuse anything that is not a topology.
+
+    Example:
+        >>> check_topology(2)
+        Traceback (most recent call last):
+        ...
+        toolkit.errors.PlanError: topology=2: must be a tk.Topology, such as tk.Topology(hosts=2, per_host=4).
+    """
+    check_kind("topology", topology, kind=Topology, remedy="a tk.Topology, such as tk.Topology(hosts=2, per_host=4)")
+
+
 def hosts_of(topology: Topology, ranks: int) -> tuple[int, ...]:
     """The host of each of the first ranks of a topology.
 
@@ -184,3 +197,13 @@ def hosts_of(topology: Topology, ranks: int) -> tuple[int, ...]:
         raise PlanError(f"the plan is for {ranks} ranks, the topology has {topology.ranks}: give a larger one.")
     counts = topology.per_host if isinstance(topology.per_host, tuple) else (topology.per_host,) * topology.hosts
     return tuple(host for host, count in enumerate(counts) for _ in range(count))[:ranks]
+
+
+def names_of(topology: Topology) -> list[str]:
+    """A name for the host of each rank.
+
+    Example:
+        >>> names_of(Topology(hosts=2, per_host=2))
+        ['host 0', 'host 0', 'host 1', 'host 1']
+    """
+    return [f"host {host}" for host in hosts_of(topology, topology.ranks)]

@@ -54,7 +54,9 @@ def partners(shard: Shard, layout: Layout) -> list[int]:
     axes = {strip.axis for strip in layout}
     mine = shard.index
     # Not by rank: sums are then the same bits, whichever rank has which shard.
-    return [r for r in shard.plan.part_owners if all(shard.plan.position(r)[a] == mine[a] for a in mine if a not in axes)]
+    return [
+        r for r in shard.plan.part_owners if all(shard.plan.position(r)[a] == mine[a] for a in mine if a not in axes)
+    ]
 
 
 def collect(shard: Shard, x: Tensor, *, dim: int, layout: Layout, what: str) -> list[Tensor]:
