@@ -105,9 +105,7 @@ def test_blocks_that_do_not_divide_the_shards_are_refused(block, message):
 def test_places_maps_and_topologies_that_do_not_fit_are_refused():
     with pytest.raises(PlanError, match=r"w=4: must be one of the places 0\.\.3 along w"):
         ShardPlan(h=2, w=4).rank_at(0, 4)
-    with pytest.raises(
-        PlanError, match=r"4 shards, one for each rank of 2 hosts .*: h=2 latent cells in 4"
-    ):
+    with pytest.raises(PlanError, match=r"4 shards, one for each rank of 2 hosts .*: h=2 latent cells in 4"):
         ShardPlan.over(Topology(2, 2), {"h": 2, "w": 3})
     with pytest.raises(PlanError, match=r"topology=2: must be a tk\.Topology"):
         ShardPlan.over(2, {"h": 20, "w": 30})

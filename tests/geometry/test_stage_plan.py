@@ -166,5 +166,7 @@ def test_stages_in_a_row_leave_each_host_once():
 
 
 def test_hosts_that_are_not_known_are_not_looked_at():
-    for hosts in ((), "a", "ab"):
+    for hosts in ((), ["a"], ("a", "b")):
         mesh_of(2, 1, 1, 2).require_hosts(hosts)
+    with pytest.raises(PlanError, match="hosts='ab': must be a list of names"):
+        mesh_of(2, 1, 1, 2).require_hosts("ab")

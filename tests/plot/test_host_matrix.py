@@ -65,7 +65,8 @@ class TestHosts:
         assert figure.layout.xaxis.ticktext == figure.layout.xaxis2.ticktext == ("x", "y")
         table = figure.to_dataframe()
         assert table["measured bytes"].tolist() == table["predicted bytes"].tolist()
-        assert "measured" in figure.describe() and "predicted" in figure.describe()
+        assert "measured" in figure.describe()
+        assert "predicted" in figure.describe()
 
     def test_many_hosts_are_drawn_without_numbers(self, large):
         figure = plot.hosts(large, Topology(hosts=64))

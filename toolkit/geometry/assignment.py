@@ -11,7 +11,7 @@ from toolkit.geometry.checks import check_counts, check_ints, check_kind, check_
 from toolkit.geometry.drawing.html_views import assignment_view
 from toolkit.geometry.grid import Tile, TileGrid
 from toolkit.geometry.tile_hosts import neighbours_together
-from toolkit.geometry.topology import Topology, check_topology, hosts_of
+from toolkit.geometry.topology import Topology, hosts_of
 
 
 def tile_cells(tile: Tile) -> float:
@@ -85,7 +85,6 @@ class Assignment:
         if cost is not None and not callable(cost):
             raise PlanError(f"cost={shown(cost)}: must be a function of a tile, or None for its number of cells.")
         if topology is not None:
-            check_topology(topology)
             hosts = hosts_of(topology, ranks)
         costs = [_as_cost((cost or tile_cells)(tile)) for tile in grid.tiles]
         load = [(0.0, 0, rank) for rank in range(ranks)]

@@ -9,7 +9,7 @@ from math import prod
 from typing import ClassVar
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import Number, check_counts, check_kind, check_parts, check_rank, shown
+from toolkit.geometry.checks import Number, check_collection, check_counts, check_kind, check_parts, check_rank, shown
 from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.stage_views import plan_view
 from toolkit.geometry.plan import WHOLE, Plan, PlanKind
@@ -163,14 +163,15 @@ class StagePlan(Plan):
 
         Example:
             >>> plan = StagePlan(StageSplit.even(30, 3), Schedule.interleaved(3, branches=2), tp=2)
-            >>> plan.require_hosts("aaaabb")
-            >>> plan.require_hosts("aaabbb")  # doctest: +ELLIPSIS
+            >>> plan.require_hosts(["a", "a", "a", "a", "b", "b"])
+            >>> plan.require_hosts(["a", "a", "a", "b", "b", "b"])  # doctest: +ELLIPSIS
             Traceback (most recent call last):
             ...
             toolkit.errors.PlanError: tp=2: ranks 2 to 3 share a stage, and are on hosts a and b, ...
         """
+        check_collection("hosts", hosts, what="names, the host of each rank")
         size = self.sp * self.tp
-        known = hosts[: self.ranks]
+        known = [host if isinstance(host, str) else shown(host) for host in hosts[: self.ranks]]
         if not known or max(Counter(known).values()) < size:
             return
         for first in range(0, len(known) - size + 1, size):
@@ -179,7 +180,7 @@ class StagePlan(Plan):
                 axis = "sp" if self.sp > 1 else "tp"
                 raise PlanError(
                     f"{axis}={size}: ranks {first} to {first + size - 1} share a stage, and are on hosts "
-                    f"{' and '.join(map(str, apart))}, which would talk in every layer. Give each host a multiple of "
+                    f"{' and '.join(apart)}, which would talk in every layer. Give each host a multiple of "
                     f"{size} ranks, or make a plan with another {axis}."
                 )
 

@@ -193,6 +193,7 @@ def hosts_of(topology: Topology, ranks: int) -> tuple[int, ...]:
         >>> hosts_of(Topology(hosts=2, per_host=2), 3)
         (0, 0, 1)
     """
+    check_topology(topology)
     if topology.ranks < ranks:
         raise PlanError(f"the plan is for {ranks} ranks, the topology has {topology.ranks}: give a larger one.")
     counts = topology.per_host if isinstance(topology.per_host, tuple) else (topology.per_host,) * topology.hosts
