@@ -11,6 +11,8 @@ import toolkit as tk
 from toolkit.errors import PlanError
 from toolkit.models.autoencoders.census import specimen
 from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.models.autoencoders.options import Options
+from toolkit.planning.candidates import Task
 from toolkit.planning.choice import Choice, Limits, Prediction
 from toolkit.planning.cost import call_cost
 from toolkit.runs.memory import MemoryCurve, measured
@@ -159,17 +161,23 @@ def test_a_busy_machine_makes_no_cell_free(monkeypatch):
     assert call_cost(specimen("AutoencoderTiny").build(), (1, 4, 64, 64), ModelCall()).seconds == 0.4 / 144
 
 
-def test_with_hosts_the_candidates_are_placed_by_hosts_and_the_cheapest_border_wins():
-    # Rows along h travel while the inside is computed, so shorter borders win where links are slow indeed.
-    vae, two = specimen("AutoencoderKL").build(), tk.Topology(2, 2, tk.Link(1e12), tk.Link(1e3))
-    choice = tk.plan(vae, (1, 4, 12, 30), 4, profile=SLOW, topology=two, exact=True, progress=False)
-    names = [prediction.name for prediction in choice.predictions]
-    assert {"2 x 2 shards", "2 x 2 shards in blocks of 2 x 1", "1 x 4 shards", "4 x 1 shards"} <= set(names)
-    assert names.index("2 x 2 shards in blocks of 2 x 1") < names.index("2 x 2 shards")
-    tiles = [p.plan for p in choice.predictions if isinstance(p.plan, tk.TilePlan)]
+def test_with_hosts_shards_are_tried_in_blocks_and_tiles_dealt_out_by_hosts():
+    vae, two = specimen("AutoencoderKL").build(), tk.Topology(hosts=2, per_host=2)
+    call = ModelCall("decode", Options(seed=0))
+    plain, hosted = ([*Task(vae, (1, 4, 24, 60), call, 4, among).candidates()] for among in (None, two))
+    blocks = {"2 x 2 shards in blocks of 2 x 1"}
+    assert {one.name for one in hosted} == {one.name for one in plain} | blocks
+    tiles = [one.plan for one in hosted if isinstance(one.plan, tk.TilePlan)]
     assert tiles
     for one in tiles:
         assert one.assignment == tk.Assignment.balanced(one.grid, one.ranks, topology=two)
+
+
+def test_where_the_link_between_hosts_is_slow_short_borders_win():
+    vae, two = specimen("AutoencoderKL").build(), tk.Topology(2, 2, tk.Link(1e12), tk.Link(1e4))
+    choice = tk.plan(vae, (1, 4, 8, 24), 4, profile=SLOW, topology=two, exact=True, progress=False)
+    shards = [one.plan for one in choice.predictions if isinstance(one.plan, tk.ShardPlan) and one.plan.ranks == 4]
+    assert shards[0] == tk.ShardPlan.over(two, {"h": 8, "w": 24})
 
 
 def test_a_topology_with_too_few_ranks_is_refused():

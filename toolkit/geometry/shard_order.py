@@ -7,6 +7,9 @@ Ranks fill one block of shards after the other. Two hosts with four ranks each, 
                   4 5 6 7
 
 Within a row or a column of shards, ranks ascend whatever the block is.
+
+Columns along a border are sent after rows, and with the rows that have just arrived. So a border along w also carries
+its corners, as long as there are shards above or below.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import NamedTuple
 
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import is_int, shown
@@ -75,24 +79,22 @@ def check_block(block: object, *, h: int, w: int) -> None:
             )
 
 
-def check_place(h: object, w: object, *, lattice: tuple[int, int]) -> None:
-    """Refuse a place outside the lattice of shards.
+class Lengths(NamedTuple):
+    """The borders between shards.
 
-    Example:
-        >>> check_place(0, 4, lattice=(2, 4))
-        Traceback (most recent call last):
-        ...
-        toolkit.errors.PlanError: w=4: must be one of the places 0..3 along w.
+    Attributes:
+        between: Length of those between hosts.
+        corners: Number of corners that travel between hosts.
+        every: Length of all.
     """
-    for axis, place, count in zip("hw", (h, w), lattice, strict=True):
-        if not is_int(place) or not 0 <= place < count:  # type: ignore[operator]
-            raise PlanError(f"{axis}={shown(place)}: must be one of the places 0..{count - 1} along {axis}.")
+
+    between: int
+    corners: int
+    every: int
 
 
-def border_cells(
-    heights: Sequence[int], widths: Sequence[int], block: Block | None, *, hosts: Sequence[int]
-) -> tuple[int, int]:
-    """The length of the borders between shards: of those between hosts, and of all.
+def borders_of(heights: Sequence[int], widths: Sequence[int], block: Block | None, *, hosts: Sequence[int]) -> Lengths:
+    """The length of the borders between shards.
 
     Args:
         heights: Rows of each part along h.
@@ -102,18 +104,21 @@ def border_cells(
 
     Example:
         >>> hosts = (0, 0, 0, 0, 1, 1, 1, 1)
-        >>> [border_cells((30, 30), (26, 26, 26, 26), block, hosts=hosts) for block in (None, (2, 2))]
-        [(104, 284), (60, 284)]
+        >>> for block in (None, (2, 2)):
+        ...     print(borders_of((30, 30), (26, 26, 26, 26), block, hosts=hosts))
+        Lengths(between=104, corners=0, every=284)
+        Lengths(between=60, corners=2, every=284)
     """
     host = [[hosts[rank_at(i, j, len(widths), block)] for j in range(len(widths))] for i in range(len(heights))]
-    between = 0
+    between = corners = 0
     for i, j in product(range(len(heights)), range(len(widths))):
         if i + 1 < len(heights) and host[i][j] != host[i + 1][j]:
             between += widths[j]
         if j + 1 < len(widths) and host[i][j] != host[i][j + 1]:
             between += heights[i]
+            corners += (i > 0) + (i + 1 < len(heights))
     every = (len(heights) - 1) * sum(widths) + (len(widths) - 1) * sum(heights)
-    return between, every
+    return Lengths(between, corners, every)
 
 
 def best_order(heights: Sequence[int], widths: Sequence[int], hosts: Sequence[int]) -> Block | None:
@@ -129,7 +134,7 @@ def best_order(heights: Sequence[int], widths: Sequence[int], hosts: Sequence[in
         (2, 2)
     """
     orders: list[Block | None] = [None, *_blocks(len(heights), len(widths), set(Counter(hosts).values()))]
-    return min(orders, key=lambda block: border_cells(heights, widths, block, hosts=hosts)[0])
+    return min(orders, key=lambda block: borders_of(heights, widths, block, hosts=hosts)[:2])
 
 
 def _blocks(h: int, w: int, sizes: set[int]) -> Iterator[Block]:

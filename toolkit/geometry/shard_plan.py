@@ -12,7 +12,7 @@ from toolkit.geometry.checks import check_choice, check_counts, check_extent, ch
 from toolkit.geometry.drawing.html_views import shard_view
 from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.plan import Plan, PlanKind
-from toolkit.geometry.shard_order import Block, best_order, border_cells, check_block, check_place, place_of, rank_at
+from toolkit.geometry.shard_order import Block, Lengths, best_order, borders_of, check_block, place_of, rank_at
 from toolkit.geometry.span import Span
 from toolkit.geometry.topology import Topology, check_topology, hosts_of
 
@@ -91,8 +91,8 @@ class ShardPlan(Plan):
     def over(cls, topology: Topology, extent: Mapping[str, int]) -> ShardPlan:
         """Choose the shards, one for each rank of a topology, whose borders between hosts are the shortest.
 
-        What is exchanged along a border grows with its length. Of plans with equal borders between hosts, the one with
-        the shortest borders in all is chosen, and then the one with the fewest rows of shards.
+        What is exchanged along a border grows with its length. Of plans with equal borders between hosts, those without
+        corners between hosts send less; and of those, the one with the shortest borders in all is chosen.
 
         Args:
             topology: The hosts.
@@ -103,7 +103,7 @@ class ShardPlan(Plan):
 
         Example:
             >>> ShardPlan.over(Topology(hosts=2, per_host=4), {"h": 60, "w": 104})
-            ShardPlan(2 x 4 shards in blocks of 2 x 2, borders exchanged, attention gathered)
+            ShardPlan(1 x 8 shards, borders exchanged, attention gathered)
             >>> ShardPlan.over(Topology(hosts=2, per_host=4), {"h": 104, "w": 60})
             ShardPlan(4 x 2 shards, borders exchanged, attention gathered)
         """
@@ -119,7 +119,7 @@ class ShardPlan(Plan):
             raise PlanError(
                 f"{topology.ranks} shards, one for each rank of {topology}: {refusal} Use fewer ranks."
             ) from None
-        return min(plans, key=lambda plan: (*plan.border_cells(extent, topology), plan.h))
+        return min(plans, key=lambda plan: (plan.border_cells(extent, topology), plan.h))
 
     def on(self, topology: Topology, extent: Mapping[str, int]) -> ShardPlan:
         """Choose the block for which the borders between hosts are the shortest; the shards stay as they are.
@@ -138,15 +138,15 @@ class ShardPlan(Plan):
         parts = self.parts(extent)
         return replace(self, block=best_order(parts["h"], parts["w"], hosts_of(topology, self.ranks)))
 
-    def border_cells(self, extent: Mapping[str, int], topology: Topology) -> tuple[int, int]:
-        """The length of the borders between shards in latent cells: of those between hosts, and of all.
+    def border_cells(self, extent: Mapping[str, int], topology: Topology) -> Lengths:
+        """The length of the borders between shards in latent cells, of those between hosts and of all.
 
         Example:
             >>> ShardPlan(h=2, w=2).border_cells({"h": 60, "w": 104}, Topology(hosts=2, per_host=2))
-            (104, 164)
+            Lengths(between=104, corners=0, every=164)
         """
         parts = self.parts(extent)
-        return border_cells(parts["h"], parts["w"], self.block, hosts=hosts_of(topology, self.ranks))
+        return borders_of(parts["h"], parts["w"], self.block, hosts=hosts_of(topology, self.ranks))
 
     @property
     def ranks(self) -> int:
@@ -199,7 +199,8 @@ class ShardPlan(Plan):
             >>> ShardPlan(h=2, w=2, block=(2, 1)).rank_at(h=0, w=1)
             2
         """
-        check_place(h, w, lattice=(self.h, self.w))
+        check_ints(0, most=self.h - 1, h=h)
+        check_ints(0, most=self.w - 1, w=w)
         return rank_at(h, w, self.w, self.block)
 
     def parts(self, extent: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
