@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import isfinite, prod
 from typing import Any
 
-from toolkit.geometry import Assignment, Schedule, ShardPlan, Span, StagePlan, StageSplit, TileGrid
+from toolkit.geometry import Assignment, Schedule, ShardPlan, Span, StagePlan, StageSplit, TileGrid, Topology
 from toolkit.geometry.bands import bands
 from toolkit.geometry.edges import all_edges
 from toolkit.geometry.schedule_table import read_table
@@ -85,7 +85,16 @@ def shard(found: dict[str, Span], /, *, extent: dict[str, int], **_: Any) -> Non
 def shard_plan(plan: ShardPlan, /, **_: Any) -> None:
     """A rank for each part."""
     assert plan.ranks == plan.h * plan.w
+    assert sorted(plan.part_owners) == list(plan.working)
+    assert all(plan.rank_at(**plan.position(rank)) == rank for rank in plan.working)
     assert plan.root in plan.working
+
+
+def topology(made: Topology, /, **_: Any) -> None:
+    """Every rank is on one host, and hosts ascend."""
+    hosts = [made.host_of(rank) for rank in range(min(made.ranks, CHECKED))]
+    assert hosts == sorted(hosts)
+    assert made.ranks > CHECKED or set(hosts) == set(range(made.hosts))
 
 
 def split(made: StageSplit, /, **_: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from fuzz import invariants as holds
 from fuzz.plain_values import (
+    BLOCK,
     COUNT,
     EXTENT,
     GRIDS,
@@ -90,6 +91,7 @@ GEOMETRY = {
             "grid": mostly(GRIDS),
             "ranks": COUNT,
             "cost": st.none() | numbers().map(lambda one: lambda _: one) | NO_FUNCTION,
+            "topology": st.none() | mostly(TOPOLOGIES),
         },
         holds.assignment,
     ),
@@ -115,8 +117,22 @@ GEOMETRY = {
         lambda plan, cell: plan.bytes_moved(cell), {"plan": PLANS, "cell": sizes()}, holds.peaks
     ),
     "ShardPlan": Target(
-        tk.ShardPlan, {"h": COUNT, "w": COUNT, "attention": WORD, "borders": WORD, "root": RANK}, holds.shard_plan
+        tk.ShardPlan,
+        {"h": COUNT, "w": COUNT, "attention": WORD, "borders": WORD, "root": RANK, "block": BLOCK},
+        holds.shard_plan,
     ),
+    "ShardPlan.over": Target(tk.ShardPlan.over, {"topology": mostly(TOPOLOGIES), "extent": EXTENT}, holds.shard_plan),
+    "ShardPlan.on": Target(
+        lambda one, topology, extent: one.on(topology, extent),
+        {"one": SHARDS, "topology": mostly(TOPOLOGIES), "extent": EXTENT},
+        holds.shard_plan,
+    ),
+    "ShardPlan.border_cells": Target(
+        lambda one, extent, topology: one.border_cells(extent, topology),
+        {"one": SHARDS, "extent": EXTENT, "topology": mostly(TOPOLOGIES)},
+        holds.peaks,
+    ),
+    "ShardPlan.rank_at": Target(lambda one, h, w: one.rank_at(h, w), {"one": SHARDS, "h": RANK, "w": RANK}),
     "ShardPlan.parts": Target(lambda one, extent: one.parts(extent), {"one": SHARDS, "extent": EXTENT}, holds.shards),
     "ShardPlan.shard": Target(
         lambda plan, rank, extent: plan.shard(rank, extent),
@@ -127,7 +143,18 @@ GEOMETRY = {
     "Link": Target(tk.Link, {"bandwidth": numbers(), "latency": numbers()}),
     "Link.seconds": Target(lambda link, size: link.seconds(size), {"link": LINKS, "size": sizes()}, holds.duration),
     "Topology": Target(
-        tk.Topology, {"hosts": COUNT, "per_host": COUNT, "within": mostly(LINKS), "between": mostly(LINKS)}
+        tk.Topology,
+        {"hosts": COUNT, "per_host": COUNT | several(COUNT, 3), "within": mostly(LINKS), "between": mostly(LINKS)},
+        holds.topology,
+    ),
+    "Topology.of_hosts": Target(
+        tk.Topology.of_hosts,
+        {"hosts": several(mostly(st.sampled_from("ab")), 5), "within": mostly(LINKS), "between": mostly(LINKS)},
+        holds.topology,
+    ),
+    "StagePlan.require_hosts": Target(
+        lambda plan, hosts: plan.require_hosts(hosts),
+        {"plan": STAGES, "hosts": several(mostly(st.sampled_from("ab")), 5)},
     ),
     "Topology.link": Target(lambda one, a, b: one.link(a, b), {"one": TOPOLOGIES, "a": RANK, "b": RANK}),
 }

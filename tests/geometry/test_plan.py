@@ -18,6 +18,7 @@ from toolkit.geometry import (
     StageSplit,
     TileGrid,
     TilePlan,
+    Topology,
     WholeCall,
 )
 from toolkit.geometry.plan import WHOLE, or_none, or_whole
@@ -76,3 +77,18 @@ def test_no_plan_is_a_value():
     for wrong in (GRID, "2x1", 2, {}):
         with pytest.raises(PlanError, match="give a TilePlan, a ShardPlan, or None"):
             or_whole(wrong)
+
+
+@pytest.mark.parametrize("topology", [Topology(hosts=2, per_host=2), Topology(hosts=2, per_host=(3, 1))], ids=str)
+def test_unless_a_root_is_given_the_output_is_on_the_first_host(topology):
+    grid = TileGrid.cover({"h": 20, "w": 30}, tile=12, overlap=4)
+    vaes = (
+        None,
+        ShardPlan.over(topology, {"h": 20, "w": 30}),
+        TilePlan(grid, Blend.linear(), Assignment.balanced(grid, 4, topology=topology)),
+    )
+    stages = [StagePlan(StageSplit.even(8, 4), Schedule.interleaved(4, branches=2), vae=vae) for vae in vaes]
+    for plan in (WHOLE, *vaes[1:], *stages):
+        assert plan.output_rank == 0
+        assert topology.host_of(plan.output_rank) == 0
+    assert all(plan.encoders == 0 for plan in stages)

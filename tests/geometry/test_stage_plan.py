@@ -11,6 +11,7 @@ from toolkit.errors import PlanError
 from toolkit.geometry.schedule import Schedule
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.geometry.stage_split import StageSplit
+from toolkit.geometry.topology import Topology, hosts_of
 
 
 def stages_of(layers: int, stages: int) -> StagePlan:
@@ -122,3 +123,50 @@ def test_the_notebook_form(plan):
     assert rows[1] == ["0", "0", "0", "0", "0", str(len(plan.layers_of(0)[0])), str(plan.layers_of(0)[0])]
     if plan.ranks > 16:
         assert rows[-1][0] == "16 more"
+
+
+def mesh_of(stages: int, cfg: int, sp: int, tp: int) -> StagePlan:
+    return StagePlan(StageSplit.even(12, stages), Schedule.interleaved(stages, branches=2), cfg, sp, tp)
+
+
+def hosts_along(plan: StagePlan, hosts: tuple[int, ...], axes: set[str]) -> list[set[int]]:
+    """The hosts of each group of ranks that differ along some axes only."""
+    groups: dict[tuple[int, ...], set[int]] = {}
+    for rank in range(plan.ranks):
+        place = plan.position(rank)
+        rest = (plan.expert_of(rank), *(place[axis] for axis in plan.mesh if axis not in axes))
+        groups.setdefault(rest, set()).add(hosts[rank])
+    return list(groups.values())
+
+
+@pytest.mark.parametrize(("sp", "tp"), [(1, 1), (2, 1), (1, 2), (4, 1), (1, 4)])
+@pytest.mark.parametrize("cfg", [1, 2])
+@pytest.mark.parametrize("stages", [1, 2, 3, 4])
+@pytest.mark.parametrize("per_host", [1, 2, 3, 4, 6, 8])
+def test_ranks_of_a_stage_are_on_one_host_or_it_is_refused(stages, cfg, sp, tp, per_host):
+    plan = mesh_of(stages, cfg, sp, tp)
+    hosts = hosts_of(Topology(-(-plan.ranks // per_host), per_host), plan.ranks)
+    together = all(len(group) == 1 for group in hosts_along(plan, hosts, {"sp", "tp"}))
+    if together or per_host < sp * tp:  # a group larger than every host has to be divided
+        plan.require_hosts(hosts)
+    else:
+        with pytest.raises(PlanError, match=rf"[st]p={sp * tp}: ranks .* share a stage, and are on hosts"):
+            plan.require_hosts(hosts)
+    if per_host % (sp * tp) == 0:
+        assert together
+    if per_host % (stages * sp * tp) == 0:
+        # The stages of one branch: only the branches' results cross.
+        assert all(len(group) == 1 for group in hosts_along(plan, hosts, {"pp", "sp", "tp"}))
+
+
+def test_stages_in_a_row_leave_each_host_once():
+    plan, hosts = stages_of(12, 6), hosts_of(Topology(3, 2), 6)
+    at = [hosts[rank] for rank in sorted(range(6), key=lambda rank: plan.position(rank)["pp"])]
+    assert at == [0, 0, 1, 1, 2, 2]
+
+
+def test_hosts_that_are_not_known_are_not_looked_at():
+    for hosts in ((), ["a"], ("a", "b")):
+        mesh_of(2, 1, 1, 2).require_hosts(hosts)
+    with pytest.raises(PlanError, match="hosts='ab': must be a list of names"):
+        mesh_of(2, 1, 1, 2).require_hosts("ab")

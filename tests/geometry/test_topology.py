@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from toolkit.errors import PlanError
-from toolkit.geometry.topology import Link, Topology
+from toolkit.geometry.topology import Link, Topology, hosts_of
 
 FAST, SLOW = Link(bandwidth=100e9), Link(bandwidth=1e9, latency=2e-6)
 TWO_HOSTS = Topology(hosts=2, per_host=3, within=FAST, between=SLOW)
@@ -32,6 +32,51 @@ def test_ranks_of_one_host_use_the_link_within_and_others_the_link_between() -> 
 
 def test_without_a_link_between_hosts_they_use_the_link_within() -> None:
     assert Topology(hosts=2, per_host=1, within=SLOW).link(0, 1) is SLOW
+
+
+def test_hosts_may_have_different_numbers_of_ranks() -> None:
+    uneven = Topology(hosts=3, per_host=(3, 1, 2), within=FAST, between=SLOW)
+    assert uneven.ranks == 6
+    assert [uneven.host_of(rank) for rank in range(6)] == [0, 0, 0, 1, 2, 2]
+    assert hosts_of(uneven, 5) == (0, 0, 0, 1, 2)
+    assert uneven.link(3, 4) is SLOW
+    assert str(uneven).startswith("3 hosts of 3 + 1 + 2 ranks, within a host 100 GB/s")
+
+
+def test_equal_hosts_are_the_same_topology_however_they_are_given() -> None:
+    assert Topology(2, (3, 3), FAST, SLOW) == TWO_HOSTS == Topology.of_hosts(["a"] * 3 + ["b"] * 3, FAST, SLOW)
+    assert hash(Topology(2, (3, 3))) == hash(Topology(2, 3))
+    assert Topology.of_hosts(("x", "y", "y")).per_host == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "message"),
+    [
+        (["a", "b", "a"], "ranks are counted host by host"),
+        ([], "must be a list of names"),
+        ([1, 2], "must be a list of names"),
+        ("ab", "must be a list of names"),
+        (3, "must be a list of names"),
+    ],
+)
+def test_hosts_that_ranks_are_not_counted_by_are_refused(hosts: object, message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        Topology.of_hosts(hosts)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "per_host", "message"),
+    [
+        (2, (1, 2, 3), r"per_host=\(1, 2, 3\): has 3 numbers for hosts=2"),
+        (2, (1, 0), r"per_host\[1\]=0: must be an int of at least 1"),
+        (2, (1, 2.0), "must be a tuple of ints"),
+        (2, [1, 2], r"per_host=\[1, 2\]: must be an int of at least 1"),
+        (2, (2**20, 1), "a plan has at most 1048576 parts, not 1048577"),
+    ],
+)
+def test_unequal_hosts_that_cannot_be_are_refused(hosts: int, per_host: object, message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        Topology(hosts, per_host)
 
 
 def test_by_default_there_is_one_rank_and_links_take_no_time() -> None:

@@ -8,8 +8,11 @@ import pytest
 import torch
 
 import toolkit as tk
+from toolkit.errors import PlanError
 from toolkit.models.autoencoders.census import specimen
 from toolkit.models.autoencoders.model_call import ModelCall
+from toolkit.models.autoencoders.options import Options
+from toolkit.planning.candidates import Task
 from toolkit.planning.choice import Choice, Limits, Prediction
 from toolkit.planning.cost import call_cost
 from toolkit.runs.memory import MemoryCurve, measured
@@ -156,3 +159,27 @@ def test_a_busy_machine_makes_no_cell_free(monkeypatch):
     taken = iter([(1000, 100, 0.5), (2000, 144, 0.4)])
     monkeypatch.setattr("toolkit.planning.cost._measure", lambda *_, **__: next(taken))
     assert call_cost(specimen("AutoencoderTiny").build(), (1, 4, 64, 64), ModelCall()).seconds == 0.4 / 144
+
+
+def test_with_hosts_shards_are_tried_in_blocks_and_tiles_dealt_out_by_hosts():
+    vae, two = specimen("AutoencoderKL").build(), tk.Topology(hosts=2, per_host=2)
+    call = ModelCall("decode", Options(seed=0))
+    plain, hosted = ([*Task(vae, (1, 4, 24, 60), call, 4, among).candidates()] for among in (None, two))
+    blocks = {"2 x 2 shards in blocks of 2 x 1"}
+    assert {one.name for one in hosted} == {one.name for one in plain} | blocks
+    tiles = [one.plan for one in hosted if isinstance(one.plan, tk.TilePlan)]
+    assert tiles
+    for one in tiles:
+        assert one.assignment == tk.Assignment.balanced(one.grid, one.ranks, topology=two)
+
+
+def test_where_the_link_between_hosts_is_slow_short_borders_win():
+    vae, two = specimen("AutoencoderKL").build(), tk.Topology(2, 2, tk.Link(1e12), tk.Link(1e4))
+    choice = tk.plan(vae, (1, 4, 8, 24), 4, profile=SLOW, topology=two, exact=True, progress=False)
+    shards = [one.plan for one in choice.predictions if isinstance(one.plan, tk.ShardPlan) and one.plan.ranks == 4]
+    assert shards[0] == tk.ShardPlan.over(two, {"h": 8, "w": 24})
+
+
+def test_a_topology_with_too_few_ranks_is_refused():
+    with pytest.raises(PlanError, match="the topology has 3"):
+        tk.plan(specimen("AutoencoderKL").build(), (1, 4, 24, 60), 4, profile=SLOW, topology=tk.Topology(1, 3))

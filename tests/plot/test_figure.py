@@ -19,7 +19,7 @@ from support.plotted import LIMIT, comparison, video
 
 from toolkit import plot
 from toolkit.errors import ToolkitError
-from toolkit.geometry import Assignment, Blend, Schedule, TilePlan
+from toolkit.geometry import Assignment, Blend, Schedule, TilePlan, Topology
 from toolkit.plot.theme import THEMES
 from toolkit.runs.run_tables import trace_table
 from toolkit.runs.trace import Event, Kind, Label
@@ -57,6 +57,7 @@ def every_figure(run, theme="neutral") -> dict[str, plot.Figure]:
         "scaling": plot.scaling([run, alone], theme=theme),
         "schedule": plot.schedule(Schedule.looped(2, 2, 2), [0.25] * 4, theme=theme),
         "halos": plot.halos(HALOS, theme=theme),
+        "hosts": plot.hosts(run, Topology(hosts=2, per_host=(1, 2)), theme=theme),
         "seams": plot.seams(one, theme=theme),
         "signed seams": plot.seams(one, signed=True, theme=theme),
         "seams of frames": plot.seams(video(), 1, frames=range(3), theme=theme),

@@ -45,6 +45,12 @@ class TestTileValues:
         figure = plot.ranks(sharded(ShardPlan(h=2), trace), "time")
         assert figure.to_dataframe()["time computing (ms)"].tolist() == [500.0, 750.0]
 
+    def test_shards_in_blocks_show_what_their_own_rank_took(self, sharded):
+        trace = trace_table([Event(rank, Kind.SHARD, Label(), 0.0, 0.1 * (rank + 1)) for rank in range(4)])
+        figure = plot.ranks(sharded(ShardPlan(h=2, w=2, block=(2, 1)), trace), "time")
+        assert figure.to_dataframe()["rank"].tolist() == [0, 2, 1, 3]
+        assert figure.to_dataframe()["time computing (ms)"].round(6).tolist() == [100.0, 300.0, 200.0, 400.0]
+
     def test_one_colour_bar_for_all_panels(self):
         grid = TileGrid.cover({"t": 11, "h": 9, "w": 16}, {"t": 5, "h": 9, "w": 9}, {"t": 1, "h": 0, "w": 2})
         panels = plot.ranks(TilePlan(grid, Blend.linear(), Assignment.round_robin(grid, 5)), "cost").data

@@ -103,8 +103,14 @@ class GenerateRequest:
             check(transformer, plans[name])
 
     def run(self, calls: Calls, listener: Listener, events: list[Event], *, ranks: int, setting: dict[str, Any]) -> Run:
-        """Call the ranks, and make a run of their answers."""
+        """Call the ranks, and make a run of their answers.
+
+        Raises:
+            PlanError: If the cluster's hosts divide ranks that share a stage.
+        """
         way, draws = self.way, Draws.of(self.call, self.requests)
+        if (one := first_plan(self.plan)) is not None:
+            one.require_hosts(calls.pool.engine.hosts)
         source, modules = self._sent()
         what = {**setting, "call": "generate", "requests": len(self.requests or [{}])}
         record = Record.make(self._model(), self.given, plan=self.plan, what=what, where=calls.where)

@@ -10,6 +10,8 @@ from toolkit.errors import PlanError
 from toolkit.geometry.checks import check_counts, check_ints, check_kind, check_parts, check_tuple, shown
 from toolkit.geometry.drawing.html_views import assignment_view
 from toolkit.geometry.grid import Tile, TileGrid
+from toolkit.geometry.tile_hosts import neighbours_together
+from toolkit.geometry.topology import Topology, hosts_of
 
 
 def tile_cells(tile: Tile) -> float:
@@ -48,22 +50,42 @@ class Assignment:
         check_parts(len(self.owners), what="owners")
 
     @classmethod
-    def balanced(cls, grid: TileGrid, ranks: int, cost: Callable[[Tile], float] | None = None) -> Assignment:
+    def balanced(
+        cls,
+        grid: TileGrid,
+        ranks: int,
+        cost: Callable[[Tile], float] | None = None,
+        topology: Topology | None = None,
+    ) -> Assignment:
         """Give the most expensive remaining tile to the rank with the least work, the lowest rank on ties.
 
         This is longest processing time first (Graham 1969): the busiest rank gets at most 4/3 of the best possible.
+
+        With a topology, neighbouring tiles go to one host. Of the assignments whose busiest rank has no more work than
+        without a topology, the search takes the one that sends the fewest cells between hosts if the output is wanted
+        on the first host: edges of tiles, and finished parts. It never sends more than without a topology.
 
         Args:
             grid: The tiles.
             ranks: Number of ranks that share them.
             cost: The cost of a tile in any unit; its number of cells by default.
+            topology: The hosts that the ranks are on; None: all on one. It may have more ranks than these.
 
         Raises:
-            PlanError: If ``ranks`` is below 1, or a cost is negative or not a number.
+            PlanError: If ``ranks`` is below 1, a cost is negative or not a number, or the topology has too few ranks.
+
+        Example:
+            >>> grid = TileGrid.cover({"h": 60, "w": 104}, tile=32, overlap=8)
+            >>> Assignment.balanced(grid, ranks=4).owners
+            (0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3)
+            >>> Assignment.balanced(grid, ranks=4, topology=Topology(hosts=2, per_host=2)).owners
+            (3, 2, 1, 0, 3, 2, 1, 0, 3, 2, 1, 0)
         """
         _check(grid, ranks)
         if cost is not None and not callable(cost):
             raise PlanError(f"cost={shown(cost)}: must be a function of a tile, or None for its number of cells.")
+        if topology is not None:
+            hosts = hosts_of(topology, ranks)
         costs = [_as_cost((cost or tile_cells)(tile)) for tile in grid.tiles]
         load = [(0.0, 0, rank) for rank in range(ranks)]
         heapify(load)
@@ -73,6 +95,8 @@ class Assignment:
             owners[index] = rank
             # Ties in work are broken by the number of tiles: otherwise tiles that cost nothing all go to one rank.
             heapreplace(load, (work + costs[index], count + 1, rank))
+        if topology is not None:
+            return cls(neighbours_together(grid, costs, owners, hosts), ranks)
         return cls(tuple(owners), ranks)
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Any, ClassVar, Literal, get_args
 
@@ -12,7 +12,9 @@ from toolkit.geometry.checks import check_choice, check_counts, check_extent, ch
 from toolkit.geometry.drawing.html_views import shard_view
 from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.plan import Plan, PlanKind
+from toolkit.geometry.shard_order import Block, Lengths, best_order, borders_of, check_block, place_of, rank_at
 from toolkit.geometry.span import Span
+from toolkit.geometry.topology import Topology, check_topology, hosts_of
 
 Attention = Literal["gather", "ring"]
 Borders = Literal["exchange", "recompute"]
@@ -47,6 +49,8 @@ class ShardPlan(Plan):
             whole map, and from there on its shard plus as many rows around it as later layers consume. It suits slow
             links; it works for decode only, and for classes without a global operation after their middle block.
         root: The rank that ends up with the output.
+        block: Shards along h and w that ranks fill before they go on to the next block, so that neighbours are on one
+            host. None: one row of shards after the other.
 
     Raises:
         PlanError: If a value breaks a rule.
@@ -59,6 +63,8 @@ class ShardPlan(Plan):
         {'h': (6, 5), 'w': (4, 4)}
         >>> plan.shard(3, {"h": 11, "w": 8})
         {'h': 6:11, 'w': 4:8}
+        >>> ShardPlan(h=2, w=4, block=(2, 2)).part_owners
+        (0, 1, 4, 5, 2, 3, 6, 7)
     """
 
     kind: ClassVar[PlanKind] = PlanKind.SHARDS
@@ -70,6 +76,7 @@ class ShardPlan(Plan):
     attention: Attention = "gather"
     borders: Borders = "exchange"
     root: int = 0
+    block: Block | None = None
 
     def __post_init__(self) -> None:
         check_counts(h=self.h, w=self.w)
@@ -77,6 +84,69 @@ class ShardPlan(Plan):
         check_choice("attention", self.attention, choices=get_args(Attention))
         check_choice("borders", self.borders, choices=get_args(Borders))
         check_rank("root", self.root, ranks=self.ranks)
+        if self.block is not None:
+            check_block(self.block, h=self.h, w=self.w)
+
+    @classmethod
+    def over(cls, topology: Topology, extent: Mapping[str, int]) -> ShardPlan:
+        """Choose the shards, one for each rank of a topology, whose borders between hosts are the shortest.
+
+        What is exchanged along a border grows with its length. Of plans with equal borders between hosts, those without
+        corners between hosts send less; and of those, the one with the shortest borders in all is chosen.
+
+        Args:
+            topology: The hosts.
+            extent: Size of the map along h and w, in latent cells.
+
+        Raises:
+            PlanError: If the map is too small for as many shards as there are ranks.
+
+        Example:
+            >>> ShardPlan.over(Topology(hosts=2, per_host=4), {"h": 60, "w": 104})
+            ShardPlan(1 x 8 shards, borders exchanged, attention gathered)
+            >>> ShardPlan.over(Topology(hosts=2, per_host=4), {"h": 104, "w": 60})
+            ShardPlan(4 x 2 shards, borders exchanged, attention gathered)
+        """
+        check_topology(topology)
+        plans = []
+        for h in (h for h in range(1, topology.ranks + 1) if topology.ranks % h == 0):
+            plan = cls(h, topology.ranks // h)
+            try:
+                plans.append(plan.on(topology, extent))
+            except PlanError as error:
+                refusal = error
+        if not plans:
+            raise PlanError(
+                f"{topology.ranks} shards, one for each rank of {topology}: {refusal} Use fewer ranks."
+            ) from None
+        return min(plans, key=lambda plan: (plan.border_cells(extent, topology), plan.h))
+
+    def on(self, topology: Topology, extent: Mapping[str, int]) -> ShardPlan:
+        """Choose the block for which the borders between hosts are the shortest; the shards stay as they are.
+
+        Args:
+            topology: The hosts, which may have more ranks than the plan.
+            extent: Size of the map along h and w, in latent cells.
+
+        Raises:
+            PlanError: If a shard would be too thin, or there are too few ranks.
+
+        Example:
+            >>> ShardPlan(h=4, w=4).on(Topology(hosts=4, per_host=4), {"h": 64, "w": 64}).block
+            (2, 2)
+        """
+        parts = self.parts(extent)
+        return replace(self, block=best_order(parts["h"], parts["w"], hosts_of(topology, self.ranks)))
+
+    def border_cells(self, extent: Mapping[str, int], topology: Topology) -> Lengths:
+        """The length of the borders between shards in latent cells, of those between hosts and of all.
+
+        Example:
+            >>> ShardPlan(h=2, w=2).border_cells({"h": 60, "w": 104}, Topology(hosts=2, per_host=2))
+            Lengths(between=104, corners=0, every=164)
+        """
+        parts = self.parts(extent)
+        return borders_of(parts["h"], parts["w"], self.block, hosts=hosts_of(topology, self.ranks))
 
     @property
     def ranks(self) -> int:
@@ -106,16 +176,32 @@ class ShardPlan(Plan):
     @property
     def summary(self) -> str:
         """The plan in a few words."""
-        return f"{self.h} x {self.w} shards"
+        blocks = f" in blocks of {self.block[0]} x {self.block[1]}" if self.block else ""
+        return f"{self.h} x {self.w} shards{blocks}"
 
     def position(self, rank: int) -> dict[str, int]:
-        """The place of a rank's part along each axis; ranks go along w first.
+        """The place of a rank's part along each axis; ranks go along w first, within a block and from block to block.
 
         Raises:
             PlanError: If the plan has no such rank.
         """
         check_rank("rank", rank, ranks=self.ranks)
-        return {"h": rank // self.w, "w": rank % self.w}
+        h, w = place_of(rank, self.w, self.block)
+        return {"h": h, "w": w}
+
+    def rank_at(self, h: int, w: int) -> int:
+        """The rank at a place: the inverse of :meth:`position`.
+
+        Raises:
+            PlanError: If the plan has no such place.
+
+        Example:
+            >>> ShardPlan(h=2, w=2, block=(2, 1)).rank_at(h=0, w=1)
+            2
+        """
+        check_ints(0, most=self.h - 1, h=h)
+        check_ints(0, most=self.w - 1, w=w)
+        return rank_at(h, w, self.w, self.block)
 
     def parts(self, extent: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         """Number of latent rows (columns) of each part along each axis.
@@ -147,7 +233,7 @@ class ShardPlan(Plan):
         return spans
 
     def as_grid(self, extent: Mapping[str, int]) -> TileGrid:
-        """The shards as tiles without overlap; tile ``i`` is the shard of rank ``i``.
+        """The shards as tiles without overlap; tile ``i`` is the shard of rank ``part_owners[i]``.
 
         Example:
             >>> ShardPlan(h=3).as_grid({"h": 11, "w": 9})
@@ -160,13 +246,15 @@ class ShardPlan(Plan):
 
     @property
     def part_owners(self) -> tuple[int, ...]:
-        """Each rank has the shard of its own number.
+        """The rank of each shard, one row of shards after the other.
 
         Example:
             >>> ShardPlan(h=3).part_owners
             (0, 1, 2)
         """
-        return self.working
+        if self.block is None:
+            return self.working
+        return tuple(rank_at(h, w, self.w, self.block) for h in range(self.h) for w in range(self.w))
 
     def part_grid(self, extent: Mapping[str, int]) -> TileGrid:
         """As :meth:`as_grid`."""
@@ -175,7 +263,7 @@ class ShardPlan(Plan):
     def __repr__(self) -> str:
         borders = "exchanged" if self.borders == "exchange" else "recomputed"
         attention = "gathered" if self.attention == "gather" else "in a ring"
-        return f"ShardPlan({self.h} x {self.w} shards, borders {borders}, attention {attention})"
+        return f"ShardPlan({self.summary}, borders {borders}, attention {attention})"
 
     def _repr_html_(self) -> str:
         # A plan has no extent: its parts are drawn in per cent, as long as each has at least one per cent.
@@ -184,7 +272,7 @@ class ShardPlan(Plan):
         rows = tuple(_rounded(whole, parts) for parts in self.divisions.values())
         how = _RECOMPUTED if self.borders == "recompute" else f"{_EXCHANGED}; {_ATTENTION[self.attention]}"
         facts = f"{self.summary}, one per rank, without overlap; {how}; output on rank {self.root}"
-        return shard_view(rows, facts, unit=unit, root=self.root)
+        return shard_view(rows, facts, unit=unit, root=self.root, owners=self.part_owners)
 
 
 _EXCHANGED = "rows along borders are exchanged before each layer that reads across them"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import Number, check_counts, check_kind, check_parts, check_rank, shown
+from toolkit.geometry.checks import Number, check_collection, check_counts, check_kind, check_parts, check_rank, shown
 from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.stage_views import plan_view
 from toolkit.geometry.plan import WHOLE, Plan, PlanKind
@@ -147,6 +148,41 @@ class StagePlan(Plan):
         """The index of the expert's group of ranks that a rank belongs to."""
         check_rank("rank", rank, ranks=self.ranks)
         return rank // (self.ranks // self.experts)
+
+    def require_hosts(self, hosts: Sequence[object]) -> None:
+        """Refuse hosts that divide the ranks of one stage, if one host has room for them.
+
+        Ranks along sp and tp talk in every layer, stages once per call. Neighbouring ranks share a stage, so it is on
+        one host wherever each host has a multiple of sp * tp ranks.
+
+        Args:
+            hosts: The host of each rank; ranks that it leaves out are not looked at.
+
+        Raises:
+            PlanError: With the ranks that are apart.
+
+        Example:
+            >>> plan = StagePlan(StageSplit.even(30, 3), Schedule.interleaved(3, branches=2), tp=2)
+            >>> plan.require_hosts(["a", "a", "a", "a", "b", "b"])
+            >>> plan.require_hosts(["a", "a", "a", "b", "b", "b"])  # doctest: +ELLIPSIS
+            Traceback (most recent call last):
+            ...
+            toolkit.errors.PlanError: tp=2: ranks 2 to 3 share a stage, and are on hosts a and b, ...
+        """
+        check_collection("hosts", hosts, what="names, the host of each rank")
+        size = self.sp * self.tp
+        known = [host if isinstance(host, str) else shown(host) for host in hosts[: self.ranks]]
+        if not known or max(Counter(known).values()) < size:
+            return
+        for first in range(0, len(known) - size + 1, size):
+            apart = list(dict.fromkeys(known[first : first + size]))
+            if len(apart) > 1:
+                axis = "sp" if self.sp > 1 else "tp"
+                raise PlanError(
+                    f"{axis}={size}: ranks {first} to {first + size - 1} share a stage, and are on hosts "
+                    f"{' and '.join(apart)}, which would talk in every layer. Give each host a multiple of "
+                    f"{size} ranks, or make a plan with another {axis}."
+                )
 
     def step_time(self, costs: Sequence[Number] | None = None, hop: Number = 0.0) -> Number:
         """Time of one step of every request, once the pipeline is full.

@@ -12,6 +12,7 @@ from toolkit.geometry.grid import TileGrid
 from toolkit.geometry.plan import WHOLE
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.tile_plan import TilePlan
+from toolkit.geometry.topology import Topology
 from toolkit.models.autoencoders.autoencoder_table import recipe_of
 from toolkit.models.autoencoders.exact_grid import grid_beyond
 from toolkit.models.autoencoders.model_call import ModelCall
@@ -49,12 +50,14 @@ class Task:
         shape: The shape of the call's input.
         call: The model call to make.
         ranks: Number of ranks that there are.
+        topology: The hosts that they are on; None: all on one.
     """
 
     vae: Autoencoder
     shape: tuple[int, ...]
     call: ModelCall
     ranks: int
+    topology: Topology | None = None
 
     @property
     def extent(self) -> dict[str, int]:
@@ -92,7 +95,10 @@ class Task:
                 candidate.parts(self.extent)
             except PlanError:
                 continue
-            yield Candidate(candidate.summary, candidate, exact=True)
+            # Without a topology, and where rows are as good as blocks, both are the same plan.
+            placed = candidate if self.topology is None else candidate.on(self.topology, self.extent)
+            for one in dict.fromkeys((candidate, placed)):
+                yield Candidate(one.summary, one, exact=True)
 
     def _tiles(self, ranks: int, seen: set[TileGrid]) -> Iterator[Candidate]:
         try:
@@ -105,7 +111,8 @@ class Task:
             seen.add(grid)
             blend = Blend.crop() if exact else Blend.linear()
             name = f"{len(grid)} tiles of {' x '.join(str(len(row[0])) for row in grid.rows)} over {ranks} ranks"
-            yield Candidate(name, TilePlan(grid, blend, Assignment.balanced(grid, ranks)), exact)
+            assignment = Assignment.balanced(grid, ranks, topology=self.topology)
+            yield Candidate(name, TilePlan(grid, blend, assignment), exact)
 
     def _grids(self, ranks: int) -> Iterator[tuple[TileGrid, bool]]:
         """The class's own tiles, evenly spaced; and larger tiles with the same overlap, one per rank."""

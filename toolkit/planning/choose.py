@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from toolkit.errors import ModelError, NotExact, PlanError
 from toolkit.geometry.checks import check_ints
 from toolkit.geometry.tile_plan import TilePlan
-from toolkit.geometry.topology import Topology
+from toolkit.geometry.topology import Topology, hosts_of
 from toolkit.models.autoencoders.direction import Direction, DirectionName
 from toolkit.models.autoencoders.given_shape import given_shape
 from toolkit.models.autoencoders.model_call import ModelCall
@@ -67,7 +67,8 @@ def plan(
             nothing is measured.
         profile: What operators cost, from :func:`toolkit.profile`, best measured on a cluster of as many ranks. None:
             the operators of two small inputs are measured in this process, and times are estimated from them.
-        topology: The links between ranks; None: the profile's.
+        topology: The hosts of the ranks, and the links between them; None: the profile's link between all. Shards are
+            tried in blocks, and tiles dealt out, so that little is sent between hosts.
         direction: The model call to make. For encode, ``latent`` is the sample.
         arguments: Further arguments of the call.
         progress: Whether to show a progress bar.
@@ -90,12 +91,14 @@ def plan(
     check_ints(1, most=MOST_RANKS, ranks=ranks)
     check_is_module("vae", vae)
     check_setting(profile, topology)
+    if topology is not None:
+        hosts_of(topology, ranks)
     limits = Limits(memory, exact, error)
     if error is not None and not isinstance(latent, Tensor):
         raise PlanError(f"error={error} with a shape: tiles are tried on the input. Give the input itself.")
     shape = given_shape("latent", latent.shape if isinstance(latent, Tensor) else latent)
     call = ModelCall(Direction.of(direction), Options(arguments=arguments or {}, seed=0))
-    task = Task(vae, shape, call, ranks)
+    task = Task(vae, shape, call, ranks, topology)
     costs = profile or _measured(task)
     weights = sum(parameter.nbytes for parameter in vae.parameters())
     predictions = [

@@ -4,6 +4,7 @@ from toolkit.plot.compare_image import compare
 from toolkit.plot.figure import Figure
 from toolkit.plot.gantt import timeline
 from toolkit.plot.halos import halos
+from toolkit.plot.host_matrix import hosts
 from toolkit.plot.memory_curves import memory
 from toolkit.plot.pareto import pareto
 from toolkit.plot.peaks import peak_memory
@@ -21,6 +22,7 @@ __all__ = [
     "communication",
     "compare",
     "halos",
+    "hosts",
     "memory",
     "pareto",
     "peak_memory",

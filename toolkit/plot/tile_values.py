@@ -94,6 +94,7 @@ def _by_part(events: pd.DataFrame, run: Run, *, plan: TilePlan) -> npt.NDArray[n
     An event names its tile; that of an edge is the tile that sends it. Everything that a rank does is for its own
     shard.
     """
-    part = events["rank"] if run.way.kind is PlanKind.SHARDS else events["tile"]
-    total = events["value"].groupby(part.to_numpy()).sum()
-    return total.reindex(range(len(plan.grid)), fill_value=0.0).to_numpy(np.float64)
+    shards = run.way.kind is PlanKind.SHARDS
+    total = events["value"].groupby((events["rank"] if shards else events["tile"]).to_numpy()).sum()
+    parts = run.way.part_owners if shards else range(len(plan.grid))
+    return total.reindex(parts, fill_value=0.0).to_numpy(np.float64)

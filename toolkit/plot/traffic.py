@@ -17,7 +17,7 @@ from toolkit.plot.figure import Figure, make
 from toolkit.plot.theme import ThemeName, Unit, byte_unit
 from toolkit.plot.wanted import check_run
 from toolkit.runs.run import Run
-from toolkit.runs.trace import NONE, Kind
+from toolkit.runs.run_tables import sent_table
 
 Matrix = npt.NDArray[np.float64]
 MOST_TEXTS = 16
@@ -74,12 +74,8 @@ def _measured(what: Run | pd.DataFrame, cell_bytes: int | None) -> tuple[pd.Data
     if cell_bytes is not None:
         raise ToolkitError(f"cell_bytes={cell_bytes}: the bytes of a run are measured, so leave cell_bytes out.")
     trace = what.trace if isinstance(what, Run) else what
-    sends = trace[trace["kind"] == Kind.SEND.value]
-    if "peer" not in trace or (sends["peer"] == NONE).any():
-        raise ToolkitError(
-            "the trace does not say who receives (column peer), so an older version recorded it: run it again."
-        )
-    table = sends.groupby(["rank", "peer"], as_index=False).agg(messages=("bytes", "size"), amount=("bytes", "sum"))
+    columns = {"sender": "rank", "receiver": "peer", "bytes": "amount"}
+    table = sent_table(trace).rename(columns=columns)
     highest = int(max([*trace["rank"], *trace["peer"]], default=0))
     table.attrs["ranks"] = max(highest + 1, what.way.ranks if isinstance(what, Run) else 0)
     return table, byte_unit(float(table["amount"].max()) if len(table) else 0.0)

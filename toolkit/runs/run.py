@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ from typing import Any
 import pandas as pd
 
 from toolkit.errors import ToolkitError
+from toolkit.geometry.checks import check_collection
 from toolkit.geometry.plan import Plan, PlanKind, or_whole
+from toolkit.geometry.topology import Topology, names_of
 from toolkit.runs.export import write_chrome_trace, write_parquet
 from toolkit.runs.record import Extent, Record
+from toolkit.runs.run_tables import between_hosts, sent_table
 from toolkit.runs.trace import COMPUTING, NONE, Kind
 
 PART_OF = {
@@ -114,6 +117,34 @@ class Run:
                 }
             )
         return pd.DataFrame(rows).set_index("rank") if rows else pd.DataFrame()
+
+    @property
+    def hosts(self) -> list[str]:
+        """The host of each rank, by rank; empty where all ranks were on one machine."""
+        return list(self.record.what.get("hosts", ()))
+
+    def host_messages(self, hosts: Topology | Sequence[str] | None = None) -> pd.DataFrame:
+        """One row per pair of hosts: sender, receiver, number of messages, bytes.
+
+        Messages between the ranks of one host have a row, too. Collectives (``sp``, ``tp``) are not in it, because a
+        trace does not record their messages.
+
+        Args:
+            hosts: The name of each rank's host, or a topology, whose hosts are called ``host 0`` and so on. None:
+                :attr:`hosts`.
+
+        Raises:
+            ToolkitError: If nothing says which hosts the ranks were on, or the trace does not say who receives.
+        """
+        names = names_of(hosts) if isinstance(hosts, Topology) else self.hosts if hosts is None else hosts
+        check_collection("hosts", names, what="names, the host of each rank, or a tk.Topology")
+        if not names:
+            raise ToolkitError(f"all ranks of {self!r} were on one host: give hosts=, such as a tk.Topology.")
+        return between_hosts(self._sent(), names)
+
+    def _sent(self) -> pd.DataFrame:
+        """What each rank sent to each other rank: sender, receiver, messages, bytes."""
+        return sent_table(self.trace)
 
     def to_chrome_trace(self, path: str | Path, *, record: Extent = "public") -> Path:
         """Write trace and memory for chrome://tracing or Perfetto.

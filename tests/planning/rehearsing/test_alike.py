@@ -24,6 +24,8 @@ from toolkit.planning.rehearsing.writing import Piece, Writer
         ("AutoencoderKLWan_2.1", (30, 5), ShardPlan(h=5, attention="ring")),
         ("AutoencoderKLWan_2.1", (5, 23), ShardPlan(w=5)),
         ("AutoencoderDC_sana", (16, 16), ShardPlan(h=4, w=4, attention="ring")),
+        ("AutoencoderKL", (16, 20), ShardPlan(h=4, w=4, root=5, block=(2, 2))),
+        ("AutoencoderDC_sana", (16, 16), ShardPlan(h=4, w=4, attention="ring", block=(4, 1))),
     ],
 )
 def test_renamed_scripts_are_those_that_ranks_write(name, hw, plan):

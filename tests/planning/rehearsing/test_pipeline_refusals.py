@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 from support.staged import QUIET, plans
 
 import toolkit as tk
+from toolkit.cluster.generate_request import GenerateRequest
 from toolkit.errors import ModelError, PlanError, ToolkitError
 from toolkit.planning.rehearsing.rehearse import rehearse
 
@@ -118,3 +120,14 @@ def test_a_plan_of_stages_for_an_autoencoder_is_refused_in_the_same_words(cluste
     vae, x, plan = tk.demo.image_vae(), torch.zeros(1, 16, 4, 4), plan_for(pipe)
     mine, its = refused(lambda: rehearse(vae, x, plan)), refused(lambda: cluster.decode(vae, x, plan, **QUIET))
     assert (type(mine), str(mine)) == (type(its), str(its))
+
+
+def test_hosts_that_divide_a_stage_are_refused_in_the_same_words(pipe):
+    plan = plan_for(pipe, tp=2)
+    apart = "tp=2: ranks 0 to 1 share a stage, and are on hosts {} and {}, which would talk in every layer"
+    with pytest.raises(PlanError, match=apart.format(0, 1)):
+        rehearse(pipe, plan=plan, topology=tk.Topology(hosts=2, per_host=(1, 3)), **tk.demo.call())
+    elsewhere = SimpleNamespace(pool=SimpleNamespace(engine=SimpleNamespace(hosts=["a", "b", "b", "b"])))
+    request = GenerateRequest(pipe, plan, tk.demo.call(), None, memory=False, load={})
+    with pytest.raises(PlanError, match=apart.format("a", "b")):
+        request.run(elsewhere, None, [], ranks=4, setting={})

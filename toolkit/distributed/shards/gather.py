@@ -47,14 +47,16 @@ def share_of(shard: Shard, layout: Layout, rank: int) -> Fraction:
 
 
 def partners(shard: Shard, layout: Layout) -> list[int]:
-    """The ranks that together hold a whole map, including this one, in rank order.
+    """The ranks that together hold a whole map, including this one, in the order of their shards.
 
     Along an axis on which the map is whole, every rank has the same; there a rank's partners are at its own place.
     """
     axes = {strip.axis for strip in layout}
     mine = shard.index
-    ranks = range(shard.plan.ranks)
-    return [r for r in ranks if all(shard.plan.position(r)[a] == mine[a] for a in mine if a not in axes)]
+    # Not by rank: sums are then the same bits, whichever rank has which shard.
+    return [
+        r for r in shard.plan.part_owners if all(shard.plan.position(r)[a] == mine[a] for a in mine if a not in axes)
+    ]
 
 
 def collect(shard: Shard, x: Tensor, *, dim: int, layout: Layout, what: str) -> list[Tensor]:
@@ -69,7 +71,7 @@ def collect(shard: Shard, x: Tensor, *, dim: int, layout: Layout, what: str) -> 
         what: The purpose, for the trace.
 
     Returns:
-        The tensors of all partners, in rank order.
+        The tensors of all partners, in the order of their shards.
     """
     me, ranks = shard.exchange.member.rank, partners(shard, layout)
     name = Label(purpose=what, module=shard.module())
@@ -89,7 +91,8 @@ def around(shard: Shard, x: Tensor, *, dim: int, layout: Layout, what: str) -> I
     Yields:
         A rank and its tensor, this rank's own first, then the ranks before it, going back.
     """
-    ranks = partners(shard, layout)
+    # By rank, because ranks are counted host by host: the ring leaves each host once.
+    ranks = sorted(partners(shard, layout))
     at = ranks.index(shard.exchange.member.rank)
     name = Label(purpose=what, module=shard.module())
     held = x.contiguous()
@@ -115,12 +118,12 @@ def _shape_on(shard: Shard, x: Tensor, dim: int, *, layout: Layout, rank: int) -
 
 
 def add_up(shard: Shard, x: Tensor, *, layout: Layout, what: str) -> Tensor:
-    """Add up ``x`` of all partners, in rank order, so that all get the same bits."""
+    """Add up ``x`` of all partners, in the order of their shards, so that all get the same bits."""
     return torch.cat(collect_alike(shard, x.unsqueeze(0), layout=layout, what=what)).sum(0)
 
 
 def collect_alike(shard: Shard, x: Tensor, *, layout: Layout, what: str) -> list[Tensor]:
-    """Bring together ``x`` of all partners if it has the same shape on all of them; in rank order."""
+    """Bring together ``x`` of all partners if it has the same shape on all of them; in the order of their shards."""
     # With one row per rank, collect() finds no difference in size.
     even = tuple(strip._replace(extents=(1,) * len(strip.extents)) for strip in layout)
     return collect(shard, x, dim=0, layout=even, what=what)

@@ -80,8 +80,7 @@ class Shard:
 
     def rank_at(self, axis: str, index: int) -> int:
         """The rank at another place along one axis, with this rank's place along the other."""
-        place = {**self.index, axis: index}
-        return place["h"] * self.plan.w + place["w"]
+        return self.plan.rank_at(**{**self.index, axis: index})
 
     def rows(self, strip: Strip) -> int:
         """Number of rows of a strip in this rank's tensor, margin and padding included."""

@@ -118,7 +118,7 @@ def plan_view(
     return view("TilePlan", facts, table=table(head, lines), picture=picture)
 
 
-def shard_view(rows: _Rows, facts: str, *, unit: str, root: int) -> str:
+def shard_view(rows: _Rows, facts: str, *, unit: str, root: int, owners: Sequence[int]) -> str:
     """One line per rank, beside the picture of the shards.
 
     Args:
@@ -126,21 +126,22 @@ def shard_view(rows: _Rows, facts: str, *, unit: str, root: int) -> str:
         facts: Further facts, in one sentence.
         unit: The unit of the parts.
         root: The rank that ends up with the output.
+        owners: The rank of each shard, one row of shards after the other.
     """
     down, across = map(len, rows)
     lines = []
-    for rank in range(min(down * across, MOST_ROWS)):
-        i, j = divmod(rank, across)
+    for index in sorted(range(down * across), key=owners.__getitem__)[:MOST_ROWS]:
+        rank, (i, j) = owners[index], divmod(index, across)
         around = {"above": i > 0, "left": j > 0, "right": j + 1 < across, "below": i + 1 < down}
         step = {"above": -across, "left": -1, "right": 1, "below": across}
-        near = ", ".join(f"{rank + step[side]} {side}" for side, there in around.items() if there)
+        near = ", ".join(f"{owners[index + step[side]]} {side}" for side, there in around.items() if there)
         parts = [cell(f"{span}{unit}") for span in (rows[0][i], rows[1][j])]
         lines.append([chip(rank), *parts, word(near or "none"), word("root" if rank == root else "")])
     if (rest := down * across - MOST_ROWS) > 0:
         note = f"root is {root}" if root >= MOST_ROWS else ""
         lines.append([cell(f"{rest} more"), cell(""), cell(""), word(""), word(note)])
     summary = f"Shards by rank, {down} along h and {across} along w: {facts}"
-    picture = draw_grid(("h", "w"), rows, owners=range(down * across), summary=summary, noun="shard", unit=unit)
+    picture = draw_grid(("h", "w"), rows, owners=owners, summary=summary, noun="shard", unit=unit)
     head = ["rank", "part of h", "part of w", "neighbours", ""]
     return view("ShardPlan", facts, table=table(head, lines, words=["neighbours"]), picture=picture)
 

@@ -7,7 +7,7 @@ Renaming needs to know whom a message goes to. There are three patterns, told ap
 
     halo h, halo w        the neighbour, at the same distance along that axis
     shard                 the rank that collects the output
-    anything else         every rank that holds a part of the same map, in rank order
+    anything else         every rank that holds a part of the same map, in the order of their shards
 """
 
 from __future__ import annotations
@@ -133,23 +133,23 @@ class Renaming:
         if self._plan.attention == "ring" and len(others) <= 2:
             # As far round the ring of all ranks.
             return {peer: (self._target + peer - self._source) % self._plan.ranks for peer in others}
-        return self._gathered(tuple(sorted(others)))
+        return self._gathered(tuple(rank for rank in self._plan.part_owners if rank in others))
 
     def _neighbour(self, peer: int) -> int:
         place = self._lattice.places[peer]
         moved = {axis: self._to[axis] + place[axis] - self._from[axis] for axis in AXES}
-        return moved["h"] * self._plan.w + moved["w"]
+        return self._plan.rank_at(**moved)
 
     def _gathered(self, others: tuple[int, ...]) -> dict[int, int]:
-        """For the peers of the source that hold the rest of a map, those of the target, in rank order."""
+        """For the peers of the source that hold the rest of a map, those of the target, in the order of shards."""
         if others not in self._groups:
             places = self._lattice.places
             divided = [axis for axis in AXES if len({places[rank][axis] for rank in (self._source, *others)}) > 1]
             same = [axis for axis in AXES if axis not in divided]
             mine = [
                 rank
-                for rank, place in enumerate(places)
-                if rank != self._target and all(place[axis] == self._to[axis] for axis in same)
+                for rank in self._plan.part_owners
+                if rank != self._target and all(places[rank][axis] == self._to[axis] for axis in same)
             ]
             self._groups[others] = dict(zip(others, mine, strict=True))
         return self._groups[others]

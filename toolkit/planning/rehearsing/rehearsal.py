@@ -14,7 +14,7 @@ import pandas as pd
 
 from toolkit.errors import ToolkitError
 from toolkit.geometry.plan import Plan, or_none
-from toolkit.geometry.topology import Topology
+from toolkit.geometry.topology import Topology, names_of
 from toolkit.planning.rehearsing.costs import Costs
 from toolkit.planning.rehearsing.performance import Performance, RankTimes, play
 from toolkit.planning.rehearsing.profile import Profile
@@ -79,6 +79,14 @@ class Rehearsal(Run):
                         pair[1] += size
         rows = [(*pair, *counts) for pair, counts in sorted(sent.items())]
         return pd.DataFrame(rows, columns=["sender", "receiver", "messages", "bytes"])
+
+    def _sent(self) -> pd.DataFrame:
+        return self.messages
+
+    @property
+    def hosts(self) -> list[str]:
+        """The host of each rank, by rank, as the topology counts them; empty where there is one."""
+        return names_of(self.topology) if self.topology.hosts > 1 else []
 
     @property
     def collectives(self) -> pd.DataFrame:

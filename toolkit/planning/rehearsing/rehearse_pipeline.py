@@ -7,7 +7,8 @@ from os import fspath
 from typing import Any
 
 from toolkit.cluster.generate_request import GenerateRequest
-from toolkit.geometry.topology import Topology
+from toolkit.geometry.stage_plan import first_plan
+from toolkit.geometry.topology import Topology, hosts_of
 from toolkit.models.transformers.pipeline_parts import experts_of
 from toolkit.models.transformers.split_check import returned_by
 from toolkit.models.transformers.stage_pipeline import load_pipeline, quiet
@@ -48,6 +49,8 @@ def rehearse_pipeline(
     first = getattr(hollow, next(iter(experts_of(hollow))))
     kind = device_type(first, device, profile)
     links = links_of(topology, profile, way.ranks)
+    if (one := first_plan(plan)) is not None:
+        one.require_hosts(hosts_of(links, one.ranks))
     where = device_without_data(kind)
     piece = PipelinePiece(hollow, request.plans or None, call, requests, where, convolutions, request.in_folder)
     what = {

@@ -81,3 +81,28 @@ def test_nothing_listens_elsewhere(four, on_a):
         listeners = on_a.listeners(host)
         assert listeners
         assert {one.rpartition(":")[0] for one in listeners} == {address}
+
+
+@pytest.mark.parametrize("block", [None, (2, 1)], ids=["rows", "columns"])
+def test_what_crosses_the_link_is_what_was_predicted(four, on_a, block):
+    vae, latent = tiny.kl(), tiny.latent("kl", 12, 30)
+    plan, two = tk.ShardPlan(h=2, w=2, block=block), tk.Topology(hosts=2, per_host=2)
+    run, rehearsal = four.decode(vae, latent, plan, progress=False), tk.rehearse(vae, latent, plan, topology=two)
+    assert tk.Topology.of_hosts(run.hosts) == two
+    columns = ["messages", "bytes"]
+    assert run.host_messages()[columns].equals(rehearsal.host_messages()[columns])
+    table = tk.plot.hosts(run, predicted=rehearsal).to_dataframe()
+    assert table["measured bytes"].equals(table["predicted bytes"])
+
+
+def test_a_plan_on_hosts_sends_less_between_them_and_gives_the_same_bits(four, on_a):
+    vae, latent, two = tiny.kl(), tiny.latent("kl", 12, 30), tk.Topology(hosts=2, per_host=2)
+    rows = tk.ShardPlan(h=2, w=2)
+    far, outputs = [], []
+    for plan in (rows, rows.on(two, {"h": 12, "w": 30})):
+        run = four.decode(vae, latent, plan, progress=False)
+        table = run.host_messages()
+        far.append(table.loc[table["sender"] != table["receiver"], "bytes"].sum())
+        outputs.append(run.output)
+    assert far[1] < far[0]
+    assert torch.equal(*outputs)
