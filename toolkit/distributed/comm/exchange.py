@@ -22,11 +22,21 @@ from toolkit.distributed.comm.failure import PATIENCE, FailureFlag
 from toolkit.distributed.comm.group import Member
 from toolkit.distributed.comm.message import Incoming, Message, Outgoing
 from toolkit.distributed.comm.transport import Transport, transport_for
-from toolkit.errors import RankDied, RankFailed
+from toolkit.errors import RankDied, RankFailed, RunError, RunTimeout
 from toolkit.runs.trace import Kind, Label, Recorder
 
-BROKEN = ("Connection closed", "Connection reset", "Broken pipe")
-"""What backends say where the other end of a connection is gone."""
+BROKEN = (
+    "Connection closed",
+    "Connection reset",
+    "Broken pipe",
+    "Connection timed out",
+    "No route to host",
+    "Network is unreachable",
+)
+"""What backends say where the other end of a connection is gone, or the link to it."""
+
+LATE = "Timed out waiting"
+"""What gloo says where a transfer has not ended within the group's limit."""
 
 
 class Exchange:
@@ -116,6 +126,7 @@ class Exchange:
         Raises:
             RankFailed: If another rank fails meanwhile.
             RankDied: If the other rank is gone and has left no reason.
+            RunTimeout: If the message has not arrived within the group's limit.
         """
         if self.transport.arrived(message):
             self._settle(message)
@@ -136,11 +147,23 @@ class Exchange:
     def _settle(self, message: Message) -> None:
         try:
             self._explained(lambda: self.transport.wait(message))
+        except RunError:
+            # In words already, which may quote what a backend said.
+            raise
         except RuntimeError as error:
+            if LATE in str(error):
+                raise RunTimeout(
+                    f"rank {self.member.rank} has waited for rank {message.peer} as long as an operation of the group "
+                    "may take: see what that rank does, or give the group a longer timeout.",
+                    (message.peer,),
+                ) from error
             if not any(words in str(error) for words in BROKEN):
                 raise
             # It was killed: who raises leaves a reason.
-            cause = f"its connection broke and it left no reason, so it was killed or its machine is gone: {error}"
+            cause = (
+                "its connection broke and it left no reason, so it was killed, or its machine or the link to it is "
+                f"gone: {error}"
+            )
             raise RankDied(message.peer, None, cause) from error
 
     def _explained(self, wait: Callable[[], None]) -> None:

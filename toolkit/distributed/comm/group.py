@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup, Store, Work
 
+from toolkit.distributed.comm.descriptors import require_descriptors
 from toolkit.distributed.comm.introductions import introduce
 from toolkit.distributed.comm.line import GroupLine, Line
 from toolkit.distributed.comm.meeting import Meeting
@@ -146,6 +147,7 @@ class Groups:
             return member
         if purpose in self._made:
             return Member(self._made[purpose], member.rank, member.size, purpose)
+        require_descriptors(member.size)
         made = Member(dist.new_group(backend=dist.get_backend()), member.rank, member.size, purpose)
         assert made.group is not None
         self._made[purpose] = made.group
@@ -259,6 +261,7 @@ def join(meeting: Meeting, generation: int, *, backend: str, rank: int, size: in
         Python.
     """
     limit = timedelta(seconds=timeout)
+    require_descriptors(size)
     store = meeting.store(limit)
     prefixed = dist.PrefixStore(f"generation {generation}", store)
     dist.init_process_group(backend, store=prefixed, rank=rank, world_size=size, timeout=limit)
