@@ -49,8 +49,29 @@ def test_a_rank_whose_connection_broke_is_named():
     assert (caught.value.rank, caught.value.exitcode) == (3, None)
 
 
-def test_other_errors_stay_what_they_are():
+def test_a_rank_that_is_waited_for_too_long_is_named():
     ours = exchange("Timed out waiting 1800000ms for recv operation to complete")
-    with pytest.raises(RuntimeError, match="Timed out") as caught:
+    with pytest.raises(tk.RunTimeout, match=r"rank 0 has waited for rank 3 .* longer timeout") as caught:
+        ours.take(ours.receive((2,), torch.float32, 3, Label()))
+    assert caught.value.ranks == (3,)
+
+
+def test_a_failure_that_quotes_a_broken_connection_stays_what_it_is():
+    """The next rank said that its own neighbour had died, which had told what it died of."""
+
+    class Failed(Broken):
+        def wait(self, message) -> None:
+            raise tk.RankFailed(1, f"RankDied: {self.words}", "")
+
+    flag = FailureFlag(None, 0)
+    failed = Failed(GLOO)
+    ours = Exchange(Member(None, 0, 4), flag, trace=Recorder(), device=torch.device("cpu"), transport=failed)
+    with pytest.raises(tk.RankFailed, match="rank 1 raised RankDied"):
+        ours.take(ours.receive((2,), torch.float32, 3, Label()))
+
+
+def test_other_errors_stay_what_they_are():
+    ours = exchange("unsupported tensor type")
+    with pytest.raises(RuntimeError, match="unsupported") as caught:
         ours.take(ours.receive((2,), torch.float32, 3, Label()))
     assert not isinstance(caught.value, tk.ToolkitError)

@@ -55,6 +55,11 @@ class Member:
             )
         return cls(group, rank, dist.get_world_size(group))
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The global number of each rank of the group: those by which device meshes name their ranks."""
+        return tuple(dist.get_process_group_ranks(self.group)) if self.size > 1 else (0,)
+
     def post(self, transfers: Sequence[tuple[Tensor, int, bool]]) -> list[Work]:
         """Start transfers with other ranks of the group, as one group of the backend if it has such.
 
