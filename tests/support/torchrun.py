@@ -28,17 +28,17 @@ def torchrun(*words: str, limit: float = 180.0, **options) -> subprocess.Complet
 
 
 def start_on(hosts: TwoHosts, host: int, *words: str, port: int, **more: str) -> subprocess.Popen:
-    """Start the toolkit on two ranks of one of two hosts.
+    """Start a script or a module on two ranks of one of two hosts.
 
     Args:
         hosts: The hosts. The first one has rank 0.
         host: Which of them.
-        words: The words after ``python -m toolkit``.
+        words: What to start.
         port: Where the ranks meet.
         more: Variables of the environment.
     """
     return hosts.python(
         host, *LAUNCHER, "--nnodes", "2", "--nproc-per-node", str(PER_HOST), "--node-rank", str(host),
-        "--master-addr", hosts.addresses[0], "--master-port", str(port), "-m", "toolkit", *words,
+        "--master-addr", hosts.addresses[0], "--master-port", str(port), *words,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(**more),
     )  # fmt: skip
