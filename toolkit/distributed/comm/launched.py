@@ -12,6 +12,7 @@ which backend suits this rank, and connect. A rank that fails in the second or t
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import threading
@@ -37,6 +38,7 @@ from toolkit.runs.device import device_of_rank
 TIMEOUT = 1800.0
 """Seconds that ranks wait for each other, if nobody says otherwise."""
 
+_CALLS = itertools.count()
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _PLACES = ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_RANK", "ROLE_WORLD_SIZE")
 _INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
@@ -142,8 +144,9 @@ def _launchers_store(rank: int, timeout: float) -> Store:
             "with that address, too, and see whether a firewall is between the hosts."
         ) from error
     store.set_timeout(limit)
-    # A launcher that starts all ranks again after a failure keeps its store.
-    return dist.PrefixStore(f"toolkit {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    # A launcher that starts all ranks again after a failure keeps its store, and so does a second call of this process.
+    attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}.{next(_CALLS)}"
+    return dist.PrefixStore(f"toolkit {attempt}", store)
 
 
 def _joined(agreement: Agreement, device: str | None) -> Launched:
