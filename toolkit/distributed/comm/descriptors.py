@@ -37,6 +37,17 @@ def require_descriptors(size: int) -> None:
         )
 
 
+def remedy_of(error: BaseException) -> str:
+    """What to do about an error of opening one file descriptor too many; empty for other errors.
+
+    Example:
+        >>> remedy_of(OSError(errno.EMFILE, "Too many open files"))
+        '. Raise the limit before you start, as in `ulimit -n 4096`'
+    """
+    scarce = isinstance(error, OSError) and error.errno == errno.EMFILE
+    return ". Raise the limit before you start, as in `ulimit -n 4096`" if scarce else ""
+
+
 def _in_use() -> int:
     try:
         return len(os.listdir(OPEN))
