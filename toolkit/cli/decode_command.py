@@ -154,13 +154,20 @@ def _under_launcher(direction: DirectionName, options: argparse.Namespace) -> in
         raise PlanError("--trace is not available under torchrun: use --ranks instead of torchrun, or leave it out.")
     with launched_group(options.device, options.timeout) as here, torch.no_grad():
         vae, x, plan = _prepared(direction, options, here.size)
+        here.agree(_summed_up(vae, x, plan))
         vae = vae.to(here.device)
-        here.agree(f"{or_whole(plan)!r} of {'x'.join(map(str, x.shape))} {x.dtype} with checksum {checksum(x):x}")
         output = getattr(distributed, direction)(vae, x, plan)
         if output is not None:
             kept = write_sample(output.cpu(), options.out, fps=options.fps) if options.out else tuple(output.shape)
             print(f"rank {here.rank}, {_said(plan)}: {kept}{here.where}")
     return 0
+
+
+def _summed_up(vae: Any, x: Tensor, plan: Any) -> str:
+    """What a rank is about to do, in words that differ if another host has other files."""
+    weights = checksum(torch.tensor([checksum(tensor) >> 65 for tensor in vae.state_dict().values()]))
+    shape = "x".join(map(str, x.shape))
+    return f"{or_whole(plan)!r}, {shape} {x.dtype} (checksum {checksum(x):x}) and weights with checksum {weights:x}"
 
 
 def _said(plan: Plan | None) -> str:
