@@ -14,6 +14,7 @@ queue_check.py, which also says when single messages are safe.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -136,9 +137,13 @@ class Exchange:
 
     def flush(self) -> None:
         """Wait until everything sent has left."""
-        if self.transport.leaving():
+        if leaving := self.transport.leaving():
             with self.trace(Kind.WAIT, Label(text="sends")):
-                self._explained(self.transport.drain)
+                try:
+                    self._explained(self.transport.drain)
+                except RuntimeError as error:
+                    broken = next((message for message in leaving if message.error is not None), leaving[0])
+                    self._raise_in_words(error, broken.peer)
 
     def close(self) -> None:
         """End the helper threads."""
@@ -147,24 +152,8 @@ class Exchange:
     def _settle(self, message: Message) -> None:
         try:
             self._explained(lambda: self.transport.wait(message))
-        except RunError:
-            # In words already, which may quote what a backend said.
-            raise
         except RuntimeError as error:
-            if LATE in str(error):
-                raise RunTimeout(
-                    f"rank {self.member.rank} has waited for rank {message.peer} as long as an operation of the group "
-                    "may take: see what that rank does, or give the group a longer timeout.",
-                    (message.peer,),
-                ) from error
-            if not any(words in str(error) for words in BROKEN):
-                raise
-            # It was killed: who raises leaves a reason.
-            cause = (
-                "its connection broke and it left no reason, so it was killed, or its machine or the link to it is "
-                f"gone: {error}"
-            )
-            raise RankDied(message.peer, None, cause) from error
+            self._raise_in_words(error, message.peer)
 
     def _explained(self, wait: Callable[[], None]) -> None:
         try:
@@ -175,3 +164,19 @@ class Exchange:
             # Connections to a rank that failed break. Its own reason says more than our "connection closed".
             self.failure.check(patience=PATIENCE)
             raise
+
+    def _raise_in_words(self, error: RuntimeError, peer: int) -> NoReturn:
+        """Raise what an error of the backend means; any other error as it is."""
+        if isinstance(error, RunError):
+            raise error  # in words already, which may quote what a backend said
+        if LATE in str(error):
+            raise RunTimeout(
+                f"rank {self.member.rank} has waited for rank {peer} as long as an operation of the group may take: "
+                "see what that rank does, or give the group a longer timeout.",
+                (peer,),
+            ) from error
+        if any(words in str(error) for words in BROKEN):
+            # It was killed: who raises leaves a reason.
+            cause = "its connection broke and it left no reason, so it was killed, or its machine or the link to it is"
+            raise RankDied(peer, None, f"{cause} gone: {error}") from error
+        raise error
