@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,22 +49,6 @@ def test_encode_a_picture_and_draw_one(tmp_path, cluster, capsys):
     with Image.open(tmp_path / "out.png") as drawn:
         assert drawn.size == (48, 40)
     capsys.readouterr()
-
-
-def test_under_torchrun_the_same_bits(folder, tmp_path, cluster):
-    words = ["decode", "--vae", str(folder / "pipe"), "--latent", str(folder / "latent.safetensors")]
-    out = tmp_path / "sample.safetensors"
-    done = torchrun(*words, "--device", "cpu", "--shards", "2x1", "--out", str(out))
-    assert done.returncode == 0, done.stderr
-    vae, latent = specimen("AutoencoderKL").build(), load_file(folder / "latent.safetensors")["latent"]
-    assert torch.equal(load_file(out)["sample"], cluster.decode(vae, latent, tk.ShardPlan(h=2), progress=False).output)
-
-
-def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "toolkit"]
-    path = os.pathsep.join([str(Path(tk.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    return subprocess.run([*command, *words], capture_output=True, text=True, timeout=180, env=environment)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from toolkit.cli import generate_command as generate
 from toolkit.cli import parity_command as parity
 from toolkit.cli import rehearse_command as rehearse
 from toolkit.cli import report_command as report
+from toolkit.distributed.comm.launched import launched_rank, launched_ranks, leave_launch
 from toolkit.errors import ToolkitError
 
 COMMANDS = (coding, generate, rehearse, report, bench, parity, doctor, agent)
@@ -29,6 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in COMMANDS:
         command.add_to(commands)
     options = parser.parse_args(arguments)
+    if launched_ranks() is not None and not getattr(options, "everywhere", False):
+        if launched_rank() > 0:
+            print(f"rank {launched_rank()} has nothing to do: this command needs one process, and runs on rank 0.")
+            return 0
+        leave_launch()
+        print(f"This command needs one process: it runs on rank 0, on host {socket.gethostname()}.", flush=True)
+        # Again, because under a launcher not all options are checked while they are read.
+        options = parser.parse_args(arguments)
     try:
         status: int = options.run(options)
     except ToolkitError as error:

@@ -36,7 +36,7 @@ def add_to(commands: Any) -> None:
     agent.add_argument("--name", help="what this machine is called in records (default: its host name)")
     agent.add_argument("--once", action="store_true", help="end with the first cluster")
     agent.add_argument("--new-key", metavar="FILE", help="make a key file, and do nothing else")
-    agent.set_defaults(run=run)
+    agent.set_defaults(everywhere=True, run=run)
 
 
 def run(options: argparse.Namespace) -> int:

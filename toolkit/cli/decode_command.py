@@ -16,7 +16,7 @@ from toolkit.cli.files import ENDINGS, check_shape, check_video, read_sample, re
 from toolkit.cli.plans import add_plan_options, plan_from
 from toolkit.cli.values import amount, count, output_file, output_folder
 from toolkit.cluster import Cluster
-from toolkit.distributed.comm.launched import launched_group, launched_ranks
+from toolkit.distributed.comm.launched import TIMEOUT, launched_group, launched_rank, launched_ranks
 from toolkit.distributed.modes import fit
 from toolkit.errors import PlanError
 from toolkit.geometry.plan import Plan, or_whole
@@ -25,7 +25,9 @@ from toolkit.models.autoencoders.checkpoint import DEMOS
 from toolkit.models.autoencoders.direction import Direction, DirectionName
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import Options
+from toolkit.numerics.checksum import checksum
 from toolkit.runs.run import Run
+from toolkit.runs.written import check_writable
 
 DEVICE_HELP = "cpu, or a type of accelerator (default: the accelerator, if there is one)"
 
@@ -60,12 +62,27 @@ def add_ranks(command: argparse.ArgumentParser) -> None:
     """Add the options that say where to run."""
     command.add_argument("--ranks", type=count, help="number of processes (default: 1, or as many as torchrun started)")
     command.add_argument("--device", help=DEVICE_HELP)
+    command.add_argument(
+        "--timeout",
+        type=amount,
+        default=TIMEOUT,
+        help="seconds that ranks wait for each other before they give up (default: %(default)g)",
+    )
+    command.set_defaults(everywhere=True)
 
 
 def add_out(command: argparse.ArgumentParser, hint: str) -> None:
     """Add the options that say where the output goes."""
     command.add_argument("--out", type=output_file(ENDINGS), help=hint)
     command.add_argument("--fps", type=amount, default=16, help="frames per second of an .mp4 (default: %(default)s)")
+
+
+def check_out(options: argparse.Namespace) -> None:
+    """Refuse a file that cannot be written. Only rank 0 writes one: other hosts need not even have its folder."""
+    if options.out is None or launched_rank() > 0:
+        return
+    check_writable(options.out, "--out ")
+    check_video(options.out, options.fps)
 
 
 def ranks_of(options: argparse.Namespace) -> int:
@@ -81,21 +98,16 @@ def ranks_of(options: argparse.Namespace) -> int:
 
 
 def _run(direction: DirectionName, options: argparse.Namespace) -> int:
-    check_video(options.out, options.fps)
     ranks = ranks_of(options)
-    vae = autoencoder_from(options)
-    x = _input(direction, options).to(next(vae.parameters()).dtype)
-    plan = plan_from(options, vae, x=x, direction=direction, ranks=ranks)
-    # The model's own call does not say the shape of its output before it has run.
-    known = fit(vae, tuple(x.shape), plan=or_whole(plan), call=ModelCall(Direction(direction), Options())).shape
-    if known:
-        check_shape(options.out, known)
-    if launched_ranks() is not None:
-        return _under_launcher(direction, options, vae=vae, x=x, plan=plan)
+    if launched_ranks() is not None and not options.dry_run:
+        return _under_launcher(direction, options)
+    if launched_rank() > 0:
+        return 0
+    vae, x, plan = _prepared(direction, options, ranks)
     print(f"{direction} {'x'.join(map(str, x.shape))}: {_said(plan)}")
     if options.dry_run:
         return 0
-    with Cluster(ranks, options.device) as cluster:
+    with Cluster(ranks, options.device, timeout=options.timeout) as cluster:
         run: Run = getattr(cluster, direction)(vae, x, plan)
     print(run.summary().to_string(float_format="{:.3f}".format))
     if options.trace:
@@ -103,6 +115,19 @@ def _run(direction: DirectionName, options: argparse.Namespace) -> int:
     if options.out:
         print(write_sample(run.output, options.out, fps=options.fps))
     return 0
+
+
+def _prepared(direction: DirectionName, options: argparse.Namespace, ranks: int) -> tuple[Any, Tensor, Any]:
+    """The model, its input and the plan; refuses what cannot be written in the end."""
+    check_out(options)
+    vae = autoencoder_from(options)
+    x = _input(direction, options).to(next(vae.parameters()).dtype)
+    plan = plan_from(options, vae, x=x, direction=direction, ranks=ranks)
+    # The model's own call does not say the shape of its output before it has run.
+    known = fit(vae, tuple(x.shape), plan=or_whole(plan), call=ModelCall(Direction(direction), Options())).shape
+    if known:
+        check_shape(options.out, known)
+    return vae, x, plan
 
 
 def _input(direction: DirectionName, options: argparse.Namespace) -> Tensor:
@@ -124,18 +149,25 @@ def _of_demo(options: argparse.Namespace, picture: Callable[[], Tensor], *, vide
     return picture() if options.vae == "demo-image" else video()
 
 
-def _under_launcher(direction: DirectionName, options: argparse.Namespace, *, vae: Any, x: Tensor, plan: Any) -> int:
+def _under_launcher(direction: DirectionName, options: argparse.Namespace) -> int:
     if options.trace:
         raise PlanError("--trace is not available under torchrun: use --ranks instead of torchrun, or leave it out.")
-    if options.dry_run:
-        print(f"{direction} {'x'.join(map(str, x.shape))}: {plan!r}")
-        return 0
-    with launched_group(options.device) as (rank, device), torch.no_grad():
-        output = getattr(distributed, direction)(vae.to(device), x, plan)
+    with launched_group(options.device, options.timeout) as here, torch.no_grad():
+        vae, x, plan = _prepared(direction, options, here.size)
+        here.agree(_summed_up(vae, x, plan))
+        vae = vae.to(here.device)
+        output = getattr(distributed, direction)(vae, x, plan)
         if output is not None:
-            said = write_sample(output.cpu(), options.out, fps=options.fps) if options.out else tuple(output.shape)
-            print(f"rank {rank}, {_said(plan)}: {said}")
+            kept = write_sample(output.cpu(), options.out, fps=options.fps) if options.out else tuple(output.shape)
+            print(f"rank {here.rank}, {_said(plan)}: {kept}{here.where}")
     return 0
+
+
+def _summed_up(vae: Any, x: Tensor, plan: Any) -> str:
+    """What a rank is about to do, in words that differ if another host has other files."""
+    weights = checksum(torch.tensor([checksum(tensor) >> 65 for tensor in vae.state_dict().values()]))
+    shape = "x".join(map(str, x.shape))
+    return f"{or_whole(plan)!r}, {shape} {x.dtype} (checksum {checksum(x):x}) and weights with checksum {weights:x}"
 
 
 def _said(plan: Plan | None) -> str:

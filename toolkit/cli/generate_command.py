@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,11 +13,11 @@ from torch import Tensor
 
 from toolkit import distributed
 from toolkit.cli.autoencoder import DTYPES
-from toolkit.cli.decode_command import add_out, add_ranks, ranks_of
-from toolkit.cli.files import check_video, write_sample
+from toolkit.cli.decode_command import add_out, add_ranks, check_out, ranks_of
+from toolkit.cli.files import write_sample
 from toolkit.cli.values import count, finite
 from toolkit.cluster import Cluster
-from toolkit.distributed.comm.launched import launched_group, launched_ranks
+from toolkit.distributed.comm.launched import launched_group, launched_rank, launched_ranks
 from toolkit.errors import PlanError
 from toolkit.geometry import Schedule, StagePlan, StageSplit
 from toolkit.models import demo
@@ -94,30 +95,42 @@ def stage_plan_from(options: argparse.Namespace, layers: int, *, ranks: int) -> 
 
 
 def _run(options: argparse.Namespace) -> int:
-    check_video(options.out, options.fps)
     ranks = ranks_of(options)
-    pipe = demo.pipeline() if options.pipeline == "demo" else options.pipeline
-    plan = stage_plan_from(options, _layers(pipe), ranks=ranks)
+    load: dict[str, Any] = {"dtype": DTYPES[options.dtype]} if options.dtype else {}
+    load |= {"use_safetensors": False} if options.pickled else {}
+    if load and options.pipeline == "demo":
+        raise PlanError("--dtype and --pickled apply only to a folder, not to the demo pipeline: leave them out.")
+    if launched_ranks() is not None and not options.dry_run:
+        return _under_launcher(options, load)
+    if launched_rank() > 0:
+        return 0
+    pipe, plan = _prepared(options, ranks)
     if options.dry_run:
         print(f"{plan!r}\n{plan.schedule}")
         return 0
-    call = _call(options)
-    load: dict[str, Any] = {"dtype": DTYPES[options.dtype]} if options.dtype else {}
-    load |= {"use_safetensors": False} if options.pickled else {}
-    if launched_ranks() is not None:
-        with launched_group(options.device) as (rank, device):
-            if isinstance(pipe, str):
-                pipe = distributed.load(pipe, plan, device=device, **load)
-            result = distributed.generate(pipe, plan, **call)
-            if result is not None:
-                print(f"rank {rank}, {plan.summary}: {_kept(result[0], options)}")
-        return 0
-    if load and not isinstance(pipe, str):
-        raise PlanError("--dtype and --pickled apply only to a folder, not to the demo pipeline: leave them out.")
-    with Cluster(ranks, options.device) as cluster:
-        run = cluster.generate(pipe, plan, load=load or None, **call)
+    with Cluster(ranks, options.device, timeout=options.timeout) as cluster:
+        run = cluster.generate(pipe, plan, load=load or None, **_call(options))
     print(run.summary().to_string(float_format="{:.3f}".format))
     print(_kept(run.output, options))
+    return 0
+
+
+def _prepared(options: argparse.Namespace, ranks: int) -> tuple[Any, StagePlan]:
+    """The pipeline, or its folder, and the plan; refuses what cannot be written in the end."""
+    check_out(options)
+    pipe = demo.pipeline() if options.pipeline == "demo" else options.pipeline
+    return pipe, stage_plan_from(options, _layers(pipe), ranks=ranks)
+
+
+def _under_launcher(options: argparse.Namespace, load: Mapping[str, Any]) -> int:
+    with launched_group(options.device, options.timeout) as here:
+        pipe, plan = _prepared(options, here.size)
+        if isinstance(pipe, str):
+            pipe = distributed.load(pipe, plan, device=here.device, **load)
+        here.agree(f"{plan!r} with {plan.schedule}")
+        result = distributed.generate(pipe, plan, **_call(options))
+        if result is not None:
+            print(f"rank {here.rank}, {plan.summary}: {_kept(result[0], options)}{here.where}")
     return 0
 
 

@@ -12,7 +12,6 @@ from toolkit.cli.decode_command import DEVICE_HELP, decoder_input
 from toolkit.cli.plans import add_plan_options, plan_from
 from toolkit.cli.values import count, output_file
 from toolkit.cluster import Cluster
-from toolkit.distributed.comm.launched import launched_ranks
 from toolkit.errors import PlanError
 from toolkit.runs.run import Run
 from toolkit.runs.written import check_writable
@@ -53,8 +52,6 @@ def add_to(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     """Make the report. The model's own call is always the reference, whether or not 1 is among the ranks."""
-    if launched_ranks() is not None:
-        raise PlanError("report starts its own ranks, so it cannot run under torchrun: run python -m toolkit report.")
     html = options.html if options.html or options.markdown else Path("report.html")
     if html is not None:
         check_writable(html, "--html ")  # the default has not been looked at yet

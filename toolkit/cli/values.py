@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from toolkit.distributed.comm.launched import launched_ranks
 from toolkit.errors import ToolkitError
 from toolkit.geometry import ShardPlan
 from toolkit.runs.written import check_folder, check_writable
@@ -58,8 +59,10 @@ def output_file(endings: Sequence[str] = ()) -> Callable[[str], Path]:
     def read(text: str) -> Path:
         if endings and Path(text).suffix not in endings:
             raise argparse.ArgumentTypeError(f"{text!r}: must end in one of {', '.join(endings)}.")
-        with _as_argument():
-            check_writable(text, "")
+        # Under a launcher this must wait until the ranks have joined: before, nobody would learn why this one ends.
+        if launched_ranks() is None:
+            with _as_argument():
+                check_writable(text, "")
         return Path(text)
 
     return read

@@ -12,7 +12,7 @@ from toolkit.distributed.comm.device_transport import DeviceTransport
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.failure import FailureFlag
 from toolkit.distributed.comm.message import Incoming, Outgoing
-from toolkit.errors import RankFailed, RunTimeout
+from toolkit.errors import RankFailed, RunError, RunTimeout
 from toolkit.runs.trace import Label, Recorder
 
 CPU = torch.device("cpu")
@@ -52,6 +52,9 @@ class Member:
         self.aborted = True
 
 
+FAILED = RankFailed(1, "ValueError: the other rank", "its traceback")
+
+
 class Flag(FailureFlag):
     """A flag that the test raises."""
 
@@ -60,8 +63,8 @@ class Flag(FailureFlag):
         object.__setattr__(self, "failed", [])
 
     def check(self, patience: float = 0.0) -> None:
-        if self.failed:  # type: ignore[attr-defined]
-            raise RankFailed(1, "ValueError: the other rank", "its traceback")
+        for error in self.failed:  # type: ignore[attr-defined]
+            raise error
 
 
 def made(limit: float = 60.0) -> tuple[Member, Any, DeviceTransport, Exchange]:
@@ -111,10 +114,21 @@ def test_what_is_sent_is_kept_until_its_stream_has_passed():
 def test_a_failure_elsewhere_aborts_the_communicator_and_is_raised(then):
     member, flag, transport, exchange = made()
     message = swap(exchange)
-    flag.failed.append(1)
+    flag.failed.append(FAILED)
     until(lambda: member.aborted)
     with pytest.raises(RankFailed, match="the other rank"):
         {"swap": lambda: swap(exchange), "wait": lambda: exchange.wait(message), "flush": exchange.flush}[then]()
+    transport.close()
+
+
+def test_a_store_that_is_lost_aborts_the_communicator_too():
+    """The watchdog itself ended with an error of the store, and nobody watched any more."""
+    member, flag, transport, exchange = made()
+    swap(exchange)
+    flag.failed.append(RunError("rank 0 has lost the store"))
+    until(lambda: member.aborted)
+    with pytest.raises(RunError, match="lost the store"):
+        exchange.flush()
     transport.close()
 
 
@@ -122,7 +136,7 @@ def test_a_failure_ends_a_host_that_waits():
     """Not only one that looks before it waits."""
     member, flag, transport, exchange = made()
     swap(exchange)
-    flag.failed.append(1)
+    flag.failed.append(FAILED)
     begin = time.monotonic()
     with pytest.raises(RankFailed):
         exchange.flush()

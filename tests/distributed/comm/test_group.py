@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+import resource
 
 import pytest
 import torch
@@ -36,6 +38,24 @@ def test_stages_over_a_group_of_their_own_are_refused_where_a_queue_would_hold_t
     monkeypatch.setattr(dist, "get_backend", lambda group=None: "nccl")
     with pytest.raises(tk.PlanError, match=r"group of their own on nccl: .* Leave out group="):
         Groups().like(own, "stages up")
+
+
+def with_few_descriptors() -> str:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, most[1]))
+    try:
+        Groups().like(Member.of(None), "test")
+    except tk.RunError as error:
+        return str(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    return ""
+
+
+def test_too_few_file_descriptors_are_said_in_words(cluster):
+    """Gloo said "Socket" and no more."""
+    words = r"connecting 5 ranks takes about \d+ more file descriptors, but \d+ of the 40 .* `ulimit -n 1024`"
+    assert all(re.search(words, said) for said in cluster.run(with_few_descriptors))
 
 
 def test_the_default_kernels_under_torchrun_are_those_of_a_cluster():

@@ -13,6 +13,7 @@ from toolkit.cluster.engines.listener import Listener
 from toolkit.cluster.engines.parcel import unpack
 from toolkit.cluster.engines.setup import Setup
 from toolkit.cluster.engines.stopped import Stopped
+from toolkit.distributed.comm.descriptors import remedy_of
 from toolkit.errors import RankDied, RankFailed, RunCancelled, RunError, RunTimeout
 
 GRACE = 1.0
@@ -78,7 +79,7 @@ class Pool:
             self._check(listener, starting, "its process is starting")
         self._started = True
         if (why := self.engine.error) is not None:
-            raise RunError(f"a worker could not be started: {why}") from why
+            raise RunError(f"a worker could not be started: {why}{remedy_of(why)}") from why
         try:
             self.listen(range(self.setup.size), "up", listener=listener)
         except RankDied as error:

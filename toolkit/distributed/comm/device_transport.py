@@ -25,7 +25,7 @@ from torch.distributed import Work
 from toolkit.distributed.comm.failure import GLANCE, FailureFlag
 from toolkit.distributed.comm.group import Member
 from toolkit.distributed.comm.message import Message
-from toolkit.errors import RankFailed, RunTimeout
+from toolkit.errors import RunError, RunTimeout
 
 LIMIT = 300.0
 """Seconds that the oldest transfer under way may take before the watchdog gives up."""
@@ -161,6 +161,6 @@ class _Watchdog(threading.Thread):
                 since = self._oldest()
                 if since is not None and time.monotonic() - since > self._limit:
                     raise RunTimeout.of_run((self._failure.rank,), self._limit, last="a transfer that has not ended")
-            except (RankFailed, RunTimeout) as error:
+            except RunError as error:  # another rank's failure, a transfer that never ends, or a store that is gone
                 self._error = error
                 self._abort()

@@ -14,6 +14,7 @@ queue_check.py, which also says when single messages are safe.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -22,11 +23,21 @@ from toolkit.distributed.comm.failure import PATIENCE, FailureFlag
 from toolkit.distributed.comm.group import Member
 from toolkit.distributed.comm.message import Incoming, Message, Outgoing
 from toolkit.distributed.comm.transport import Transport, transport_for
-from toolkit.errors import RankDied, RankFailed
+from toolkit.errors import RankDied, RankFailed, RunError, RunTimeout
 from toolkit.runs.trace import Kind, Label, Recorder
 
-BROKEN = ("Connection closed", "Connection reset", "Broken pipe")
-"""What backends say where the other end of a connection is gone."""
+BROKEN = (
+    "Connection closed",
+    "Connection reset",
+    "Broken pipe",
+    "Connection timed out",
+    "No route to host",
+    "Network is unreachable",
+)
+"""What backends say where the other end of a connection is gone, or the link to it."""
+
+LATE = "Timed out waiting"
+"""What gloo says where a transfer has not ended within the group's limit."""
 
 
 class Exchange:
@@ -116,6 +127,7 @@ class Exchange:
         Raises:
             RankFailed: If another rank fails meanwhile.
             RankDied: If the other rank is gone and has left no reason.
+            RunTimeout: If the message has not arrived within the group's limit.
         """
         if self.transport.arrived(message):
             self._settle(message)
@@ -125,9 +137,13 @@ class Exchange:
 
     def flush(self) -> None:
         """Wait until everything sent has left."""
-        if self.transport.leaving():
+        if leaving := self.transport.leaving():
             with self.trace(Kind.WAIT, Label(text="sends")):
-                self._explained(self.transport.drain)
+                try:
+                    self._explained(self.transport.drain)
+                except RuntimeError as error:
+                    broken = next((message for message in leaving if message.error is not None), leaving[0])
+                    self._raise_in_words(error, broken.peer)
 
     def close(self) -> None:
         """End the helper threads."""
@@ -137,11 +153,7 @@ class Exchange:
         try:
             self._explained(lambda: self.transport.wait(message))
         except RuntimeError as error:
-            if not any(words in str(error) for words in BROKEN):
-                raise
-            # It was killed: who raises leaves a reason.
-            cause = f"its connection broke and it left no reason, so it was killed or its machine is gone: {error}"
-            raise RankDied(message.peer, None, cause) from error
+            self._raise_in_words(error, message.peer)
 
     def _explained(self, wait: Callable[[], None]) -> None:
         try:
@@ -152,3 +164,19 @@ class Exchange:
             # Connections to a rank that failed break. Its own reason says more than our "connection closed".
             self.failure.check(patience=PATIENCE)
             raise
+
+    def _raise_in_words(self, error: RuntimeError, peer: int) -> NoReturn:
+        """Raise what an error of the backend means; any other error as it is."""
+        if isinstance(error, RunError):
+            raise error  # in words already, which may quote what a backend said
+        if LATE in str(error):
+            raise RunTimeout(
+                f"rank {self.member.rank} has waited for rank {peer} as long as an operation of the group may take: "
+                "see what that rank does, or give the group a longer timeout.",
+                (peer,),
+            ) from error
+        if any(words in str(error) for words in BROKEN):
+            # It was killed: who raises leaves a reason.
+            cause = "its connection broke and it left no reason, so it was killed, or its machine or the link to it is"
+            raise RankDied(peer, None, f"{cause} gone: {error}") from error
+        raise error

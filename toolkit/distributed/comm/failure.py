@@ -5,6 +5,9 @@ a rank that waits for a message looks at the key while it waits. As long as noth
 
     rank 1   raises ValueError --> writes the key --> raises ValueError
     rank 0   waits for rank 1's message, looks at the key every 0.2 s --> raises RankFailed(rank 1, "ValueError: ...")
+
+A store that cannot be reached is a failure, too. A look at it ends within seconds even if the link to its host is down:
+see lost_links.py.
 """
 
 from __future__ import annotations
@@ -13,12 +16,12 @@ import json
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from torch.distributed import Store
+from torch.distributed import PrefixStore, Store, TCPStore
 
-from toolkit.errors import RankFailed
+from toolkit.errors import RankFailed, RunError
 
 KEY = "toolkit/failure"
 
@@ -80,16 +83,18 @@ class FailureFlag:
 
         Raises:
             RankFailed: With the failing rank's own traceback.
+            RunError: If the store cannot be reached.
         """
         if self.store is None:
             return
         until = time.monotonic() + patience
-        # Not Store.wait, which blocks in C++, where Ctrl-C does not reach it.
-        while not self.store.check([KEY]):
-            if time.monotonic() >= until:
-                return
-            time.sleep(0.05)
-        rank, summary, text = json.loads(self.store.get(KEY))
+        with reaching(self.store, self.rank):
+            # Not Store.wait, which blocks in C++, where Ctrl-C does not reach it.
+            while not self.store.check([KEY]):
+                if time.monotonic() >= until:
+                    return
+                time.sleep(0.05)
+            rank, summary, text = json.loads(self.store.get(KEY))
         raise RankFailed(rank, summary, text)
 
     def _announce(self, error: BaseException) -> None:
@@ -98,5 +103,29 @@ class FailureFlag:
         summary = f"{type(error).__name__}: {error}"
         text = json.dumps([self.rank, summary, "".join(traceback.format_exception(error))])
         # compare_set writes only if the key is not there yet. So the first failure is kept: later ones are mostly its
-        # consequences.
-        self.store.compare_set(KEY, "", text)
+        # consequences. Where the store is gone, there is nobody to tell, and the error itself must not be lost.
+        with suppress(RuntimeError, OSError):
+            self.store.compare_set(KEY, "", text)
+
+
+@contextmanager
+def reaching(store: Store, rank: int) -> Iterator[None]:
+    """Say in words that a store could not be reached in the ``with`` block.
+
+    Raises:
+        RunError: In place of what the store raised.
+    """
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(
+            f"rank {rank} has lost the ranks' common store{_host_of(store)} ({reason}): the link to its host "
+            "is down, or its processes have ended. See what ended there first, check the network, and run again."
+        ) from error
+
+
+def _host_of(store: Store) -> str:
+    while isinstance(store, PrefixStore):
+        store = store.underlying_store
+    return f" at {store.host}:{store.port}" if isinstance(store, TCPStore) else ""

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup, Store, Work
 
+from toolkit.distributed.comm.descriptors import require_descriptors
 from toolkit.distributed.comm.introductions import introduce
 from toolkit.distributed.comm.line import GroupLine, Line
 from toolkit.distributed.comm.meeting import Meeting
@@ -53,6 +54,11 @@ class Member:
                 f"global rank {dist.get_rank()} is not in the given group: make this call only on the group's ranks."
             )
         return cls(group, rank, dist.get_world_size(group))
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The global number of each rank of the group: those by which device meshes name their ranks."""
+        return tuple(dist.get_process_group_ranks(self.group)) if self.size > 1 else (0,)
 
     def post(self, transfers: Sequence[tuple[Tensor, int, bool]]) -> list[Work]:
         """Start transfers with other ranks of the group, as one group of the backend if it has such.
@@ -146,6 +152,7 @@ class Groups:
             return member
         if purpose in self._made:
             return Member(self._made[purpose], member.rank, member.size, purpose)
+        require_descriptors(member.size)
         made = Member(dist.new_group(backend=dist.get_backend()), member.rank, member.size, purpose)
         assert made.group is not None
         self._made[purpose] = made.group
@@ -259,6 +266,7 @@ def join(meeting: Meeting, generation: int, *, backend: str, rank: int, size: in
         Python.
     """
     limit = timedelta(seconds=timeout)
+    require_descriptors(size)
     store = meeting.store(limit)
     prefixed = dist.PrefixStore(f"generation {generation}", store)
     dist.init_process_group(backend, store=prefixed, rank=rank, world_size=size, timeout=limit)

@@ -26,6 +26,33 @@ def only(interface: str) -> dict[str, str]:
     return {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name} if name else {}
 
 
+def towards(master: str, ranks: int, here: int | None) -> dict[str, str]:
+    """The environment variables with which gloo and NCCL listen where the ranks of a launch reach each other.
+
+    Left alone, they take the interface that the machine's name stands for, which on many machines is the loopback.
+
+    Args:
+        master: The address at which all ranks meet, as every host can reach it.
+        ranks: Number of ranks.
+        here: How many of them are on this host; None if that is not known.
+
+    Raises:
+        ToolkitError: If there are other hosts, and this one finds the address on its own loopback.
+    """
+    if here == ranks:
+        return only("")
+    # On the host that has the address, the route leads to the address itself, and so to the card that has it.
+    mine = route_to(master)
+    interface = interface_of(mine)
+    if interface in LOOPBACKS and here is not None:
+        raise ToolkitError(
+            f"MASTER_ADDR={master} is this host's own loopback ({mine}), but {ranks - here} of the {ranks} ranks are "
+            "on other hosts: give an address that all hosts reach, such as torchrun --master-addr 10.0.0.1, or set "
+            "GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to the interface."
+        )
+    return only(interface)
+
+
 def interface_of(address: str) -> str:
     """The name of the interface of this machine that has an address.
 

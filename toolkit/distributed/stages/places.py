@@ -10,6 +10,7 @@ the second transformer's plan lies on the group's later ranks:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -43,7 +44,16 @@ class Places:
     size: int
 
     @classmethod
-    def of(cls, plan: StagePlan, mesh: DeviceMesh | None, *, me: int, size: int, expert: int = 0) -> Places:
+    def of(
+        cls,
+        plan: StagePlan,
+        mesh: DeviceMesh | None,
+        *,
+        me: int,
+        size: int,
+        expert: int = 0,
+        numbers: Sequence[int] | None = None,
+    ) -> Places:
         """Place a plan on a mesh; without one, on the first ranks of the group.
 
         Args:
@@ -52,12 +62,20 @@ class Places:
             me: This process's rank in the group.
             size: Number of ranks in the group.
             expert: Which of the plan's groups of ranks to use, if several transformers have ranks of their own.
+            numbers: The global number of each of the group's ranks, by which a mesh names them; None: the same.
 
         Raises:
             PlanError: If the mesh or the group does not have the plan's ranks.
         """
         wide = prod(plan.mesh.values())
         ranks = tuple(range(expert * wide, (expert + 1) * wide)) if mesh is None else _flat(mesh, plan)
+        if mesh is not None and numbers is not None:
+            if strange := set(ranks) - set(numbers):
+                raise PlanError(
+                    f"the mesh has the global rank(s) {', '.join(map(str, sorted(strange)))}, which the group of "
+                    f"{', '.join(map(str, numbers))} does not have: give the group of the mesh's own ranks."
+                )
+            ranks = tuple(numbers.index(rank) for rank in ranks)
         if max(ranks) >= size:
             raise PlanError(f"the plan is for {plan.ranks} ranks, the group has {size}: make a plan for {size} ranks.")
         return cls(plan, ranks, me, size)

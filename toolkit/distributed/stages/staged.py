@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 
-from toolkit.distributed.comm.group import Groups
+from toolkit.distributed.comm.group import Groups, Member
 from toolkit.distributed.comm.rank import Rank
 from toolkit.distributed.stages.agenda import Agenda
 from toolkit.distributed.stages.deferred import Deferred
@@ -47,7 +47,7 @@ def stage(
         plan: The split of the layers, and the schedule.
         transformer: A diffusers transformer. It is not changed; layers of other ranks may be on the meta device.
         mesh: A device mesh with the plan's axes that have more than one rank; None: the group's first ranks.
-        group: The ranks that make this call; None: the default group.
+        group: The ranks that make this call; None: those of a mesh with one axis, or else the default group.
         proof: The proof for a class that the toolkit does not know; see
             :func:`toolkit.models.transformers.split_check.prove`.
         trace: Records what this rank does.
@@ -74,9 +74,9 @@ def stage(
     """
     if isinstance(plan, nn.Module):
         raise PlanError("stage(transformer, plan): the plan comes first, as in tk.virtual(plan, transformer).")
-    rank = Rank.of(group, trace, "aten")
+    rank = Rank.of(group or _line_of(mesh), trace, "aten")
     member = rank.member
-    places = Places.of(plan, mesh, me=member.rank, size=member.size)
+    places = Places.of(plan, mesh, me=member.rank, size=member.size, numbers=None if mesh is None else member.numbers)
     check(transformer, plan, proof=proof)
     with ExitStack() as stack:
         groups = stack.enter_context(closing(Groups()))
@@ -92,6 +92,19 @@ def stage(
 
     twin.close = close
     return twin
+
+
+def _line_of(mesh: DeviceMesh | None) -> ProcessGroup | None:
+    """The group of a mesh with one axis; None for the default group.
+
+    A mesh of all ranks, cut along one axis, gives each of its lines another mesh. They run side by side, so each must
+    keep to its own group.
+    """
+    if mesh is None or mesh.ndim > 1 or mesh.size() == Member.of(None).size:
+        return None
+    if mesh.get_coordinate() is None:
+        raise PlanError("this rank is not in the mesh: call stage on the mesh's ranks only, or give group=.")
+    return mesh.get_group()
 
 
 def check(transformer: nn.Module, plan: StagePlan, *, proof: Proof | None = None) -> nn.Module:

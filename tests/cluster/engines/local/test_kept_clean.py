@@ -153,7 +153,7 @@ def test_no_descriptors_are_left_to_start_with(two):
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (taken()[0] + 2, before[1]))
     try:
-        with pytest.raises(tk.RunError, match=r"could not be started: .*Too many open files"):
+        with pytest.raises(tk.RunError, match=r"could not be started: .*Too many open files.* `ulimit -n 4096`"):
             two.run(dist.get_rank)
         two.close()
     finally:

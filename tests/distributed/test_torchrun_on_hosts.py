@@ -1,0 +1,138 @@
+"""Torchrun over two hosts that share no loopback: one host's bits, and first causes on both, within seconds."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support import tiny
+from support.netns import TwoHosts, needs_namespaces, two_hosts
+from support.torchrun import start_on
+
+import toolkit as tk
+
+pytestmark = needs_namespaces
+LIMIT = 6.0
+"""Seconds from a failure on one host until the other host's command has ended."""
+
+LINK_LIMIT = 20.0
+"""Seconds in which both hosts notice that the link has gone: most of it is the silence that they wait for."""
+
+
+@pytest.fixture(scope="module")
+def hosts():
+    with two_hosts() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("hosts")
+    tiny.kl().save_pretrained(folder / "vae")
+    save_file({"latent": tiny.latent("kl", 12, 10)}, folder / "latent.safetensors")
+    return folder
+
+
+def decode(hosts: TwoHosts, port: int, folder: Path, *words: str, vaes: tuple[str, str] = ("vae", "vae")) -> list:
+    """The command on each host."""
+    latent = str(folder / "latent.safetensors")
+    return [
+        start_on(
+            hosts, host, "-m", "toolkit", "decode", "--vae", str(folder / vae), "--latent", latent, *words, port=port
+        )
+        for host, vae in enumerate(vaes)
+    ]
+
+
+def ended(processes: list[subprocess.Popen], limit: float) -> list[str]:
+    """What the processes have printed when the last has ended, which may be so long after the first."""
+    try:
+        while all(process.poll() is None for process in processes):
+            time.sleep(0.1)
+        begin = time.monotonic()
+        said = [process.communicate(timeout=60)[0] for process in processes]
+        assert time.monotonic() - begin < limit, said
+        return said
+    finally:
+        for process in processes:
+            process.terminate()  # its ranks end with it
+            process.communicate()
+
+
+def test_tiles_have_one_hosts_bits_and_rank_0_s_host_has_the_file(hosts, folder, cluster, tmp_path):
+    out = tmp_path / "out.safetensors"
+    words = ("--tile", "8", "--overlap", "2", "--out", str(out), "--timeout", "120")
+    first, second = ended(decode(hosts, 29501, folder, *words), limit=60)
+    assert f"float32 in {out} on " in first
+    assert "the host of rank 0" in first
+    assert "float32" not in second
+    grid = tk.TileGrid.cover({"h": 12, "w": 10}, tile=8, overlap=2)
+    plan = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, 4))
+    vae, latent = tiny.kl(), tiny.latent("kl", 12, 10)
+    assert torch.equal(load_file(out)["sample"], cluster.decode(vae, latent, plan, progress=False).output)
+
+
+def test_a_model_that_one_host_lacks_is_named_on_both(hosts, folder):
+    """The ranks loaded before they joined, and the other host waited for ever."""
+    said = ended(decode(hosts, 29502, folder, "--shards", "2x2", vaes=("vae", "none")), limit=LIMIT)
+    assert "raised ModelError" in said[0]
+    assert "ModelError: " in said[1]
+    for one in said:
+        assert "none: holds no config.json" in one
+        assert "in load_vae" in one
+
+
+SCRIPT = """
+import sys, time, torch, toolkit as tk
+from toolkit.distributed.comm.launched import launched_group
+vae, latent, plan = torch.load(sys.argv[1], weights_only=False)
+with launched_group("cpu", timeout=60) as here, torch.no_grad():
+    here.agree("the same")
+    sample = tk.distributed.decode(vae, latent, plan)
+    if sample is not None:
+        torch.save(sample, sys.argv[2])
+    print("decoded", flush=True)
+    try:
+        while True:
+            tk.distributed.decode(vae, latent, plan)
+    except tk.RunError:
+        print("raised at", time.time(), flush=True)
+        raise
+"""
+
+
+def test_shards_have_one_hosts_bits_and_both_hosts_notice_that_the_link_has_gone(hosts, cluster, tmp_path):
+    """Gloo and torch's store never look: a minute later nobody had noticed."""
+    vae, latent, plan = tiny.kl(), tiny.latent("kl", 12, 10), tk.ShardPlan(h=2, w=2)
+    torch.save((vae, latent, plan), tmp_path / "job.pt")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    words = [str(tmp_path / name) for name in ("script.py", "job.pt", "sample.pt")]
+    processes = [start_on(hosts, host, *words, port=29503) for host in (0, 1)]
+    try:
+        for process in processes:
+            decoded = 0
+            while decoded < 2:
+                line = process.stdout.readline()
+                assert line
+                decoded += "decoded" in line
+        time.sleep(1)  # a look for new connections
+        hosts.link(1, up=False)
+        begin = time.time()
+        first, second = ended(processes, limit=60)
+    finally:
+        hosts.link(1, up=True)
+        for process in processes:
+            process.terminate()
+    for said in (first, second):
+        raised = re.findall(r"raised at ([\d.]+)", said)
+        assert raised  # the launcher may end the host's other rank before it does
+        assert all(float(one) - begin < LINK_LIMIT for one in raised)
+    assert "or the link to it is gone" in first
+    assert f"has lost the ranks' common store at {hosts.addresses[0]}:29503" in second
+    sample = torch.load(tmp_path / "sample.pt")
+    assert torch.equal(sample, cluster.decode(vae, latent, plan, progress=False).output)
