@@ -84,12 +84,22 @@ def timeline(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure
     return make(
         [_bars(group, kind, unit=unit) for kind, group in _by_kind(drawn)],
         layout,
-        title=f"What each rank did: {total * unit.scale:.4g} {unit.name} in all{joined}",
+        title=f"What each rank did: {total * unit.scale:.4g} {unit.name} in all{_clocks(run)}{joined}",
         description=_describe(trace, names, total=total, unit=unit),
         height=min(max(len(names) * (14 if len(names) > 16 else 36), 130), 900) + 110,
         theme=theme,
         table=_table(drawn),
     )
+
+
+def _clocks(run: Run | pd.DataFrame) -> str:
+    """How far the clocks of several hosts can be trusted."""
+    clocks = run.record.what.get("clocks", {}) if isinstance(run, Run) and not run.rehearsed else {}
+    if not clocks:
+        return ""
+    within = max(clock["within"] for clock in clocks.values())
+    unit = time_unit(within)
+    return f"; clocks of {len(clocks) + 1} hosts, within {within * unit.scale:.2g} {unit.name}"
 
 
 def _describe(trace: pd.DataFrame, names: list[int], *, total: float, unit: Unit) -> str:
