@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from support import tiny
 from support.netns import TwoHosts, needs_namespaces, two_hosts
+from support.pipelines import PIPELINES
+from support.staged import plans
 from support.torchrun import start_on
 
 import toolkit as tk
@@ -90,12 +92,20 @@ def test_a_model_that_one_host_lacks_is_named_on_both(hosts, folder):
 SCRIPT = """
 import sys, time, torch, toolkit as tk
 from toolkit.distributed.comm.launched import launched_group
-vae, latent, plan = torch.load(sys.argv[1], weights_only=False)
+from support.pipelines import PIPELINES
+vae, latent, plan, tiles, stages = torch.load(sys.argv[1], weights_only=False)
+wan = PIPELINES["wan"]
 with launched_group("cpu", timeout=60) as here, torch.no_grad():
     here.agree("the same")
-    sample = tk.distributed.decode(vae, latent, plan)
-    if sample is not None:
-        torch.save(sample, sys.argv[2])
+    bands = []
+    found = {
+        "shards": tk.distributed.decode(vae, latent, plan),
+        "tiles": tk.distributed.decode(vae, latent, tiles),
+        "streamed": tk.distributed.decode(vae, latent, tiles, stream=lambda band, start: bands.append(band.clone())),
+        "generated": tk.distributed.generate(wan.build(), stages, **wan.call(1)),
+    }
+    if here.rank == 0:
+        torch.save(found | {"streamed": torch.cat(bands, -2)}, sys.argv[2])
     print("decoded", flush=True)
     try:
         while True:
@@ -106,10 +116,13 @@ with launched_group("cpu", timeout=60) as here, torch.no_grad():
 """
 
 
-def test_shards_have_one_hosts_bits_and_both_hosts_notice_that_the_link_has_gone(hosts, cluster, tmp_path):
+def test_calls_have_one_hosts_bits_and_both_hosts_notice_that_the_link_has_gone(hosts, cluster, tmp_path):
     """Gloo and torch's store never look: a minute later nobody had noticed."""
-    vae, latent, plan = tiny.kl(), tiny.latent("kl", 12, 10), tk.ShardPlan(h=2, w=2)
-    torch.save((vae, latent, plan), tmp_path / "job.pt")
+    vae, latent, plan, wan = tiny.kl(), tiny.latent("kl", 12, 10), tk.ShardPlan(h=2, w=2), PIPELINES["wan"]
+    grid = tk.TileGrid.cover({"h": 12, "w": 10}, tile=8, overlap=2)
+    tiles, pipe = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, 4)), wan.build()
+    stages = plans(pipe, tk.Schedule.looped(2, 2, 2))
+    torch.save((vae, latent, plan, tiles, stages), tmp_path / "job.pt")
     (tmp_path / "script.py").write_text(SCRIPT)
     words = [str(tmp_path / name) for name in ("script.py", "job.pt", "sample.pt")]
     processes = [start_on(hosts, host, *words, port=29503) for host in (0, 1)]
@@ -134,5 +147,9 @@ def test_shards_have_one_hosts_bits_and_both_hosts_notice_that_the_link_has_gone
         assert all(float(one) - begin < LINK_LIMIT for one in raised)
     assert "or the link to it is gone" in first
     assert f"has lost the ranks' common store at {hosts.addresses[0]}:29503" in second
-    sample = torch.load(tmp_path / "sample.pt")
-    assert torch.equal(sample, cluster.decode(vae, latent, plan, progress=False).output)
+    found = torch.load(tmp_path / "sample.pt", weights_only=False)
+    tiled = cluster.decode(vae, latent, tiles, progress=False)
+    assert torch.equal(found["shards"], cluster.decode(vae, latent, plan, progress=False).output)
+    assert torch.equal(found["tiles"], tiled.output)
+    assert torch.equal(found["streamed"], tiled.output)
+    assert torch.equal(torch.as_tensor(found["generated"][0]), wan.run(pipe, 1))

@@ -15,8 +15,9 @@ PER_HOST = 2
 
 
 def environment(**more: str) -> dict[str, str]:
-    """What the ranks find in their environment: this checkout, and a thread each."""
-    path = os.pathsep.join([str(Path(tk.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    """What the ranks find in their environment: this checkout, its tests, and a thread each."""
+    folders = [str(Path(tk.__file__).parents[1]), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    path = os.pathsep.join(folders)
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **more}
 
 
