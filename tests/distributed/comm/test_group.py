@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import resource
 
@@ -13,6 +14,7 @@ from support.pipelines import PIPELINES
 from support.staged import QUIET, plans
 
 import toolkit as tk
+from toolkit.distributed.comm import group
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.failure import FailureFlag
 from toolkit.distributed.comm.group import Groups, Member
@@ -56,6 +58,23 @@ def test_too_few_file_descriptors_are_said_in_words(cluster):
     """Gloo said "Socket" and no more."""
     words = r"connecting 5 ranks takes about \d+ more file descriptors, but \d+ of the 40 .* `ulimit -n 1024`"
     assert all(re.search(words, said) for said in cluster.run(with_few_descriptors))
+
+
+def in_one_group() -> tuple[bool, int]:
+    """Whether further groups are the default one; the connections that they took."""
+    before, group.MOST_IN_SEVERAL = len(os.listdir("/proc/self/fd")), 2
+    made = Groups()
+    try:
+        member = made.like(Member.of(None), "outputs")
+        return member.group is None, len(os.listdir("/proc/self/fd")) - before
+    finally:
+        made.close()
+        group.MOST_IN_SEVERAL = 128
+
+
+def test_many_ranks_have_one_group_whatever_its_messages_are_for(cluster):
+    """Four groups of 256 ranks took more descriptors than the 1,024 that a process commonly has."""
+    assert cluster.run(in_one_group) == [(True, 0)] * 5
 
 
 def test_the_default_kernels_under_torchrun_are_those_of_a_cluster():

@@ -19,6 +19,13 @@ from toolkit.distributed.comm.process_group_compat import abort_group, store_of
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import shown
 
+MOST_IN_SEVERAL = 128
+"""Ranks up to which gloo gets further groups, because messages in one group wait for those before them.
+
+Each group takes a connection, and with it a file descriptor, to every other rank, and processes commonly may open
+1,024. So 256 ranks have one group, for messages of all purposes.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -124,9 +131,10 @@ class Groups:
     names the group by how many groups the process has created before, so ranks that have created different numbers of
     groups would wait for each other's keys and deadlock.
 
-    A group other than the default one gets no further groups. All its messages share the one group. On gloo that is
-    slower but safe: their order is the same on every rank, and no transfer waits for another one. On a backend with one
-    queue for each rank it would not be, so it is refused.
+    A group other than the default one gets no further groups, and neither do many ranks on gloo (see
+    :data:`MOST_IN_SEVERAL`). All their messages share the one group. On gloo that is slower but safe: their order is
+    the same on every rank, and no transfer waits for another one. On a backend with one queue for each rank it would
+    not be, so it is refused.
     """
 
     def __init__(self) -> None:
@@ -149,6 +157,8 @@ class Groups:
                 "would wait for each other in its one queue. Leave out group=: the default group gets further groups."
             )
         if member.size == 1 or member.group is not None:
+            return member
+        if member.size > MOST_IN_SEVERAL and not member.queues_on_device:
             return member
         if purpose in self._made:
             return Member(self._made[purpose], member.rank, member.size, purpose)
