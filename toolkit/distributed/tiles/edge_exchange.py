@@ -96,8 +96,9 @@ class EdgeExchange:
 
     def arrived(self) -> Iterator[tuple[Edge, Tensor]]:
         """Yield the edges that are there, without waiting for others."""
-        waiting = deque(entry for entry in self._posted if not self.link.arrived(entry[1]))
-        ready = [entry for entry in self._posted if entry not in waiting]
+        ready, waiting = deque[tuple[Edge, Message]](), deque[tuple[Edge, Message]]()
+        for entry in self._posted:
+            (ready if self.link.arrived(entry[1]) else waiting).append(entry)
         self._posted = waiting
         local, self._local = self._local, []
         yield from local
