@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Three at a time: a test often waits for ranks that start. A file's tests run one after the other in one process.
-SPREAD := -n 3 --dist loadfile
+# Two at a time, a file's tests one after the other in one process: each has up to five ranks of its own.
+SPREAD := -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
 .PHONY: demo lab test lint types imports unit frontend notebooks bench lowest newest clean

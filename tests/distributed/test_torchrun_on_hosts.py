@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from support import tiny
 from support.netns import TwoHosts, needs_namespaces, two_hosts
 from support.pipelines import PIPELINES
@@ -64,19 +64,6 @@ def ended(processes: list[subprocess.Popen], limit: float) -> list[str]:
         for process in processes:
             process.terminate()  # its ranks end with it
             process.communicate()
-
-
-def test_tiles_have_one_hosts_bits_and_rank_0_s_host_has_the_file(hosts, folder, cluster, tmp_path):
-    out = tmp_path / "out.safetensors"
-    words = ("--tile", "8", "--overlap", "2", "--out", str(out), "--timeout", "120")
-    first, second = ended(decode(hosts, 29501, folder, *words), limit=60)
-    assert f"float32 in {out} on " in first
-    assert "the host of rank 0" in first
-    assert "float32" not in second
-    grid = tk.TileGrid.cover({"h": 12, "w": 10}, tile=8, overlap=2)
-    plan = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, 4))
-    vae, latent = tiny.kl(), tiny.latent("kl", 12, 10)
-    assert torch.equal(load_file(out)["sample"], cluster.decode(vae, latent, plan, progress=False).output)
 
 
 def test_a_model_that_one_host_lacks_is_named_on_both(hosts, folder):

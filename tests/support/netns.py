@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import toolkit as tk
 from toolkit.cluster.engines.hosts.handshake import write_key
 
 CLONE_NEWNET = 0x40000000
+_COUNT = itertools.count()
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 needs_namespaces = pytest.mark.skipif(
@@ -86,7 +88,8 @@ def _enter(namespace: int) -> None:
 @contextmanager
 def two_hosts() -> Iterator[TwoHosts]:
     """Make two hosts, and remove them."""
-    number = os.getpid() % (1 << 14)
+    place = next(_COUNT)
+    number = (os.getpid() + 4096 * place) % (1 << 14)
     names, cards = (f"toolkit-a-{number}", f"toolkit-b-{number}"), (f"tka{number}", f"tkb{number}")
     net = f"10.77.{number % 256}"
     addresses = (f"{net}.1", f"{net}.2")

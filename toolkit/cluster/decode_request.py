@@ -16,7 +16,7 @@ from toolkit.cluster.smaller_tiles import check_smaller, say_smaller, smaller
 from toolkit.cluster.stream import check_file, consumer
 from toolkit.distributed.modes import Fit, fit
 from toolkit.distributed.tiles.streaming import Stream
-from toolkit.errors import RunError
+from toolkit.errors import RankDied, RunError
 from toolkit.geometry.checks import check_choice
 from toolkit.geometry.plan import Plan, or_none
 from toolkit.geometry.tile_plan import TilePlan
@@ -34,6 +34,8 @@ from toolkit.runs.video_file import VideoFile
 
 OnLoss = Literal["raise", "continue"]
 OnOom = Literal["raise", "smaller"]
+MOST_STARTS = 3
+"""How often workers are started anew for a run that is to go on, where one is lost before its first tile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ class DecodeRequest:
             where=calls.where,
         )
         with consumer(self.sink) as take:
-            vae, x, *_ = calls.prepare((model, self.x), listener)
+            lost: list[RankDied] = []
+            vae, x, *_ = self._prepared(calls, (model, self.x), listener, lost)
             origin = clock()
             kwargs = {
                 "plan": plan,
@@ -142,7 +145,7 @@ class DecodeRequest:
                 "streamed": streamed,
             }
             if self.on_loss == "continue":
-                output, curves, notes = self._go_on(calls, listener, (vae, x), kwargs)
+                output, curves, notes = self._go_on(calls, listener, (vae, x), kwargs, lost)
             else:
                 listener = replace(listener, on_band=take)
                 answers = calls.call(ranks, decode_on_rank, (vae, x), kwargs, listener, wants_context=True)
@@ -162,12 +165,29 @@ class DecodeRequest:
             streamed=fit.shape if streamed else (),
         )
 
+    def _prepared(
+        self, calls: Calls, args: tuple[Any, ...], listener: Listener, lost: list[RankDied]
+    ) -> tuple[Any, ...]:
+        """The arguments as the workers take them; with new workers, if one is lost and the run is to go on."""
+        while True:
+            try:
+                return calls.prepare(args, listener)
+            except RankDied as error:
+                lost.append(error)
+                if self.on_loss == "raise" or len(lost) > MOST_STARTS:
+                    raise
+
     def _go_on(
-        self, calls: Calls, listener: Listener, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        calls: Calls,
+        listener: Listener,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        lost: list[RankDied],
     ) -> tuple[Tensor, list[MemoryCurve], dict[str, Any]]:
         """Make the call by whoever is left."""
         assert isinstance(self.plan, TilePlan)
         kwargs = {name: value for name, value in kwargs.items() if name != "streamed"}
-        work = GoingOn(calls, self.plan, listener, args, kwargs)
+        work = GoingOn(calls, self.plan, listener, args, kwargs, before=lost)
         output = work.run()
         return output, [work.curves[rank] for rank in sorted(work.curves)], work.notes

@@ -47,6 +47,7 @@ class GoingOn:
         listener: Hears what the workers report.
         args: The model and the input, as the workers take them.
         kwargs: What else :func:`raw_tiles_on_rank` takes, but for its tiles.
+        before: The errors of workers that were lost before the first tile, and have been replaced.
         raw: The tiles that have come, by index.
         lost: The error of each worker that was lost, by rank.
         curves: Memory by rank, of those that finished.
@@ -57,6 +58,7 @@ class GoingOn:
     listener: Listener
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    before: list[RankDied] = field(default_factory=list)
     raw: dict[int, Tensor] = field(default_factory=dict)
     lost: dict[int, RankDied] = field(default_factory=dict)
     curves: dict[int, MemoryCurve] = field(default_factory=dict)
@@ -85,7 +87,8 @@ class GoingOn:
     @property
     def notes(self) -> dict[str, Any]:
         """What the record says of it."""
-        return {"ranks lost": {str(rank): str(error) for rank, error in self.lost.items()}} if self.lost else {}
+        every = [*self.before, *self.lost.values()]
+        return {"ranks lost": {str(error.rank): str(error) for error in every}} if every else {}
 
     def _compute(self, tiles: Mapping[int, Sequence[int]]) -> None:
         ranks = [rank for rank, some in tiles.items() if some]

@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from support import tiny
-from support.netns import Agents, needs_namespaces, new_key
+from support.netns import Agents, needs_namespaces
 from support.pipelines import PIPELINES
 from support.staged import QUIET, plans
 
@@ -123,19 +123,6 @@ def test_an_agent_is_killed(four, right, on_a, agents):
     agents.start(1)
     assert right()
     assert gone(pids)
-
-
-def test_a_wrong_key_is_refused_and_disturbs_nobody(four, right, agents, on_a, tmp_path, key):
-    stranger = on_a.python(
-        1, "-m", "toolkit", "agent", agents.address, "--key-file", str(new_key(tmp_path)), "--patience", "1",
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    begin = time.monotonic()
-    said, _ = stranger.communicate(timeout=30)
-    assert time.monotonic() - begin < LIMIT + 4  # most of it starts Python
-    assert stranger.returncode == 1
-    assert "the kernel has refused this agent's key: both need the same --key-file" in said
-    assert right()
 
 
 def test_a_folder_that_one_host_lacks(four, right, on_a, agents, tmp_path):

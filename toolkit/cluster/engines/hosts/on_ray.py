@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,8 +84,8 @@ class Ray:
 
 def _ray() -> Any:
     try:
-        import ray  # noqa: PLC0415
-        import ray.util  # noqa: PLC0415
+        ray = importlib.import_module("ray")
+        importlib.import_module("ray.util")
     except ImportError as error:
         raise ToolkitError("engine=Ray: Ray is not installed. `pip install 'toolkit[ray]'`, on every node.") from error
     return ray
@@ -101,7 +103,7 @@ class _Placed:
     def summon(self, address: tuple[str, int], ranks: int) -> None:
         """Start agents with room for some ranks, this process's node first."""
         ray = _ray()
-        slots = deal(_nodes(), ranks, own=address[0], per_node=self.wanted.per_node)
+        slots = self._deal(ranks, own=address[0])
         bundles = [
             # A little of the resource that only this node has ties the bundle to it.
             {"CPU": count, **({"GPU": count} if accelerated else {}), f"node:{node}": 0.001}
@@ -119,6 +121,17 @@ class _Placed:
                 scheduling_strategy=strategy(self.group, placement_group_bundle_index=place),
             )
             self.actors.append(actor.remote(f"{address[0]}:{address[1]}", self.key, count))
+
+    def _deal(self, ranks: int, *, own: str) -> list[tuple[str, int, bool]]:
+        """Deal ranks to nodes, waiting for nodes that are on their way."""
+        until = time.monotonic() + self.wanted.patience
+        while True:
+            try:
+                return deal(_nodes(), ranks, own=own, per_node=self.wanted.per_node)
+            except ToolkitError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
 
     def dismiss(self) -> None:
         """End what Ray has started, and give the room back."""
