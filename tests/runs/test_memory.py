@@ -72,10 +72,8 @@ def test_an_exception_ends_the_measurement():
 @pytest.mark.parametrize(
     ("name", "blend", "deal"),
     [
-        ("wan21", tk.Blend.diffusers(), tk.Assignment.balanced),
         ("wan21", tk.Blend.linear(), tk.Assignment.contiguous),
-        ("wan22", tk.Blend.diffusers(), tk.Assignment.contiguous),
-        ("wan22", tk.Blend.linear(), tk.Assignment.balanced),
+        ("wan22", tk.Blend.diffusers(), tk.Assignment.balanced),
     ],
 )
 def test_ranks_hold_what_the_plan_says(cluster, name, blend, deal):

@@ -1,14 +1,20 @@
-"""The same calls over two hosts: one host's bits, what crosses the link, who listens."""
+"""Two hosts: the same calls have one host's bits, and every fault is named within seconds."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import threading
+import time
 
+import psutil
 import pytest
 import torch
+import torch.distributed as dist
 from support import tiny
-from support.netns import needs_namespaces
+from support.netns import Agents, needs_namespaces
 from support.pipelines import PIPELINES
 from support.staged import QUIET, plans
 
@@ -106,3 +112,157 @@ def test_a_plan_on_hosts_sends_less_between_them_and_gives_the_same_bits(four, o
         outputs.append(run.output)
     assert far[1] < far[0]
     assert torch.equal(*outputs)
+
+
+LIMIT, LINK_LIMIT = 6.0, 8.0
+
+
+@pytest.fixture
+def right(four, here, on_a):
+    """Whether the cluster gives one host's bits, after whatever has happened."""
+    vae, latent, plan = tiny.kl(), tiny.latent("kl", 12, 10), tk.ShardPlan(h=2, w=2)
+    expected = here.decode(vae, latent, plan, progress=False).output
+
+    def check(cluster: tk.Cluster = four) -> bool:
+        return torch.equal(cluster.decode(vae, latent, plan, progress=False).output, expected)
+
+    assert check()
+    return check
+
+
+def sleeps() -> None:
+    time.sleep(60)
+
+
+def soon(does, *args) -> None:
+    threading.Timer(0.7, does, args).start()
+
+
+def gone(pids: list[int]) -> bool:
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=5)
+    return not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_rank_of_the_other_host_is_killed(four, right):
+    pids = four.pids
+    soon(os.kill, pids[3], signal.SIGKILL)
+    begin = time.monotonic()
+    with pytest.raises(tk.RankDied, match="rank 3 died: ended by SIGKILL") as caught:
+        four.run(sleeps)
+    assert caught.value.__notes__[0].startswith("rank 3 is on ")
+    assert time.monotonic() - begin < LIMIT
+    assert gone(pids)
+    assert right()
+
+
+def test_a_rank_raises(four, right):
+    pids, begin = four.pids, time.monotonic()
+
+    def fails() -> None:
+        if dist.get_rank() == 2:
+            raise ValueError("on purpose")
+        dist.barrier()
+
+    with pytest.raises(tk.RankFailed, match="rank 2 raised ValueError: on purpose") as caught:
+        four.run(fails)
+    assert "in fails" in caught.value.remote_traceback
+    assert time.monotonic() - begin < LIMIT
+    assert right()
+    assert pids == four.pids or gone(pids)
+
+
+def test_a_run_is_cancelled(four, right):
+    vae, latent = tiny.kl(), tiny.latent("kl", 200, 100)
+    grid = tk.TileGrid.cover({"h": 200, "w": 100}, tile=8, overlap=2)
+    plan = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, 4))
+    job = four.decode(vae, latent, plan, block=False, progress=False)
+    time.sleep(1)
+    begin = time.monotonic()
+    job.cancel()
+    with pytest.raises(tk.RunCancelled):
+        job.result(timeout=60)
+    assert time.monotonic() - begin < LIMIT
+    assert right()
+
+
+def test_a_rank_of_the_other_host_is_stopped(four, right):
+    soon(os.kill, four.pids[2], signal.SIGSTOP)
+    begin = time.monotonic()
+    with pytest.raises(tk.RunTimeout, match=r"rank\(s\) 2 have been stopped by a signal"):
+        four.run(sleeps)
+    assert time.monotonic() - begin < LINK_LIMIT + 1
+    assert right()
+
+
+def test_the_link_goes_down_and_up(four, right, on_a, agents):
+    pids = four.pids
+    soon(lambda: on_a.link(1, up=False))
+    begin = time.monotonic()
+    with pytest.raises(tk.RankDied, match=rf"its host .*\({on_a.addresses[1]}\) is lost"):
+        four.run(sleeps)
+    assert time.monotonic() - begin < LINK_LIMIT
+    on_a.link(1, up=True)
+    assert right()
+    assert gone(pids)
+
+
+def test_an_agent_is_killed(four, right, on_a, agents):
+    pids = four.pids
+    soon(agents.running[1].kill)
+    begin = time.monotonic()
+    with pytest.raises(tk.RankDied, match=rf"its host .*\({on_a.addresses[1]}\) is lost"):
+        four.run(sleeps)
+    assert time.monotonic() - begin < LIMIT
+    agents.running[1].communicate()
+    agents.start(1)
+    assert right()
+    assert gone(pids)
+
+
+def test_a_folder_that_one_host_lacks(four, right, on_a, agents, tmp_path):
+    """It was found out by the ranks of that host, when the others had loaded theirs."""
+    wan = PIPELINES["wan_ti2v"]
+    folder = wan.save(tmp_path / "pipe")
+    pipe = wan.build()
+    plan = plans(pipe, tk.Schedule.interleaved(2, 2))
+    # A mount of the second host's own hides the folder there.
+    hide = ["nsenter", "-t", str(agents.running[1].pid), "-m", "-n", "mount", "-t", "tmpfs", "none", str(tmp_path)]
+    subprocess.run(hide, check=True)
+    try:
+        pids = four.pids
+        with pytest.raises(tk.PlanError, match=rf"pipe: not on .*\({on_a.addresses[1]}\)\. Copy it there"):
+            four.generate(folder, plan, **QUIET, **wan.call(1))
+        assert four.pids == pids
+    finally:
+        subprocess.run([*hide[:5], "umount", str(tmp_path)], check=True)
+    assert torch.equal(four.generate(folder, plan, **QUIET, **wan.call(1)).output, wan.run(pipe, 1))
+
+
+SECOND = """
+import os, sys, time
+import toolkit as tk
+cluster = tk.Cluster(2, "cpu", engine=tk.engines.Hosts(sys.argv[1], sys.argv[2]))
+print(*cluster.run(os.getpid), flush=True)
+cluster.run(time.sleep, 60)
+"""
+
+
+def test_the_kernel_of_a_second_cluster_is_killed(four, right, hosts, key):
+    """Two clusters at once know nothing of each other; what the killed one had on both hosts ends within seconds."""
+    second = Agents(hosts, key, 7001)
+    for host in (0, 1):
+        second.start(host, slots=1)
+    kernel = hosts.python(0, "-c", SECOND, second.address, str(key), stdout=subprocess.PIPE)
+    try:
+        ranks = [int(word) for word in kernel.stdout.readline().split()]
+        assert len(ranks) == 2
+        assert right()
+        kernel.kill()
+        begin = time.monotonic()
+        assert gone(ranks)
+        assert time.monotonic() - begin < LIMIT
+        assert right()
+    finally:
+        kernel.kill()
+        kernel.communicate()
+        second.end()
