@@ -14,6 +14,7 @@ from support import tiny
 
 import toolkit as tk
 from toolkit.cluster.engines.local.processes import resident_bytes
+from toolkit.widgets import live_view
 from toolkit.widgets.ipywidgets_compat import WIDGET_MIME
 
 
@@ -170,3 +171,15 @@ def test_resident_memory_of_this_process():
     mine = psutil.Process(os.getpid()).memory_info().rss
     assert 0.5 * mine < resident_bytes(os.getpid()) < 2 * mine
     assert resident_bytes(2**30) is None
+
+
+def test_ranks_of_other_hosts_say_where_they_are_and_not_what_a_process_here_holds():
+    """Their process ids belong to other machines, where others may have them."""
+    mine = os.getpid()
+    job = SimpleNamespace(progress={0: (1, 2), 1: (0, 2)}, pids=[mine, mine], hosts=["", "right (10.0.0.2)"], heard={})
+    here, there = live_view.states(job)
+    assert here.resident > 1_000_000
+    assert (there.resident, there.host) == (None, "right (10.0.0.2)")
+    head, *lines = rows(live_view.rows([here, there]))
+    assert head == ["rank", "host", "done", "resident", "last"]
+    assert [line[1] for line in lines] == ["here", "right (10.0.0.2)"]

@@ -21,7 +21,7 @@ class Job(Generic[T]):
         work: Does the run; it is given a function that says whether to give up.
         progress: The run's progress.
         heard: The last event of each rank; filled by the run.
-        pids: Returns the process ids of the workers, by rank.
+        processes: Returns the host and the process id of each worker, by rank; the host is empty for this machine.
     """
 
     def __init__(
@@ -29,12 +29,12 @@ class Job(Generic[T]):
         work: Callable[[Callable[[], bool]], T],
         progress: Progress | Steps,
         heard: Mapping[int, Event],
-        pids: Callable[[], list[int]],
+        processes: Callable[[], list[tuple[str, int]]],
     ) -> None:
         self._cancel = threading.Event()
         self._progress = progress
         self._heard = heard
-        self._pids = pids
+        self._processes = processes
         self._value: T
         self._error: BaseException | None = None
         self._begin, self._end = clock(), float("nan")
@@ -58,8 +58,13 @@ class Job(Generic[T]):
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of the cluster's workers, by rank; empty while there are none."""
-        return self._pids()
+        """Process ids of the cluster's workers, by rank, each on its own host; empty while there are none."""
+        return [pid for _, pid in self._processes()]
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts of the cluster's workers, by rank, empty words for this machine; empty while there are none."""
+        return [host for host, _ in self._processes()]
 
     @property
     def seconds(self) -> float:

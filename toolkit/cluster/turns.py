@@ -23,12 +23,12 @@ class Turns:
     job has its turn before ``decode(block=False)`` returns: no later call and no ``close()`` can come between.
 
     Args:
-        pids: Returns the process ids of the cluster's workers, by rank.
+        processes: Returns the host and the process id of each of the cluster's workers, by rank.
         end_workers: Ends the workers.
     """
 
-    def __init__(self, pids: Callable[[], list[int]], end_workers: Callable[[], None]) -> None:
-        self._pids = pids
+    def __init__(self, processes: Callable[[], list[tuple[str, int]]], end_workers: Callable[[], None]) -> None:
+        self._processes = processes
         self._end_workers = end_workers
         self._busy = threading.Lock()
         self._closing = threading.Event()
@@ -89,7 +89,7 @@ class Turns:
             if block:
                 return work(lambda: False)
             try:
-                return Job(work, shown, heard, self._pids)
+                return Job(work, shown, heard, self._processes)
             except BaseException:
                 self._busy.release()
                 raise

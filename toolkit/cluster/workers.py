@@ -45,7 +45,7 @@ class Workers:
         self.device = opened.device
         self._how = opened.how
         self._calls = calls = Calls(setup, opened.engine, identify)
-        self._turns = Turns(lambda: calls.pool.pids, calls.close)
+        self._turns = Turns(lambda: calls.pool.processes, calls.close)
         calls.pool.begin()
         # A cluster that nobody closed and nobody refers to any more must not keep its processes. Nor may one that is
         # open when the kernel exits: multiprocessing would wait there for a worker that is stopped by a signal.

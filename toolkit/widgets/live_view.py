@@ -24,8 +24,10 @@ class RankState:
         rank: The rank.
         done: Number of tiles, shards or steps that are done; None if this rank does not count any.
         total: Number of them in all; 0 if unknown.
-        resident: Bytes of host memory that its process holds; None if it has no process or the system does not tell.
+        resident: Bytes of host memory that its process holds; None if it has no process here or the system does not
+            tell.
         last: The last thing that it reported doing; empty before the first report.
+        host: The host that it is on; empty for this machine.
     """
 
     rank: int
@@ -33,16 +35,19 @@ class RankState:
     total: int
     resident: int | None
     last: str
+    host: str = ""
 
 
 def states(job: Job[Any]) -> tuple[RankState, ...]:
     """The state of each rank of a run."""
-    progress, pids, heard = job.progress, job.pids, job.heard
+    progress, pids, hosts, heard = job.progress, job.pids, job.hosts, job.heard
     found = []
     for rank in range(max(len(pids), *(index + 1 for index in (*progress, *heard)))):
         done, total = progress.get(rank, (None, 0))
         last = f"{heard[rank].kind} {heard[rank].label}".strip() if rank in heard else ""
-        found.append(RankState(rank, done, total, resident_bytes(pids[rank]) if rank < len(pids) else None, last))
+        host = hosts[rank] if rank < len(hosts) else ""
+        resident = resident_bytes(pids[rank]) if rank < len(pids) and not host else None
+        found.append(RankState(rank, done, total, resident, last, host))
     return tuple(found)
 
 
@@ -62,16 +67,19 @@ def remaining(job: Job[Any]) -> float | None:
 
 def rows(ranks: Sequence[RankState]) -> str:
     """A table with one row per rank, with a dash for unknown values."""
+    several = any(state.host for state in ranks)
     lines = [
         [
             chip(state.rank),
+            *([word(state.host or "here")] if several else []),
             _counted(state.done, state.total),
             cell(UNKNOWN if state.resident is None else in_bytes(state.resident)),
             word(state.last or UNKNOWN),
         ]
         for state in ranks
     ]
-    return table(["rank", "done", "resident", "last"], lines, words=["last"])
+    names = ["rank", *(["host"] if several else []), "done", "resident", "last"]
+    return table(names, lines, words=["host", "last"] if several else ["last"])
 
 
 def faults(error: BaseException | None) -> str:

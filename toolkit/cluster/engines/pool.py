@@ -55,6 +55,11 @@ class Pool:
         """Process ids by rank; empty until the workers have been started."""
         return self.engine.pids if self._started else []
 
+    @property
+    def processes(self) -> list[tuple[str, int]]:
+        """The host and the process id of each worker, by rank; the host is empty for this machine."""
+        return list(zip(self.engine.hosts or [""] * self.setup.size, self.pids, strict=False))
+
     def begin(self) -> None:
         """Begin to start the workers in the background, if there are none."""
         if not self._begun:

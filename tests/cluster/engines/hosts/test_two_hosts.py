@@ -21,6 +21,8 @@ from support.staged import QUIET, plans
 import toolkit as tk
 
 pytestmark = needs_namespaces
+PER_MESSAGE = 700
+"""Bytes that a message of gloo takes beside what is sent: its headers, TCP's, and what acknowledges both."""
 
 
 def tiles(latent: torch.Tensor, ranks: int = 4) -> tk.TilePlan:
@@ -70,6 +72,28 @@ def test_a_model_crosses_the_link_once(four, on_a):
     four.run(lambda model: None, vae)
     sent = on_a.sent(0) - before
     assert 4 << 20 < sent < 1.2 * (4 << 20)
+
+
+@pytest.mark.parametrize("plan", [tiles, lambda latent: tk.ShardPlan(h=2, w=2)], ids=["tiles", "shards"])
+def test_bytes_on_the_link_are_those_that_a_rehearsal_predicts(four, on_a, plan):
+    vae, latent, topology = tk.demo.image_vae(), tk.demo.latents("image"), tk.Topology(2, 2)
+    predicted = tk.rehearse(vae, latent, plan(latent), topology=topology).host_messages()
+    four.decode(vae, latent, plan(latent), progress=False)  # the model crosses, and ranks connect
+    line = four._workers._calls.pool.engine._placed[1].line
+
+    def counted() -> tuple[int, int]:
+        """What each host has sent beside the line between kernel and agent."""
+        return on_a.sent(0) - line.sent, on_a.sent(1) - line.received
+
+    time.sleep(0.2)
+    before = counted()
+    four.decode(vae, latent, plan(latent), progress=False)
+    time.sleep(0.2)
+    for sender, now in enumerate(counted()):
+        row = predicted[predicted["sender"] == f"host {sender}"]
+        row = row[row["receiver"] == f"host {1 - sender}"].sum()
+        over = now - before[sender] - row["bytes"] - PER_MESSAGE * row["messages"]
+        assert abs(over) < 0.02 * row["bytes"] + 20_000  # what acknowledges the other host's
 
 
 def test_events_are_on_one_clock(four, on_a):
