@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Two at a time, a file's tests one after the other in one process: each has up to five ranks of its own.
-SPREAD := -n 2 --dist loadfile
+# Two at a time, a file's tests one after the other in one process: each has up to five ranks of its own. Files in their
+# order, because the slowest have few tests, and xdist would keep those for the end, where a worker is then alone.
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
 .PHONY: demo lab test lint types imports unit frontend notebooks bench lowest newest clean
