@@ -100,9 +100,9 @@ class Host:
         return 0 if self.about is None else self.about.slots
 
     def order(self) -> tuple[Any, ...]:
-        """Where its ranks come among those of all hosts: the kernel's first, then by address."""
+        """Where its ranks come among those of all hosts: the kernel's first, then by address and name."""
         address = ipaddress.ip_address(self.line.there)
-        return not self.is_the_kernels, address.version, int(address)
+        return not self.is_the_kernels, address.version, int(address), self.name
 
     def give(self, ranks: list[int]) -> None:
         """Give it ranks to start."""
