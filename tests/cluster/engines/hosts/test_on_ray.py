@@ -40,11 +40,7 @@ if __name__ == "__main__":
     grid = tk.TileGrid.cover({"h": 40, "w": 18}, tile=8, overlap=2)
     tiles = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, 4))
     quiet, bands, found = {"progress": False}, [], {}
-    print("imported", time.time() - begun)
     with tk.Cluster(4, "cpu", engine=tk.engines.Ray(address)) as cluster:
-        print("gathered", time.time() - begun)
-        cluster.run(os.getpid)
-        print("up", time.time() - begun)
         found["tiles"] = cluster.decode(vae, latent, tiles, **quiet).output.clone()
         found["shards"] = cluster.decode(vae, latent, tk.ShardPlan(h=2, w=2), **quiet).output.clone()
         cluster.decode(vae, latent, tiles, stream=lambda band, start: bands.append(band.clone()), **quiet)
@@ -59,7 +55,8 @@ if __name__ == "__main__":
         except tk.RankDied as error:
             found["died"] = f"{error} {error.__notes__}"
         found["after"] = cluster.decode(vae, latent, tk.ShardPlan(h=2, w=2), **quiet).output.clone()
-    print("closed", time.time() - begun)
+    while ray.available_resources().get("CPU", 0) < 4 and time.time() - begun < 200:
+        time.sleep(0.2)  # Ray gives room back in its own time
     found["left"] = ray.available_resources()["CPU"], len(ray.util.placement_group_table())
     torch.save(found, f"{folder}/found.pt")
 '''
@@ -105,7 +102,6 @@ def test_the_same_calls_have_one_hosts_bits(hosts, nodes, here, tmp_path):
     kernel = hosts.python(0, str(script), nodes, str(tmp_path), env=environment, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)  # fmt: skip
     said, _ = kernel.communicate(timeout=240)
-    print(said)
     assert kernel.returncode == 0, said
     found = torch.load(tmp_path / "found.pt")
     vae, latent = tiny.kl(), tiny.latent("kl", 40, 18)
