@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -11,9 +12,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from toolkit.distributed.comm import interfaces
+from toolkit.distributed.comm import interfaces, launched
 from toolkit.distributed.comm.agreement import Agreement
-from toolkit.distributed.comm.failure import FailureFlag
+from toolkit.distributed.comm.failure import KEY, FailureFlag
 from toolkit.distributed.comm.interfaces import LOOPBACKS, towards
 from toolkit.distributed.comm.launched import Launched, launched_group
 from toolkit.distributed.comm.lost_links import limit_silence, noticed_links
@@ -112,3 +113,17 @@ def test_one_rank_is_a_launch_too(monkeypatch):
         assert (here.rank, here.size, here.where) == (0, 1, "")
     assert "GLOO_SOCKET_IFNAME" not in os.environ
     assert not dist.is_initialized()
+
+
+def test_a_rank_that_fails_while_others_still_connect_is_named():
+    """It had joined, closed its connections, and then said why: the others said that they could not connect."""
+    store = dist.HashStore()
+    announced = threading.Timer(0.3, lambda: store.set(KEY, json.dumps([2, "ModelError: no such folder", "traceback"])))
+
+    def connect() -> None:
+        announced.start()
+        raise RuntimeError("Connection closed by peer")
+
+    with pytest.raises(RankFailed, match="rank 2 raised ModelError: no such folder"):
+        launched._while_watching(FailureFlag(store, 0), connect)
+    announced.join()

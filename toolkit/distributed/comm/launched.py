@@ -192,6 +192,8 @@ def _while_watching(flag: FailureFlag, function: Callable[[], None]) -> None:
         thread.join(GLANCE)
         flag.check()
     if errors:
+        # A rank that has joined and then failed closes its connections before it says why.
+        flag.check(patience=PATIENCE)
         listens = ", ".join(f"{name}={os.environ[name]}" for name in _INTERFACES if name in os.environ)
         raise RunError(
             f"rank {flag.rank} could not connect to the other ranks ({listens}): {errors[0]}. See that these "
