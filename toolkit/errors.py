@@ -6,9 +6,15 @@ one ``except`` is enough at the edge of a program. All of them can be pickled.
 
 from __future__ import annotations
 
+from toolkit.cell_traceback import cell_traceback, without_own_frames
+
 
 class ToolkitError(Exception):
     """The base of every error that the toolkit raises itself."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the lines of the cell and of the model, and the message."""
+        return cell_traceback(self, str(self))
 
 
 class PlanError(ToolkitError, ValueError):
@@ -49,10 +55,14 @@ class RankFailed(RunError):
     """
 
     def __init__(self, rank: int, summary: str, remote_traceback: str) -> None:
-        super().__init__(f"rank {rank} raised {summary}\n\n{_boxed(rank, remote_traceback)}")
+        super().__init__(_failed(rank, summary, remote_traceback))
         self.rank = rank
         self.summary = summary
         self.remote_traceback = remote_traceback
+
+    def _render_traceback_(self) -> list[str]:
+        text = without_own_frames(self.remote_traceback)
+        return cell_traceback(self, _failed(self.rank, self.summary, text))
 
     def __reduce__(self) -> tuple[type[RankFailed], tuple[int, str, str]]:
         return type(self), (self.rank, self.summary, self.remote_traceback)
@@ -121,5 +131,17 @@ class RunCancelled(RunError):
     """The run was cancelled through its job."""
 
 
-def _boxed(rank: int, text: str) -> str:
-    return f"--- traceback on rank {rank} ---\n{text.rstrip()}\n--- end of rank {rank} ---"
+class Interrupted(KeyboardInterrupt):
+    """Stop or Ctrl-C was pressed, and raised once clean-up was complete.
+
+    In a notebook it is one line. What it ended is its ``__cause__``, such as a :class:`RunCancelled` with its trace.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        ended = f"{self.__cause__} The cluster is usable again." if isinstance(self.__cause__, RunError) else "stopped."
+        return [f"KeyboardInterrupt: {ended}"]
+
+
+def _failed(rank: int, summary: str, text: str) -> str:
+    boxed = f"--- traceback on rank {rank} ---\n{text.rstrip()}\n--- end of rank {rank} ---"
+    return f"rank {rank} raised {summary}\n\n{boxed}"

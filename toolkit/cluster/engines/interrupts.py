@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from toolkit.errors import Interrupted
+
 
 @dataclass(slots=True)
 class Interrupts:
@@ -33,9 +35,13 @@ def deferred() -> Iterator[Interrupts]:
         seen.count += 1
 
     before = signal.signal(signal.SIGINT, note)
+    ended: BaseException | None = None
     try:
         yield seen
+    except BaseException as error:
+        ended = error
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
         if seen.count:
-            raise KeyboardInterrupt
+            raise Interrupted from ended
