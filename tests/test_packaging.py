@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+import toolkit
+from toolkit.about import DISTRIBUTION, __version__
+
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "toolkit").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -40,6 +43,35 @@ def test_the_lowest_constraints_are_those_of_pyproject():
     lowest = dict(re.match(r"([\w-]+)>=([\w.]+)", requirement).groups() for requirement in given)
     lines = (ROOT / "constraints-lowest.txt").read_text().splitlines()
     assert dict(line.split("==") for line in lines if "==" in line) == lowest
+
+
+def test_every_file_says_the_same_name_and_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == toolkit.__version__ == __version__
+    assert PROJECT["name"] == DISTRIBUTION
+    assert citation["repository-code"] == PROJECT["urls"]["Source"]
+
+
+def test_hints_name_extras_that_there_are():
+    named = {name for path in SOURCES for name in re.findall(r"""how_to_install\(['"](\w+)""", path.read_text())}
+    assert "widgets" in named
+    assert named <= set(PROJECT["optional-dependencies"])
+    assert not [path for path in SOURCES if "toolkit[" in path.read_text()]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda path: path.name)
+def test_forms_and_workflows_can_be_read(path):
+    found = yaml.safe_load(path.read_text())
+    steps = [step for job in found.get("jobs", {}).values() for step in job["steps"]]
+    commands = [line for step in steps for line in step.get("run", "").splitlines()]
+    wanted = {line.split()[1].replace(".venv", "$(VENV)") for line in commands if line.startswith("make ")}
+    assert wanted <= set(re.findall(r"^(\S+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_ci_tries_every_python_that_is_promised():
+    matrix = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["test"]["strategy"]["matrix"]
+    promised = [re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", line) for line in PROJECT["classifiers"]]
+    assert matrix["python"] == [found[1] for found in promised if found]
 
 
 def test_no_two_modules_share_a_name():
@@ -103,7 +135,7 @@ if __name__ == "__main__":
     ran, plots, widgets = done.stdout.splitlines()[-3:]
     assert ran == "< True"
     assert plots.startswith("plotly ")
-    assert widgets == "ipywidgets tk.widgets needs ipywidgets: pip install 'toolkit[widgets]'"
+    assert widgets == "ipywidgets tk.widgets needs ipywidgets: pip install 'difftiles[widgets]'"
 
 
 def _code(path: Path) -> str:

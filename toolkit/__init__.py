@@ -15,6 +15,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from toolkit.about import __version__ as __version__
+from toolkit.about import how_to_install
 from toolkit.lazy import lazy
 
 if TYPE_CHECKING:
@@ -188,5 +190,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Load a public name on first use: a machine without plotly and ipywidgets can plan and run."""
     if name == "widgets" and find_spec("ipywidgets") is None:
-        raise ModuleNotFoundError("tk.widgets needs ipywidgets: pip install 'toolkit[widgets]'", name="ipywidgets")
+        raise ModuleNotFoundError(f"tk.widgets needs ipywidgets: {how_to_install('widgets')}", name="ipywidgets")
     return _load(name)

@@ -6,7 +6,6 @@ import argparse
 import signal
 import sys
 from threading import Event
-from typing import Any
 
 from toolkit.cli.values import amount, count
 from toolkit.cluster.engines.hosts.calling import parse_address, serve_kernels
@@ -16,27 +15,26 @@ from toolkit.cluster.engines.hosts.host import About
 from toolkit.errors import PlanError
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    agent = commands.add_parser("agent", help="let a cluster of another machine have ranks on this one")
-    agent.add_argument(
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    command.add_argument(
         "address", nargs="?", metavar="HOST:PORT", help="where the cluster listens: the kernel's machine"
     )
-    agent.add_argument(
+    command.add_argument(
         "--key-file", metavar="FILE", help="the key of the cluster, readable by you alone; -: from the standard input"
     )
-    agent.add_argument("--slots", type=count, default=1, help="ranks that this machine takes (default: %(default)s)")
-    agent.add_argument(
+    command.add_argument("--slots", type=count, default=1, help="ranks that this machine takes (default: %(default)s)")
+    command.add_argument(
         "--patience",
         type=amount,
         default=600.0,
         help="seconds without a cluster after which the agent ends (default: %(default)s)",
     )
-    agent.add_argument("--certificate", metavar="FILE", help="talk by TLS to a cluster that shows this certificate")
-    agent.add_argument("--name", help="what this machine is called in records (default: its host name)")
-    agent.add_argument("--once", action="store_true", help="end with the first cluster")
-    agent.add_argument("--new-key", metavar="FILE", help="make a key file, and do nothing else")
-    agent.set_defaults(everywhere=True, run=run)
+    command.add_argument("--certificate", metavar="FILE", help="talk by TLS to a cluster that shows this certificate")
+    command.add_argument("--name", help="what this machine is called in records (default: its host name)")
+    command.add_argument("--once", action="store_true", help="end with the first cluster")
+    command.add_argument("--new-key", metavar="FILE", help="make a key file, and do nothing else")
+    command.set_defaults(everywhere=True, run=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -42,10 +42,9 @@ FITTING = {
 """The benchmarks to which an option applies, for those that do not apply to all."""
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    bench = commands.add_parser("bench", help="measure speed as ratios of paired runs")
-    bench.add_argument(
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    command.add_argument(
         "what",
         choices=sorted(BENCHES),
         help="tiles or shards: decode the demo video; stages: run the demo pipeline; models: decode with video "
@@ -53,14 +52,14 @@ def add_to(commands: Any) -> None:
         "rehearsal-scale: their time and memory on up to 1024 ranks; faults: what becomes of runs that are broken; "
         "identification: what it costs to notice that a model has changed",
     )
-    bench.add_argument("--turns", type=count, default=5, help="measurements of each contender (default: %(default)s)")
-    bench.add_argument("--device", default="cpu", help="cpu, or a type of accelerator (default: %(default)s)")
-    bench.add_argument(
+    command.add_argument("--turns", type=count, default=5, help="measurements of each contender (default: %(default)s)")
+    command.add_argument("--device", default="cpu", help="cpu, or a type of accelerator (default: %(default)s)")
+    command.add_argument(
         "--full",
         action="store_true",
         help="models: real sizes, for an accelerator; shards: a model of real width, which takes minutes per turn",
     )
-    modes = bench.add_mutually_exclusive_group()
+    modes = command.add_mutually_exclusive_group()
     modes.add_argument(
         "--emulate",
         dest="mode",
@@ -71,11 +70,11 @@ def add_to(commands: Any) -> None:
     modes.add_argument(
         "--compute", dest="mode", action="store_const", const="compute", help="stages: real computation on two ranks"
     )
-    bench.add_argument("--block", type=amount, help="stages: seconds per emulated block")
-    bench.add_argument("--number", type=count, help="faults: how many, instead of --turns of each kind")
-    bench.add_argument("--seed", type=int, help="faults: decides what is struck, and when (default: 0)")
-    bench.add_argument("--json", type=output_file(), help="write the result and its record to this file")
-    bench.set_defaults(run=_run)
+    command.add_argument("--block", type=amount, help="stages: seconds per emulated block")
+    command.add_argument("--number", type=count, help="faults: how many, instead of --turns of each kind")
+    command.add_argument("--seed", type=int, help="faults: decides what is struck, and when (default: 0)")
+    command.add_argument("--json", type=output_file(), help="write the result and its record to this file")
+    command.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:

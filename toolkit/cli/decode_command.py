@@ -32,20 +32,17 @@ from toolkit.runs.written import check_writable
 DEVICE_HELP = "cpu, or a type of accelerator (default: the accelerator, if there is one)"
 
 
-def add_to(commands: Any) -> None:
-    """Add the commands to the parser."""
-    add_one(commands, "decode", what="--latent", hint="latent for vae.decode, as FILE.safetensors[:name], or demo")
-    add_one(
-        commands,
-        "encode",
-        what="--sample",
-        hint="sample in -1..1, as FILE.safetensors[:name], a picture or .mp4, or demo",
-    )
+SOURCES = {
+    "decode": ("--latent", "latent for vae.decode, as FILE.safetensors[:name], or demo"),
+    "encode": ("--sample", "sample in -1..1, as FILE.safetensors[:name], a picture or .mp4, or demo"),
+}
+"""What each of the two commands reads."""
 
 
-def add_one(commands: Any, direction: DirectionName, *, what: str, hint: str) -> None:
-    """Add one of the two commands."""
-    command = commands.add_parser(direction, help=f"{direction} with an autoencoder on several ranks")
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the options of ``decode`` or ``encode`` to its parser."""
+    direction = command.prog.split()[-1]
+    what, hint = SOURCES[direction]
     add_autoencoder(command)
     command.add_argument(what, dest="source", required=True, help=hint)
     add_ranks(command)

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from packaging.requirements import Requirement
 
+from toolkit.about import DISTRIBUTION, __version__, how_to_install
 from toolkit.cli.decode_command import DEVICE_HELP
 from toolkit.cluster import Cluster
 from toolkit.errors import ToolkitError
@@ -59,9 +60,8 @@ class Finding:
         return f"{self.state:8}{self.what:22}{self.found}" + (f"\n{'':30}{self.hint}" if self.hint else "")
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    command = commands.add_parser("doctor", help="check this machine, and whether two ranks can work together on it")
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
     command.add_argument("--device", help=DEVICE_HELP)
     command.set_defaults(run=_run)
 
@@ -86,12 +86,11 @@ def findings(device: str | None = None) -> Iterator[Finding]:
 def required() -> Iterator[Finding]:
     """The packages that the toolkit needs, and whether their versions fit."""
     try:
-        wanted = metadata.requires("toolkit") or []
+        wanted = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
-        yield Finding(
-            "toolkit", "not installed", "missing", "it runs from its own folder; to install: pip install -e ."
-        )
+        yield Finding(DISTRIBUTION, f"{__version__}, from its own folder: what it requires is not checked")
         return
+    yield Finding(DISTRIBUTION, __version__)
     for requirement in map(Requirement, wanted):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
@@ -110,7 +109,7 @@ def optional() -> Iterator[Finding]:
         if util.find_spec(name):
             yield Finding(name, metadata.version(name))
         else:
-            yield Finding(name, f"not installed; for {needed}", "missing", f"pip install 'toolkit[{extra}]'")
+            yield Finding(name, f"not installed; for {needed}", "missing", how_to_install(extra))
 
 
 def machine() -> Iterator[Finding]:

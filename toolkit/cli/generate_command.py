@@ -31,9 +31,8 @@ ARGUMENTS = {"prompt": "prompt", "negative": "negative_prompt", "steps": "num_in
 """Options, and the names of the matching arguments of diffusers' pipelines."""
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    command = commands.add_parser("generate", help="run a pipeline with its transformers in stages over several ranks")
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
     command.add_argument("--pipeline", required=True, help="folder written by save_pretrained, or demo")
     command.add_argument("--dtype", choices=sorted(DTYPES), help="dtype of the weights (default: as stored)")
     for name in ("prompt", "negative"):

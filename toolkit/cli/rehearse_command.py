@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,9 +17,8 @@ from toolkit.planning.rehearsing.profile import Profile
 from toolkit.planning.rehearsing.rehearse import rehearse
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    command = commands.add_parser("rehearse", help="predict a decode or encode on any number of ranks, before it runs")
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
     add_autoencoder(command)
     command.add_argument("--shape", required=True, type=sizes, help="shape of the input, such as 1x16x21x90x160")
     command.add_argument("--encode", action="store_true", help="rehearse an encode, whose input is the sample")

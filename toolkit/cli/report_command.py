@@ -19,11 +19,8 @@ from toolkit.runs.written import check_writable
 WARM = "Each call was made once as a warm-up before it was measured."
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    command = commands.add_parser(
-        "report", help="report time, memory, errors and pictures of a decode on several ranks"
-    )
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
     add_autoencoder(command, "demo-video")
     command.add_argument(
         "--latent",

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from toolkit.about import __version__
 from toolkit.numerics.checksum import bytes_of, checksum
 from toolkit.runs.git_state import git_state
 
-PACKAGES = ("toolkit", "torch", "diffusers", "einops", "numpy", "pandas")
+PACKAGES = ("torch", "diffusers", "einops", "numpy", "pandas")
 
 
 def tensor_hash(tensor: Tensor) -> str:
@@ -44,7 +45,8 @@ class Surroundings:
     @cached_property
     def versions(self) -> Mapping[str, str]:
         """Versions of Python and of the packages that decide results."""
-        return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+        packages = {name: _version(name) for name in PACKAGES}
+        return {"python": platform.python_version(), "toolkit": __version__, **packages}
 
     @cached_property
     def machine(self) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from toolkit.about import how_to_install
 from toolkit.errors import PlanError, ToolkitError
 from toolkit.geometry.checks import is_number
 from toolkit.runs.written import check_writable, draft, explained
@@ -140,5 +141,5 @@ def _plugin() -> Any:
         return import_module("imageio.v3")
     except ModuleNotFoundError as error:
         raise ToolkitError(
-            f"a video file needs {error.name}, which is not installed: pip install 'toolkit[video]', or use tensors."
+            f"a video file needs {error.name}, which is not installed: {how_to_install('video')}, or use tensors."
         ) from error

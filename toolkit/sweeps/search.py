@@ -12,6 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from toolkit.about import how_to_install
 from toolkit.errors import PlanError, ToolkitError
 from toolkit.geometry.checks import check_choice, check_counts, check_ints, check_tuple
 from toolkit.sweeps.points import Point, Value, check_names, values_of
@@ -163,7 +164,7 @@ def search(
     seed: int = 0,
     sampler: Any = None,
 ) -> Search:
-    """A space for :func:`sweep` in which optuna chooses the points. Needs ``pip install 'toolkit[optuna]'``.
+    """A space for :func:`sweep` in which optuna chooses the points. Needs ``pip install 'difftiles[optuna]'``.
 
     Args:
         space: Values by parameter: a list (or named values) for a choice, a ``range`` for integers, or one of optuna's
@@ -230,6 +231,6 @@ def _optuna() -> Any:
         return import_module("optuna")
     except ModuleNotFoundError as error:
         raise ToolkitError(
-            f"a search needs {error.name}, which is not installed: run pip install 'toolkit[optuna]', or give a grid "
+            f"a search needs {error.name}, which is not installed: {how_to_install('optuna')}, or give a grid "
             "or a list of points instead."
         ) from error

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from toolkit.about import how_to_install
 from toolkit.cluster.engines.hosts.hosts_engine import HostsEngine
 from toolkit.cluster.engines.hosts.hosts_value import open_hosts
 from toolkit.cluster.engines.opened import Opened
@@ -87,7 +88,7 @@ def _ray() -> Any:
         ray = importlib.import_module("ray")
         importlib.import_module("ray.util")
     except ImportError as error:
-        raise ToolkitError("engine=Ray: Ray is not installed. `pip install 'toolkit[ray]'`, on every node.") from error
+        raise ToolkitError(f"engine=Ray: Ray is not installed. `{how_to_install('ray')}`, on every node.") from error
     return ray
 
 
