@@ -28,7 +28,7 @@ def test_every_figure_shows_offline(browser: Browser, path: Path, tmp_path: Path
     context = browser.new_context(viewport=VIEWPORT)
     guard, page = Guard(context), context.new_page()
     page.goto(file.as_uri())
-    shown = page.locator(".jp-OutputArea-output :is(img, .tk-figure > svg)")
+    shown = page.locator(".jp-OutputArea-output :is(img:not(.tk-still), .tk-figure > svg)")
     sizes = shown.evaluate_all("all => all.map(one => [one.getBoundingClientRect().width, one.naturalWidth ?? 1])")
     assert len(sizes) >= figures(notebook)
     assert all(width > 20 and natural > 0 for width, natural in sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -108,6 +109,18 @@ def test_both_themes(page):
             assert contrast(ink, paper) > 7, (theme, heading)
             board.box.scroll_into_view_if_needed()
             shoot(page, f"lab-{theme.lower()}-{heading.lower()}")
+
+
+def test_a_notebook_that_is_not_trusted_shows_its_plans(server, browser):
+    shutil.copy(ROOT / "notebooks" / "01_tiles_and_blends.ipynb", server.folder / "notebooks")
+    page = browser.new_page(viewport=VIEWPORT)
+    page.goto(f"{server.address}/lab/tree/01_tiles_and_blends.ipynb?reset&token={server.token}")
+    still = page.locator(".jp-OutputArea-output img[src^='data:image/svg+xml']").first
+    still.scroll_into_view_if_needed(timeout=30_000)
+    expect(still).to_be_visible()
+    assert still.evaluate("image => image.naturalWidth") > 100
+    shoot(page, "lab-untrusted")
+    page.close()
 
 
 def test_a_stored_notebook_opened_again_shows_the_picture_of_a_widget(server, browser):

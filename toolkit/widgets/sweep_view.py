@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from toolkit.geometry.drawing.html import STYLE, table, word
+from toolkit.geometry.drawing.html import STYLE, figure, table, word
 from toolkit.geometry.drawing.palette import SEQUENTIAL
 from toolkit.geometry.drawing.svg import group, path, svg, text
 from toolkit.plot.scales import sampled
@@ -44,9 +44,7 @@ def drawing(read: SweepTable, target: str, *, kept: np.ndarray, chosen: int | No
     parts += lines.labels()
     width, height = _LEFT + _PITCH * (len(lines.axes) - 1) + _RIGHT, _TOP + _HIGH + _LANE + 8
     summary = f"Parallel coordinates of {facts}"
-    return page(
-        "Sweep", facts, body=f'<div class="tk-figure">{svg(width, height, summary=summary, parts=parts)}{notes}</div>'
-    )
+    return page("Sweep", facts, body=figure(svg(width, height, summary=summary, parts=parts), notes))
 
 
 def nothing(found: pd.DataFrame, read: SweepTable | None, *, error: str, objective: str | None) -> str:

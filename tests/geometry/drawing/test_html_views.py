@@ -69,6 +69,7 @@ def test_every_form_is_whole_markup_without_scripts_or_fetching(pages):
     for name, page in pages.items():
         root = ElementTree.fromstring(page)
         assert root.get("class") == "tk-view", name
+        page = re.sub(r'<img class="tk-still" src="data:[^"]*"', "", page)
         assert not re.search(r"<script|http|@import|<link|<img|\bon\w+=|javascript:", page), name
         assert set(re.findall(r"url\(([^)]*)\)", page)) <= {f"#{found}" for found in re.findall(r' id="([^"]+)"', page)}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
+from urllib.parse import quote
 
 from toolkit.geometry.drawing.palette import rank_colour, text_on
 from toolkit.geometry.drawing.svg import Picture
@@ -17,10 +19,14 @@ _HOST = {
     "soft": "--jp-content-font-color2,var(--vscode-descriptionForeground",
     "paper": "--jp-layout-color0,var(--vscode-editor-background",
 }
+MOST_STILL = 20_000
+"""Characters of a drawing of which a second copy, as an image, is still worth its room."""
+
+TITLES = re.compile(r"<title>.*?</title>", re.DOTALL)
 _RULES = """
 .tk-view{color:var(--tk-ink);background:var(--tk-paper);font:13px/1.4 system-ui,sans-serif;padding:6px 8px}
 .tk-view .tk-row{display:flex;flex-wrap:wrap;gap:10px 28px;align-items:flex-start;margin-top:6px}
-.tk-view .tk-figure{display:block!important}
+.tk-view .tk-figure{display:block!important}.tk-view .tk-still{display:none!important}
 .tk-view .tk-figure svg{max-width:100%;height:auto;font:11px system-ui,sans-serif}
 .tk-view .tk-soft,.tk-view p{color:var(--tk-soft)}.tk-view p{margin:6px 0 0;max-width:62em}
 .tk-view table{border-collapse:collapse;margin:0;border:0;font-size:12px;font-variant-numeric:tabular-nums}
@@ -46,13 +52,41 @@ _RULES = """
 def view(title: str, facts: str, *, table: str, picture: Picture) -> str:
     """A heading, and a table beside a picture with its notes.
 
-    Viewers of untrusted notebooks drop styles. Then the picture stays hidden, and the table remains.
+    Viewers of untrusted notebooks drop styles and drawings. There, an image takes the drawing's place.
     """
     notes = f"<p>{escape('; '.join(picture.notes))}.</p>" if picture.notes else ""
     return (
         f'<div class="tk-view"><style>{STYLE}</style><div><b>{escape(title)}</b> <span class="tk-soft">{escape(facts)}'
-        f'</span></div><div class="tk-row"><div>{table}</div>'
-        f'<div class="tk-figure" style="display:none">{picture.svg}{notes}</div></div></div>'
+        f'</span></div><div class="tk-row"><div>{table}</div><div>{figure(picture.svg, notes)}</div></div></div>'
+    )
+
+
+def figure(svg: str, notes: str = "") -> str:
+    """A drawing in the colours of the page, and an image of it that shows where viewers drop the drawing.
+
+    The style sheet hides the image. A notebook that came from somewhere else is not trusted: it has neither style sheet
+    nor drawing, but images stay.
+
+    Args:
+        svg: The drawing.
+        notes: HTML under the drawing.
+    """
+    return f'<div class="tk-figure" style="display:none">{svg}</div>{_still(svg)}{notes}'
+
+
+def _still(svg: str) -> str:
+    """The drawing as an ``img`` that needs nothing around it, on a light ground."""
+    if len(svg) > MOST_STILL:
+        return '<p class="tk-still">The drawing shows in a trusted notebook: run the cell, or trust the notebook.</p>'
+    head, body = TITLES.sub("", svg).split(">", 1)
+    size = " ".join(re.findall(r'\b(?:width|height|viewBox)="[^"]*"', head))
+    summary = re.findall(r'aria-label="([^"]*)"', head)
+    ground = f'<rect width="100%" height="100%" fill="{LIGHT["paper"]}"/>'
+    alone = f'<svg xmlns="http://www.w3.org/2000/svg" class="tk-view" {size}><style>{_ALONE}</style>{ground}{body}'
+    width = "".join(re.findall(r'\bwidth="(\d+)"', size))
+    return (
+        f'<img class="tk-still" src="data:image/svg+xml,{quote(alone, safe=" =:/,;{}()")}" alt="{"".join(summary)}" '
+        f'width="{width}"/>'
     )
 
 
@@ -118,5 +152,13 @@ def _style() -> str:
     )
 
 
+def _alone() -> str:
+    """The rules of a drawing that stands alone."""
+    rules = re.findall(r"\.tk-view \.tk-(?!row|figure|still|soft|chip|bar)[^{}]*\{[^}]*\}", _RULES)
+    colours = ";".join(f"--tk-{role}:{colour}" for role, colour in LIGHT.items())
+    return f"svg{{{colours};font:11px system-ui,sans-serif}}{''.join(rules)}"
+
+
+_ALONE = _alone()
 STYLE = _style()
 """The style sheet, all of it under the class ``tk-view``."""
