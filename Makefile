@@ -37,7 +37,7 @@ frontend: $(VENV)/.test  ## widgets and pages in a browser, with the machine to 
 # widest instructions; stored outputs are those of AVX2.
 notebooks: $(VENV)/.test
 	PYTHONHASHSEED=0 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -q -n 3 --dist loadfile -o addopts= --nbval --nbval-current-env \
-		--nbval-cell-timeout 300 notebooks/*.ipynb
+		--nbval-sanitize-with notebooks/sanitize.cfg --nbval-cell-timeout 300 notebooks/*.ipynb
 
 # Not a part of `make test`: each takes several gigabytes of downloads. pip itself does not run tools of the tests (lint,
 # types, browsers) on other versions than the tested ones.

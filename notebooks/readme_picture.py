@@ -23,8 +23,8 @@ def main(path: Path) -> None:
             plan = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, ranks=2))
             run = cluster.decode(vae, latent, plan)
             comparison = tk.compare(run, whole, name=f"overlap {overlap}", reference_name="the untiled decode")
-            figures += [] if figures else [tk.plot.ranks(plan)]
-            figures += [tk.plot.seams(comparison, frame=8)]
+            figures += [] if figures else [tk.plot.ranks(plan, theme="light")]
+            figures += [tk.plot.seams(comparison, frame=8, theme="light")]
     pictures = [Image.open(io.BytesIO(figure.to_png())).convert("RGB") for figure in figures]
     height = 520
     pictures = [picture.resize((picture.width * height // picture.height, height)) for picture in pictures]

@@ -77,7 +77,7 @@ def test_every_figure_has_a_png(path: Path):
     for cell in code_cells(read(path)):
         figures = [data for data in bundles(cell) if PLOTLY in data]
         assert figures or not asks_for_figure(cell), cell.source
-        assert all("image/png" in data and data["text/plain"] for data in figures), cell.source
+        assert all("data:image/png" in data["text/html"] and data["text/plain"] for data in figures), cell.source
 
 
 @tutorial

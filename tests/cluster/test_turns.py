@@ -27,6 +27,9 @@ class Shown:
     def sending(self, left):
         pass
 
+    def doing(self, what):
+        pass
+
     def close(self, outcome):
         pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -16,7 +17,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 def figures(notebook: nbformat.NotebookNode) -> int:
     """Outputs that are pictures: PNGs, or drawings in HTML."""
     outputs = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
-    return sum("image/png" in data or "<svg" in data.get("text/html", "") for data in outputs)
+    return sum("image/png" in data or bool(re.search("<svg|<img", data.get("text/html", ""))) for data in outputs)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -6,7 +6,9 @@ import base64
 import copy
 import json
 import pickle
+import re
 from dataclasses import replace
+from html import unescape
 from io import BytesIO
 
 import pandas as pd
@@ -24,6 +26,7 @@ from toolkit.plot.theme import THEMES
 from toolkit.runs.run_tables import trace_table
 from toolkit.runs.trace import Event, Kind, Label
 
+STILL = re.compile(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]*)" width="\d+" style="[^"]+">')
 HALOS = trace_table(
     [
         Event(0, Kind.SEND, Label(purpose="halo h", module="conv"), 0.0, 0.1, 4000, 1),
@@ -80,16 +83,20 @@ def bundles(figures) -> dict[str, dict]:
 class TestEveryFigure:
     def test_bundle(self, figures, bundles):
         for name, bundle in bundles.items():
-            assert set(bundle) == {"application/vnd.plotly.v1+json", "image/png", "text/plain"}, name
+            assert set(bundle) == {"application/vnd.plotly.v1+json", "text/html", "text/plain"}, name
             assert bundle["text/plain"].endswith("."), name
             assert "\n" not in bundle["text/plain"], name
             assert len(json.dumps(bundle)) < LIMIT, name
             assert len(bundle["text/plain"]) < 1000, name
-            picture = Image.open(BytesIO(base64.b64decode(bundle["image/png"])))
+            still, said = STILL.fullmatch(bundle["text/html"]).groups()
+            picture = Image.open(BytesIO(base64.b64decode(still)))
             layout = figures[name].layout
-            assert picture.size == (layout.width, layout.height), name
-            assert not picture.info, name
-            assert len(set(picture.convert("L").tobytes())) > 8, name
+            assert picture.size == (layout.width or 800, layout.height), name
+            assert layout.width or layout.autosize, name
+            assert set(picture.info) <= {"transparency"}, name
+            assert picture.convert("RGBA").getpixel((0, 0))[3] == 0, name
+            assert len(picture.convert("RGBA").getcolors()) > 8, name
+            assert unescape(said) == bundle["text/plain"], name
 
     def test_twice_the_same(self, run, bundles):
         for name, figure in every_figure(run).items():
@@ -112,7 +119,7 @@ class TestEveryFigure:
                 assert twin.describe() == figure.describe()
                 pd.testing.assert_frame_equal(twin.to_dataframe(), figure.to_dataframe())
             # A copied figure holds its arrays in another form.
-            assert base64.b64encode(copy.deepcopy(figure).to_png()).decode() == bundles[name]["image/png"], name
+            assert copy.deepcopy(figure).to_img() == bundles[name]["text/html"], name
 
     def test_changes(self, run):
         figure = plot.ranks(run).update_layout(title="mine", height=300).add_scatter(x=[0], y=[0], name="more")
@@ -149,7 +156,7 @@ class TestEveryFigure:
         assert (pio.templates.default, pio.renderers.default) == before
 
     def test_html_renderers_are_left_alone(self, run):
-        """Colab shows only plotly's HTML, and nbconvert prefers HTML, so a PNG beside it would never be shown."""
+        """Colab shows only plotly's HTML, and so does nbconvert, so a still beside it would never be shown."""
         before = pio.renderers.default
         try:
             pio.renderers.default = "colab"
@@ -160,12 +167,12 @@ class TestEveryFigure:
     def test_what_a_kernel_sends(self, run):
         """IPython asks an object for more than its bundle."""
         sent, _ = DisplayFormatter().format(plot.timeline(run))
-        assert set(sent) == {"application/vnd.plotly.v1+json", "image/png", "text/plain"}
+        assert set(sent) == {"application/vnd.plotly.v1+json", "text/html", "text/plain"}
 
     def test_include_and_exclude(self, run):
         figure = plot.ranks(run)
         assert set(figure._repr_mimebundle_(include={"text/plain"})) == {"text/plain"}
-        assert "image/png" not in figure._repr_mimebundle_(exclude={"image/png"})
+        assert "text/html" not in figure._repr_mimebundle_(exclude={"text/html"})
 
 
 @pytest.mark.parametrize("way", ["write_html", "write_json"])

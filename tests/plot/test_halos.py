@@ -126,4 +126,4 @@ class TestHalos:
             assert figure.layout.template.layout.font.color == colours.text
             assert figure.layout.xaxis.title.text.endswith("(kB)")
             assert copy.deepcopy(figure).to_png() == figure.to_png()
-            assert Image.open(BytesIO(figure.to_png())).size == (figure.layout.width, figure.layout.height)
+            assert Image.open(BytesIO(figure.to_png())).size == (800, figure.layout.height)

@@ -166,7 +166,7 @@ class TestShown:
             bundle = figure._repr_mimebundle_()
             assert bundle == again._repr_mimebundle_()
             assert bundle == copy.deepcopy(figure)._repr_mimebundle_()
-            assert set(bundle) == {"application/vnd.plotly.v1+json", "image/png", "text/plain"}
+            assert set(bundle) == {"application/vnd.plotly.v1+json", "text/html", "text/plain"}
             assert "shapes" not in bundle["application/vnd.plotly.v1+json"]["layout"]
 
     def test_an_unknown_theme_is_refused(self):
@@ -175,7 +175,7 @@ class TestShown:
                 plot.schedule(what, theme="mauve")
 
     def test_the_png_has_colours_and_texts_of_the_bars(self):
-        figure = plot.schedule(Schedule.interleaved(2, 2), steps=1)
+        figure = plot.schedule(Schedule.interleaved(2, 2), steps=1, theme="light")
         plain = copy.deepcopy(figure)
         for bar in plain.data:
             bar.text = None

@@ -105,7 +105,7 @@ def test_hidden_traces_stay_hidden():
 def test_what_it_cannot_draw_is_said_and_harms_nothing(trace):
     with_note, without = bare(trace), bare()
     assert png(with_note) != png(without)
-    assert set(Figure(with_note)._repr_mimebundle_()) >= {"image/png"}
+    assert set(Figure(with_note)._repr_mimebundle_()) >= {"text/html"}
 
 
 def test_settings_of_the_session_are_neither_used_nor_changed():
@@ -116,9 +116,12 @@ def test_settings_of_the_session_are_neither_used_nor_changed():
         assert png(figure) == before
 
 
-def test_dark_paper_is_kept_and_transparent_paper_is_white():
+def test_dark_paper_is_kept_and_transparent_paper_lets_the_page_through():
     assert pixels(bare(paper_bgcolor="#111111"))[0, 0].tolist() == [17] * 3
-    assert pixels(bare(paper_bgcolor="rgba(0,0,0,0)"))[0, 0].min() == 255
+    bar = go.Bar(orientation="h", y=[5], x=[10], width=10, marker={"color": "#D55E00"})
+    clear = Image.open(BytesIO(png(bare(bar, paper_bgcolor="rgba(0,0,0,0)")))).convert("RGBA")
+    assert clear.getpixel((0, 0))[3] == 0
+    assert clear.getpixel((200, 150)) == (0xD5, 0x5E, 0x00, 255)
 
 
 def test_packed_arrays():

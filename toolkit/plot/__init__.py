@@ -35,3 +35,8 @@ __all__ = [
     "timeline",
     "utilisation",
 ]
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names, without the modules that define them."""
+    return list(__all__)

@@ -101,6 +101,7 @@ def compare(
         description=_describe(found, numbers[first]),
         height=height,
         theme=theme,
+        width=WIDTH,
         table=found.per_frame.iloc[numbers],
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
+from html import escape
 from json import loads
 from os import PathLike
 from typing import Any
@@ -19,6 +20,8 @@ from toolkit.runs.written import write
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 WIDTH = 800
+"""Pixels across a picture, and across the still of a chart, which on a page is as wide as there is room."""
+
 ABOVE = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"}
 """A legend above the data, for figures that need their full width."""
 
@@ -27,8 +30,9 @@ class Figure(BundledFigure):
     """A plotly figure that carries its own picture, a sentence that describes it, and the table it was drawn from.
 
     In a kernel, plotly shows a figure as plotly's JSON only, so pages made by nbconvert, notebook viewers of
-    repositories and e-mails show nothing. This figure adds a PNG, drawn without a browser, and the sentence as plain
-    text. Change it as any plotly figure: ``update_layout``, ``add_trace``, ``write_html``.
+    repositories and e-mails show nothing. This figure adds a still, drawn without a browser, and the sentence as plain
+    text. The still is HTML with a PNG in it: beside a bare PNG, JupyterLab shows plotly's figure only when the mouse
+    comes near. Change it as any plotly figure: ``update_layout``, ``add_trace``, ``write_html``.
     """
 
     def __init__(self, data: Any = None, *args: Any, table: pd.DataFrame | None = None, **kwargs: Any) -> None:
@@ -64,8 +68,16 @@ class Figure(BundledFigure):
         return self._table.copy()
 
     def to_png(self) -> bytes:
-        """The figure as a PNG in its own size; the same figure always gives the same bytes."""
+        """The figure as a PNG, transparent if its paper is; the same figure always gives the same bytes."""
         return png(self)
+
+    def to_img(self) -> str:
+        """The PNG as an HTML ``img`` with :meth:`describe` as its text; on a narrow page it shrinks."""
+        data, width = b64encode(self.to_png()).decode(), int(self.layout.width or WIDTH)
+        return (
+            f'<img src="data:image/png;base64,{data}" alt="{escape(self.describe())}" width="{width}" '
+            'style="max-width:100%;height:auto">'
+        )
 
     def write_html(self, file: Any, *args: Any, **kwargs: Any) -> None:
         """As plotly's, but the file is written whole or not at all, and errors name it and the remedy."""
@@ -84,10 +96,10 @@ class Figure(BundledFigure):
     ) -> dict[str, Any]:
         bundle = self.plotly_bundle(include, exclude, **kwargs)
         bundle["text/plain"] = self.describe()
-        # Some renderers, such as Colab's, make plotly send HTML; a picture beside it would be a second copy.
+        # Some renderers, such as Colab's, make plotly send HTML; a still beside it would be a second copy.
         if "text/html" not in bundle:
             bundle.setdefault(PLOTLY_MIME, loads(self.to_json()))
-            bundle["image/png"] = b64encode(self.to_png()).decode()
+            bundle["text/html"] = self.to_img()
         kept = set(bundle) if include is None else set(include)
         return {mime: data for mime, data in bundle.items() if mime in kept - set(exclude or ())}
 
@@ -109,6 +121,7 @@ def make(
     height: int,
     theme: ThemeName,
     table: pd.DataFrame,
+    width: int | None = None,
 ) -> Figure:
     """A figure with the toolkit's theme, size and title, in which no name or value is read as markup.
 
@@ -120,10 +133,11 @@ def make(
         height: Height in pixels.
         theme: ``"neutral"`` is readable on light and dark pages.
         table: The data drawn, for :meth:`Figure.to_dataframe`, with units in the column names.
+        width: Width in pixels, for pictures whose height follows from it; None: as wide as the page allows.
     """
     common = {
         "template": template(theme),
-        "width": WIDTH,
+        **({"autosize": True} if width is None else {"width": width}),
         "height": height,
         "margin": {"l": 64, "r": 24, "t": 56, "b": 52},
         "title": {

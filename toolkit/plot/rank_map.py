@@ -13,7 +13,7 @@ from toolkit.geometry.counting import counted
 from toolkit.geometry.plan import Plan
 from toolkit.geometry.shard_plan import AXES
 from toolkit.geometry.tile_plan import TilePlan
-from toolkit.plot.figure import Figure, make
+from toolkit.plot.figure import WIDTH, Figure, make
 from toolkit.plot.rank_panels import RankPanels
 from toolkit.plot.theme import ThemeName
 from toolkit.plot.tile_values import Shown, TileValues, check_shown, tile_values
@@ -68,6 +68,7 @@ def ranks(plan: Plan | Run, show: Shown = "owner", *, theme: ThemeName = "neutra
         description=f"{what}: {_spread(values)}." if values else f"{what}, {each} per rank; {work}.",
         height=picture.height,
         theme=theme,
+        width=WIDTH,
         table=_table(tiles, noun, values=values),
     )
 

@@ -90,6 +90,7 @@ def seams(
         description=_describe(errors[first], f"{against}, frame {numbers[first]} of {len(comparison.per_frame)}"),
         height=min(max(round((WIDTH - 190) * height / width), 160), 760) + 120 + HEIGHT * (frames is not None),
         theme=theme,
+        width=WIDTH,
         table=error_table(errors, numbers, cells=cells, name=scale.name),
     )
 

@@ -31,7 +31,7 @@ FIRST = ("x", "y")
 
 
 def png(figure: go.Figure) -> bytes:
-    r"""Draw a figure in its own size, on white if its paper is transparent.
+    r"""Draw a figure in its own size, without a ground if its paper is transparent.
 
     Args:
         figure: A figure made of bars, scatters, images, heatmaps, shapes and annotations, on one or several pairs of
@@ -79,13 +79,15 @@ def _encode(canvas: Figure) -> bytes:
     """The drawn canvas in 256 colours: a third of the size of full colour, with no visible difference."""
     agg: Any = FigureCanvasAgg(canvas)
     agg.draw()
-    pixels = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
+    pixels: Any = Image.fromarray(np.asarray(agg.buffer_rgba()))
+    pixels = pixels if pixels.getpixel((0, 0))[3] < 255 else pixels.convert("RGB")
     few = pixels.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    # Quantising may shift the background by a shade, which would show as a rectangle on a white page: restore it.
-    palette: Any = few.getpalette()
+    # Quantising may shift the background by a shade, which would show as a rectangle on the page: restore it.
+    channels = len(pixels.mode)
+    palette: Any = few.getpalette(pixels.mode)
     ground: Any = few.getpixel((0, 0))
-    palette[3 * ground : 3 * ground + 3] = pixels.getpixel((0, 0))
-    few.putpalette(palette)
+    palette[channels * ground : channels * (ground + 1)] = pixels.getpixel((0, 0))
+    few.putpalette(palette, pixels.mode)
     buffer = BytesIO()
     few.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
@@ -203,5 +205,4 @@ def _legend(place: Place, figure: go.Figure, *, whole: Transform) -> None:
 
 
 def _background(layout: Any) -> tuple[float, float, float, float]:
-    colour = rgba(style(layout, "paper_bgcolor", default="#FFFFFF"))
-    return colour if colour[3] > 0 else (1.0, 1.0, 1.0, 1.0)
+    return rgba(style(layout, "paper_bgcolor", default="#FFFFFF"))

@@ -22,3 +22,8 @@ __all__ = [
     "schedule",
     "sweep",
 ]
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the public names, without the modules that define them."""
+    return list(__all__)

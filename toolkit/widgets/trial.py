@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +21,7 @@ from toolkit.runs.run import Run
 from toolkit.sweeps.outcome import in_words
 from toolkit.widgets.grid_view import Forecast
 from toolkit.widgets.live_run import LiveRun, live
-from toolkit.widgets.markup import page, picture, refusal
+from toolkit.widgets.markup import page, refusal
 
 REFERENCE = "the model's own untiled call"
 
@@ -148,7 +147,7 @@ def _outcome(run: Run, forecast: Forecast, *, comparison: Comparison) -> str:
         lines.append(["worst seam, relative to the interior", "", f"{comparison.worst_seam:.2f}x"])
     rows = [[word(name), cell(predicted), cell(measured)] for name, predicted, measured in lines]
     figure = seams(comparison)
-    drawn = picture(b64encode(figure.to_png()).decode(), figure.describe(), width=int(figure.layout.width))
+    drawn = figure.to_img()
     body = f'<div class="tk-row"><div>{table(["", "predicted", "measured"], rows)}</div><div>{drawn}</div></div>'
     return page("Measured", f"against {comparison.reference}", body=body)
 

@@ -27,6 +27,7 @@ class Listener:
         on_line: Called with the rank, the stream's name and a line that the rank printed.
         on_band: Called with each band of a streamed output, and its start.
         on_sending: Called regularly with the bytes that are on their way to another host, while there are any.
+        on_doing: Called with what is done before the ranks compute, such as starting them, and with "" once they do.
         on_loss: Called with the error of a rank whose process ended, where the others are to go on without it; None: it
             ends the call.
         timeout: Seconds from ``began`` after which the ranks are given up; None: never.
@@ -39,6 +40,7 @@ class Listener:
     on_line: Callable[[int, str, str], None] = print_line
     on_band: Callable[[Tensor, int], None] = lambda band, start: None
     on_sending: Callable[[int], None] = lambda left: None
+    on_doing: Callable[[str], None] = lambda doing: None
     on_loss: Callable[[RankDied], None] | None = None
     timeout: float | None = None
     cancelled: Callable[[], bool] = lambda: False
