@@ -90,3 +90,8 @@ def test_a_name_that_does_not_exist():
         load("Spam")
     with pytest.raises(AttributeError, match="no attribute 'clusters'"):
         _ = tk.clusters
+
+
+@pytest.mark.parametrize("package", [tk.plot, tk.widgets], ids=["plot", "widgets"])
+def test_completion_offers_what_is_public(package):
+    assert dir(package) == sorted(package.__all__)
