@@ -9,14 +9,13 @@ from itertools import pairwise, product
 from math import prod
 
 from toolkit.errors import PlanError
-from toolkit.geometry.checks import check_collection, check_extent, check_parts, check_tuple, is_int, shown
+from toolkit.geometry.checks import check_collection, check_parts, check_tuple, is_int, shown
 from toolkit.geometry.drawing.html_views import grid_view
+from toolkit.geometry.latent_extent import AXES, Latent, extent_of
 from toolkit.geometry.span import Span, cores, cover_axis, shares, strided_axis
 
 PerAxis = int | Mapping[str, int]
 Box = tuple[Span, ...]
-AXES = ("t", "h", "w")
-"""The axes of a latent, slowest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +123,12 @@ class TileGrid:
         return type(self), (self.axes, self.rows)
 
     @classmethod
-    def cover(cls, extent: Mapping[str, int], tile: PerAxis, overlap: PerAxis = 0) -> TileGrid:
+    def cover(cls, extent: Latent, tile: PerAxis, overlap: PerAxis = 0) -> TileGrid:
         """Cover the extent with the fewest tiles, equally large and evenly spaced, without a sliver.
 
         Args:
-            extent: Size of each axis in latent units, e.g. ``{"h": 60, "w": 104}``.
+            extent: Size of each axis in latent units, e.g. ``{"h": 60, "w": 104}``; or the latent or its shape, of
+                which ``h`` and ``w`` are divided, and ``t`` only if ``tile`` names it.
             tile: Largest size of a tile, for all axes or per axis. An axis no longer than its tile stays whole.
             overlap: Smallest overlap of neighbours, for all axes or per axis.
 
@@ -138,11 +138,13 @@ class TileGrid:
         Example:
             >>> len(TileGrid.cover({"h": 128, "w": 128}, tile=32, overlap=8))
             25
+            >>> TileGrid.cover((1, 16, 21, 60, 104), tile=32, overlap=8)  # or the latent itself
+            TileGrid(h 60 in 3 x 26, w 104 in 4 x 32; 12 tiles, 1.60x the work)
         """
         return cls._place(cover_axis, extent, tile, overlap, "overlap")
 
     @classmethod
-    def strided(cls, extent: Mapping[str, int], tile: PerAxis, stride: PerAxis) -> TileGrid:
+    def strided(cls, extent: Latent, tile: PerAxis, stride: PerAxis) -> TileGrid:
         """Place the tiles that ``range(0, extent, stride)`` makes along each axis, slivers included.
 
         Example:
@@ -155,12 +157,12 @@ class TileGrid:
     def _place(
         cls,
         place: Callable[[int, int, int], tuple[Span, ...]],
-        extent: Mapping[str, int],
+        extent: Latent,
         tile: PerAxis,
         other: PerAxis,
         name: str,
     ) -> TileGrid:
-        check_extent(extent)
+        extent = extent_of(extent, tile if isinstance(tile, Mapping) else ())
         check_tuple("axes", axes := _in_order(extent), kind=str, what="axis names")
         tiles, others = _per_axis("tile", tile, axes=axes), _per_axis(name, other, axes=axes)
         return cls(axes, tuple(place(extent[a], tiles[a], others[a]) for a in axes))
