@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from toolkit.planning.rehearsing.profiling import profile
     from toolkit.planning.rehearsing.rehearsal import Rehearsal
     from toolkit.planning.rehearsing.rehearse import rehearse
+    from toolkit.runs.picture import picture
     from toolkit.runs.record import Record
     from toolkit.runs.run import Run
     from toolkit.runs.video_file import VideoFile
@@ -97,6 +98,7 @@ _WHERE = {
     "toolkit.planning.rehearsing.profiling": "profile",
     "toolkit.planning.rehearsing.rehearsal": "Rehearsal",
     "toolkit.planning.rehearsing.rehearse": "rehearse",
+    "toolkit.runs.picture": "picture",
     "toolkit.runs.record": "Record",
     "toolkit.runs.run": "Run",
     "toolkit.runs.video_file": "VideoFile",
@@ -171,6 +173,7 @@ __all__ = [
     "distributed",
     "exact_grid",
     "fit_memory",
+    "picture",
     "plan",
     "plot",
     "profile",

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from toolkit.cli import main
-from toolkit.cli.files import write_sample
 from toolkit.errors import ToolkitError
+from toolkit.runs.sample_file import write_sample
 
 DECODE = ["decode", "--vae", "demo-video", "--latent", "demo"]
 ENCODE = ["encode", "--vae", "demo-image", "--sample", "demo"]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from toolkit import distributed
 from toolkit.cli.autoencoder import add_autoencoder, autoencoder_from
-from toolkit.cli.files import ENDINGS, check_shape, check_video, read_sample, read_tensor, write_sample
+from toolkit.cli.files import read_sample, read_tensor
 from toolkit.cli.plans import add_plan_options, plan_from
 from toolkit.cli.values import amount, count, output_file, output_folder
 from toolkit.cluster import Cluster
@@ -27,6 +27,7 @@ from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import Options
 from toolkit.numerics.checksum import checksum
 from toolkit.runs.run import Run
+from toolkit.runs.sample_file import ENDINGS, check_shape, check_video, write_sample
 from toolkit.runs.written import check_writable
 
 DEVICE_HELP = "cpu, or a type of accelerator (default: the accelerator, if there is one)"
@@ -79,7 +80,7 @@ def check_out(options: argparse.Namespace) -> None:
     if options.out is None or launched_rank() > 0:
         return
     check_writable(options.out, "--out ")
-    check_video(options.out, options.fps)
+    check_video(options.out, options.fps, "--out ")
 
 
 def ranks_of(options: argparse.Namespace) -> int:
@@ -110,7 +111,7 @@ def _run(direction: DirectionName, options: argparse.Namespace) -> int:
     if options.trace:
         print(f"wrote trace, memory and record to {run.to_parquet(options.trace)}")
     if options.out:
-        print(write_sample(run.output, options.out, fps=options.fps))
+        print(write_sample(run.output, options.out, fps=options.fps, what="--out "))
     return 0
 
 
@@ -123,7 +124,7 @@ def _prepared(direction: DirectionName, options: argparse.Namespace, ranks: int)
     # The model's own call does not say the shape of its output before it has run.
     known = fit(vae, tuple(x.shape), plan=or_whole(plan), call=ModelCall(Direction(direction), Options())).shape
     if known:
-        check_shape(options.out, known)
+        check_shape(options.out, known, "--out ")
     return vae, x, plan
 
 
@@ -155,7 +156,9 @@ def _under_launcher(direction: DirectionName, options: argparse.Namespace) -> in
         vae = vae.to(here.device)
         output = getattr(distributed, direction)(vae, x, plan)
         if output is not None:
-            kept = write_sample(output.cpu(), options.out, fps=options.fps) if options.out else tuple(output.shape)
+            kept: object = tuple(output.shape)
+            if options.out:
+                kept = write_sample(output.cpu(), options.out, fps=options.fps, what="--out ")
             print(f"rank {here.rank}, {_said(plan)}: {kept}{here.where}")
     return 0
 

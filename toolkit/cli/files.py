@@ -1,8 +1,7 @@
-"""Input and output files: tensors, pictures and videos."""
+"""Input files: tensors, pictures and videos."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +9,12 @@ import torch
 from einops import rearrange
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from toolkit.errors import PlanError
-from toolkit.runs.video_file import VideoFile, read_video
-from toolkit.runs.written import write
+from toolkit.runs.video_file import read_video
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-ENDINGS = (".safetensors", ".png", ".mp4")
 
 
 def read_tensor(text: str) -> Tensor:
@@ -53,57 +49,3 @@ def read_sample(text: str) -> Tensor:
     if path.suffix.lower() == ".mp4" and path.is_file():
         return read_video(path)
     return read_tensor(text)
-
-
-def check_video(path: Path | None, fps: float) -> None:
-    """Refuse a video that cannot be written, before anything runs. Other files are looked at as options are read."""
-    if path is not None and path.suffix == ".mp4":
-        VideoFile(path, fps).check("--out ")
-
-
-def check_shape(path: Path | None, shape: Sequence[int]) -> None:
-    """Refuse a picture or a video of an output that is none, as soon as the output's shape is known.
-
-    Raises:
-        PlanError: If a picture is not ``1 3 h w``, or a video not ``1 3 t h w`` with even sides.
-    """
-    if path is None or path.suffix == ".safetensors":
-        return
-    video = path.suffix == ".mp4"
-    form = "video must be 1 x 3 x t x h x w, with even h and w" if video else "picture must be 1 x 3 x h x w"
-    odd = video and any(side % 2 for side in shape[-2:])
-    if len(shape) != (5 if video else 4) or tuple(shape[:2]) != (1, 3) or odd:
-        raise PlanError(f"--out {path}: a {form}, but the output is {tuple(shape)}; use another file type.")
-
-
-def write_sample(sample: Tensor, path: Path, *, fps: float) -> str:
-    """Write an output and return a description of what was written. Samples are in -1..1, except in .safetensors files.
-
-    Raises:
-        PlanError: If a picture is not ``1 3 h w``, or a video not ``1 3 t h w``.
-        ToolkitError: If the file cannot be written. What was there is unchanged.
-    """
-    check_shape(path, sample.shape)
-    if path.suffix == ".mp4":
-        with VideoFile(path, fps).writing() as write_frames:
-            write_frames(sample, 0)
-    else:
-        contents = _tensor_file(sample) if path.suffix == ".safetensors" else _picture(sample).save
-        write(path, contents, private=False)
-    return f"{'x'.join(map(str, sample.shape))} {str(sample.dtype).removeprefix('torch.')} in {path}"
-
-
-def _tensor_file(sample: Tensor) -> Callable[[Path], None]:
-    def save(path: Path) -> None:
-        try:
-            save_file({"sample": sample.contiguous()}, path)
-        except SafetensorError as error:
-            # It is what the library makes of a full disk, too.
-            raise OSError(str(error)) from error
-
-    return save
-
-
-def _picture(sample: Tensor) -> Image.Image:
-    pixels = (sample[0].float().clamp(-1, 1) + 1) * 127.5
-    return Image.fromarray(rearrange(pixels, "c h w -> h w c").round().byte().numpy())

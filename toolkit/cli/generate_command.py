@@ -8,13 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from einops import rearrange
-from torch import Tensor
 
 from toolkit import distributed
 from toolkit.cli.autoencoder import DTYPES
 from toolkit.cli.decode_command import add_out, add_ranks, check_out, ranks_of
-from toolkit.cli.files import write_sample
 from toolkit.cli.values import count, finite
 from toolkit.cluster import Cluster
 from toolkit.distributed.comm.launched import launched_group, launched_rank, launched_ranks
@@ -24,6 +21,8 @@ from toolkit.models import demo
 from toolkit.models.transformers.layers import layers_of
 from toolkit.models.transformers.pipeline_parts import experts_of
 from toolkit.models.transformers.stage_pipeline import hollow_parts
+from toolkit.runs.picture import as_sample
+from toolkit.runs.sample_file import write_sample
 
 KINDS = ("interleaved", "looped", "sequential")
 ARGUMENTS = {"prompt": "prompt", "negative": "negative_prompt", "steps": "num_inference_steps", "height": "height",
@@ -169,9 +168,7 @@ def _call(options: argparse.Namespace) -> dict[str, Any]:
 
 def _kept(output: Any, options: argparse.Namespace) -> str:
     """Write what the pipeline returned, and describe it."""
-    if not isinstance(output, Tensor):
-        frames = torch.as_tensor(output) * 2 - 1
-        output = rearrange(frames, "b t h w c -> b c t h w" if frames.ndim == 5 else "b h w c -> b c h w")
+    output = as_sample(output)
     if options.out is None:
         return f"{'x'.join(map(str, output.shape))}, not written: give --out to keep it"
-    return write_sample(output, options.out, fps=options.fps)
+    return write_sample(output, options.out, fps=options.fps, what="--out ")

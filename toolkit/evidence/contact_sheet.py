@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from toolkit.evidence.subjects import Subject
+from toolkit.numerics.frame_pixels import pixels, reduced
 from toolkit.numerics.metrics import frames as frames_of
 from toolkit.plot.error_pixels import ErrorScale, encode, frame_error, pool
-from toolkit.plot.frame_pixels import pixels, reduced
 
 PAPER, INK = "#1B1B1B", "#DDDDDD"
 """Dark on every page: bright surroundings change how the colours of a picture look."""

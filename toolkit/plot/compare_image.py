@@ -16,10 +16,10 @@ from toolkit.analysis.compare import Comparison
 from toolkit.analysis.compare import compare as measure
 from toolkit.errors import ToolkitError
 from toolkit.geometry.checks import check_choice
+from toolkit.numerics.frame_pixels import pixels, reduced
 from toolkit.numerics.metrics import frames as frames_of
 from toolkit.plot.error_pixels import ErrorScale, encode, frame_error, hover_cells, image
 from toolkit.plot.figure import WIDTH, Figure, make
-from toolkit.plot.frame_pixels import pixels, reduced
 from toolkit.plot.frame_slider import HEIGHT, at_first, check_frames, frame_slider, under
 from toolkit.plot.seam_image import seam_shapes
 from toolkit.plot.theme import ThemeName

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.checks import check_collection
+from toolkit.geometry.checks import check_choice, check_collection
 from toolkit.geometry.plan import Plan, PlanKind, or_whole
 from toolkit.geometry.topology import Topology, names_of
 from toolkit.runs.export import write_chrome_trace, write_parquet
+from toolkit.runs.picture import as_sample, picture, thumbnail
 from toolkit.runs.record import Extent, Record
 from toolkit.runs.run_tables import between_hosts, sent_table
+from toolkit.runs.sample_file import ENDINGS, write_sample
 from toolkit.runs.trace import COMPUTING, NONE, Kind
 
 PART_OF = {
@@ -140,11 +144,44 @@ class Run:
         check_collection("hosts", names, what="names, the host of each rank, or a tk.Topology")
         if not names:
             raise ToolkitError(f"all ranks of {self!r} were on one host: give hosts=, such as a tk.Topology.")
-        return between_hosts(self._sent(), names)
+        return between_hosts(self.messages, names)
 
-    def _sent(self) -> pd.DataFrame:
-        """What each rank sent to each other rank: sender, receiver, messages, bytes."""
+    @property
+    def messages(self) -> pd.DataFrame:
+        """One row per pair of ranks: sender, receiver, number of messages, bytes.
+
+        Raises:
+            ToolkitError: If the trace does not say who receives.
+        """
         return sent_table(self.trace)
+
+    def picture(self, frame: int | None = None) -> Image.Image:
+        """One frame of the output as a picture; None: the one in the middle. ``tk.picture`` puts several side by side.
+
+        Raises:
+            PlanError: If the output is not pictures or frames, or has no such frame.
+        """
+        return picture(self, frame=frame)
+
+    def save(self, path: str | Path, fps: float = 16) -> Path:
+        """Write the output to a file.
+
+        Args:
+            path: ``.png`` for a picture, ``.mp4`` for a video, ``.safetensors`` for the tensor, as exact as it is.
+            fps: Frames per second of a video.
+
+        Raises:
+            PlanError: If the output does not fit the type of file.
+            ToolkitError: If the file cannot be written. What was there is unchanged.
+
+        Example:
+            >>> run.save("sample.mp4")  # doctest: +SKIP
+            PosixPath('sample.mp4')
+        """
+        path = Path(path)
+        check_choice("path's ending", path.suffix, choices=ENDINGS)
+        write_sample(as_sample(self.output), path, fps=fps)
+        return path
 
     def to_chrome_trace(self, path: str | Path, *, record: Extent = "public") -> Path:
         """Write trace and memory for chrome://tracing or Perfetto.
@@ -182,4 +219,5 @@ class Run:
         if "peak bytes" in table:
             table = table.assign(**{"sent bytes": table["sent bytes"] / 1e6, "peak bytes": table["peak bytes"] / 1e6})
             table = table.rename(columns={"sent bytes": "sent MB", "peak bytes": "peak MB"})
-        return f"<p>{self!r}</p>" + table.to_html(float_format="{:.2f}".format)
+        shown = thumbnail(self.kept)
+        return f"<p>{escape(repr(self))}</p>{shown}" + table.to_html(float_format="{:.2f}".format)

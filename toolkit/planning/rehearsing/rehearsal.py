@@ -80,9 +80,6 @@ class Rehearsal(Run):
         rows = [(*pair, *counts) for pair, counts in sorted(sent.items())]
         return pd.DataFrame(rows, columns=["sender", "receiver", "messages", "bytes"])
 
-    def _sent(self) -> pd.DataFrame:
-        return self.messages
-
     @property
     def hosts(self) -> list[str]:
         """The host of each rank, by rank, as the topology counts them; empty where there is one."""
