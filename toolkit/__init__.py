@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from toolkit.models.autoencoders.options import Options
     from toolkit.models.autoencoders.receptive import ReceptiveField, receptive_field
     from toolkit.models.autoencoders.tiling import diffusers_grid
+    from toolkit.models.hub_download import download
     from toolkit.models.transformers.proof import Proof
     from toolkit.models.transformers.virtual import virtual
     from toolkit.planning.choice import Choice
@@ -90,6 +91,7 @@ _WHERE = {
     "toolkit.models.autoencoders.options": "Options",
     "toolkit.models.autoencoders.receptive": "ReceptiveField receptive_field",
     "toolkit.models.autoencoders.tiling": "diffusers_grid",
+    "toolkit.models.hub_download": "download",
     "toolkit.models.transformers.proof": "Proof",
     "toolkit.models.transformers.virtual": "virtual",
     "toolkit.planning.choice": "Choice",
@@ -171,6 +173,7 @@ __all__ = [
     "demo",
     "diffusers_grid",
     "distributed",
+    "download",
     "exact_grid",
     "fit_memory",
     "picture",

@@ -101,7 +101,7 @@ def index_of(folder: str | PathLike[str]) -> dict[str, Any]:
     if not (path / INDEX).is_file():
         raise ModelError(
             f"{fspath(folder)!r} holds no pipeline: a folder with a {INDEX}, as save_pretrained writes it, is needed. "
-            "Download a model of the Hub with huggingface_hub.snapshot_download, and give the folder that it returns."
+            "Download a pipeline of the Hub with tk.download(NAME), and give the folder that it returns."
         )
     index = read_object(path / INDEX)
     for name, entry in index.items():
