@@ -15,8 +15,8 @@ def download(
     """The folder of a pipeline of the Hub, which is downloaded unless it is in the cache.
 
     Only what the pipeline loads is downloaded, as ``from_pretrained`` does it, and only weights in safetensors files.
-    Give the folder to :meth:`toolkit.Cluster.generate`: then each rank reads its own layers, and nothing is loaded here.
-    A token is taken from where ``hf auth login`` or ``HF_TOKEN`` has left it.
+    Give the folder to :meth:`toolkit.Cluster.generate`: then each rank reads its own layers, and nothing is loaded
+    here. A token is taken from where ``hf auth login`` or ``HF_TOKEN`` has left it.
 
     Args:
         name: Its name, such as ``"Wan-AI/Wan2.1-T2V-1.3B-Diffusers"``.
