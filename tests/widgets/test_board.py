@@ -8,6 +8,7 @@ import pytest
 from ipywidgets import DOMWidget
 
 import toolkit as tk
+from toolkit.widgets.board import STILL
 from toolkit.widgets.ipywidgets_compat import WIDGET_MIME
 
 
@@ -21,7 +22,7 @@ def test_the_bundle_has_a_view_a_picture_and_a_sentence(explorer):
     assert set(bundle) == {WIDGET_MIME, "text/html", "text/plain"}
     assert bundle[WIDGET_MIME]["model_id"] == explorer.widget.model_id
     assert bundle["text/plain"] == repr(explorer)
-    assert bundle["text/html"] == explorer.html
+    assert bundle["text/html"] == explorer.html + STILL
     assert len(bundle["text/html"]) < 50_000
 
 

@@ -12,6 +12,9 @@ from toolkit.errors import PlanError
 from toolkit.widgets.ipywidgets_compat import WIDGET_MIME, widget_view
 from toolkit.widgets.markup import refusal
 
+STILL = "<p><small>A still: its controls show while the kernel runs, in a front end with Jupyter widgets.</small></p>"
+"""What is said under a widget's HTML. A front end with widgets shows those instead."""
+
 
 class Board:
     """Controls above a drawing that is remade whenever a control changes.
@@ -76,7 +79,8 @@ class Shown(ABC):
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, Any]:
-        everything = {"text/plain": repr(self), "text/html": self.html, WIDGET_MIME: widget_view(self.widget)}
+        still = self.html + STILL
+        everything = {"text/plain": repr(self), "text/html": still, WIDGET_MIME: widget_view(self.widget)}
         kept = set(everything if include is None else include) - set(exclude or ())
         return {mime: data for mime, data in everything.items() if mime in kept}
 
