@@ -62,10 +62,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the toolkit and what its notebooks need into $(VENV): two minutes or more, mostly downloads."
 	$(PIP) -e '.[notebook]'
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the toolkit and what its tests need into $(VENV): two minutes or more, mostly downloads."
 	$(PIP) -e '.[test]'
 	touch $@ $(VENV)/.demo
 
