@@ -38,6 +38,6 @@ def lazy(
             return value
         if name in below:
             return import_module(f"{package}.{name}")
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=sys.modules[package])
 
     return load, lambda: sorted({*names, *below})

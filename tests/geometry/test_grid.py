@@ -136,7 +136,7 @@ def test_a_grid_is_a_value():
         ({"extent": SMALL, "tile": 32, "overlap": 8.5}, "overlap=8.5: must be an int of at least 0"),
         ({"extent": SMALL, "tile": None, "overlap": 8}, "tile=None: must be an int of at least 1"),
         ({"extent": {"h": 0, "w": 4}, "tile": 32}, "extent=0: must be an int of at least 1"),
-        ({"extent": (60, 104), "tile": 32}, "extent=(60, 104): must be a dict of axis names and sizes"),
+        ({"extent": (60, 104), "tile": 32}, "extent=(60, 104): give sizes by name"),
         ({"extent": {}, "tile": 32}, "axes=(): a grid has 1 to 3 axes"),
         ({"extent": dict.fromkeys("abcd", 9), "tile": 3}, "axes=('a', 'b', 'c', 'd'): a grid has 1 to 3 axes"),
     ],

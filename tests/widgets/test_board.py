@@ -43,3 +43,13 @@ def test_every_control_has_a_name_a_hint_and_a_place_in_the_order_of_tab(explore
         assert control.description
         assert len(control.tooltip) > 10
         assert control.tabbable
+
+
+def test_a_misspelt_setting_is_refused():
+    explorer = tk.widgets.schedule(layers=8)
+    with pytest.raises(AttributeError, match="no attribute 'stagse': did you mean stages"):
+        explorer.stagse = 3
+    with pytest.raises(AttributeError, match="its docstring lists"):
+        explorer.zzz = 3
+    explorer.stages = 4
+    assert explorer.stages == 4

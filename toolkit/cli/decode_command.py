@@ -42,7 +42,7 @@ SOURCES = {
 
 def add_to(command: argparse.ArgumentParser) -> None:
     """Add the options of ``decode`` or ``encode`` to its parser."""
-    direction = command.prog.split()[-1]
+    direction: DirectionName = "encode" if command.prog.endswith("encode") else "decode"
     what, hint = SOURCES[direction]
     add_autoencoder(command)
     command.add_argument(what, dest="source", required=True, help=hint)

@@ -30,7 +30,7 @@ def add_plan_options(command: argparse.ArgumentParser) -> None:
     """Add the options that say how to divide the work."""
     ways = command.add_argument_group("how to divide the work (default: the plan predicted to be best)")
     one = ways.add_mutually_exclusive_group()
-    one.add_argument("--tile", type=per_axis(1), help="tile size in latent cells, such as 12, or h=12,w=16")
+    one.add_argument("--tile", type=per_axis(1), help="tile size in latent cells, such as 12, or 12x16 along h and w")
     one.add_argument("--own-tiles", action="store_true", help="the tiles of the class's own tiling, bit for bit")
     one.add_argument("--shards", type=lattice, help="exact shards along h and w, such as 2x1")
     one.add_argument("--whole", action="store_true", help="the model's own call, on rank 0")

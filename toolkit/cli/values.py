@@ -76,14 +76,14 @@ def output_folder(text: str) -> Path:
 
 
 def per_axis(lowest: int) -> Callable[[str], int | dict[str, int]]:
-    """A function that reads a size for all axes, ``12``, or one per axis, ``h=12,w=16``.
+    """A function that reads a size for all axes, ``12``, or one per axis, ``12x16`` (h and w) or ``h=12,w=16``.
 
     Args:
         lowest: The smallest size that makes sense.
 
     Example:
-        >>> per_axis(1)("12"), per_axis(1)("h=12,w=16")
-        (12, {'h': 12, 'w': 16})
+        >>> per_axis(1)("12"), per_axis(1)("12x16"), per_axis(1)("t=4,h=12,w=16")
+        (12, {'h': 12, 'w': 16}, {'t': 4, 'h': 12, 'w': 16})
         >>> per_axis(1)("h=4,h=5")
         Traceback (most recent call last):
         argparse.ArgumentTypeError: 'h=4,h=5': names the axis h twice; give each axis once.
@@ -91,7 +91,12 @@ def per_axis(lowest: int) -> Callable[[str], int | dict[str, int]]:
 
     def read(text: str) -> int | dict[str, int]:
         if "=" not in text:
-            return _whole(text, lowest)
+            ends = [_whole(size, lowest) for size in text.split("x")]
+            if len(ends) > 2:
+                raise argparse.ArgumentTypeError(
+                    f"{text!r}: give one size, 12, h and w, 12x16, or names, t=4,h=12,w=16."
+                )
+            return ends[0] if len(ends) == 1 else dict(zip("hw", ends, strict=True))
         found: dict[str, int] = {}
         for part in text.split(","):
             axis, sign, size = (piece.strip() for piece in part.partition("="))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from ipywidgets import HTML, HBox, Layout, VBox, Widget
@@ -70,6 +71,17 @@ class Shown(ABC):
     """
 
     widget: Widget
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse what is no attribute: a misspelt setting would be kept, and move nothing."""
+        declared = {
+            known for cls in type(self).__mro__ for known in (*vars(cls), *vars(cls).get("__annotations__", ()))
+        }
+        if not name.startswith("_") and name not in declared:
+            close = get_close_matches(name, [known for known in declared if not known.startswith("_")], n=1)
+            hint = f"did you mean {close[0]}?" if close else "its docstring lists its attributes."
+            raise AttributeError(f"a {type(self).__name__} has no attribute {name!r}: {hint}")
+        super().__setattr__(name, value)
 
     @property
     @abstractmethod

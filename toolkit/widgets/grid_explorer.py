@@ -63,8 +63,10 @@ class GridExplorer(Explorer):
     policy = Setting[str]()
     blend = Setting[str]()
 
+    controls: Mapping[str, Any]
     plan: TilePlan
     forecast: Forecast
+    trial: Trial
 
     def __init__(
         self, vae: Any, latent: Tensor, *, cost: CallCost, cluster: Cluster | None, start: Mapping[str, Any]

@@ -29,8 +29,11 @@ class LiveRun(Shown):
         refused: Why the run could not be started; empty if it could.
     """
 
+    job: Job[Any] | None
+    refused: str
+
     def __init__(self, start: Callable[[], Job[Any]], title: str, *, button: bool) -> None:
-        self.job: Job[Any] | None = None
+        self.job = None
         self.refused = ""
         self._start, self._title, self._restarts = start, title, button
         self._table = HTML()

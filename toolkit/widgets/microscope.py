@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import floor, isfinite, log2
+from typing import Any
 
 import pandas as pd
 
 from toolkit.analysis.compare import Comparison
-from toolkit.errors import PlanError
+from toolkit.errors import PlanError, ToolkitError
 from toolkit.numerics.metrics import frames
 from toolkit.widgets.board import Board, Explorer
 from toolkit.widgets.microscope_controls import MOST_DOUBLINGS, MOST_SEAMS, NO_SEAM, microscope_controls
@@ -36,6 +37,8 @@ class Microscope(Explorer):
     centre_w = Setting[int]()
     zoom = Setting[int]()
     shown = Setting[str]()
+
+    controls: Mapping[str, Any]
 
     def __init__(self, comparison: Comparison, zoom: int, *, amplification: float | None) -> None:
         self._of = comparison
@@ -202,6 +205,11 @@ def microscope(comparison: Comparison, zoom: int = 8, amplification: float | Non
         >>> view.values["error"].tolist()
         [0.0, 0.0, 0.0]
     """
+    if not isinstance(comparison, Comparison):
+        raise ToolkitError(
+            f"a microscope looks at a comparison, not at a {type(comparison).__name__}: pass what "
+            "tk.compare(output, reference) returns."
+        )
     return Microscope(comparison, zoom, amplification=amplification)
 
 

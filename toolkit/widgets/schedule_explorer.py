@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from toolkit.analysis.stage_times import StageTimes
@@ -57,6 +57,8 @@ class ScheduleExplorer(Explorer):
     requests = Setting[int]()
     hop = Setting[float]()
 
+    layers: int
+    controls: Mapping[str, Any]
     schedule: Schedule
     plan: StagePlan
     step_time: float

@@ -33,12 +33,16 @@ class SweepExplorer(Shown):
         selection: The picked values and the brushed ranges.
     """
 
+    run: SweepRun | None
+    selection: Selection
+    panel: SweepPanel
+
     def __init__(self, table: pd.DataFrame | None, space: Mapping[str, Any], *, objective: str | None) -> None:
         self._table, self._objective = table, objective
         self._lock, self._shown_by = threading.Lock(), 0
         self._point: Any = None
         self._chosen = False  # whether the user chose the point; until then it is the best row so far
-        self.run: SweepRun | None = None
+        self.run = None
         self.selection = Selection(space, table is None, changed=self.refresh)
         self.panel = SweepPanel(
             self.selection.controls,

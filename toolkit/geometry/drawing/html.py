@@ -85,7 +85,7 @@ def _still(svg: str) -> str:
     alone = f'<svg xmlns="http://www.w3.org/2000/svg" class="tk-view" {size}><style>{_ALONE}</style>{ground}{body}'
     width = "".join(re.findall(r'\bwidth="(\d+)"', size))
     return (
-        f'<img class="tk-still" src="data:image/svg+xml,{quote(alone, safe=" =:/,;{}()")}" alt="{"".join(summary)}" '
+        f'<img class="tk-still" src="data:image/svg+xml,{quote(alone, safe=" =/,;{}()")}" alt="{"".join(summary)}" '
         f'width="{width}"/>'
     )
 

@@ -62,7 +62,10 @@ def check_grid(
     sizes = dict(zip(("t", "h", "w")[-len(latent) + 2 :], latent[2:], strict=True))
     if any(sizes[axis] != extent[axis] for axis in extent):
         found = ", ".join(f"{axis}={sizes[axis]}" for axis in sizes if axis != "t" or "t" in extent)
-        raise PlanError(f"the grid covers {extent}, but the latent has {found}: make the grid for this latent.")
+        # The usual mistake: sizes of the picture in place of the latent's.
+        in_pixels = all(extent[axis] == size for axis, size in zip("hw", sample[-2:], strict=True) if axis in extent)
+        hint = "these are its pixels; sizes are in latent cells" if in_pixels else "make the grid for this latent"
+        raise PlanError(f"the grid covers {extent}, but the latent has {found}: {hint}, TileGrid.cover(latent, ...).")
     if "t" in extent and sample[2] != (latent[2] - 1) * temporal_ratio(vae) + 1:
         raise PlanError(
             f"{sample[2]} frames with a grid along t: {name} takes 1 frame and then groups of {temporal_ratio(vae)}. "
