@@ -243,6 +243,24 @@ def test_an_agent_is_killed(four, right, on_a, agents):
     assert gone(pids)
 
 
+def test_a_sweep_goes_on_when_a_host_is_lost(four, right, on_a, agents):
+    vae, latent = tiny.kl(), tiny.latent("kl", 12, 10)
+
+    def measure(h: int) -> dict[str, float]:
+        if h == 2:
+            soon(agents.running[1].kill)
+            four.run(sleeps)
+        if h == 3:  # started by whoever starts agents there, such as SLURM
+            agents.running[1].communicate()
+            agents.start(1)
+        return {"sum": float(four.decode(vae, latent, tk.ShardPlan(h=h), progress=False).output.sum())}
+
+    table = tk.sweep(measure, {"h": [1, 2, 3]}, progress=False)
+    assert table["status"].tolist() == ["done", "failed", "done"]
+    assert "is lost" in table["error"][1]
+    assert table["sum"][2] == pytest.approx(table["sum"][0], rel=1e-4)
+
+
 def test_a_folder_that_one_host_lacks(four, right, on_a, agents, tmp_path):
     """It was found out by the ranks of that host, when the others had loaded theirs."""
     wan = PIPELINES["wan_ti2v"]
