@@ -124,3 +124,11 @@ def test_the_files_of_a_variant(tmp_path):
     assert found == {None: ["model.safetensors"], "fp16": ["model.fp16.safetensors"]}
     assert check_files(tmp_path, variant="bf16")[0].name.startswith("model.bf16-00001")
     assert check_files(tmp_path, variant="int8") == check_files(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_weights_keep_the_dtype_that_they_are_stored_in(tmp_path, dtype, caplog):
+    specimen("AutoencoderKL").build().to(dtype).save_pretrained(tmp_path)
+    assert load_vae(tmp_path).dtype == dtype
+    assert load_vae(tmp_path, torch.float16).dtype == torch.float16
+    assert "not a `torch.dtype`" not in caplog.text

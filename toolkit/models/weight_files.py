@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import pickle
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ from toolkit.errors import ModelError
 SAFE = ".safetensors"
 PICKLED = (".bin", ".ckpt", ".pt", ".pth")
 """Endings of files that hold Python objects. Reading one can run code that its author wrote."""
+
+FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+"""The dtypes in which models compute, by their names in safetensors files."""
 
 _USUAL = r"(diffusion_pytorch_model|pytorch_model|model)(-\d{5}-of-\d{5})?"
 """What ``save_pretrained`` calls files of weights, less the variant."""
@@ -88,6 +93,22 @@ def missing_keys(model: nn.Module, files: Iterable[Path]) -> list[str]:
     # One weight may have several names; a file holds it under one of them.
     there = {id(weight) for name, weight in weights.items() if name in found}
     return sorted(name for name, weight in weights.items() if id(weight) not in there and weight.numel())
+
+
+def stored_dtype(files: Iterable[Path]) -> torch.dtype | None:
+    """The dtype of most of the numbers in safetensors files; None where there are none. Only headers are read.
+
+    diffusers' ``from_pretrained`` widens to single precision unless it is told a dtype.
+    """
+    numbers: Counter[str] = Counter()
+    for file in files:
+        if file.suffix == SAFE:
+            with safe_open(file, "pt") as opened:
+                slices = [opened.get_slice(key) for key in opened.keys()]  # noqa: SIM118 (not a dict)
+                for one in slices:
+                    numbers[one.get_dtype()] += prod(one.get_shape())
+    known = [name for name, _ in numbers.most_common() if name in FLOATS]
+    return FLOATS[known[0]] if known else None
 
 
 def refuse_missing(where: object, keys: Collection[str]) -> None:

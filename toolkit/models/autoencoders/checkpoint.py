@@ -11,7 +11,15 @@ import torch
 from toolkit.errors import ModelError
 from toolkit.models import demo
 from toolkit.models.diffusers_compat import CLASS_KEY, class_named, diffusers_version, is_model_class
-from toolkit.models.weight_files import SAFE, check_file, check_files, missing_keys, read_object, refuse_missing
+from toolkit.models.weight_files import (
+    SAFE,
+    check_file,
+    check_files,
+    missing_keys,
+    read_object,
+    refuse_missing,
+    stored_dtype,
+)
 
 DEMOS = {"demo-image": "image_vae", "demo-video": "video_vae"}
 """The demo models by the names that the command line takes, and the functions of the demo that load them."""
@@ -30,7 +38,7 @@ def load_vae(
     Args:
         source: A folder as ``save_pretrained`` writes it; a pipeline's folder, whose ``vae`` is taken; one file in a
             layout that diffusers converts; ``"demo-image"`` or ``"demo-video"``.
-        dtype: Dtype of the weights. None: that of the files (single precision for the demo and for single files).
+        dtype: Dtype of the weights. None: that of most of them; single precision for demo, single and pickled files.
         name: The class of a single file; a folder's ``config.json`` names it.
         config: The folder with the ``config.json`` that belongs to a single file.
         pickled: Take a pickled file (``.bin``, ``.ckpt``, ``.pt``) if there are no safetensors. Even then, nothing but
@@ -63,9 +71,9 @@ def load_vae(
             f"with its class and config, or one of {', '.join(DEMOS)}."
         )
     cls = _class(name or read_object(path / "config.json").get(CLASS_KEY, "no class"))
-    safe = any(file.suffix == SAFE for file in check_files(path, pickled=pickled)) or not pickled
-    # "auto" keeps the dtype of the files; None would widen them to float32.
-    given = {"torch_dtype": dtype or "auto", "use_safetensors": safe}
+    files = check_files(path, pickled=pickled)
+    safe = any(file.suffix == SAFE for file in files) or not pickled
+    given = {"torch_dtype": dtype or stored_dtype(files) or torch.float32, "use_safetensors": safe}
     try:
         vae, report = cls.from_pretrained(path, local_files_only=True, output_loading_info=True, **given)
     except (OSError, ValueError, RuntimeError) as error:
