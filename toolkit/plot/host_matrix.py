@@ -16,7 +16,7 @@ from toolkit.errors import ToolkitError
 from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.palette import SEQUENTIAL
 from toolkit.geometry.topology import Topology, check_topology, names_of
-from toolkit.plot.figure import ABOVE, Figure, make
+from toolkit.plot.figure import ABOVE, WIDTH, Figure, make
 from toolkit.plot.theme import VERMILION, ThemeName, Unit, byte_unit
 from toolkit.plot.wanted import check_run
 from toolkit.runs.run import Run
@@ -94,6 +94,7 @@ def hosts(
         description=_describe(panels),
         height=_height(len(names), len(panels)),
         theme=theme,
+        width=WIDTH,
         table=_table(panels),
     )
 

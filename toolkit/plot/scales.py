@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from plotly.colors import sample_colorscale
 
 
-def sampled(scale: str, places: Sequence[float]) -> list[tuple[int, int, int]]:
-    """Red, green and blue (0 to 255) at the given positions (0 to 1) of one of plotly's named colour scales.
+def sampled(scale: str | list[list[Any]], places: Sequence[float]) -> list[tuple[int, int, int]]:
+    """Red, green and blue (0 to 255) at the given positions (0 to 1) of a colour scale, by name or in plotly's form.
 
     Example:
         >>> sampled("Viridis", [0.0, 1.0])

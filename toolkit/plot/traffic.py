@@ -13,7 +13,7 @@ from toolkit.geometry.checks import check_counts
 from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.palette import SEQUENTIAL
 from toolkit.geometry.plan import Plan
-from toolkit.plot.figure import Figure, make
+from toolkit.plot.figure import WIDTH, Figure, make
 from toolkit.plot.theme import ThemeName, Unit, byte_unit
 from toolkit.plot.wanted import check_run
 from toolkit.runs.run import Run
@@ -66,6 +66,7 @@ def communication(
         description=f"{head}{peak}.",
         height=min(max(size * 56, 200), 620) + 130,
         theme=theme,
+        width=WIDTH,
         table=_named(table, unit),
     )
 

@@ -1,6 +1,6 @@
 """Colours: apart to every eye, and text on them legible."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from plotly.colors import sample_colorscale
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from toolkit.geometry.drawing.html import DARK, LIGHT
-from toolkit.geometry.drawing.palette import DIVERGING, RANK_COLOURS, contrast, rank_colour, text_on
+from toolkit.geometry.drawing.palette import DIVERGING, RANK_COLOURS, THIN, contrast, rank_colour, text_on
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 SIMULATED = {
@@ -77,3 +77,13 @@ def test_signs_are_apart_to_every_eye(sight):
             for colour in sample_colorscale(DIVERGING, [share, 1 - share], colortype="tuple")
         )
         assert deltaE_ciede2000(seen(below, sight), seen(above, sight)) >= 10
+
+
+def test_thin_marks_show_on_any_page_and_get_lighter():
+    colours = [colour for _, colour in THIN]
+    assert min(contrast(colour, page) for colour in colours for page in ("#FFFFFF", "#111111")) > 2.5
+    lightness = [seen(colour, "as it is")[0] for colour in colours]
+    assert lightness == sorted(lightness)
+    for sight in SIMULATED:
+        lab = [seen(colour, sight) for colour in colours]
+        assert min(deltaE_ciede2000(*pair) for pair in pairwise(lab)) > 6, sight

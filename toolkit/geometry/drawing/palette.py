@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 RANK_COLOURS = (
     "#0072B2",  # blue
     "#E69F00",  # orange
@@ -19,6 +21,13 @@ Any two differ by at least 10 in CIEDE2000, also with protanopia, deuteranopia o
 
 SEQUENTIAL = "Viridis"
 """Plotly's name of the colour scale for quantities from 0 up."""
+
+THIN: list[list[Any]] = [[0.0, "#6A4FB3"], [0.25, "#2F7FB8"], [0.5, "#1F9A8A"], [0.75, "#5F9A3C"], [1.0, "#BFA000"]]
+"""The colour scale for quantities that colour thin lines and points, in plotly's form.
+
+It goes from violet by blue and green to a dark yellow, ever lighter, with a contrast of 2.5 or more on white and on #111.
+Viridis ends in a yellow that nobody sees on white.
+"""
 
 DIVERGING = "RdBu_r"
 """Plotly's name of the colour scale for signed quantities: 0 is white, negative values are blue."""
