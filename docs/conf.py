@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from html import escape
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.pycode import ModuleAnalyzer
 
 HERE = Path(__file__).parent
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -50,17 +53,40 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 
-def show_figures(app: Sphinx, name: str, source: list[str]) -> None:
-    """Turn the plotly figures of a notebook into HTML that figures.js draws, with the stored PNG for pages without scripts.
+def copy_notebooks(app: Sphinx, config: Config) -> None:
+    """Copy the notebooks here: Sphinx takes pages from below this folder only."""
+    (HERE / "notebooks").mkdir(exist_ok=True)
+    wanted = {notebook.name: notebook for notebook in HERE.parent.glob("notebooks/*.ipynb")}
+    for old in HERE.glob("notebooks/*.ipynb"):
+        if old.name not in wanted:
+            old.unlink()
+    for notebook in wanted.values():
+        shutil.copy2(notebook, HERE / "notebooks")  # with its time, so that a page is not made again for nothing
 
-    A notebook's link into this folder starts from the repository's notebooks, so it is shortened, too.
+
+def mend_links(app: Sphinx, name: str, source: list[str]) -> None:
+    """Let links that are right in the repository be right in the site, where the notebooks lie below the pages.
+
+    Of code in notebooks, leave out what only nbval reads.
     """
     if not name.startswith("notebooks/"):
+        source[0] = re.sub(r"\]\((?:\.\./)((?:\.\./)*notebooks/\w+\.ipynb)", r"](\1", source[0])
         return
     notebook = json.loads(source[0])
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = "".join(cell["source"]).replace("](../docs/", "](../")
+        else:  # a mark for nbval, which is nothing for readers
+            cell["source"] = "".join(cell["source"]).removeprefix("# NBVAL_IGNORE_OUTPUT\n")
+    source[0] = json.dumps(notebook)
+
+
+def show_figures(app: Sphinx, name: str, source: list[str]) -> None:
+    """Turn plotly figures of notebooks into HTML for figures.js, with the stored PNG where scripts do not run."""
+    if not name.startswith("notebooks/"):
+        return
+    notebook = json.loads(source[0])
+    for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
             if PLOTLY in output.get("data", {}):
                 output["data"] = {"text/html": _figure(output["data"]), "text/plain": output["data"]["text/plain"]}
@@ -78,6 +104,19 @@ def _figure(data: dict[str, Any]) -> str:
     )
 
 
+def one_signature(app: Sphinx) -> None:
+    """Show the calls of a cluster once: their overloads differ only in what ``block`` makes them return."""
+    analyzer = ModuleAnalyzer.for_module("toolkit.cluster.cluster")
+    analyzer.analyze()
+    analyzer.overloads.clear()
+
+
+def keep_sentences(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Keep napoleon from reading the first sentence of a property as "type: description" if it has a colon."""
+    if what == "property":
+        lines[:0] = [".. A comment, which is not shown and has no colon in napoleon's sense", ""]
+
+
 def copy_plotly(app: Sphinx, error: Exception | None) -> None:
     """Put plotly's own script beside the pages; it comes with the package, so nothing is fetched."""
     if error is None and app.builder.format == "html":
@@ -85,6 +124,10 @@ def copy_plotly(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Connect the two functions."""
+    """Connect the functions above."""
+    app.connect("config-inited", copy_notebooks)
+    app.connect("builder-inited", one_signature)
+    app.connect("source-read", mend_links)
     app.connect("source-read", show_figures)
+    app.connect("autodoc-process-docstring", keep_sentences, priority=400)
     app.connect("build-finished", copy_plotly)
