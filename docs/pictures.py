@@ -1,4 +1,4 @@
-"""Draw the picture of the first page, for light and dark pages: a plan, the error of its seams, and where the time went.
+"""Draw the picture of the first page, light and dark: a plan, the error of its seams, and where the time went.
 
 python docs/pictures.py
 """
@@ -26,9 +26,9 @@ def main() -> None:
         whole, run = (cluster.decode(vae, latent, one, progress=False) for one in (None, plan))
     comparison = tk.compare(run, whole, name="tiles", reference_name="the whole decode")
     for theme in get_args(ThemeName)[1:]:
-        above = [_picture(tk.plot.ranks(plan, theme=theme), 410, 370)]
-        above += [_picture(tk.plot.seams(comparison, frame=8, theme=theme), 460, 370)]
-        below = _picture(tk.plot.timeline(run, theme=theme), 870, 190)
+        above = [_picture(tk.plot.ranks(plan, theme=theme), 410, 370, "16 tiles on 2 ranks")]
+        above += [_picture(tk.plot.seams(comparison, frame=8, theme=theme), 460, 370, "error against the whole decode")]
+        below = _picture(tk.plot.timeline(run, theme=theme), 870, 190, "what each rank did")
         page = Image.new("RGB", (870, 560), THEMES[theme].paper)
         page.paste(above[0], (0, 0))
         page.paste(above[1], (410, 0))
@@ -36,8 +36,8 @@ def main() -> None:
         page.quantize(128).save(FOLDER / f"first-{theme}.png", optimize=True)
 
 
-def _picture(figure: tk.plot.Figure, width: int, height: int) -> Image.Image:
-    figure.update_layout(width=width, height=height)
+def _picture(figure: tk.plot.Figure, width: int, height: int, title: str) -> Image.Image:
+    figure.update_layout(width=width, height=height, title_text=title)
     return Image.open(io.BytesIO(figure.to_png())).convert("RGB").resize((width, height))
 
 
