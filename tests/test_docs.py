@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -79,6 +80,12 @@ def test_what_the_reference_names_exists():
         value = tk
         for part in name.split(".")[1:]:
             value = getattr(value, part)
+
+
+def test_what_builds_the_site_is_pinned():
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["docs"]
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert {re.match(r"[\w-]+", requirement)[0] for requirement in extra} <= pinned
 
 
 def test_little_is_left_out_of_what_runs():
