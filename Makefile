@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo lab test lint types imports unit frontend notebooks bench lowest newest clean
+.PHONY: demo lab test lint types imports unit frontend notebooks docs bench lowest newest clean
 
 demo: $(VENV)/.demo  ## run the quickstart on two spawned ranks; prints what was measured and where the HTML is
 	$(BIN)/python notebooks/execute.py notebooks/00_quickstart.ipynb
@@ -38,6 +38,11 @@ frontend: $(VENV)/.test  ## widgets and pages in a browser, with the machine to 
 notebooks: $(VENV)/.test
 	PYTHONHASHSEED=0 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -q -n 3 --dist loadfile -o addopts= --nbval --nbval-current-env \
 		--nbval-sanitize-with notebooks/sanitize.cfg --nbval-cell-timeout 300 notebooks/*.ipynb
+
+# Not a part of `make test`, whose time is nearly used up; tests/test_docs.py and test_docs_run.py are. Needs no network.
+docs: $(VENV)/.docs  ## build the documentation into docs/_build/html; a warning is an error
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 # Not a part of `make test`: each takes several gigabytes of downloads. pip itself does not run tools of the tests (lint,
 # types, browsers) on other versions than the tested ones.
@@ -71,5 +76,9 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[test]'
 	touch $@ $(VENV)/.demo
 
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) .venv-lowest .venv-newest build
+	rm -rf $(VENV) .venv-lowest .venv-newest build docs/_build docs/notebooks

@@ -138,7 +138,7 @@ class Cluster(Ranks):
             **changes: Fields of the options as keywords, such as ``seed=3``.
 
         Returns:
-            The run: output (unless it was streamed), trace, memory and record.
+            The run, with its output (unless it was streamed), trace, memory and record.
 
         Raises:
             PlanError: Before anything runs, if the plan does not fit the latent or the cluster.
@@ -183,8 +183,8 @@ class Cluster(Ranks):
         """Encode a sample; as :meth:`decode`, with the plan in latent units, too.
 
         Returns:
-            The run. Its output is the parameters of the posterior (the latent itself for classes without a posterior):
-            draw from them once, with one generator.
+            The run. Its output is the parameters of the posterior (the latent itself for classes without a posterior).
+            Draw from them once, with one generator.
         """
         call = self._call(Direction.ENCODE, options, changes=changes)
         request = DecodeRequest(vae, sample, or_whole(plan), call, memory, None, on_loss, on_oom)

@@ -44,9 +44,9 @@ def self_check(
         seed: of the latent, the sample, and what the model draws.
 
     Returns:
-        One row per direction: its largest error over its largest value, the bound, and the precision in force, which
-        the bound belongs to. A direction in which the class is known not to be shardable, or which the plan does not
-        serve, is left out.
+        One row per direction, with its largest error over its largest value, the bound, and the precision in force,
+        which the bound belongs to. A direction in which the class is known not to be shardable, or which the plan does
+        not serve, is left out.
 
     Raises:
         NotExact: where an error is larger than rounding.

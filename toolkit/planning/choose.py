@@ -74,7 +74,7 @@ def plan(
         progress: Whether to show a progress bar.
 
     Returns:
-        The plan (None: do not divide the work), with its reason and the predictions that it rests on.
+        The plan, with its reason and the predictions that it rests on. A plan of None means not to divide the work.
 
     Raises:
         PlanError: If no candidate fits the limits, with the numbers; or if there is less than one rank.

@@ -59,9 +59,9 @@ def sweep(
         stop: Function called before each new point with the table so far; the sweep ends when it returns True.
 
     Returns:
-        One row per point that has ended: its parameters, its measures, ``status`` (``"done"``, ``"failed"`` or ``"out
-        of memory"``), ``error`` on one line, ``took`` (seconds), ``when``, ``starts``, ``version`` (of the function's
-        source), ``record`` (of a run, its public part, as JSON) and ``code``, see :func:`reproduce`.
+        One row per point that has ended, with its parameters, its measures, ``status`` (``"done"``, ``"failed"`` or
+        ``"out of memory"``), ``error`` on one line, ``took`` (seconds), ``when``, ``starts``, ``version`` (of the
+        function's source), ``record`` (of a run, its public part, as JSON) and ``code``, see :func:`reproduce`.
 
     Raises:
         PlanError: If the space is invalid; raised before anything runs.

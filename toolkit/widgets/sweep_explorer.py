@@ -239,7 +239,7 @@ def sweep(
         cluster: The cluster that the function uses. With it, Cancel ends the run in flight; without it, Cancel waits
             until the point in flight has ended.
         objective: The measure that colours the lines and decides which point is shown first; see
-            :func:`toolkit.plot.sweep_figure`.
+            :func:`toolkit.plot.sweep`.
         parameters: Columns that were chosen, if the table does not say.
         measures: Columns that were measured, if the table does not say.
 

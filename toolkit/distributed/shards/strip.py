@@ -29,13 +29,13 @@ class Strip(NamedTuple):
 
     The dim has ``outer * (lo + rows + hi) * inner`` elements, ``(o r i)`` in einops' words. Outer and inner are above 1
     where a reshape has merged the axis with its neighbours. Say h is merged with t before it and w behind it, with 2
-    frames, 3 rows, and 4 columns:
+    frames, 3 rows, and 4 columns::
 
         the dim:     | row 0  | row 1  | row 2  | row 0  | row 1  | row 2  |      24 elements
                      | wwww   | wwww   | wwww   | wwww   | wwww   | wwww   |      inner = 4 elements per row
                      |<------- frame 0 ------->|<------- frame 1 ------->|        outer = 2, which follows from the size
 
-    Between a padding and the convolution that consumes it, the tensor has more rows than the rank's own:
+    Between a padding and the convolution that consumes it, the tensor has more rows than the rank's own::
 
         lo=1, hi=1:  | a | 3 | 4 | 5 | b |     own rows 3 to 5, with a row of the neighbours (or of zeros) around them
 

@@ -53,7 +53,7 @@ def stage(
         trace: Records what this rank does.
 
     Returns:
-        A module of the transformer's own class that shares its weights. Call its ``close()`` at the end: it waits
+        A module of the transformer's own class that shares its weights. Call its ``close()`` at the end. It waits
         until everything that this rank has sent has left.
 
     Raises:
