@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import tomllib
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -15,11 +14,13 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.pycode import ModuleAnalyzer
 
+from toolkit.about import __version__
+
 HERE = Path(__file__).parent
 PLOTLY = "application/vnd.plotly.v1+json"
 
 project = "toolkit"
-version = release = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["version"]
+version = release = __version__
 html_title = f"toolkit {version}"
 html_copy_source = html_show_copyright = False
 
@@ -65,10 +66,7 @@ def copy_notebooks(app: Sphinx, config: Config) -> None:
 
 
 def mend_links(app: Sphinx, name: str, source: list[str]) -> None:
-    """Let links that are right in the repository be right in the site, where the notebooks lie below the pages.
-
-    Of code in notebooks, leave out what only nbval reads.
-    """
+    """Let links that are right in the repository be right in the site, where the notebooks lie below the pages."""
     if not name.startswith("notebooks/"):
         source[0] = re.sub(r"\]\((?:\.\./)((?:\.\./)*notebooks/\w+\.ipynb)", r"](\1", source[0])
         return
@@ -76,13 +74,11 @@ def mend_links(app: Sphinx, name: str, source: list[str]) -> None:
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = "".join(cell["source"]).replace("](../docs/", "](../")
-        else:  # a mark for nbval, which is nothing for readers
-            cell["source"] = "".join(cell["source"]).removeprefix("# NBVAL_IGNORE_OUTPUT\n")
     source[0] = json.dumps(notebook)
 
 
 def show_figures(app: Sphinx, name: str, source: list[str]) -> None:
-    """Turn plotly figures of notebooks into HTML for figures.js, with the stored PNG where scripts do not run."""
+    """Turn plotly figures of notebooks into HTML for figures.js, with the stored still where scripts do not run."""
     if not name.startswith("notebooks/"):
         return
     notebook = json.loads(source[0])
@@ -95,12 +91,11 @@ def show_figures(app: Sphinx, name: str, source: list[str]) -> None:
 
 def _figure(data: dict[str, Any]) -> str:
     # "</" would end the script; JSON reads "<\/" as the same.
-    figure = json.dumps({key: data[PLOTLY][key] for key in ("data", "layout")}).replace("</", "<\\/")
+    figure = json.dumps({key: data[PLOTLY].get(key, []) for key in ("data", "layout", "frames")}).replace("</", "<\\/")
     says = escape("".join(data["text/plain"]), quote=True)
-    picture = "".join(data["image/png"]).replace("\n", "")
     return (
         f'<div class="plotly-figure" role="img" aria-label="{says}"><script type="application/json">{figure}</script>'
-        f'<noscript><img alt="{says}" src="data:image/png;base64,{picture}"></noscript></div>'
+        f"<noscript>{''.join(data['text/html'])}</noscript></div>"
     )
 
 

@@ -3,11 +3,12 @@
   const figures = document.querySelectorAll(".plotly-figure");
   if (!figures.length) return;
   const draw = (box) => {
-    const { data, layout } = JSON.parse(box.querySelector("script").textContent);
+    const { data, layout, frames } = JSON.parse(box.querySelector("script").textContent);
     // As wide as the column; the figure's own width is that of a notebook's cell.
     const { width, ...rest } = layout;
     const place = box.appendChild(document.createElement("div"));
-    Plotly.newPlot(place, data, { ...rest, autosize: true }, { responsive: true, displaylogo: false });
+    Plotly.newPlot(place, data, { ...rest, autosize: true }, { responsive: true, displaylogo: false })
+      .then(() => Plotly.addFrames(place, frames));
   };
   // A figure is drawn when it is about to be seen: some notebooks have ten.
   const seen = new IntersectionObserver((entries) => {
