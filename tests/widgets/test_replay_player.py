@@ -47,7 +47,7 @@ def test_it_starts_at_the_worst_moment_and_a_saved_notebook_keeps_that():
         f"1 {SIGNS[State.HELD]}",
         f"0 {SIGNS[State.COMPUTING]}",
     ]
-    assert bundle["text/plain"] == ("Replay(3 tiles on 2 ranks at 2 of 4 s: 1 computing, 1 held, 1 travelling)")
+    assert bundle["text/plain"] == ("Replay(3 tiles on 2 ranks at 2 s, of 4 s: 1 computing, 1 held, 1 travelling)")
     assert all(one.get("aria-label") for one in drawings(player.html))
 
 

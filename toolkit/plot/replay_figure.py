@@ -90,7 +90,7 @@ def replay(
     if not is_int(moments) or not FEWEST <= moments <= MOST_FRAMES:
         raise PlanError(f"moments={shown(moments)}: must be an int from {FEWEST} to {MOST_FRAMES}.")
     scales = scales_of(subjects, limit, base_of(run, limit, weights))
-    panels = [Panel.of(subject, place, scales) for place, subject in enumerate(subjects)]
+    panels = [Panel.of(subject, place, scales, MOST_BARS // len(subjects)) for place, subject in enumerate(subjects)]
     still = [*legend(panels, limit), *_still(panels)]
     times = moments_of(subjects, min(moments, _affordable(panels, still)))
     first = int(np.abs(times - subjects[0].worst).argmin())
@@ -167,7 +167,7 @@ def scales_of(subjects: Sequence[Replaying], limit: int | None, base: int) -> Sc
 
 def _still(panels: Sequence[Panel]) -> list[dict[str, Any]]:
     """Timelines and curves; the legend has each kind of event once."""
-    bars = [trace for panel in panels for trace in panel.still(MOST_BARS // len(panels))]
+    bars = [trace for panel in panels for trace in panel.still()]
     known: set[str] = set()
     for trace in bars:
         name = trace.get("name")

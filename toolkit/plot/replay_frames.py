@@ -10,8 +10,8 @@ import numpy as np
 
 from toolkit.analysis.part_states import State
 from toolkit.plot.frame_slider import slider
-from toolkit.plot.replay_panels import Panel, axes_of, in_rank_colours
-from toolkit.plot.state_looks import SIGNS, in_words, steps
+from toolkit.plot.replay_panels import Panel, axes_of, in_rank_colours, said_at
+from toolkit.plot.state_looks import SIGNS, steps
 from toolkit.plot.theme import VERMILION
 
 MOST_SIGNS = 144
@@ -139,10 +139,7 @@ def _levels(panel: Panel, time: float) -> dict[str, Any]:
 
 def title(panels: Sequence[Panel], time: float) -> str:
     """One line that says what happens at a moment."""
-    first, unit = panels[0].replay, panels[0].scales.time
-    beside = f", {first.word}" if len(panels) > 1 else ""
-    counts = in_words(first.counts(time))
-    return f"{first.subject} at {time * unit.scale:.4g} of {first.end * unit.scale:.4g} {unit.name}{beside}: {counts}"
+    return said_at(panels[0].replay, panels[0].scales, time)
 
 
 def frames(panels: Sequence[Panel], times: Sequence[float], *, behind: int) -> list[dict[str, Any]]:

@@ -17,13 +17,13 @@ from toolkit.analysis.replaying import Replaying
 from toolkit.geometry.drawing.palette import RANK_COLOURS, rank_colour
 from toolkit.plot.gantt import by_kind, kind_bars
 from toolkit.plot.memory_parts import limit_line, thin
-from toolkit.plot.state_looks import COLOURS, SIGNS
+from toolkit.plot.state_looks import COLOURS, SIGNS, in_words
 from toolkit.plot.theme import VERMILION, Unit
 
 MOST_RANKS = 32
 """Most ranks in timeline and arrows; of more, those with the highest memory are drawn."""
 
-MOST_BARS, MOST_POINTS, LISTED = 1200, 3000, 8
+MOST_BARS, MOST_POINTS, LISTED = 800, 2000, 8
 MOST_SLOTS = 32
 """Most columns of arrows."""
 
@@ -59,6 +59,7 @@ class Panel:
         scales: What all panels share.
         ranks: The ranks that are drawn, one row each.
         sheet: The map, in at most 64 rows and columns.
+        bars: Most bars in the timeline.
     """
 
     replay: Replaying
@@ -66,15 +67,16 @@ class Panel:
     scales: Scales
     ranks: tuple[int, ...]
     sheet: Sheet
+    bars: int
 
     @classmethod
-    def of(cls, replay: Replaying, place: int, scales: Scales) -> Panel:
+    def of(cls, replay: Replaying, place: int, scales: Scales, bars: int) -> Panel:
         """The panels of a subject."""
         ranks = replay.ranks
         if len(ranks) > MOST_RANKS:
             peaks = {rank: levels.max(initial=0.0) for rank, (_, levels) in replay.curves.items()}
             ranks = tuple(sorted(sorted(ranks, key=lambda rank: -peaks.get(rank, 0.0))[:MOST_RANKS]))
-        return cls(replay, place, scales, ranks, small(replay.parts.sheet))
+        return cls(replay, place, scales, ranks, small(replay.parts.sheet), bars)
 
     @property
     def map_axes(self) -> dict[str, str]:
@@ -91,6 +93,15 @@ class Panel:
         """The axes of the timeline."""
         return axes_of(5 + self.place)
 
+    @property
+    def coarse(self) -> bool:
+        """Whether bars show what a rank did most of the time, because there are too many events to draw each."""
+        return len(self._events) > self.bars
+
+    @property
+    def _events(self) -> pd.DataFrame:
+        return self.replay.trace[self.replay.trace["rank"].isin(self.ranks)]
+
     def pairs(self, time: float, since: float) -> pd.DataFrame:
         """One row per arrow: sender and receiver with their rows, column, bytes; the largest first."""
         row = {rank: place for place, rank in enumerate(self.ranks)}
@@ -102,11 +113,14 @@ class Panel:
         found["slot"] = slots_of(zip(found["sender_row"], found["receiver_row"], strict=True))
         return found[found["slot"] < MOST_SLOTS]
 
-    def still(self, bars: int) -> Iterator[dict[str, Any]]:
+    def timeline(self) -> pd.DataFrame:
+        """The events to draw; see :func:`short_trace`."""
+        return short_trace(self._events, self.replay.end, self.bars)
+
+    def still(self) -> Iterator[dict[str, Any]]:
         """The timeline, and the colour of each rank beside its rows."""
         row = {rank: place for place, rank in enumerate(self.ranks)}
-        trace = self.replay.trace
-        drawn = short_trace(trace[trace["rank"].isin(self.ranks)], self.replay.end, bars)
+        drawn = self.timeline()
         drawn = drawn.assign(rank=drawn["rank"].map(row))
         for kind, group in by_kind(drawn):
             yield kind_bars(group, kind, unit=self.scales.time) | self.time_axes | {"legendgroup": kind}
@@ -168,6 +182,14 @@ def legend(panels: Sequence[Panel], limit: int | None) -> Iterator[dict[str, Any
     if limit is not None:
         scales = panels[0].scales
         yield limit_line(limit, scales.end * scales.time.scale, size=scales.size) | {"showlegend": True} | axes_of(7)
+
+
+def said_at(replay: Replaying, scales: Scales, time: float) -> str:
+    """One line that says what happens at a moment of a run."""
+    unit = scales.time
+    over = "over since" if time > replay.end else "of"
+    when = f"{time * unit.scale:.4g} {unit.name}, {over} {replay.end * unit.scale:.4g} {unit.name}"
+    return f"{replay.subject} at {when}: {in_words(replay.counts(time))}"
 
 
 def short_trace(trace: pd.DataFrame, end: float, most: int) -> pd.DataFrame:

@@ -14,12 +14,12 @@ from toolkit.geometry.drawing.palette import rank_colour
 from toolkit.geometry.drawing.svg import HATCH, path, rect, svg, text
 from toolkit.plot.gantt import MOVES, STYLES, by_kind
 from toolkit.plot.memory_parts import thin
-from toolkit.plot.replay_panels import Panel, Scales, short_trace
+from toolkit.plot.replay_panels import Panel, Scales
 from toolkit.plot.theme import BROWN, VERMILION
 from toolkit.widgets.replay_selection import Selection
 
-LEFT, WIDE, TOP = 56, 400, 18
-ARROWS = 110
+LEFT, WIDE, TOP = 54, 330, 18
+ARROWS = 84
 """Width of the column of arrows, in pixels."""
 
 MEMORY, GAP = 100, 18
@@ -52,7 +52,7 @@ class ReplayLanes:
 
     def __init__(self, replay: Replaying, scales: Scales, limit: int | None) -> None:
         self._of, self._scales = replay, scales
-        self._panel = Panel.of(replay, 0, scales)
+        self._panel = Panel.of(replay, 0, scales, MOST_BARS)
         self._ranks = self._panel.ranks
         self._pitch = min(max(260 // len(self._ranks), 9), 24)
         self._floor = TOP + self._pitch * len(self._ranks)
@@ -95,10 +95,8 @@ class ReplayLanes:
         return _Bar(left, top, max(self._x(end) - left, 1), high)
 
     def _bars(self) -> Iterator[str]:
-        trace = self._of.trace
-        drawn = short_trace(trace[trace["rank"].isin(self._ranks)], self._of.end, MOST_BARS)
         yield path(rect(LEFT, TOP, WIDE, self._floor - TOP), class_="tk-tile", fill_opacity=0.35)
-        for kind, events in by_kind(drawn):
+        for kind, events in by_kind(self._panel.timeline()):
             self._kinds.append(kind)
             colour, pattern = STYLES.get(kind, (BROWN, "-"))
             rows = zip(events["rank"], events["start"], events["end"], strict=True)
@@ -134,18 +132,19 @@ class ReplayLanes:
         below = self._low + 13
         yield _label(LEFT, below, "0")
         yield _label(LEFT + WIDE, below, f"{self._scales.end * time.scale:.4g} {time.name}", end=True)
-        yield text(LEFT + WIDE / 2, below, "time since the run began", text_anchor="middle", class_="tk-label")
+        name = "bars: what a rank did most" if self._panel.coarse else "time since the run began"
+        yield text(LEFT + WIDE / 2, below, name, text_anchor="middle", class_="tk-label")
         if self._of.curves:
             top = f"{self._scales.top * size.scale:.3g} {size.name}"
             yield _label(LEFT - 4, self._y(self._scales.top - self._scales.base) + 4, top, end=True, size=10)
             yield _label(LEFT - 4, self._low, "0", end=True, size=10)
             word = "memory, weights included" if self._scales.base else "memory"
-            yield _label(LEFT + 4, self._floor + GAP + 2, word, size=10)
+            yield _label(LEFT + 4, self._floor + GAP - 4, word, size=10)
         else:
             yield _label(LEFT + 4, self._low - MEMORY / 2, "memory was not measured")
         yield text(LEFT + WIDE + 16, TOP - 7, "messages", class_="tk-label tk-name")
         for place, kind in enumerate(self._kinds):
-            x, y = LEFT + 78 * (place % 6), self._low + 22 + 16 * (place // 6)
+            x, y = LEFT + 66 * (place % 6), self._low + 22 + 16 * (place // 6)
             colour, pattern = STYLES.get(kind, (BROWN, "-"))
             yield path(rect(x, y, 14, 10), fill=GREY if kind == "wait" else colour)
             if pattern and kind not in (*MOVES, "wait"):

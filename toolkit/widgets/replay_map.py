@@ -14,7 +14,7 @@ from toolkit.geometry.drawing.svg import HATCH, group, path, rect, svg, text
 from toolkit.plot.state_looks import COLOURS, SIGNS, in_words
 from toolkit.widgets.replay_selection import Selection
 
-WIDE, HIGH, LEFT, TOP = 300, 250, 58, 16
+WIDE, HIGH, LEFT, TOP = 236, 220, 48, 16
 ROW = 26
 """Height of a row of layers, in pixels."""
 

@@ -12,7 +12,7 @@ from toolkit.analysis.replaying import Moment, Replaying, moments_of
 from toolkit.errors import PlanError
 from toolkit.geometry.checks import check_kind, is_number, shown
 from toolkit.plot.replay_figure import base_of, scales_of, subjects_of
-from toolkit.plot.replay_panels import Scales
+from toolkit.plot.replay_panels import Scales, said_at
 from toolkit.plot.state_looks import in_words
 from toolkit.runs.run import Run
 from toolkit.widgets.board import Board, Explorer
@@ -196,9 +196,8 @@ class Replay(Explorer):
         return part_selected(subject, self.selection.part)
 
     def _sentence(self) -> str:
-        unit, first = self._scales.time, self._subjects[0]
-        said = f"{first.subject} at {self._time * unit.scale:.4g} of {first.end * unit.scale:.4g} {unit.name}: "
-        return said + in_words(first.counts(self._time)) + in_a_line(first, self.selection)
+        first = self._subjects[0]
+        return said_at(first, self._scales, self._time) + in_a_line(first, self.selection)
 
     def __repr__(self) -> str:
         return f"Replay({self._sentence()})"
