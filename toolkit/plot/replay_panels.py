@@ -104,14 +104,20 @@ class Panel:
 
     def pairs(self, time: float, since: float) -> pd.DataFrame:
         """One row per arrow: sender and receiver with their rows, column, bytes; the largest first."""
-        row = {rank: place for place, rank in enumerate(self.ranks)}
         under_way = self.replay.under_way(time, since)
-        ends = ["sender", "receiver"]
-        found = under_way.groupby(ends)["bytes"].sum().sort_values(ascending=False).reset_index()
-        found = found[found["sender"].isin(self.ranks) & found["receiver"].isin(self.ranks)]
-        found = found.assign(**{f"{end}_row": found[end].map(row) for end in ends})
-        found["slot"] = slots_of(zip(found["sender_row"], found["receiver_row"], strict=True))
-        return found[found["slot"] < MOST_SLOTS]
+        ends = [under_way[end].to_numpy(np.int64) for end in ("sender", "receiver")]
+        row = np.full(1 + max(0, *self.replay.ranks, *(int(end.max(initial=0)) for end in ends)), -1)
+        row[list(self.ranks)] = np.arange(len(self.ranks))
+        drawn = (row[ends[0]] >= 0) & (row[ends[1]] >= 0)
+        keys, which = np.unique(row[ends[0]][drawn] * len(self.ranks) + row[ends[1]][drawn], return_inverse=True)
+        sizes = np.bincount(which, under_way["bytes"].to_numpy()[drawn], minlength=len(keys))
+        order = np.argsort(-sizes, kind="stable")
+        begin, end = np.divmod(keys[order], len(self.ranks))
+        names = np.array(self.ranks)
+        found = {"sender": names[begin], "receiver": names[end], "sender_row": begin, "receiver_row": end}
+        slots = slots_of(zip(begin.tolist(), end.tolist(), strict=True))
+        table = pd.DataFrame({**found, "bytes": sizes[order], "slot": np.array(slots, np.int64)})
+        return table[table["slot"] < MOST_SLOTS]
 
     def timeline(self) -> pd.DataFrame:
         """The events to draw; see :func:`short_trace`."""

@@ -154,7 +154,7 @@ class ReplayLanes:
     def _arrows(self, time: float, since: float, chosen: Selection) -> Iterator[str]:
         """One arrow per pair of ranks, from the sender's row to the receiver's; those of the selection are thick."""
         pairs = self._panel.pairs(time, since)
-        step = min(11.0, ARROWS / (1 + pairs["slot"].max())) if len(pairs) else 0.0
+        step = min(11.0, (ARROWS - 12) / (1 + pairs["slot"].max())) if len(pairs) else 0.0
         wanted = self._of.messages.iloc[list(chosen.messages)] if chosen.messages else self._of.messages[:0]
         bold = set(zip(wanted["sender"], wanted["receiver"], strict=True))
         thick: list[str] = []
