@@ -67,7 +67,7 @@ def layout(panels: Sequence[Panel], *, entries: int, slots: int, moments: int) -
 def _map_layout(panel: Panel, span: tuple[float, float]) -> dict[str, Any]:
     sheet, number = panel.sheet, panel.place + 1
     name = "" if number == 1 else str(number)
-    x = {"anchor": f"y{name}", "domain": MAP, "range": [sheet.x[0], sheet.x[-1]]}
+    x: dict[str, Any] = {"anchor": f"y{name}", "domain": MAP, "range": [sheet.x[0], sheet.x[-1]]}
     x |= {"title": {"text": sheet.names[0], "standoff": 4}, "showgrid": False, "constrain": "domain", **FIXED}
     y: dict[str, Any] = {"anchor": f"x{name}", "domain": span, "title": {"text": sheet.names[1]}}
     y |= {"range": [sheet.y[-1], sheet.y[0]], "showgrid": False}
