@@ -57,6 +57,19 @@ class TestFrames:
             assert texts == [f"{rank} {SIGNS[State(state)]}" for rank, state in zip((0, 1, 0), states, strict=True)]
         assert len(set(SIGNS.values())) == len(State)
 
+    def test_symbols_mark_what_moves_where_cells_are_too_small_for_signs(self):
+        run = many_tiles(20, ranks=3)
+        figure, replay = plot.replay(run, moments=7), replaying(run)
+        for frame, time in zip(figure.frames, moments_of([replay], 7), strict=True):
+            assert frame.data[0].text is None
+            for marks, state in zip(frame.data[1:3], (State.COMPUTING, State.TRAVELLING), strict=True):
+                assert len(array(marks.x)) == replay.counts(time)[state]
+                for x, y in zip(array(marks.x), array(marks.y), strict=True):
+                    tile = next(
+                        one for one in run.plan.grid.tiles if _holds(one.core["h"], y) and _holds(one.core["w"], x)
+                    )
+                    assert replay.states(time)[tile.index] == state
+
     def test_arrows_point_from_senders_to_receivers(self):
         figure = plot.replay(tile_run(), moments=5)
         down, up = (
@@ -153,7 +166,7 @@ class TestSize:
         figure = plot.replay(many_tiles(side))
         print(side, weight(figure), len(figure.frames))
         assert weight(figure) < LIMIT
-        assert len(figure.frames) >= 12
+        assert len(figure.frames) == 48 if side == 32 else 12 <= len(figure.frames) < 48
         assert f"{len(figure.frames)} moments" in figure.layout.xaxis7.title.text
 
     def test_a_rehearsal_of_sixteen_ranks(self):
@@ -198,6 +211,10 @@ def test_states_can_be_told_apart():
 def test_odd_settings_are_refused(given, said):
     with pytest.raises(PlanError if "does not" not in said else ToolkitError, match=said):
         plot.replay(tile_run(), **given)
+
+
+def _holds(span: tk.Span, place: float) -> bool:
+    return span.start < place < span.stop
 
 
 @pytest.mark.parametrize("odd", [TILES, tk.demo.latents, [], None, tile_run().trace])

@@ -8,12 +8,13 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from support.replayed import GRID, HALO, TILES, many_tiles, rehearsed, shard_run, tile_run
+from support.replayed import GRID, HALO, TILE_EVENTS, TILES, many_tiles, rehearsed, run_of, shard_run, tile_run
 
 import toolkit as tk
 from toolkit.analysis.part_states import State
 from toolkit.errors import PlanError, ToolkitError
 from toolkit.plot.state_looks import COLOURS, SIGNS
+from toolkit.runs.trace import Event, Kind, Label
 from toolkit.widgets.ipywidgets_compat import WIDGET_MIME
 from toolkit.widgets.replay_selection import NOTHING, Selection, event_selected, events_of, part_selected, seam_selected
 
@@ -90,6 +91,16 @@ def test_an_edge_selects_its_one_seam_and_its_own_message(kind):
     chosen = found.selection
     assert (chosen.part, chosen.seams, chosen.messages) == (0, ((0, 1),), (0,))
     assert chosen.rank == (0 if kind == "send" else 1)
+
+
+def test_an_edge_does_not_select_the_tile_s_other_seams():
+    edge = Label(tile=1, purpose="edge", text="to tile 2")
+    more = [Event(1, Kind.SEND, edge, 1.5, 1.6, 50, 0), Event(0, Kind.RECEIVE, edge, 3.1, 3.2, 50, 1)]
+    run = run_of(TILES, [*TILE_EVENTS, *more])
+    player = tk.widgets.replay(run)
+    for event in run.trace.index[run.trace["bytes"] == 50]:
+        player.select(int(event))
+        assert (player.part, player.selection.seams, len(player.selection.messages)) == (1, ((1, 2),), 1)
 
 
 def test_an_event_of_a_shard_has_no_seams():
@@ -169,8 +180,10 @@ def test_many_tiles_are_drawn_in_a_frame_s_time_and_kept_small():
         taken.append(clock.perf_counter() - begin)
     print(f"ms per frame: {1000 * sorted(taken)[len(taken) // 2]:.1f}")
     assert sorted(taken)[len(taken) // 2] < 0.5  # ten times what it takes: the machine is shared
-    used = {path.get("fill") for path in drawings(player.html)[0].iter("path")}
-    assert COLOURS[State.DONE] in used
+    paths = list(drawings(player.html)[0].iter("path"))
+    for state in (State.WAITING, State.COMPUTING, State.DONE):
+        drawn = max(path.get("d").count("z") for path in paths if path.get("fill") == COLOURS[state])
+        assert drawn == max(1, player.now.states.count(state))  # the legend has one of each
 
 
 def test_a_prediction_is_drawn_below_in_step():

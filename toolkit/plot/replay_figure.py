@@ -58,7 +58,8 @@ def replay(
     * ``travelling``: a message of it is under way, from the start of the send until the receiver has taken it.
     * ``done``: the last thing that the run does with it is over.
 
-    Numbers on the map are ranks. Beside it, arrows from rank to rank are the messages that were under way since the
+    Numbers on the map are ranks. Where cells are too small for a number and a sign, triangles mark what is computed,
+    and crosses what travels. Beside it, arrows from rank to rank are the messages that were under way since the
     moment before. Below are the timeline, and the memory of each rank in the rank's colour. A red line marks the
     moment in both. As a picture, the figure shows the moment at which memory is the highest on any rank.
 

@@ -17,6 +17,9 @@ from toolkit.plot.theme import VERMILION
 MOST_SIGNS = 144
 """Most parts of a map whose cells show a sign."""
 
+MOST_MARKS = 300
+"""Most symbols of each kind on a map without signs."""
+
 PERIOD = 120
 """Milliseconds per moment while a figure plays."""
 
@@ -44,16 +47,17 @@ def _fixed(key: str, trace: Mapping[str, Any]) -> bool:
 
 def _of_panel(panel: Panel, time: float, since: float) -> Iterator[dict[str, Any]]:
     yield _map(panel, time)
+    if not _signed(panel):
+        yield from _marks(panel, time)
     yield from _arrows(panel, time, since)
     yield _cursor([panel], 5 + panel.place, time)
     yield _levels(panel, time)
 
 
 def _map(panel: Panel, time: float) -> dict[str, Any]:
-    sheet, parts = panel.sheet, panel.replay.parts
-    states = panel.replay.map(time)
+    sheet, states = panel.sheet, panel.replay.map(time)
     names = [[_name(panel, part) for part in row] for row in sheet.cells.tolist()]
-    signed = len(parts.names) <= MOST_SIGNS and max(states.shape) <= 16
+    signed = _signed(panel)
     texts = {
         "text": [
             [_text(panel, part, state) for part, state in zip(*row, strict=True)]
@@ -77,6 +81,30 @@ def _map(panel: Panel, time: float) -> dict[str, Any]:
         "hovertemplate": "%{hovertext}<extra></extra>",
         **panel.map_axes,
     }
+
+
+def _signed(panel: Panel) -> bool:
+    """Whether cells have room for a sign; if not, what moves is marked by symbols of its own."""
+    return len(panel.replay.parts.names) <= MOST_SIGNS and max(panel.sheet.cells.shape) <= 16
+
+
+def _marks(panel: Panel, time: float) -> Iterator[dict[str, Any]]:
+    """Symbols on the parts that are computed or travel, for readers who cannot tell their colours apart."""
+    sheet, states = panel.sheet, panel.replay.map(time)
+    x, y = (np.asarray(edges[:-1]) + np.diff(edges) / 2 for edges in (sheet.x, sheet.y))
+    size = min(max(180 // max(states.shape), 4), 9)
+    for state, symbol, ink in ((State.COMPUTING, "triangle-right", "#FFFFFF"), (State.TRAVELLING, "x-thin", "#000000")):
+        rows, columns = (places[:MOST_MARKS] for places in np.nonzero(states == state))
+        yield {
+            "type": "scatter",
+            "mode": "markers",
+            "x": x[columns].astype(np.float32),
+            "y": y[rows].astype(np.float32),
+            "marker": {"symbol": symbol, "size": size, "color": ink, "line": {"width": 1, "color": ink}},
+            "showlegend": False,
+            "hoverinfo": "skip",
+            **panel.map_axes,
+        }
 
 
 def _text(panel: Panel, part: int, state: int) -> str:

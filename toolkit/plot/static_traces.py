@@ -20,7 +20,16 @@ from plotly.colors import get_colorscale
 from toolkit.plot.static_base import POINTS_PER_PIXEL, Place, array, decode, plain, rgba
 from toolkit.plot.static_text import bar_texts, cell_texts
 
-MARKERS = {"circle": "o", "diamond": "D", "square": "s", "triangle-down": "v", "triangle-up": "^", "x": "x"}
+MARKERS = {
+    "circle": "o",
+    "diamond": "D",
+    "square": "s",
+    "triangle-down": "v",
+    "triangle-right": ">",
+    "triangle-up": "^",
+    "x": "x",
+    "x-thin": "x",
+}
 HATCHES = {"/": "////", "\\": "\\\\\\\\", "x": "xxx", ".": "...", "-": "---", "|": "|||", "+": "+++"}
 MAX_HATCHED = 500
 BAR_WIDTH = 0.018

@@ -127,12 +127,7 @@ class Replay(Explorer):
             place = int(np.searchsorted(starts, self._time, "left")) - (way < 0)
         if not 0 <= place < len(rows):
             return False
-        part = self.selection.part
         self.select(rows[place])
-        if part != self.selection.part and part >= 0:
-            # Stay with the part whose events are stepped through, although the event is also another part's.
-            with self._together():
-                self._choose(part_selected(first, part))
         return True
 
     def _nearest(self, time: float) -> int:
