@@ -14,6 +14,7 @@ import toolkit as tk
 from toolkit.analysis.part_states import State
 from toolkit.errors import PlanError, ToolkitError
 from toolkit.plot.state_looks import COLOURS, SIGNS
+from toolkit.plot.theme import PINK
 from toolkit.runs.trace import Event, Kind, Label
 from toolkit.widgets.ipywidgets_compat import WIDGET_MIME
 from toolkit.widgets.replay_selection import NOTHING, Selection, event_selected, events_of, part_selected, seam_selected
@@ -48,7 +49,7 @@ def test_it_starts_at_the_worst_moment_and_a_saved_notebook_keeps_that():
         f"1 {SIGNS[State.HELD]}",
         f"0 {SIGNS[State.COMPUTING]}",
     ]
-    assert bundle["text/plain"] == ("Replay(3 tiles on 2 ranks at 2 s, of 4 s: 1 computing, 1 held, 1 travelling)")
+    assert bundle["text/plain"] == ("Replay(3 tiles on 2 ranks at 2 s of 4 s: 1 computing, 1 held, 1 travelling)")
     assert all(one.get("aria-label") for one in drawings(player.html))
 
 
@@ -78,8 +79,9 @@ def test_an_event_selects_its_tile_its_seams_and_its_messages():
     assert player.selection == Selection(row(run, "decode", 1), 1, 1, ((0, 1), (1, 2)), (1,))
     assert (player.time, player.part) == (0.5, 1)
     assert "selected: rank 1: decode tile 1, 1e+03 ms; tile 1 on rank 1; seams 0-1, 1-2; messages 1" in player.html
-    marked = [path for path in drawings(player.html)[0].iter("path") if path.get("class") in ("tk-box", "tk-torn")]
-    assert len(marked) == 2
+    paths = list(drawings(player.html)[0].iter("path"))
+    assert sum(path.get("class") == "tk-box" for path in paths) == 1
+    assert [path.get("d").count("M") for path in paths if path.get("stroke") == PINK] == [2]
     assert sum(path.get("class") == "tk-box" for path in drawings(player.html)[1].iter("path")) == 2
 
 

@@ -193,8 +193,8 @@ def legend(panels: Sequence[Panel], limit: int | None) -> Iterator[dict[str, Any
 def said_at(replay: Replaying, scales: Scales, time: float) -> str:
     """One line that says what happens at a moment of a run."""
     unit = scales.time
-    over = "over since" if time > replay.end else "of"
-    when = f"{time * unit.scale:.4g} {unit.name}, {over} {replay.end * unit.scale:.4g} {unit.name}"
+    over = ", over since" if time > replay.end else " of"
+    when = f"{time * unit.scale:.4g} {unit.name}{over} {replay.end * unit.scale:.4g} {unit.name}"
     return f"{replay.subject} at {when}: {in_words(replay.counts(time))}"
 
 

@@ -23,7 +23,7 @@ ARROWS = 84
 """Width of the column of arrows, in pixels."""
 
 MEMORY, GAP = 100, 18
-MOST_BARS, MOST_POINTS, NAMED = 700, 900, 8
+MOST_BARS, MOST_POINTS, MOST_OUTLINED, NAMED = 700, 900, 40, 8
 GREY = "#9AA3AD"
 
 
@@ -181,6 +181,8 @@ class ReplayLanes:
         trace = self._of.trace
         if chosen.part >= 0:
             own = trace[(self._of.parts.of_event == chosen.part) & trace["rank"].isin(self._ranks)]
+            # Outlines of hundreds of brief events would cover each other.
+            own = own if len(own) <= MOST_OUTLINED else own[:0]
             rows = zip(own["rank"], own["kind"], own["start"], own["end"], strict=True)
             yield path("".join(self._bar(*row).data for row in rows), class_="tk-box", stroke_width=1)
         if chosen.event >= 0 and chosen.rank in self._ranks:

@@ -12,6 +12,7 @@ from toolkit.analysis.replaying import Replaying
 from toolkit.geometry.drawing.palette import text_on
 from toolkit.geometry.drawing.svg import HATCH, group, path, rect, svg, text
 from toolkit.plot.state_looks import COLOURS, SIGNS, in_words
+from toolkit.plot.theme import PINK
 from toolkit.widgets.replay_selection import Selection
 
 WIDE, HIGH, LEFT, TOP = 236, 220, 48, 16
@@ -98,7 +99,7 @@ class ReplayMap:
                 yield group(texts, **style)
 
     def _outlines(self, chosen: Selection) -> Iterator[str]:
-        """The selected part, and its seams as thick lines."""
+        """The selected part, and its seams as thick pink lines."""
         boxes = dict(zip(self._parts, self._boxes, strict=True))
         if chosen.part in boxes:
             yield path(rect(*boxes[chosen.part]), class_="tk-box", stroke_width=3)
@@ -108,7 +109,7 @@ class ReplayMap:
                 (left, top, wide, high), (beside, below, _, _) = boxes[one], boxes[other]
                 lines.append(f"M{beside} {top}v{high}" if beside > left and below == top else f"M{left} {below}h{wide}")
         if lines:
-            yield path("".join(lines), class_="tk-torn", fill="none")
+            yield path("".join(lines), stroke=PINK, stroke_width=5)
 
     def _legend(self, counts: dict[State, int]) -> Iterator[str]:
         top = self._bottom + 22

@@ -215,8 +215,8 @@ def replay(
 
     Standard ipywidgets cannot hear clicks on a drawing, so events are chosen by controls: a slider selects a tile,
     shard or stage, and buttons step from event to event of the selected part and rank. The selection is outlined on
-    the map and in the timeline, its messages are thick arrows, and a microscope goes to the worst of its seams;
-    choosing a seam in the microscope selects it here.
+    the map and in the timeline, its seams are pink, its messages are thick arrows, and a microscope goes to the worst
+    of its seams; choosing a seam in the microscope selects it here.
 
     Args:
         run: A run in tiles, shards or stages, the model's own call, or a rehearsal with a profile.
