@@ -8,7 +8,14 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.frontend import ROOT, VIEWPORT, Board, Guard, Server, shoot
-from support.operations import cancel_within_2_s, microscope_by_keyboard, start_a_run, sweep_by_keyboard
+from support.operations import (
+    cancel_within_2_s,
+    microscope_by_keyboard,
+    replay_by_keyboard,
+    replay_figure,
+    start_a_run,
+    sweep_by_keyboard,
+)
 
 from toolkit.geometry.drawing.palette import contrast
 
@@ -99,11 +106,21 @@ def test_the_microscope_follows_the_keyboard(page):
     shoot(page, "lab-microscope")
 
 
+def test_a_replay_follows_the_keyboard_and_plays(page):
+    replay_by_keyboard(Board(page, "Replay"))
+    shoot(page, "lab-replay")
+
+
+def test_a_figure_replays_without_the_kernel(page):
+    replay_figure(page)
+    shoot(page, "lab-replay-figure")
+
+
 def test_both_themes(page):
     for theme in ("Dark", "Light"):
         page.evaluate(THEME, f"JupyterLab {theme}")
         expect(page.locator(f"body[data-jp-theme-light={str(theme == 'Light').lower()}]")).to_be_attached()
-        for heading in ("Schedule", "Tiles", "Sweep", "Microscope"):
+        for heading in ("Schedule", "Tiles", "Sweep", "Microscope", "Replay"):
             board = Board(page, heading)
             ink, paper = board.drawing.locator(".tk-view").first.evaluate(COLOURS)
             assert contrast(ink, paper) > 7, (theme, heading)

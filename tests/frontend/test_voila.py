@@ -7,7 +7,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.frontend import VIEWPORT, Board, Guard, Server, shoot
-from support.operations import cancel_within_2_s, microscope_by_keyboard, start_a_run, sweep_by_keyboard
+from support.operations import (
+    cancel_within_2_s,
+    microscope_by_keyboard,
+    replay_by_keyboard,
+    start_a_run,
+    sweep_by_keyboard,
+)
 
 VOILA_S_OWN = ("fontawesome", "mathjax")
 """Hosts that Voila's template fetches from; the page works without them."""
@@ -50,6 +56,11 @@ def test_a_sweep_is_picked_run_brushed_and_read_by_keyboard(page):
 def test_the_microscope_follows_the_keyboard(page):
     microscope_by_keyboard(Board(page, "Microscope"))
     shoot(page, "voila-microscope")
+
+
+def test_a_replay_follows_the_keyboard_and_plays(page):
+    replay_by_keyboard(Board(page, "Replay"))
+    shoot(page, "voila-replay")
 
 
 def test_cancel_ends_a_run_within_2_s_and_leaves_no_worker(page, server):

@@ -49,6 +49,7 @@ def every_figure(run, theme="neutral") -> dict[str, plot.Figure]:
         "ranks by time": plot.ranks(run, "time", theme=theme),
         "ranks by bytes": plot.ranks(run, "bytes", theme=theme),
         "timeline": plot.timeline(run, theme=theme),
+        "replay": plot.replay(run, moments=5, theme=theme),
         "utilisation": plot.utilisation(run, theme=theme),
         "communication": plot.communication(run, theme=theme),
         "communication of a plan": plot.communication(run.plan, 768, theme=theme),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from support.frontend import Board, Server
 
@@ -39,6 +39,38 @@ def microscope_by_keyboard(board: Board) -> None:
     expect(board.drawing).to_contain_text("white 0")
     board.choose("go to seam", "ArrowDown")
     expect(board.drawing).to_contain_text(re.compile(r"in the box, at h 25\d, w 511"))
+
+
+def replay_by_keyboard(board: Board) -> None:
+    """Move through time, select a shard, step to an event, and play."""
+    assert board.sliders() == ["moment", "shard"]
+    board.press("moment", "Home")
+    expect(board.drawing).to_contain_text("at 0 ms")
+    board.press("shard", "ArrowRight")
+    expect(board.drawing).to_contain_text("selected: shard 0 on rank 0")
+    before = board.drawing.inner_html()
+    board.click("Next event")
+    expect(board.drawing).to_contain_text("selected: rank 0: ")
+    expect(board.drawing).not_to_have_js_property("innerHTML", before)
+    taken = board.latencies("moment", ["ArrowRight"] * 11)
+    print("slider to moment, ms:", *(f"{one:.0f}" for one in taken))
+    board.box.locator(".widget-play button").first.click()
+    at = int(board.slider("moment").get_attribute("aria-valuenow").partition(".")[0])
+    moved = f"Number(arguments[0].getAttribute('aria-valuenow')) > {at + 3}".replace("arguments[0]", "handle")
+    board.page.wait_for_function(f"handle => {moved}", arg=board.slider("moment").element_handle())
+    board.box.locator(".widget-play button").first.click()
+
+
+def replay_figure(page: Page) -> None:
+    """Play a figure's own frames to their end, and go back by its slider; no kernel takes part."""
+    rendered = page.locator(".jp-RenderedPlotly")
+    rendered.scroll_into_view_if_needed()
+    rendered.hover()  # until then, the front end shows the PNG
+    figure = page.locator(".js-plotly-plot")
+    figure.locator(".updatemenu-button", has_text="Play").click()
+    expect(figure.locator(".gtitle")).to_contain_text("4 done")
+    figure.locator(".slider-rail-touch-rect").click(position={"x": 2, "y": 5})
+    expect(figure.locator(".gtitle")).to_contain_text("at 0 ms")
 
 
 def start_a_run(board: Board, server: Server) -> None:

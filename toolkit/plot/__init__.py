@@ -9,6 +9,7 @@ from toolkit.plot.memory_curves import memory
 from toolkit.plot.pareto import pareto
 from toolkit.plot.peaks import peak_memory
 from toolkit.plot.rank_map import ranks
+from toolkit.plot.replay_figure import replay
 from toolkit.plot.scaling_curves import scaling
 from toolkit.plot.schedule_gantt import schedule
 from toolkit.plot.seam_curves import seam_profile
@@ -27,6 +28,7 @@ __all__ = [
     "pareto",
     "peak_memory",
     "ranks",
+    "replay",
     "scaling",
     "schedule",
     "seam_profile",

@@ -82,7 +82,7 @@ def timeline(run: Run | pd.DataFrame, *, theme: ThemeName = "neutral") -> Figure
     if not names:
         layout["annotations"] = [nothing("the trace holds no events")]
     return make(
-        [_bars(group, kind, unit=unit) for kind, group in _by_kind(drawn)],
+        [kind_bars(group, kind, unit=unit) for kind, group in by_kind(drawn)],
         layout,
         title=f"What each rank did: {total * unit.scale:.4g} {unit.name} in all{_clocks(run)}{joined}",
         description=_describe(trace, names, total=total, unit=unit),
@@ -106,18 +106,20 @@ def _describe(trace: pd.DataFrame, names: list[int], *, total: float, unit: Unit
     if not names:
         return "A timeline without events."
     spent = (trace["end"] - trace["start"]).groupby(trace["kind"]).sum() * unit.scale
-    parts = ", ".join(f"{kind} {spent[kind]:.4g} {unit.name}" for kind, _ in _by_kind(trace))
+    parts = ", ".join(f"{kind} {spent[kind]:.4g} {unit.name}" for kind, _ in by_kind(trace))
     ranks = f"{len(names)} rank{'s' * (len(names) != 1)}"
     return f"{len(trace)} events on {ranks} over {total * unit.scale:.4g} {unit.name}: {parts}."
 
 
-def _by_kind(trace: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def by_kind(trace: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The events of each kind, in the order of the legend."""
     known = {kind: place for place, kind in enumerate(STYLES)}
     kinds = sorted(trace["kind"].unique(), key=lambda kind: (known.get(kind, len(known)), kind))
     return [(kind, trace[trace["kind"] == kind]) for kind in kinds]
 
 
-def _bars(table: pd.DataFrame, kind: str, *, unit: Unit) -> dict[str, Any]:
+def kind_bars(table: pd.DataFrame, kind: str, *, unit: Unit) -> dict[str, Any]:
+    """The events of one kind as a trace of bars."""
     colour, pattern = STYLES.get(kind, (BROWN, "-"))
     ink = "#8A8A8A" if kind == "wait" else "#FFFFFF"
     return event_bars(table, kind, unit=unit, width=0.36 if kind in MOVES else 0.72) | {

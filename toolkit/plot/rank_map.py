@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from toolkit.analysis.part_sheet import latent_extent
 from toolkit.errors import ToolkitError
 from toolkit.geometry.assignment import Assignment
 from toolkit.geometry.blend import Blend
 from toolkit.geometry.counting import counted
 from toolkit.geometry.plan import Plan
-from toolkit.geometry.shard_plan import AXES
 from toolkit.geometry.tile_plan import TilePlan
 from toolkit.plot.figure import WIDTH, Figure, make
 from toolkit.plot.rank_panels import RankPanels
@@ -100,7 +100,7 @@ def _drawable(plan: Plan | Run) -> tuple[TilePlan, str]:
         )
     grid = way.seam_grid
     if grid is None:
-        extent = _latent_extent(plan) if isinstance(plan, Run) else None
+        extent = latent_extent(plan) if isinstance(plan, Run) else None
         grid = None if extent is None else way.part_grid(extent)
     if grid is None:
         raise ToolkitError(
@@ -114,12 +114,3 @@ def _drawable(plan: Plan | Run) -> tuple[TilePlan, str]:
 def _short(values: tuple[int, ...], limit: int = 12) -> str:
     shown = " ".join(map(str, values[:limit]))
     return shown if len(values) <= limit else f"{shown} ..."
-
-
-def _latent_extent(run: Run) -> dict[str, int] | None:
-    """Latent cells along each axis of a decode's or encode's input; None if the run does not say."""
-    shape, call = run.record.input.get("shape"), run.record.what.get("call")
-    if not shape or call not in ("decode", "encode") or (call == "encode" and not run.ratio):
-        return None
-    sizes = dict(zip(AXES, shape[-2:], strict=True))
-    return sizes if call == "decode" else {axis: size // run.ratio[axis] for axis, size in sizes.items()}

@@ -20,7 +20,16 @@ from plotly.colors import get_colorscale
 from toolkit.plot.static_base import POINTS_PER_PIXEL, Place, array, decode, plain, rgba
 from toolkit.plot.static_text import bar_texts, cell_texts
 
-MARKERS = {"circle": "o", "diamond": "D", "square": "s", "triangle-down": "v", "triangle-up": "^", "x": "x"}
+MARKERS = {
+    "circle": "o",
+    "diamond": "D",
+    "square": "s",
+    "triangle-down": "v",
+    "triangle-right": ">",
+    "triangle-up": "^",
+    "x": "x",
+    "x-thin": "x",
+}
 HATCHES = {"/": "////", "\\": "\\\\\\\\", "x": "xxx", ".": "...", "-": "---", "|": "|||", "+": "+++"}
 MAX_HATCHED = 500
 BAR_WIDTH = 0.018
@@ -89,7 +98,8 @@ def draw_heatmap(place: Place, trace: Any, order: int) -> None:
     scale, cmap = Normalize(*_limits(trace)), _cmap(trace.colorscale)
     gap = (trace.xgap or 0) * POINTS_PER_PIXEL
     # Empty cells get no border.
-    edges = [(1.0, 1.0, 1.0, float(there)) for there in ~np.isnan(z.ravel())] if gap else "none"
+    drawn = ~np.isnan(z.ravel()) & (cmap(scale(z.ravel()))[:, 3] > 0)
+    edges = [(1.0, 1.0, 1.0, float(there)) for there in drawn] if gap else "none"
     style = {"edgecolors": edges, "linewidth": gap, "zorder": 1}
     place.axes.pcolormesh(x, y, z, cmap=cmap, norm=scale, **style)
     if trace.text is not None and trace.texttemplate:

@@ -7,6 +7,7 @@ static view of it.
 from toolkit.widgets.grid_explorer import GridExplorer, explore
 from toolkit.widgets.live_run import LiveRun, live
 from toolkit.widgets.microscope import Microscope, microscope
+from toolkit.widgets.replay_player import Replay, replay
 from toolkit.widgets.schedule_explorer import ScheduleExplorer, schedule
 from toolkit.widgets.sweep_explorer import SweepExplorer, sweep
 
@@ -14,11 +15,13 @@ __all__ = [
     "GridExplorer",
     "LiveRun",
     "Microscope",
+    "Replay",
     "ScheduleExplorer",
     "SweepExplorer",
     "explore",
     "live",
     "microscope",
+    "replay",
     "schedule",
     "sweep",
 ]
