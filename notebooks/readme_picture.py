@@ -1,4 +1,4 @@
-"""Draw the picture of the README: a plan, and the seams that a narrower and a wider overlap leave."""
+"""Draw the moving picture of the README: a decode by tiles on two ranks, replayed."""
 
 from __future__ import annotations
 
@@ -10,30 +10,37 @@ from PIL import Image
 
 import toolkit as tk
 
+MOMENTS, MILLISECONDS, COLOURS, BELOW = 32, 160, 48, 90
+
 
 def main(path: Path) -> None:
-    """Decode the demo video by two plans and write the picture to ``path``."""
+    """Decode the demo video by tiles on two ranks, and write the replay to ``path``."""
     vae, latent = tk.demo.video_vae(), tk.demo.latents("video")
-    extent = {"h": latent.shape[-2], "w": latent.shape[-1]}
-    figures = []
+    grid = tk.TileGrid.cover({"h": 32, "w": 32}, tile=9, overlap=1)
+    plan = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, ranks=2))
     with tk.Cluster(ranks=2, device="cpu") as cluster:
-        whole = cluster.decode(vae, latent)
-        for tile, overlap in ((9, 1), (12, 4)):
-            grid = tk.TileGrid.cover(extent, tile, overlap)
-            plan = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, ranks=2))
-            run = cluster.decode(vae, latent, plan)
-            comparison = tk.compare(run, whole, name=f"overlap {overlap}", reference_name="the untiled decode")
-            figures += [] if figures else [tk.plot.ranks(plan, theme="light")]
-            figures += [tk.plot.seams(comparison, frame=8, theme="light")]
-    pictures = [Image.open(io.BytesIO(figure.to_png())).convert("RGB") for figure in figures]
-    height = 520
-    pictures = [picture.resize((picture.width * height // picture.height, height)) for picture in pictures]
-    strip = Image.new("RGB", (sum(picture.width for picture in pictures), height), "white")
-    left = 0
-    for picture in pictures:
-        strip.paste(picture, (left, 0))
-        left += picture.width
-    strip.save(path, optimize=True)
+        cluster.decode(vae, latent, plan, progress=False)
+        run = cluster.decode(vae, latent, plan, progress=False)
+    figure = tk.plot.replay(run, moments=MOMENTS, theme="light")
+    pictures = [picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE) for picture in moments(figure)]
+    first, *rest = pictures
+    last = 12 * MILLISECONDS
+    first.save(
+        path, save_all=True, append_images=rest, duration=[MILLISECONDS] * len(rest) + [last], loop=0, optimize=True
+    )
+
+
+def moments(figure: tk.plot.Figure) -> list[Image.Image]:
+    """Each frame of the figure, drawn as its still."""
+    drawn = []
+    for frame in figure.frames:
+        for place, trace in zip(frame.traces, frame.data, strict=True):
+            figure.data[place].update(trace.to_plotly_json())
+        figure.update_layout(frame.layout.to_plotly_json())
+        picture = Image.open(io.BytesIO(figure.to_png())).convert("RGB")
+        # Below are the slider and its buttons, of which a still has nothing.
+        drawn.append(picture.crop((0, 0, picture.width, picture.height - BELOW)))
+    return drawn
 
 
 if __name__ == "__main__":

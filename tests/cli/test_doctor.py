@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from toolkit.about import DISTRIBUTION
 from toolkit.cli import doctor, main
 
 
@@ -12,6 +13,7 @@ def test_doctor_says_what_is_wrong(monkeypatch, capsys):
     monkeypatch.setattr(doctor.metadata, "requires", lambda _: needs)
     found = {finding.what: finding for finding in doctor.required()}
     assert {name: one.state for name, one in found.items()} == {
+        DISTRIBUTION: "ok",
         "torch": "wrong",
         "einops": "ok",
         "nosuchpackage": "wrong",

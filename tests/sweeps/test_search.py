@@ -153,6 +153,6 @@ class TestRefusals:
 
     def test_without_optuna(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "optuna", None)
-        with pytest.raises(ToolkitError, match=r"pip install 'toolkit\[optuna\]'"):
+        with pytest.raises(ToolkitError, match=r"pip install 'difftiles\[optuna\]'"):
             tk.sweep(cost, looked_for(3), store=tmp_path / "s", progress=False)
         assert not Path(tmp_path / "s.study").exists()

@@ -22,7 +22,7 @@ def test_the_bundle_has_a_view_a_picture_and_a_sentence(explorer):
     assert set(bundle) == {WIDGET_MIME, "text/html", "text/plain"}
     assert bundle[WIDGET_MIME]["model_id"] == explorer.widget.model_id
     assert bundle["text/plain"] == repr(explorer)
-    assert bundle["text/html"] == explorer.html + STILL
+    assert bundle["text/html"] == f"<div>{explorer.html}{STILL}</div>"
     assert len(bundle["text/html"]) < 50_000
 
 

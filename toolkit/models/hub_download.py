@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-
-from diffusers import DiffusionPipeline
 
 from toolkit.errors import ToolkitError
 
@@ -32,7 +31,7 @@ def download(
         >>> cluster.generate(folder, plan, prompt="a cat")  # doctest: +SKIP
     """
     try:
-        found = DiffusionPipeline.download(
+        found = import_module("diffusers").DiffusionPipeline.download(
             name, revision=revision, variant=variant, cache_dir=cache, use_safetensors=True, trust_remote_code=False
         )
     except Exception as error:  # of the Hub's library, of what it reaches the network by, or of the disk

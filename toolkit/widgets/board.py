@@ -91,7 +91,7 @@ class Shown(ABC):
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
     ) -> dict[str, Any]:
-        still = self.html + STILL
+        still = f"<div>{self.html}{STILL}</div>"
         everything = {"text/plain": repr(self), "text/html": still, WIDGET_MIME: widget_view(self.widget)}
         kept = set(everything if include is None else include) - set(exclude or ())
         return {mime: data for mime, data in everything.items() if mime in kept}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from ipywidgets import Button, HBox, Layout, Play, VBox, jslink
 
 from toolkit.analysis.replaying import Moment, Replaying, moments_of
@@ -56,6 +58,10 @@ class Replay(Explorer):
     moment = Setting[int]()
     part = Setting[int]()
     rank = Setting[str]()
+
+    times: npt.NDArray[np.float64]
+    selection: Selection
+    controls: Mapping[str, Any]
 
     def __init__(
         self, subjects: Sequence[Replaying], scales: Scales, *, limit: int | None, microscope: Microscope | None
