@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -117,3 +118,13 @@ class Explorer(Shown):
     def error(self) -> str:
         """Why the settings are not possible; empty if they are."""
         return self._board.error
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Move several controls, then draw once."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self._board.redraw()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from math import floor, isfinite, log2
 from typing import Any
 
@@ -140,16 +139,6 @@ class Microscope(Explorer):
     def _shape(self) -> tuple[int, int]:
         height, width = self._of.error.shape[-2:]
         return height, width
-
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        """Move several controls, then draw once."""
-        self._held = True
-        try:
-            yield
-        finally:
-            self._held = False
-            self._board.redraw()
 
     def _chosen(self, seam: int) -> None:
         if seam != NO_SEAM and not self._held:

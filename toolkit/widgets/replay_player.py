@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -162,16 +161,6 @@ class Replay(Explorer):
             one, other = self._microscope.seams["tiles"].iloc[place]
             with self._together():
                 self._choose(seam_selected(self._subjects[0], (int(one), int(other))))
-
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        """Move several controls, then draw once."""
-        self._held = True
-        try:
-            yield
-        finally:
-            self._held = False
-            self._board.redraw()
 
     def _draw(self) -> str:
         if self._held:
