@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from toolkit.geometry.drawing.palette import THIN
+from toolkit.geometry.drawing.palette import THIN_MARKS
 from toolkit.plot.sweep_table import SweepTable
 
 SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down")
@@ -90,7 +90,7 @@ class _Scale:
         bar = {"title": {"text": title}, "thickness": 16, "tickvals": ticks.tolist()}
         bar["ticktext"] = [f"{tick:.3g}" for tick in ticks]
         top = self.high if self.high > self.low else self.low + 1e-9 + abs(self.low) * 1e-6
-        self.marker = {"colorscale": THIN, "cmin": self.low, "cmax": top, "colorbar": bar}
+        self.marker = {"colorscale": THIN_MARKS, "cmin": self.low, "cmax": top, "colorbar": bar}
 
     def clip(self, values: np.ndarray) -> np.ndarray:
         """Numbers as they are coloured: an infinite PSNR gets the colour of the best finite one."""

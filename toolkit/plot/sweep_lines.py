@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from plotly.colors import sample_colorscale
 
-from toolkit.geometry.drawing.palette import THIN
+from toolkit.geometry.drawing.palette import THIN_MARKS
 from toolkit.plot.sweep_axis import Axis
 from toolkit.plot.sweep_table import SweepTable
 
@@ -30,14 +30,14 @@ class LineColours:
         self.level = np.minimum(np.nan_to_num(axis.places * LEVELS, nan=-1.0).astype(int), LEVELS - 1)
         # The best rows are drawn last, on top of the others.
         self.order = [-1, *(range(LEVELS) if rising else reversed(range(LEVELS)))]
-        self.palette = sample_colorscale(THIN, [(i + 0.5) / LEVELS for i in range(LEVELS)])
+        self.palette = sample_colorscale(THIN_MARKS, [(i + 0.5) / LEVELS for i in range(LEVELS)])
 
     @property
     def marker(self) -> dict[str, Any]:
         """The colour bar."""
         places, texts = zip(*self.axis.ticks, strict=True)
         bar = {"title": {"text": self.axis.title}, "thickness": 16, "tickvals": places, "ticktext": texts}
-        return {"colorscale": THIN, "cmin": 0.0, "cmax": 1.0, "colorbar": bar, "showscale": True}
+        return {"colorscale": THIN_MARKS, "cmin": 0.0, "cmax": 1.0, "colorbar": bar, "showscale": True}
 
 
 class SweepLines:

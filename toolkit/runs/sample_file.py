@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from einops import rearrange
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from toolkit.errors import PlanError
+from toolkit.numerics.frame_pixels import pixels
 from toolkit.runs.video_file import VideoFile
 from toolkit.runs.written import write
 
@@ -68,5 +68,4 @@ def _tensor_file(sample: Tensor) -> Callable[[Path], None]:
 
 
 def _picture(sample: Tensor) -> Image.Image:
-    pixels = (sample[0].float().clamp(-1, 1) + 1) * 127.5
-    return Image.fromarray(rearrange(pixels, "c h w -> h w c").round().byte().numpy())
+    return Image.fromarray(pixels(sample[0].float()))

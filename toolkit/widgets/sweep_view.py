@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.geometry.drawing.html import STYLE, figure, table, word
-from toolkit.geometry.drawing.palette import THIN
+from toolkit.geometry.drawing.palette import THIN_MARKS
 from toolkit.geometry.drawing.svg import group, path, svg, text
 from toolkit.plot.scales import sampled
 from toolkit.plot.sweep_axis import Axis
@@ -19,7 +19,7 @@ from toolkit.widgets.markup import page, refusal
 
 MOST_LINES, MOST_TITLES, MOST_AXES, LETTERS = 600, 120, 12, 18
 LEVELS = 10
-COLOURS = tuple(f"rgb{colour}" for colour in sampled(THIN, np.linspace(0.0, 1.0, LEVELS).tolist()))
+COLOURS = tuple(f"rgb{colour}" for colour in sampled(THIN_MARKS, np.linspace(0.0, 1.0, LEVELS).tolist()))
 """Colours of the lines, without the darkest and palest, which would vanish on dark or light pages."""
 
 _LEFT, _TOP, _HIGH, _PITCH, _LANE, _RIGHT = 70, 34, 200, 112, 24, 40

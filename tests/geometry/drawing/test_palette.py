@@ -8,7 +8,7 @@ from plotly.colors import sample_colorscale
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from toolkit.geometry.drawing.html import DARK, LIGHT
-from toolkit.geometry.drawing.palette import DIVERGING, RANK_COLOURS, THIN, contrast, rank_colour, text_on
+from toolkit.geometry.drawing.palette import DIVERGING, RANK_COLOURS, THIN_MARKS, contrast, rank_colour, text_on
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 SIMULATED = {
@@ -80,7 +80,7 @@ def test_signs_are_apart_to_every_eye(sight):
 
 
 def test_thin_marks_show_on_any_page_and_get_lighter():
-    colours = [colour for _, colour in THIN]
+    colours = [colour for _, colour in THIN_MARKS]
     assert min(contrast(colour, page) for colour in colours for page in ("#FFFFFF", "#111111")) > 2.5
     lightness = [seen(colour, "as it is")[0] for colour in colours]
     assert lightness == sorted(lightness)

@@ -22,7 +22,13 @@ Any two differ by at least 10 in CIEDE2000, also with protanopia, deuteranopia o
 SEQUENTIAL = "Viridis"
 """Plotly's name of the colour scale for quantities from 0 up."""
 
-THIN: list[list[Any]] = [[0.0, "#6A4FB3"], [0.25, "#2F7FB8"], [0.5, "#1F9A8A"], [0.75, "#5F9A3C"], [1.0, "#BFA000"]]
+THIN_MARKS: list[list[Any]] = [
+    [0.0, "#6A4FB3"],
+    [0.25, "#2F7FB8"],
+    [0.5, "#1F9A8A"],
+    [0.75, "#5F9A3C"],
+    [1.0, "#BFA000"],
+]
 """The colour scale for quantities that colour thin lines and points, in plotly's form.
 
 It goes from violet by blue and green to a dark yellow, ever lighter. Its contrast is 2.5 or more on white and on #111.
