@@ -310,12 +310,12 @@ def test_ranks_that_are_not_drawn_have_no_boxes():
     bars = [Bar(rank, 0, 1, "0F0", 0, f"rank {rank}") for rank in range(20)]
     picture = draw_gantt(bars, ranks=20, summary="twenty ranks")
     assert picture.notes == ("drawn: the first 16 of 20 ranks, the first 16 of 20 actions",)
-    assert picture.svg.count("<title>") == 16
+    assert picture.drawing.body.count("<title>") == 16
 
 
 def test_small_boxes_say_less():
     bars = [Bar(0, 0, 100, "10F3", 3, "wide"), Bar(0, 100, 102, "10F3", 3, "narrow"), Bar(1, 0, 0, "10F3", 3, "none")]
-    words = ElementTree.fromstring(draw_gantt(bars, ranks=2, summary="three boxes").svg)
+    words = ElementTree.fromstring(str(draw_gantt(bars, ranks=2, summary="three boxes").drawing))
     assert [text.text for text in words.iter("text")].count("10F3") == 1
     assert [title.text for title in words.iter("title")] == ["wide", "none", "narrow"]
 

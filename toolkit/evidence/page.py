@@ -11,7 +11,7 @@ import pandas as pd
 from toolkit.evidence.contents import Contents
 from toolkit.evidence.pictures import ReportPicture
 from toolkit.evidence.tables import WORDS
-from toolkit.geometry.drawing.html import DARK, LIGHT
+from toolkit.geometry.drawing.style import DARK, LIGHT
 
 MOST_FILM = 1_000_000
 """Largest video in bytes that is embedded in the page."""

@@ -4,8 +4,9 @@ import re
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from toolkit.geometry.drawing.html import MOST_STILL, bar, cell, chip, table, view, word
+from toolkit.geometry.drawing.html import bar, cell, chip, table, view, word
 from toolkit.geometry.drawing.palette import RANK_COLOURS, contrast
+from toolkit.geometry.drawing.still import MOST_CHARACTERS
 from toolkit.geometry.drawing.svg import HATCH, Picture, path, svg
 
 EVIL = "</td><b>&amp;"
@@ -40,7 +41,9 @@ def test_where_styles_are_dropped_an_image_takes_the_drawings_place():
 
 
 def test_a_large_drawing_is_not_stored_twice():
-    page = view("title", "facts", table="<table/>", picture=Picture(f"<svg>{'<g/>' * MOST_STILL}</svg>"))
+    page = view(
+        "title", "facts", table="<table/>", picture=Picture(svg(9, 9, summary="", parts=["<g/>" * MOST_CHARACTERS]))
+    )
     assert "data:" not in page
     assert "trusted notebook" in page
 

@@ -7,8 +7,8 @@ import pytest
 from plotly.colors import sample_colorscale
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from toolkit.geometry.drawing.html import DARK, LIGHT
 from toolkit.geometry.drawing.palette import DIVERGING, RANK_COLOURS, THIN_MARKS, contrast, rank_colour, text_on
+from toolkit.geometry.drawing.style import DARK, LIGHT
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 SIMULATED = {

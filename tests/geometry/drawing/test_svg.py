@@ -7,7 +7,7 @@ from toolkit.geometry.drawing.svg import HATCH, group, path, rect, svg, text
 
 
 def hatched(width: int) -> str:
-    return svg(9, 9, summary="hatched", parts=[path(rect(0, 0, width, 9), fill=HATCH)])
+    return str(svg(9, 9, summary="hatched", parts=[path(rect(0, 0, width, 9), fill=HATCH)]))
 
 
 def ids(markup: str) -> list[str]:
@@ -17,13 +17,13 @@ def ids(markup: str) -> list[str]:
 def test_words_cannot_break_out():
     evil = '"><b>&</svg>'
     root = ElementTree.fromstring(
-        svg(9, 9, summary=evil, parts=[group([text(1, 2, evil), path("M0 0", evil)], class_=evil)])
+        str(svg(9, 9, summary=evil, parts=[group([text(1, 2, evil), path("M0 0", evil)], class_=evil)]))
     )
     assert root.get("aria-label") == root[0].get("class") == root[0][0].text == root[0][1][0].text == evil
 
 
 def test_a_picture_is_an_image_with_words():
-    root = ElementTree.fromstring(svg(30, 20, summary="two tiles", parts=[]))
+    root = ElementTree.fromstring(str(svg(30, 20, summary="two tiles", parts=[])))
     assert (root.get("role"), root.get("aria-label")) == ("img", "two tiles")
     assert (root.get("width"), root.get("height"), root.get("viewBox")) == ("30", "20", "0 0 30 20")
 
@@ -37,9 +37,9 @@ def test_each_picture_has_its_own_pattern():
     assert one != other
     assert f"url(#{one})" in hatched(5)
     assert HATCH not in hatched(5)
-    summaries = [svg(5, 9, summary=words, parts=[path("M0 0", fill=HATCH)]) for words in ("a", "b")]
+    summaries = [str(svg(5, 9, summary=words, parts=[path("M0 0", fill=HATCH)])) for words in ("a", "b")]
     assert ids(summaries[0]) != ids(summaries[1])
 
 
 def test_without_a_hatch_there_is_no_id():
-    assert "id=" not in svg(5, 5, summary="plain", parts=[path(rect(0, 0, 5, 5))])
+    assert "id=" not in str(svg(5, 5, summary="plain", parts=[path(rect(0, 0, 5, 5))]))

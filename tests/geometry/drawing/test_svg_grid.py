@@ -56,7 +56,7 @@ def read(markup: str) -> Drawing:
 
 
 def drawn(grid: TileGrid, owners: tuple[int, ...] | None = None) -> Drawing:
-    return read(draw_grid(grid.axes, grid.rows, owners=owners, summary="a grid").svg)
+    return read(str(draw_grid(grid.axes, grid.rows, owners=owners, summary="a grid").drawing))
 
 
 def number_in(rectangle: tuple[int, ...], drawing: Drawing) -> list[tuple[str, dict[str, str]]]:
@@ -134,7 +134,7 @@ def test_three_axes_are_panels_over_the_slowest():
         {"t": 81, "h": 60, "w": 104}, tile={"t": 9, "h": 32, "w": 32}, overlap={"t": 4, "h": 8, "w": 8}
     )
     picture = draw_grid(grid.axes, grid.rows, summary="a grid")
-    drawing = read(picture.svg)
+    drawing = read(str(picture.drawing))
     assert [label for label in drawing.labels if label.startswith("t ")] == ["t 0:9", "t 4:13", "t 9:18", "t 14:23"]
     assert sorted(int(number) for *_, number, _ in drawing.numbers) == list(range(48))
     assert picture.notes == ("drawn: the first 4 of 16 tiles along t",)
@@ -143,7 +143,7 @@ def test_three_axes_are_panels_over_the_slowest():
 def test_what_is_not_drawn_is_said():
     grid = TileGrid.cover({"h": 3000, "w": 50}, tile=10)
     picture = draw_grid(grid.axes, grid.rows, summary="a grid")
-    drawing = read(picture.svg)
+    drawing = read(str(picture.drawing))
     assert picture.notes == ("drawn: the first 20 of 300 tiles along h",)
     assert drawing.torn
     assert len(drawing.cores) == MOST_TILES * 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2s
 from html import escape
 
@@ -12,35 +12,58 @@ HATCH = "url(#hatch)"
 
 
 @dataclass(frozen=True, slots=True)
+class Drawing:
+    """An SVG. As text, it is the element that a page contains.
+
+    Attributes:
+        width: Its width in pixels.
+        height: Its height in pixels.
+        summary: One sentence, which screen readers read.
+        body: The elements in it.
+    """
+
+    width: int
+    height: int
+    summary: str
+    body: str
+
+    @property
+    def size(self) -> str:
+        """The attributes that give its size."""
+        return f'width="{self.width}" height="{self.height}" viewBox="0 0 {self.width} {self.height}"'
+
+    def __str__(self) -> str:
+        return f'<svg {self.size} role="img" aria-label="{escape(self.summary)}">{self.body}</svg>'
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A drawing and its notes.
 
     Attributes:
-        svg: The drawing.
+        drawing: The drawing.
         notes: What the drawing leaves out or distorts, one phrase each.
     """
 
-    svg: str
+    drawing: Drawing
     notes: tuple[str, ...] = ()
 
 
-def svg(width: int, height: int, *, summary: str, parts: Iterable[str]) -> str:
-    """The whole drawing. Screen readers read ``summary``.
+def svg(width: int, height: int, *, summary: str, parts: Iterable[str]) -> Drawing:
+    """A drawing of elements.
 
-    Its only id is the name of the hatch pattern, a hash of the content. So equal pictures are equal in every byte, and
-    two pictures on one page do not use each other's pattern.
+    Its only id is the name of the hatch pattern, a hash of the content. So equal drawings are equal in every byte, and
+    two drawings on one page do not use each other's pattern.
 
     Example:
-        >>> svg(8, 4, summary="a dash", parts=[path(rect(0, 1, 8, 2))])
-        '<svg width="8" height="4" viewBox="0 0 8 4" role="img" aria-label="a dash"><path d="M0 1h8v2h-8z"/></svg>'
+        >>> print(svg(8, 4, summary="a dash", parts=[path(rect(0, 1, 8, 2))]))
+        <svg width="8" height="4" viewBox="0 0 8 4" role="img" aria-label="a dash"><path d="M0 1h8v2h-8z"/></svg>
     """
-    head = f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" '
-    head += f'aria-label="{escape(summary)}">'
-    body = "".join(parts)
-    if HATCH in body:
-        name = f"tk-{blake2s((head + body).encode(), digest_size=6).hexdigest()}"
-        body = _hatch(name) + body.replace(HATCH, f"url(#{name})")
-    return f"{head}{body}</svg>"
+    drawing = Drawing(width, height, summary, "".join(parts))
+    if HATCH not in drawing.body:
+        return drawing
+    name = f"tk-{blake2s(str(drawing).removesuffix('</svg>').encode(), digest_size=6).hexdigest()}"
+    return replace(drawing, body=_hatch(name) + drawing.body.replace(HATCH, f"url(#{name})"))
 
 
 def rect(x: int, y: int, width: int, height: int) -> str:
