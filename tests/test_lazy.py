@@ -21,6 +21,7 @@ HEAVY = (
     "plotly",
     "matplotlib",
     "ipywidgets",
+    "anywidget",
 )
 
 

@@ -107,7 +107,7 @@ from importlib.machinery import PathFinder
 class Without(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        absent = name.split(".")[0] in ("plotly", "ipywidgets", "IPython", "matplotlib")
+        absent = name.split(".")[0] in ("plotly", "ipywidgets", "anywidget", "IPython", "matplotlib")
         return None if absent else super().find_spec(name, path, target)
 sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 import torch, toolkit as tk

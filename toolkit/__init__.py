@@ -195,6 +195,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first use: a machine without plotly and ipywidgets can plan and run."""
-    if name == "widgets" and find_spec("ipywidgets") is None:
-        raise ModuleNotFoundError(f"tk.widgets needs ipywidgets: {how_to_install('widgets')}", name="ipywidgets")
+    if name == "widgets":
+        for needed in ("ipywidgets", "anywidget"):
+            if find_spec(needed) is None:
+                raise ModuleNotFoundError(f"tk.widgets needs {needed}: {how_to_install('widgets')}", name=needed)
     return _load(name)

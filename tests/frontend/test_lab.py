@@ -11,7 +11,9 @@ from support.frontend import ROOT, VIEWPORT, Board, Guard, Server, shoot
 from support.operations import (
     cancel_within_2_s,
     microscope_by_keyboard,
+    microscope_by_mouse,
     replay_by_keyboard,
+    replay_by_mouse,
     replay_figure,
     start_a_run,
     sweep_by_keyboard,
@@ -103,11 +105,13 @@ def test_a_sweep_is_picked_run_brushed_and_read_by_keyboard(page):
 
 def test_the_microscope_follows_the_keyboard(page):
     microscope_by_keyboard(Board(page, "Microscope"))
+    microscope_by_mouse(Board(page, "Microscope"))
     shoot(page, "lab-microscope")
 
 
-def test_a_replay_follows_the_keyboard_and_plays(page):
+def test_a_replay_follows_keyboard_and_mouse_and_plays(page):
     replay_by_keyboard(Board(page, "Replay"))
+    replay_by_mouse(Board(page, "Replay"))
     shoot(page, "lab-replay")
 
 

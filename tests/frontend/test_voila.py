@@ -10,7 +10,9 @@ from support.frontend import VIEWPORT, Board, Guard, Server, shoot
 from support.operations import (
     cancel_within_2_s,
     microscope_by_keyboard,
+    microscope_by_mouse,
     replay_by_keyboard,
+    replay_by_mouse,
     start_a_run,
     sweep_by_keyboard,
 )
@@ -59,11 +61,13 @@ def test_a_sweep_is_picked_run_brushed_and_read_by_keyboard(page):
 
 def test_the_microscope_follows_the_keyboard(page):
     microscope_by_keyboard(Board(page, "Microscope"))
+    microscope_by_mouse(Board(page, "Microscope"))
     shoot(page, "voila-microscope")
 
 
-def test_a_replay_follows_the_keyboard_and_plays(page):
+def test_a_replay_follows_keyboard_and_mouse_and_plays(page):
     replay_by_keyboard(Board(page, "Replay"))
+    replay_by_mouse(Board(page, "Replay"))
     shoot(page, "voila-replay")
 
 

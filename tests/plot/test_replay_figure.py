@@ -180,6 +180,8 @@ class TestSize:
         figure = plot.replay(many_tiles(10, ranks=50))
         assert list(figure.layout.yaxis5.range) == [31.6, -0.6]
         assert list(figure.layout.yaxis5.ticktext)[:2] == ["rank 0", "rank 4"]
+        for said in (figure.layout.xaxis7.title.text, figure.describe()):
+            assert "32 of 50 ranks, with the highest memory" in said
         assert weight(figure) < LIMIT
 
     def test_a_figure_survives_json_and_copies(self):

@@ -168,7 +168,7 @@ class Board:
 
     @property
     def drawing(self) -> Locator:
-        return self.box.locator(".widget-html-content").first
+        return self.box.locator(".widget-html-content, .tk-clickable").first
 
     def slider(self, name: str) -> Locator:
         """The handle of a slider, by what is written before it."""

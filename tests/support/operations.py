@@ -61,6 +61,30 @@ def replay_by_keyboard(board: Board) -> None:
     board.box.locator(".widget-play button").first.click()
 
 
+def replay_by_mouse(board: Board) -> None:
+    """Click on a shard of the map, and on an event of the timeline."""
+    on_map, lanes = board.drawing.locator("svg").nth(0), board.drawing.locator("svg").nth(1)
+    on_map.locator("text", has_text=re.compile(r"^3 ")).click()
+    expect(board.drawing).to_contain_text("selected: shard 3 on rank 3")
+    name = lanes.locator("text", has_text="rank 1").bounding_box()
+    assert name is not None
+    board.page.mouse.click(name["x"] + name["width"] + 14, name["y"] + name["height"] / 2)
+    expect(board.drawing).to_contain_text("selected: rank 1: ")
+
+
+def microscope_by_mouse(board: Board) -> None:
+    """Click three cells above the middle of the second picture: that cell is the centre then."""
+    visible = re.search(r"h (\d+):(\d+), w (\d+):(\d+) px", board.drawing.inner_text())
+    assert visible is not None
+    top, bottom, left, right = map(int, visible.groups())
+    picture = board.drawing.locator("img").nth(1)
+    box = picture.bounding_box()
+    assert box is not None
+    cell = box["height"] / (bottom - top)
+    picture.click(position={"x": box["width"] / 2, "y": box["height"] / 2 - 3 * cell})
+    expect(board.drawing).to_contain_text(f"in the box, at h {(top + bottom) // 2 - 3}, w {(left + right) // 2}:")
+
+
 def replay_figure(page: Page) -> None:
     """Play a figure's own frames to their end, and go back by its slider; no kernel takes part."""
     rendered = page.locator(".jp-RenderedPlotly")

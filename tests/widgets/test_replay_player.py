@@ -188,6 +188,11 @@ def test_many_tiles_are_drawn_in_a_frame_s_time_and_kept_small():
         assert drawn == max(1, player.now.states.count(state))  # the legend has one of each
 
 
+def test_ranks_without_a_row_are_counted():
+    assert "; 32 of 50 ranks" in tk.widgets.replay(many_tiles(10, ranks=50)).html
+    assert " ranks<" not in tk.widgets.replay(tile_run()).html
+
+
 def test_a_prediction_is_drawn_below_in_step():
     rehearsal = rehearsed(2, 1, 16)
     player = tk.widgets.replay(rehearsal)

@@ -28,6 +28,7 @@ from toolkit.runs.precision import Precision
 
 OPTIONAL = {
     "ipywidgets": ("tk.widgets", "widgets"),
+    "anywidget": ("tk.widgets", "widgets"),
     "av": ("video files", "video"),
     "imageio": ("video files", "video"),
     "optuna": ("searches in tk.sweep", "optuna"),

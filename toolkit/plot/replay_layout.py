@@ -7,7 +7,7 @@ from typing import Any
 
 from toolkit.analysis.part_sheet import Sheet
 from toolkit.plot.frame_slider import HEIGHT as SLIDER
-from toolkit.plot.replay_panels import Panel
+from toolkit.plot.replay_panels import MOST_SLOTS, Panel
 
 MAP, ARROWS = (0.0, 0.5), (0.6, 1.0)
 """Where the map and the arrows lie along the figure's width."""
@@ -34,7 +34,8 @@ def layout(panels: Sequence[Panel], *, entries: int, slots: int, moments: int) -
         place, word = panel.place, panel.replay.word if several else ""
         axes |= _map_layout(panel, on_map) | _row_layout(panel, 3 + place, on_map, ARROWS, "")
         axes[f"xaxis{3 + place}"] |= {"range": [-1.6, max(slots, 6) - 0.4], "showgrid": False, "showticklabels": False}
-        axes[f"xaxis{3 + place}"]["title"] = {"text": "messages since the moment before", "standoff": 4}
+        some = f", in {MOST_SLOTS} columns at most" if slots >= MOST_SLOTS else ""
+        axes[f"xaxis{3 + place}"]["title"] = {"text": f"messages since the moment before{some}", "standoff": 4}
         axes |= _row_layout(panel, 5 + place, over_time, (0.0, 1.0), word)
         axes[f"xaxis{5 + place}"] |= {"showticklabels": False, "matches": "x7"}
         notes += [_note(x, y, text, panel.map_axes) for x, y, text in panel.sheet.notes]
@@ -44,10 +45,11 @@ def layout(panels: Sequence[Panel], *, entries: int, slots: int, moments: int) -
     unit = scales.time
     edge = scales.end * unit.scale
     coarse = "; bars: what a rank did most" if any(panel.coarse for panel in panels) else ""
+    some = next((f"; {panel.left_out}" for panel in panels if panel.left_out), "")
     axes["xaxis7"] = {
         "anchor": "y7",
         "title": {
-            "text": f"time since the run began ({unit.name}); {moments} moments, by slider or Play{coarse}",
+            "text": f"time since the run began ({unit.name}); {moments} moments, by slider or Play{coarse}{some}",
             "standoff": 4,
         },
         **FIXED,

@@ -94,6 +94,13 @@ class Panel:
         return axes_of(5 + self.place)
 
     @property
+    def left_out(self) -> str:
+        """Which ranks have rows, in words, if not all; else empty."""
+        if len(self.ranks) == len(self.replay.ranks):
+            return ""
+        return f"{len(self.ranks)} of {len(self.replay.ranks)} ranks, with the highest memory"
+
+    @property
     def coarse(self) -> bool:
         """Whether bars show what a rank did most of the time, because there are too many events to draw each."""
         return len(self._events) > self.bars

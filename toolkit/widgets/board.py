@@ -11,6 +11,7 @@ from typing import Any
 from ipywidgets import HTML, HBox, Layout, VBox, Widget
 
 from toolkit.errors import PlanError
+from toolkit.widgets.clickable import Click, Clickable
 from toolkit.widgets.ipywidgets_compat import WIDGET_MIME, widget_view
 from toolkit.widgets.markup import refusal
 
@@ -30,6 +31,7 @@ class Board:
         controls: Controls by name, in Tab order.
         draw: Function that makes the drawing from the controls' values.
         below: Widgets under the drawing.
+        clicked: Function that is called with each click on a drawing, if clicks mean something.
 
     Attributes:
         widget: The widget that a notebook shows.
@@ -37,11 +39,17 @@ class Board:
     """
 
     def __init__(
-        self, title: str, controls: Mapping[str, Any], *, draw: Callable[[], str], below: Sequence[Widget] = ()
+        self,
+        title: str,
+        controls: Mapping[str, Any],
+        *,
+        draw: Callable[[], str],
+        below: Sequence[Widget] = (),
+        clicked: Callable[[Click], None] | None = None,
     ) -> None:
         self._title = title
         self._draw = draw
-        self._drawing = HTML(draw())
+        self._drawing = HTML(draw()) if clicked is None else Clickable(draw(), clicked)
         self.error = ""
         shelf = HBox(list(controls.values()), layout=Layout(flex_flow="row wrap"))
         self.widget = VBox([shelf, self._drawing, *below])

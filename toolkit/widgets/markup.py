@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from toolkit.geometry.drawing.html import STYLE
+from toolkit.geometry.drawing.style import STYLE
 
 _PRE = "margin:0;background:none;color:inherit;font:12px/1.5 monospace"
 

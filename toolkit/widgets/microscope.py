@@ -12,6 +12,7 @@ from toolkit.analysis.compare import Comparison
 from toolkit.errors import PlanError, ToolkitError
 from toolkit.numerics.metrics import frames
 from toolkit.widgets.board import Board, Explorer
+from toolkit.widgets.clickable import Click
 from toolkit.widgets.microscope_controls import MOST_DOUBLINGS, MOST_SEAMS, NO_SEAM, microscope_controls
 from toolkit.widgets.microscope_page import MicroscopeView
 from toolkit.widgets.microscope_seams import Seams, worst_cell
@@ -56,7 +57,7 @@ class Microscope(Explorer):
         )
         if amplification is not None:
             self.amplification = amplification
-        super().__init__(Board("Microscope", self.controls, draw=self._draw))
+        super().__init__(Board("Microscope", self.controls, draw=self._draw, clicked=self._clicked))
         for name in ("frame", "centre_h", "centre_w"):
             if name in self.controls:
                 self.controls[name].observe(lambda change: self._left(), names="value")
@@ -140,6 +141,13 @@ class Microscope(Explorer):
         height, width = self._of.error.shape[-2:]
         return height, width
 
+    def _clicked(self, click: Click) -> None:
+        """Go to the cell that was clicked, in whichever of the pictures."""
+        region = self.region
+        h, w = (span.start + int(at // self.zoom) for span, at in ((region.h, click.y), (region.w, click.x)))
+        if region.h.start <= h < region.h.stop and region.w.start <= w < region.w.stop:
+            self.centre = h, w
+
     def _chosen(self, seam: int) -> None:
         if seam != NO_SEAM and not self._held:
             self.go_to(seam)
@@ -169,9 +177,9 @@ class Microscope(Explorer):
 def microscope(comparison: Comparison, zoom: int = 8, amplification: float | None = None) -> Microscope:
     """Look at single cells of an output and its reference, and at the error between them.
 
-    Three pictures show the same cells. Sliders move, enlarge and amplify all of them, and a list jumps to the seams,
-    worst first. The view starts at the largest error along the worst seam, or at the largest error if there are no
-    seams.
+    Three pictures show the same cells. Sliders move, enlarge and amplify all of them, a click brings a cell to the
+    middle, and a list jumps to the seams, worst first. The view starts at the largest error along the worst seam, or at
+    the largest error if there are no seams.
 
     Args:
         comparison: The result of :func:`toolkit.compare`.

@@ -11,18 +11,23 @@ import pandas as pd
 
 from toolkit.analysis.replaying import Replaying
 from toolkit.geometry.drawing.palette import rank_colour
-from toolkit.geometry.drawing.svg import HATCH, path, rect, svg, text
+from toolkit.geometry.drawing.svg import HATCH, Drawing, path, rect, svg, text
 from toolkit.plot.gantt import MOVES, STYLES, by_kind
 from toolkit.plot.memory_parts import thin
 from toolkit.plot.replay_panels import Panel, Scales
 from toolkit.plot.theme import BROWN, VERMILION
+from toolkit.widgets.replay_picking import Pick, event_at, pick_arrow, pick_event
 from toolkit.widgets.replay_selection import Selection
 
 LEFT, WIDE, TOP = 54, 330, 18
 ARROWS = 84
 """Width of the column of arrows, in pixels."""
 
+ARROWS_LEFT = LEFT + WIDE + 20
 MEMORY, GAP = 100, 18
+REACH = 3
+"""Pixels by which a click may miss a brief event."""
+
 MOST_BARS, MOST_POINTS, MOST_OUTLINED, NAMED = 700, 900, 40, 8
 GREY = "#9AA3AD"
 
@@ -60,7 +65,7 @@ class ReplayLanes:
         self._kinds: list[str] = []
         self._still = "".join([*self._bars(), *self._curves(), *self._limit(limit), *self._words()])
 
-    def svg(self, time: float, since: float, chosen: Selection) -> str:
+    def svg(self, time: float, since: float, chosen: Selection) -> Drawing:
         """The lanes at a moment.
 
         Args:
@@ -80,6 +85,31 @@ class ReplayLanes:
         parts = [self._still, *self._chosen(chosen), *moving]
         rows = -(-len(self._kinds) // 6)
         return svg(LEFT + WIDE + 16 + ARROWS, self._low + 34 + 16 * rows, summary=said, parts=parts)
+
+    def picked(self, x: float, y: float, *, time: float, since: float) -> Pick:
+        """What a click selects, and the moment that it goes to.
+
+        Args:
+            x: Across, as drawn by :meth:`svg`.
+            y: Down.
+            time: The moment that is shown.
+            since: The moment before.
+        """
+        row = (y - TOP) / self._pitch
+        on_ranks = 0 <= row < len(self._ranks)
+        if LEFT - REACH <= x <= LEFT + WIDE + REACH and TOP <= y <= self._low:
+            second = self._scales.end / WIDE
+            at = min(max((x - LEFT) * second, 0.0), self._scales.end)
+            if on_ranks:
+                thin_ = 1 / 3 <= row % 1 < 2 / 3
+                event = event_at(self._of, self._ranks[int(row)], at, reach=REACH * second, thin=thin_)
+                if event >= 0:
+                    return pick_event(self._of, event, at)
+            return Pick(time=at)
+        if on_ranks and x > LEFT + WIDE + REACH:
+            slot = (x - ARROWS_LEFT) / self._arrow_step(self._panel.pairs(time, since))
+            return pick_arrow(self._of, self._panel, time=time, since=since, row=row, slot=slot)
+        return Pick()
 
     def _x(self, time: float) -> int:
         return LEFT + round(WIDE * time / self._scales.end)
@@ -133,6 +163,7 @@ class ReplayLanes:
         yield _label(LEFT, below, "0")
         yield _label(LEFT + WIDE, below, f"{self._scales.end * time.scale:.4g} {time.name}", end=True)
         name = "bars: what a rank did most" if self._panel.coarse else "time since the run began"
+        name += f"; {len(self._ranks)} of {len(self._of.ranks)} ranks" if self._panel.left_out else ""
         yield text(LEFT + WIDE / 2, below, name, text_anchor="middle", class_="tk-label")
         if self._of.curves:
             top = f"{self._scales.top * size.scale:.3g} {size.name}"
@@ -154,14 +185,14 @@ class ReplayLanes:
     def _arrows(self, time: float, since: float, chosen: Selection) -> Iterator[str]:
         """One arrow per pair of ranks, from the sender's row to the receiver's; those of the selection are thick."""
         pairs = self._panel.pairs(time, since)
-        step = min(11.0, (ARROWS - 12) / (1 + pairs["slot"].max())) if len(pairs) else 0.0
+        step = self._arrow_step(pairs)
         wanted = self._of.messages.iloc[list(chosen.messages)] if chosen.messages else self._of.messages[:0]
         bold = set(zip(wanted["sender"], wanted["receiver"], strict=True))
         thick: list[str] = []
         normal: list[str] = []
         columns = (pairs[name].tolist() for name in ("sender", "receiver", "sender_row", "receiver_row", "slot"))
         for sender, receiver, begin, end, slot in zip(*columns, strict=True):
-            x = round(LEFT + WIDE + 20 + slot * step, 1)
+            x = round(ARROWS_LEFT + slot * step, 1)
             a, b = (TOP + (0.5 + at) * self._pitch for at in (begin, end))
             back = -5 if b > a else 5
             data = f"M{x:g} {a:g}V{b + back:g}M{x - 4:g} {b + back:g}L{x:g} {b:g}L{x + 4:g} {b + back:g}z"
@@ -169,6 +200,10 @@ class ReplayLanes:
         for arrows, width in ((normal, 1.5), (thick, 3.5)):
             if arrows:
                 yield path("".join(arrows), stroke=VERMILION, fill=VERMILION, stroke_width=width)
+
+    def _arrow_step(self, pairs: pd.DataFrame) -> float:
+        """Pixels from one column of arrows to the next."""
+        return float(min(11.0, (ARROWS - 12) / (1 + pairs["slot"].max()))) if len(pairs) else 11.0
 
     def _dots(self, x: int, levels: dict[int, float]) -> Iterator[str]:
         for rank in self._ranks:

@@ -10,9 +10,10 @@ from toolkit.analysis.part_sheet import small
 from toolkit.analysis.part_states import SHOWN, State
 from toolkit.analysis.replaying import Replaying
 from toolkit.geometry.drawing.palette import text_on
-from toolkit.geometry.drawing.svg import HATCH, group, path, rect, svg, text
+from toolkit.geometry.drawing.svg import HATCH, Drawing, group, path, rect, svg, text
 from toolkit.plot.state_looks import COLOURS, SIGNS, in_words
 from toolkit.plot.theme import PINK
+from toolkit.runs.trace import NONE
 from toolkit.widgets.replay_selection import Selection
 
 WIDE, HIGH, LEFT, TOP = 236, 220, 48, 16
@@ -59,7 +60,7 @@ class ReplayMap:
             names.append(text(LEFT - 6, y[-1], f"{sheet.y[-1]:g}", text_anchor="end"))
         self._names = group(names, class_="tk-label", font_size=10)
 
-    def svg(self, time: float, chosen: Selection) -> str:
+    def svg(self, time: float, chosen: Selection) -> Drawing:
         """The map at a moment, with a legend that counts the parts in each state.
 
         Args:
@@ -72,6 +73,13 @@ class ReplayMap:
         said = f"Map of {self._of.subject}: {in_words(counts)}"
         parts = [*self._cells(states), self._names, *self._outlines(chosen), *self._legend(counts)]
         return svg(max(self._right, LEFT + 200) + 4, height, summary=said, parts=parts)
+
+    def part_at(self, x: float, y: float) -> int:
+        """The part that is drawn at a place; -1 if there is none."""
+        for part, (left, top, wide, high) in zip(self._parts, self._boxes, strict=True):
+            if left <= x < left + wide and top <= y < top + high:
+                return part
+        return NONE
 
     def _cells(self, states: np.ndarray) -> Iterator[str]:
         for state in SHOWN:

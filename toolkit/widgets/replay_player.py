@@ -17,6 +17,7 @@ from toolkit.plot.replay_panels import Scales, said_at
 from toolkit.plot.state_looks import in_words
 from toolkit.runs.run import Run
 from toolkit.widgets.board import Board, Explorer
+from toolkit.widgets.clickable import Click
 from toolkit.widgets.markup import page
 from toolkit.widgets.microscope import Microscope
 from toolkit.widgets.microscope_controls import NO_SEAM
@@ -72,7 +73,7 @@ class Replay(Explorer):
         self._time, self._held = float(subjects[0].worst), False
         self._stop = self._nearest(self._time)
         self.controls = controls_of(subjects[0], len(self.times) - 1, self._stop)
-        super().__init__(Board("Replay", self.controls, draw=self._draw))
+        super().__init__(Board("Replay", self.controls, draw=self._draw, clicked=self._clicked))
         player = Play(value=self._stop, min=0, max=len(self.times) - 1, interval=INTERVAL)
         # Linked in the front end: while it plays, the kernel only draws.
         jslink((player, "value"), (self.controls["moment"], "value"))
@@ -156,6 +157,25 @@ class Replay(Explorer):
                 self._microscope.go_to(worst)
         self._held = before
 
+    def _clicked(self, click: Click) -> None:
+        """Select what was clicked, and go to its moment. Each subject has two drawings: its map, and its lanes."""
+        place, lanes = divmod(click.drawing, 2)
+        if not 0 <= place < len(self._subjects):
+            return
+        subject, (on_map, over_time) = self._subjects[place], self._views[place]
+        if not lanes:
+            self.part = on_map.part_at(click.x, click.y)
+            return
+        since = since_of(self.times, self._time)
+        pick = over_time.picked(click.x, click.y, time=self._time, since=since)
+        with self._together():
+            if pick.chosen is not None:
+                # Events and messages are numbered as in the run; of the rehearsal beside it, only the part is known.
+                first = self._subjects[0]
+                self._choose(pick.chosen if subject is first else part_selected(first, pick.chosen.part))
+            if pick.time is not None:
+                self._go(pick.time)
+
     def _came_from_microscope(self, place: int) -> None:
         if place != NO_SEAM and not self._held and self._microscope is not None:
             one, other = self._microscope.seams["tiles"].iloc[place]
@@ -208,10 +228,11 @@ def replay(
     mean.
     It starts at the moment of the highest memory, which is also what a saved notebook shows.
 
-    Standard ipywidgets cannot hear clicks on a drawing, so events are chosen by controls: a slider selects a tile,
-    shard or stage, and buttons step from event to event of the selected part and rank. The selection is outlined on
-    the map and in the timeline, its seams are pink, its messages are thick arrows, and a microscope goes to the worst
-    of its seams; choosing a seam in the microscope selects it here.
+    A click on the map selects a tile, shard or stage; on the timeline, an event with its tile, seams and messages, and
+    that moment; on an arrow, its messages; on the memory, that moment. By keyboard, a slider selects a tile, shard or
+    stage, and buttons step from event to event of the selected part and rank. The selection is outlined on the map and
+    in the timeline, its seams are pink, its messages are thick arrows, and a microscope goes to the worst of its seams;
+    choosing a seam in the microscope selects it here.
 
     Args:
         run: A run in tiles, shards or stages, the model's own call, or a rehearsal with a profile.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,15 @@ def seam_selected(replay: Replaying, seam: tuple[int, int]) -> Selection:
     across = {(str(one), str(other)), (str(other), str(one))}
     found = [row for row, pair in enumerate(zip(ends[0], ends[1], strict=True)) if pair in across]
     return Selection(NONE, one, int(replay.parts.owners[one]), ((one, other),), tuple(found))
+
+
+def messages_selected(replay: Replaying, messages: Sequence[int]) -> Selection:
+    """Some messages of one sender, with the part and the seams of the largest."""
+    table = replay.messages.loc[list(messages)]
+    largest: Any = table.iloc[int(table["bytes"].to_numpy().argmax())]
+    part, named = int(largest["part"]), _TARGET.match(largest["label"])
+    seams = _seams(replay, part, *map(int, named.groups()[1:])) if named and part != NONE else ()
+    return Selection(NONE, part, int(largest["sender"]), seams, tuple(messages))
 
 
 def events_of(replay: Replaying, chosen: Selection, rank: int | None) -> list[int]:

@@ -16,11 +16,12 @@ from toolkit.plot.sweep_table import SweepTable, numbers
 from toolkit.sweeps.points import points_of
 from toolkit.sweeps.sweep import reproduce
 from toolkit.widgets.board import Shown
+from toolkit.widgets.clickable import Click
 from toolkit.widgets.sweep_panel import SweepPanel
 from toolkit.widgets.sweep_points import best, readable, values_in
 from toolkit.widgets.sweep_run import SweepRun
 from toolkit.widgets.sweep_selection import Selection
-from toolkit.widgets.sweep_view import drawing, nothing
+from toolkit.widgets.sweep_view import drawing, nothing, row_at
 
 
 class SweepExplorer(Shown):
@@ -49,6 +50,7 @@ class SweepExplorer(Shown):
             press_run=self._pressed,
             press_cancel=lambda: self.cancel(wait=False),
             choose=self._listed,
+            clicked=self._clicked,
         )
         self.widget = self.panel.widget
 
@@ -174,10 +176,7 @@ class SweepExplorer(Shown):
         read = readable(found, list(self.selection.picks))
         if read is not None:
             self._brush_what_varies(read)
-        kept = self.selection.kept(found)
-        target = None if read is None else self._objective or first_objective(read)
-        if read is not None and target not in read.measures:
-            target = None
+        kept, target = self.selection.kept(found), self._target(read)
         self._chosen = self._chosen and self._point in found.index[kept]
         if not self._chosen:
             self._point = best(found[kept], target, read=read)
@@ -195,6 +194,11 @@ class SweepExplorer(Shown):
             picked = int(self.selection.picked(found).sum())
             self.panel.settle(self.run.outcome, self.run.error, picked=picked, points=self.selection.points)
 
+    def _target(self, read: SweepTable | None) -> str | None:
+        """The measure that colours the lines; None if there is none."""
+        target = None if read is None else self._objective or first_objective(read)
+        return target if read is not None and target in read.measures else None
+
     def _brush_what_varies(self, read: SweepTable) -> None:
         self.selection.brush_what_varies(read)
         self.panel.show_brushes(brush.control for brush in self.selection.brushes.values())
@@ -203,6 +207,16 @@ class SweepExplorer(Shown):
         if not self._showing:
             self._point, self._chosen = label, True
             self.refresh()
+
+    def _clicked(self, click: Click) -> None:
+        """Choose the row whose line was clicked."""
+        found = self.table
+        read = readable(found, list(self.selection.picks))
+        target = self._target(read)
+        if read is not None and target is not None:
+            place = row_at(read, target, kept=self.selection.kept(found), x=click.x, y=click.y)
+            if place is not None:
+                self.point = found.index[place]
 
     def _pressed(self) -> None:
         self.start()
@@ -227,9 +241,9 @@ def sweep(
     """Pick values of parameters, run their combinations, brush the measures, and look at single points.
 
     Each row is a line across its parameters and measures. Rows that are not picked, or are outside a measure's range,
-    fade. A list holds the other rows, and the row chosen in it is shown with its configuration and the code that runs
-    it again. Rows appear as they finish. A running cell blocks all widgets of a notebook, so the points run on a
-    thread.
+    fade. A list holds the other rows; the row chosen in it, or by a click on its line, is shown with its configuration
+    and the code that runs it again. Rows appear as they finish. A running cell blocks all widgets of a notebook, so the
+    points run on a thread.
 
     Args:
         function: A function as for :func:`toolkit.sweep`, or the table of a finished sweep.

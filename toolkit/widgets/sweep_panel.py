@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ipywidgets import HTML, Button, HBox, Label, Layout, VBox, Widget
+from ipywidgets import Button, HBox, Label, Layout, VBox, Widget
 
+from toolkit.widgets.clickable import Click, Clickable
 from toolkit.widgets.sweep_points import Points
 
 
@@ -18,6 +19,7 @@ class SweepPanel:
         press_run: Called when Run is pressed.
         press_cancel: Called when Cancel is pressed.
         choose: Called with the label of the row that a user chooses in the list.
+        clicked: Called with each click on the drawing.
 
     Attributes:
         widget: All of them.
@@ -35,12 +37,13 @@ class SweepPanel:
         press_run: Callable[[], None],
         press_cancel: Callable[[], None],
         choose: Callable[[Any], None],
+        clicked: Callable[[Click], None],
     ) -> None:
         wrap = Layout(flex_flow="row wrap")
         self.run = Button(description="Run", tooltip="Run the picked points.", tabbable=True)
         self.cancel = Button(description="Cancel", tooltip="End the sweep; finished rows stay.", tabbable=True)
         self.note, self.points = Label(), Points()
-        self._drawing, self._brushes = HTML(), HBox(layout=wrap)
+        self._drawing, self._brushes = Clickable("", clicked), HBox(layout=wrap)
         self.buttons = HBox([self.run, self.cancel, self.note])
         self._choose = choose
         self.run.on_click(lambda button: press_run())
@@ -53,7 +56,8 @@ class SweepPanel:
     @property
     def html(self) -> str:
         """What is shown now, for pages without a kernel."""
-        return f"{self._drawing.value}{self.points.about.value}"
+        drawing: str = self._drawing.value
+        return f"{drawing}{self.points.about.value}"
 
     def draw(self, html: str) -> None:
         """Show a drawing."""

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from toolkit.geometry.drawing.html import STYLE, figure, table, word
+from toolkit.geometry.drawing.html import figure, table, word
 from toolkit.geometry.drawing.palette import THIN_MARKS
+from toolkit.geometry.drawing.style import STYLE
 from toolkit.geometry.drawing.svg import group, path, svg, text
 from toolkit.plot.scales import sampled
 from toolkit.plot.sweep_axis import Axis
@@ -21,6 +22,9 @@ MOST_LINES, MOST_TITLES, MOST_AXES, LETTERS = 600, 120, 12, 18
 LEVELS = 10
 COLOURS = tuple(f"rgb{colour}" for colour in sampled(THIN_MARKS, np.linspace(0.0, 1.0, LEVELS).tolist()))
 """Colours of the lines, without the darkest and palest, which would vanish on dark or light pages."""
+
+REACH = 8
+"""Pixels by which a click may miss a line."""
 
 _LEFT, _TOP, _HIGH, _PITCH, _LANE, _RIGHT = 70, 34, 200, 112, 24, 40
 
@@ -45,6 +49,24 @@ def drawing(read: SweepTable, target: str, *, kept: np.ndarray, chosen: int | No
     width, height = _LEFT + _PITCH * (len(lines.axes) - 1) + _RIGHT, _TOP + _HIGH + _LANE + 8
     summary = f"Parallel coordinates of {facts}"
     return page("Sweep", facts, body=figure(svg(width, height, summary=summary, parts=parts), notes))
+
+
+def row_at(read: SweepTable, target: str, *, kept: np.ndarray, x: float, y: float) -> int | None:
+    """The position of the kept row whose line passes nearest to a place of the drawing; None if none is near.
+
+    Args:
+        read: The table.
+        target: The measure that colours the lines.
+        kept: Which rows are kept.
+        x: Across, as drawn.
+        y: Down.
+    """
+    lines, rows = _Lines(read, target), np.flatnonzero(_some(kept))
+    if not len(rows) or not lines.x(0) - REACH <= x <= lines.x(len(lines.axes) - 1) + REACH:
+        return None
+    away = [abs(lines.height_at(row, x) - y) for row in rows.tolist()]
+    nearest = int(np.argmin(away))
+    return int(rows[nearest]) if away[nearest] <= REACH else None
 
 
 def nothing(found: pd.DataFrame, read: SweepTable | None, *, error: str, objective: str | None) -> str:
@@ -160,6 +182,13 @@ class _Lines:
     def x(self, axis: int) -> int:
         """The position of an axis."""
         return _LEFT + axis * _PITCH
+
+    def height_at(self, row: int, x: float) -> float:
+        """Where a row's line is above or below a position; infinite beyond the axes on which the row has a value."""
+        known = np.flatnonzero(self.known[row])
+        at = np.array([self.x(i) for i in known.tolist()])
+        reaches = len(known) > 0 and at[0] - REACH <= x <= at[-1] + REACH
+        return float(np.interp(x, at, self.y[row, known])) if reaches else np.inf
 
     def _data(self, row: int) -> str:
         """A line across the axes on which the row has a value; a failed row's line ends in a lane below."""
