@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # Two at a time, a file's tests one after the other in one process: each has up to five ranks of its own. Files in their
 # order, because the slowest have few tests, and xdist would keep those for the end, where a worker is then alone.
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
+# Several processes at a time share the processor: with more threads each, they would only wait for one another.
+ONE_THREAD := OMP_NUM_THREADS=1
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
 .PHONY: demo lab test lint types imports unit frontend notebooks docs bench lowest newest clean
@@ -28,7 +30,7 @@ imports: $(VENV)/.test
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.test  ## doctests, unit tests, tests with real processes
-	$(BIN)/python -m pytest -q $(SPREAD) -p no:nbval -m "not frontend"
+	$(ONE_THREAD) $(BIN)/python -m pytest -q $(SPREAD) -p no:nbval -m "not frontend"
 
 frontend: $(VENV)/.test  ## widgets and pages in a browser, with the machine to itself: tests wait 2 s for a cancelled run to end
 	$(BIN)/python -m pytest -q -m frontend tests/frontend
@@ -36,7 +38,7 @@ frontend: $(VENV)/.test  ## widgets and pages in a browser, with the machine to 
 # Three at a time: a notebook often waits for a worker that starts. How much memory oneDNN needs depends on the processor's
 # widest instructions; stored outputs are those of AVX2.
 notebooks: $(VENV)/.test
-	PYTHONHASHSEED=0 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -q -n 3 --dist loadfile -o addopts= --nbval --nbval-current-env \
+	$(ONE_THREAD) PYTHONHASHSEED=0 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -q -n 3 --dist loadfile -o addopts= --nbval --nbval-current-env \
 		--nbval-sanitize-with notebooks/sanitize.cfg --nbval-cell-timeout 300 notebooks/*.ipynb
 
 # Not a part of `make test`, whose time is nearly used up; tests/test_docs.py and test_docs_run.py are. Needs no network.

@@ -36,7 +36,6 @@ def moments(figure: tk.plot.Figure) -> list[Image.Image]:
     for frame in figure.frames:
         for place, trace in zip(frame.traces, frame.data, strict=True):
             figure.data[place].update(trace.to_plotly_json())
-        figure.update_layout(frame.layout.to_plotly_json())
         picture = Image.open(io.BytesIO(figure.to_png())).convert("RGB")
         # Below are the slider and its buttons, of which a still has nothing.
         drawn.append(picture.crop((0, 0, picture.width, picture.height - BELOW)))

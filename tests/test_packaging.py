@@ -115,10 +115,9 @@ from support import tiny
 if __name__ == "__main__":
     vae, latent = tiny.kl(), tiny.latent("kl", 9, 9)
     grid = tk.diffusers_grid(vae, latent.shape)
-    plan = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, 2))
-    with tk.Cluster(2, device="cpu", start="forkserver") as cluster:
-        run = cluster.decode(vae, latent, plan)
-    print(plan._repr_html_()[:1], tk.compare(run, run.output).identical)
+    plan = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.balanced(grid, 1))
+    output = tk.distributed.decode(vae, latent, plan)
+    print(plan._repr_html_()[:1], tk.compare(output, output).identical)
     for missing in ("plot", "widgets"):
         try:
             getattr(tk, missing)

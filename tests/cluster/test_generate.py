@@ -32,7 +32,7 @@ def saved(tmp_path_factory):
 @pytest.mark.parametrize("name", FROM_DISK)
 def test_each_rank_loads_its_own_part_from_disk(three, saved, name):
     tiny, whole = PIPELINES[name], load(saved[name])
-    plan = plans(whole, tk.Schedule.interleaved(3, 2), encoders=2)
+    plan = plans(whole, tk.Schedule.interleaved(3, 1 if name == "flux" else 2), encoders=2)
     taken = []
     for seed in (1, 2):  # the second without loading
         run = three.generate(saved[name], plan, **QUIET, **tiny.call(seed))
@@ -112,6 +112,21 @@ def test_a_callback_may_change_latents(three):
     ours = three.generate(pipe, plans(pipe, tk.Schedule.interleaved(3, 2)), **QUIET, **call).output
     assert torch.equal(ours, tiny.run(pipe, 1, callback_on_step_end=halve))
     assert not torch.equal(ours, tiny.run(pipe, 1))
+
+
+def test_a_branch_that_stays_empty_is_said(three):
+    flux, wan = PIPELINES["flux"], PIPELINES["wan"]
+    pipe = flux.build()
+    with pytest.warns(
+        UserWarning, match="FluxPipeline called its transformer once per step, and the plan has 2 branch"
+    ):
+        run = three.generate(pipe, plans(pipe, tk.Schedule.interleaved(2, 2)), **QUIET, **flux.call(1))
+    assert torch.equal(run.output, flux.run(pipe, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pipe = wan.build()
+        three.generate(pipe, plans(pipe, tk.Schedule.interleaved(2, 2)), **QUIET, **wan.call(1))
+        three.generate(pipe, plans(pipe, tk.Schedule.sequential(2, 2)), **QUIET, **wan.call(1))
 
 
 @pytest.mark.parametrize("kind", ["np", "pt", "pil"])

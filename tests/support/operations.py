@@ -92,9 +92,9 @@ def replay_figure(page: Page) -> None:
     rendered.hover()  # until then, the front end shows the PNG
     figure = page.locator(".js-plotly-plot")
     figure.locator(".updatemenu-button", has_text="Play").click()
-    expect(figure.locator(".gtitle")).to_contain_text("4 done")
+    expect(figure.locator(".textpoint").last).to_contain_text("4 done")
     figure.locator(".slider-rail-touch-rect").click(position={"x": 2, "y": 5})
-    expect(figure.locator(".gtitle")).to_contain_text("at 0 ms")
+    expect(figure.locator(".textpoint").last).to_contain_text("At 0 ms")
 
 
 def start_a_run(board: Board, server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import pandas as pd
@@ -75,11 +76,13 @@ def rehearsed(h: int, w: int, extent: int) -> tk.Rehearsal:
     return tk.rehearse(demo.image_vae().to("meta"), (1, 16, extent, extent), ShardPlan(h=h, w=w), profile=speed)
 
 
-def many_tiles(side: int = 32, ranks: int = 16) -> Run:
+def many_tiles(
+    side: int = 32, ranks: int = 16, deal: Callable[[TileGrid, int], Assignment] = Assignment.balanced
+) -> Run:
     """A run of ``side * side`` tiles, of which each rank computes one after the other and sends it to rank 0."""
     grid = TileGrid.cover({"h": 6 * side + 2, "w": 6 * side + 2}, tile=8, overlap=2)
     assert len(grid) == side * side
-    plan = TilePlan(grid, Blend.linear(), Assignment.balanced(grid, ranks))
+    plan = TilePlan(grid, Blend.linear(), deal(grid, ranks))
     events, memory = list[Event](), []
     for rank in range(ranks):
         now = 0.001 * rank

@@ -28,18 +28,21 @@ def torchrun(*words: str, limit: float = 180.0, **options) -> subprocess.Complet
     return subprocess.run([*command, *words], timeout=limit, **options)
 
 
-def start_on(hosts: TwoHosts, host: int, *words: str, port: int, **more: str) -> subprocess.Popen:
-    """Start a script or a module on two ranks of one of two hosts.
+def start_on(
+    hosts: TwoHosts, host: int, *words: str, port: int, ranks: int = PER_HOST, **more: str
+) -> subprocess.Popen:
+    """Start a script or a module on one of two hosts.
 
     Args:
         hosts: The hosts. The first one has rank 0.
         host: Which of them.
         words: What to start.
         port: Where the ranks meet.
+        ranks: Number of ranks on the host.
         more: Variables of the environment.
     """
     return hosts.python(
-        host, *LAUNCHER, "--nnodes", "2", "--nproc-per-node", str(PER_HOST), "--node-rank", str(host),
+        host, *LAUNCHER, "--nnodes", "2", "--nproc-per-node", str(ranks), "--node-rank", str(host),
         "--master-addr", hosts.addresses[0], "--master-port", str(port), *words,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(**more),
     )  # fmt: skip

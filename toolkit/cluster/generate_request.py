@@ -16,6 +16,7 @@ from toolkit.cluster.draws import Draws
 from toolkit.cluster.engines.listener import Listener
 from toolkit.cluster.folder_on_hosts import everywhere
 from toolkit.cluster.generate_on_rank import RankCall, generate_on_rank
+from toolkit.cluster.unused_branches import say_unused_branches
 from toolkit.distributed.generating import check_requests, plans_of
 from toolkit.distributed.stages.staged import check
 from toolkit.errors import PlanError
@@ -130,9 +131,12 @@ class GenerateRequest:
         result, after, _ = answers[way.output_rank]
         draws.take_over(after)
         curves = [answers[rank][2] for rank in way.working]
+        trace = trace_table(events)
+        if one is not None:
+            say_unused_branches(one, trace, pipeline=str(self.given["pipeline"]))
         return Run(
             kept=[_main(one) for one in result] if self.requests else _main(result),
-            trace=trace_table(events),
+            trace=trace,
             memory=memory_table(curves),
             peaks=peak_table(curves),
             record=replace(record, what={**record.what, **calls.placed()}),

@@ -19,7 +19,7 @@ from toolkit.plot.figure import Figure, make
 from toolkit.plot.foreign_tags import without_markup
 from toolkit.plot.frame_slider import MOST_FRAMES
 from toolkit.plot.memory_parts import weights_of
-from toolkit.plot.replay_frames import changes, controls, frames, moving, title
+from toolkit.plot.replay_frames import changes, controls, frames, moving
 from toolkit.plot.replay_layout import layout
 from toolkit.plot.replay_panels import MOST_BARS, MOST_POINTS, Panel, Scales, legend
 from toolkit.plot.state_looks import in_words
@@ -27,7 +27,7 @@ from toolkit.plot.theme import ThemeName, byte_unit, time_unit
 from toolkit.plot.wanted import check_run
 from toolkit.runs.run import Run
 
-ROOM = 380_000
+ROOM = 430_000
 """Bytes for the traces and frames. With its layout and its PNG, a figure takes at most 500 kB of a saved notebook."""
 
 STEP = 700
@@ -107,14 +107,14 @@ def replay(
     figure = make(
         [*still, *moving(panels, times[first], befores[first])],
         shape | controls(panels, times.tolist(), first=first) | {"showlegend": True},
-        title=title(panels, times[first]),
+        title=f"Replay of {subjects[0].subject}",
         description=_describe(panels, times),
         height=height,
         theme=theme,
         table=_table(panels, times),
     )
-    figure.layout.title.font.size = 13  # the line with the counts of all states is long
-    figure.frames = [without_markup(frame) for frame in frames(panels, times.tolist(), behind=len(still))]
+    kinds = [trace["type"] for trace in still]
+    figure.frames = [without_markup(frame) for frame in frames(panels, times.tolist(), behind=kinds)]
     return figure
 
 
@@ -187,8 +187,8 @@ def _affordable(panels: Sequence[Panel], still: Sequence[Any]) -> int:
 
 
 def _bytes(traces: Sequence[Any]) -> int:
-    """About how many bytes traces take as JSON, in which plotly writes arrays in base 64."""
-    return len(json.dumps(traces, default=lambda array: "." * (64 + array.nbytes * 4 // 3)))
+    """About how many bytes traces take in a saved notebook: one value a line, and plotly's arrays in base 64."""
+    return len(json.dumps(traces, indent=5, default=lambda array: ["." * (80 + array.nbytes * 4 // 3)]))
 
 
 def _describe(panels: Sequence[Panel], times: npt.NDArray[np.float64]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,11 +11,8 @@ import numpy as np
 from toolkit.analysis.part_states import State
 from toolkit.plot.frame_slider import slider
 from toolkit.plot.replay_panels import Panel, axes_of, in_rank_colours, said_at
-from toolkit.plot.state_looks import SIGNS, steps
+from toolkit.plot.state_fills import NOWHERE, centres, fills, signed, signs
 from toolkit.plot.theme import VERMILION
-
-MOST_SIGNS = 144
-"""Most parts of a map whose cells show a sign."""
 
 MOST_MARKS = 300
 """Most symbols of each kind on a map without signs."""
@@ -23,97 +20,60 @@ MOST_MARKS = 300
 PERIOD = 120
 """Milliseconds per moment while a figure plays."""
 
-AT_ONCE = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+AT_ONCE = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 0}}
+"""Without a redraw, which would take four times as long: every trace that changes is a scatter, and no layout does."""
 
 _LINE = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "showlegend": False}
 
 
 def moving(panels: Sequence[Panel], time: float, since: float) -> list[dict[str, Any]]:
     """All traces that change, as they are at a moment; the same number of traces at every moment."""
-    return [trace for panel in panels for trace in _of_panel(panel, time, since)] + [_cursor(panels, 7, time)]
+    every = [trace for panel in panels for trace in _of_panel(panel, time, since)]
+    return [*every, _cursor(panels, 7, time), _headline(panels, time)]
 
 
 def changes(panels: Sequence[Panel], time: float, since: float) -> list[dict[str, Any]]:
     """What :func:`moving` changes, without what stays the same."""
-    kept = ("type", "z", "x", "y", "text", "customdata")
-    every = moving(panels, time, since)
-    return [{key: trace[key] for key in kept if key in trace and not _fixed(key, trace)} for trace in every]
-
-
-def _fixed(key: str, trace: Mapping[str, Any]) -> bool:
-    """Whether a key of a trace is the same at every moment: the edges of a map's cells are."""
-    return trace["type"] == "heatmap" and key in ("x", "y")
+    kept = ("type", "x", "y", "text", "customdata")
+    return [{key: trace[key] for key in kept if key in trace} for trace in moving(panels, time, since)]
 
 
 def _of_panel(panel: Panel, time: float, since: float) -> Iterator[dict[str, Any]]:
-    yield _map(panel, time)
-    if not _signed(panel):
-        yield from _marks(panel, time)
+    for trace in _map(panel, time):
+        yield trace | panel.map_axes
     yield from _arrows(panel, time, since)
     yield _cursor([panel], 5 + panel.place, time)
     yield _levels(panel, time)
 
 
-def _map(panel: Panel, time: float) -> dict[str, Any]:
-    sheet, states = panel.sheet, panel.replay.map(time)
-    names = [[_name(panel, part) for part in row] for row in sheet.cells.tolist()]
-    signed = _signed(panel)
-    texts = {
-        "text": [
-            [_text(panel, part, state) for part, state in zip(*row, strict=True)]
-            for row in zip(sheet.cells.tolist(), states.tolist(), strict=True)
-        ],
-        "texttemplate": "%{text}",
-    }
-    return {
-        "type": "heatmap",
-        "x": np.asarray(sheet.x, np.float32),
-        "y": np.asarray(sheet.y, np.float32),
-        "z": states,
-        "zmin": -0.5,
-        "zmax": len(SIGNS) - 0.5,
-        "colorscale": steps(),
-        "showscale": False,
-        "xgap": 1 if signed else 0,
-        "ygap": 1 if signed else 0,
-        **(texts if signed else {}),
-        "hovertext": names,
-        "hovertemplate": "%{hovertext}<extra></extra>",
-        **panel.map_axes,
-    }
-
-
-def _signed(panel: Panel) -> bool:
-    """Whether cells have room for a sign; if not, what moves is marked by symbols of its own."""
-    return len(panel.replay.parts.names) <= MOST_SIGNS and max(panel.sheet.cells.shape) <= 16
+def _map(panel: Panel, time: float) -> Iterator[dict[str, Any]]:
+    sheet, states, parts = panel.sheet, panel.replay.map(time), panel.replay.parts
+    apart = signed(sheet, len(parts.names))
+    yield from fills(sheet, states, apart=apart)
+    yield from signs(sheet, states, parts.owners) if apart else _marks(panel, time)
 
 
 def _marks(panel: Panel, time: float) -> Iterator[dict[str, Any]]:
     """Symbols on the parts that are computed or travel, for readers who cannot tell their colours apart."""
-    sheet, states = panel.sheet, panel.replay.map(time)
-    x, y = (np.asarray(edges[:-1]) + np.diff(edges) / 2 for edges in (sheet.x, sheet.y))
+    states = panel.replay.map(time)
+    x, y = centres(panel.sheet)
     size = min(max(180 // max(states.shape), 4), 9)
     for state, symbol, ink in ((State.COMPUTING, "triangle-right", "#FFFFFF"), (State.TRAVELLING, "x-thin", "#000000")):
         rows, columns = (places[:MOST_MARKS] for places in np.nonzero(states == state))
         yield {
             "type": "scatter",
             "mode": "markers",
-            "x": x[columns].astype(np.float32),
-            "y": y[rows].astype(np.float32),
+            "x": _there(x[columns]),
+            "y": _there(y[rows]),
             "marker": {"symbol": symbol, "size": size, "color": ink, "line": {"width": 1, "color": ink}},
             "showlegend": False,
             "hoverinfo": "skip",
-            **panel.map_axes,
         }
 
 
-def _text(panel: Panel, part: int, state: int) -> str:
-    return f"{panel.replay.parts.owners[part]} {SIGNS[State(state)]}" if part >= 0 else ""
-
-
-def _name(panel: Panel, part: int) -> str:
-    parts = panel.replay.parts
-    return f"{parts.names[part]}, rank {parts.owners[part]}" if part >= 0 else ""
+def _there(places: np.ndarray) -> np.ndarray:
+    """Places of points, or of none."""
+    return places.astype(np.float32) if len(places) else NOWHERE
 
 
 def _arrows(panel: Panel, time: float, since: float) -> Iterator[dict[str, Any]]:
@@ -123,14 +83,14 @@ def _arrows(panel: Panel, time: float, since: float) -> Iterator[dict[str, Any]]
     gap = np.full(len(pairs), np.nan, np.float32)
     line = {"width": 2, "color": VERMILION}
     x, y = (np.stack(each, 1).ravel() for each in ((slot, slot, gap), (begin, end, gap)))
-    yield {**_LINE, "x": x, "y": y, "line": line, **panel.arrow_axes}
+    yield {**_LINE, "x": _there(x), "y": _there(y), "line": line, **panel.arrow_axes}
     for symbol, chosen in (("triangle-down", begin < end), ("triangle-up", begin > end)):
         rows = pairs[["sender", "receiver", "bytes"]].to_numpy(np.float32)[chosen]
         yield {
             "type": "scatter",
             "mode": "markers",
-            "x": slot[chosen],
-            "y": end[chosen],
+            "x": _there(slot[chosen]),
+            "y": _there(end[chosen]),
             "customdata": rows,
             "marker": {"symbol": symbol, "size": 9, "color": VERMILION},
             "hovertemplate": "rank %{customdata[0]} to rank %{customdata[1]}: %{customdata[2]:.3s}B<extra></extra>",
@@ -165,28 +125,39 @@ def _levels(panel: Panel, time: float) -> dict[str, Any]:
     }
 
 
-def title(panels: Sequence[Panel], time: float) -> str:
-    """One line that says what happens at a moment."""
-    return said_at(panels[0].replay, panels[0].scales, time)
+def _headline(panels: Sequence[Panel], time: float) -> dict[str, Any]:
+    """One line above the panels that says what happens at the moment."""
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "x": [0],
+        "y": [0],
+        "text": [said_at(panels[0].replay, panels[0].scales, time).capitalize()],
+        "textposition": "middle right",
+        "textfont": {"size": 13},
+        "cliponaxis": False,
+        "hoverinfo": "skip",
+        "showlegend": False,
+        **axes_of(8),
+    }
 
 
-def frames(panels: Sequence[Panel], times: Sequence[float], *, behind: int) -> list[dict[str, Any]]:
+def frames(panels: Sequence[Panel], times: Sequence[float], *, behind: Sequence[str]) -> list[dict[str, Any]]:
     """One frame for each moment.
 
     Args:
         panels: The panels.
         times: The moments.
-        behind: Number of traces in the figure before those of :func:`moving`.
+        behind: The types of the traces in the figure before those of :func:`moving`.
     """
-    return [
-        {
-            "name": str(place),
-            "data": (data := changes(panels, time, before)),
-            "traces": list(range(behind, behind + len(data))),
-            "layout": {"title": {"text": title(panels, time)}},
-        }
-        for place, (before, time) in enumerate(pairwise([times[0], *times]))
-    ]
+    # Without a redraw, plotly.js removes the bars that a frame does not name.
+    bars = [place for place, kind in enumerate(behind) if kind == "bar"]
+    found = []
+    for place, (before, time) in enumerate(pairwise([times[0], *times])):
+        data = changes(panels, time, before)
+        where = [*range(len(behind), len(behind) + len(data)), *bars]
+        found.append({"name": str(place), "data": data + [{"type": "bar"}] * len(bars), "traces": where})
+    return found
 
 
 def controls(panels: Sequence[Panel], times: Sequence[float], *, first: int) -> dict[str, Any]:
@@ -202,7 +173,7 @@ def controls(panels: Sequence[Panel], times: Sequence[float], *, first: int) -> 
         {"label": f"{time * unit.scale:.4g} {unit.name}", "method": "animate", "args": [[str(place)], AT_ONCE]}
         for place, time in enumerate(times)
     ]
-    running = {"frame": {"duration": PERIOD, "redraw": True}, "transition": {"duration": 0}, "fromcurrent": True}
+    running = {"frame": {"duration": PERIOD, "redraw": False}, "transition": {"duration": 0}, "fromcurrent": True}
     buttons = [
         {"label": "Play", "method": "animate", "args": [None, running | {"mode": "immediate"}]},
         {"label": "Pause", "method": "animate", "args": [[None], AT_ONCE]},

@@ -12,6 +12,9 @@ from toolkit.plot.replay_panels import MOST_SLOTS, Panel
 MAP, ARROWS = (0.0, 0.5), (0.6, 1.0)
 """Where the map and the arrows lie along the figure's width."""
 
+HEADLINE = 18
+"""Height of the line that says what happens, in pixels."""
+
 MEMORY = 150
 """Height of the panel with the memory, in pixels."""
 
@@ -28,8 +31,11 @@ def layout(panels: Sequence[Panel], *, entries: int, slots: int, moments: int) -
     most = 190 if several else 260
     maps = [(max(_map_height(panel.sheet, most), min(18 * len(panel.ranks), most)), 68) for panel in panels]
     rows = [(min(max(len(panel.ranks) * 22, 60), 400), 22) for panel in panels]
-    inner = sum(height + gap for height, gap in (*maps, *rows)) + MEMORY
-    spans = _domains([*maps, *rows, (MEMORY, 0)], inner)
+    line = (HEADLINE, 20 if several else 8)
+    inner = sum(height + gap for height, gap in (line, *maps, *rows)) + MEMORY
+    above, *spans = _domains([line, *maps, *rows, (MEMORY, 0)], inner)
+    axes["xaxis8"] = {"anchor": "y8", "domain": (0.0, 1.0), "range": [0, 1], "visible": False, **FIXED}
+    axes["yaxis8"] = {"anchor": "x8", "domain": above, "range": [-1, 1], "visible": False, **FIXED}
     for panel, on_map, over_time in zip(panels, spans, spans[len(panels) :], strict=False):
         place, word = panel.place, panel.replay.word if several else ""
         axes |= _map_layout(panel, on_map) | _row_layout(panel, 3 + place, on_map, ARROWS, "")
@@ -60,10 +66,10 @@ def layout(panels: Sequence[Panel], *, entries: int, slots: int, moments: int) -
     axes["yaxis7"] |= FIXED
     axes["yaxis7"]["range"] = [0, scales.top * scales.size.scale * 1.08 or 1]
     top = 64 + 19 * -(-entries // 5)
-    margin = {"l": 78, "r": 24, "t": top + 16 * several, "b": 56 + SLIDER}
-    above = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1 + (8 + 16 * several) / inner, "yanchor": "bottom"}
+    margin = {"l": 78, "r": 24, "t": top, "b": 56 + SLIDER}
+    legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1 + 8 / inner, "yanchor": "bottom"}
     height = inner + margin["t"] + margin["b"]
-    return {**axes, "annotations": notes, "margin": margin, "legend": above, "barmode": "overlay"}, height
+    return {**axes, "annotations": notes, "margin": margin, "legend": legend, "barmode": "overlay"}, height
 
 
 def _map_layout(panel: Panel, span: tuple[float, float]) -> dict[str, Any]:

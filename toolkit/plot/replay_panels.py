@@ -17,6 +17,7 @@ from toolkit.analysis.replaying import Replaying
 from toolkit.geometry.drawing.palette import RANK_COLOURS, rank_colour
 from toolkit.plot.gantt import by_kind, kind_bars
 from toolkit.plot.memory_parts import limit_line, thin
+from toolkit.plot.state_fills import names
 from toolkit.plot.state_looks import COLOURS, SIGNS, in_words
 from toolkit.plot.theme import VERMILION, Unit
 
@@ -131,7 +132,11 @@ class Panel:
         return short_trace(self._events, self.replay.end, self.bars)
 
     def still(self) -> Iterator[dict[str, Any]]:
-        """The timeline, and the colour of each rank beside its rows."""
+        """The names of the map's cells, the timeline, and the colour of each rank beside its rows."""
+        parts = self.replay.parts
+        said = [f"{name}, rank {rank}" for name, rank in zip(parts.names, parts.owners.tolist(), strict=True)]
+        words = [[said[part] if part >= 0 else "" for part in row] for row in self.sheet.cells.tolist()]
+        yield names(self.sheet, words) | self.map_axes
         row = {rank: place for place, rank in enumerate(self.ranks)}
         drawn = self.timeline()
         drawn = drawn.assign(rank=drawn["rank"].map(row))
@@ -198,11 +203,11 @@ def legend(panels: Sequence[Panel], limit: int | None) -> Iterator[dict[str, Any
 
 
 def said_at(replay: Replaying, scales: Scales, time: float) -> str:
-    """One line that says what happens at a moment of a run."""
+    """One line that says what happens at a moment of a run: ``at 2 s of 4 s: 1 computing, 2 done``."""
     unit = scales.time
     over = ", over since" if time > replay.end else " of"
     when = f"{time * unit.scale:.4g} {unit.name}{over} {replay.end * unit.scale:.4g} {unit.name}"
-    return f"{replay.subject} at {when}: {in_words(replay.counts(time))}"
+    return f"at {when}: {in_words(replay.counts(time))}"
 
 
 def short_trace(trace: pd.DataFrame, end: float, most: int) -> pd.DataFrame:
@@ -251,6 +256,6 @@ def in_rank_colours(ranks: Sequence[int]) -> dict[str, Any]:
 
 
 def axes_of(number: int) -> dict[str, str]:
-    """The names of a pair of axes: 1 and 2 for maps, 3 and 4 for arrows, 5 and 6 for timelines, 7 for memory."""
+    """The names of a pair of axes: 1, 2 for maps, 3, 4 for arrows, 5, 6 for timelines, 7 for memory, 8 for a line."""
     name = "" if number == 1 else str(number)
     return {"xaxis": f"x{name}", "yaxis": f"y{name}"}

@@ -55,6 +55,9 @@ def label(place: Place, layout: Any) -> None:
         if axis.showgrid is not False:
             grid = axis.gridcolor or style(layout, f"{letter}axis.gridcolor", default="#DDDDDD")
             target.grid(True, color=rgba(grid), linewidth=0.8)
+        if axis.visible is False:
+            target.set_visible(False)
+            continue
         labelled = axis.showticklabels is not False
         place.axes.tick_params(axis=letter, length=0, colors=rgba(place.ink), labelsize=8.5)
         place.axes.tick_params(axis=letter, labelleft=labelled, labelbottom=labelled)

@@ -12,7 +12,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D, IdentityTransform
 
 from toolkit.geometry.drawing.palette import text_on
-from toolkit.plot.static_base import POINTS_PER_PIXEL, Place, rgba
+from toolkit.plot.static_base import POINTS_PER_PIXEL, Place, plain, rgba
 
 LARGE_TEXT, SMALL_TEXT = 10.0, 4.0
 
@@ -27,6 +27,16 @@ def bar_texts(place: Place, trace: Any, *, base: np.ndarray, length: np.ndarray,
         if low <= x <= high and wide > 0.62 * len(text) * size / POINTS_PER_PIXEL + 2:
             style = place.text(size) | {"color": rgba(trace.textfont.color or place.ink)}
             place.axes.text(x, y, text, ha="center", va="center", zorder=5, **style)
+
+
+def scatter_texts(place: Place, trace: Any, *, x: np.ndarray, y: np.ndarray) -> None:
+    """Write each text at its point: in the middle of it, or to its right."""
+    across = "left" if "right" in (trace.textposition or "") else "center"
+    size = (trace.textfont.size or 12) * POINTS_PER_PIXEL
+    style = place.text(size) | {"color": rgba(trace.textfont.color or place.ink)}
+    for text, left, up in zip(trace.text, x, y, strict=True):
+        if text and not np.isnan(left):
+            place.axes.text(left, up, plain(text), ha=across, va="center", zorder=6, **style)
 
 
 def cell_texts(

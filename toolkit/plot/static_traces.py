@@ -18,7 +18,7 @@ from PIL import Image
 from plotly.colors import get_colorscale
 
 from toolkit.plot.static_base import POINTS_PER_PIXEL, Place, array, decode, plain, rgba
-from toolkit.plot.static_text import bar_texts, cell_texts
+from toolkit.plot.static_text import bar_texts, cell_texts, scatter_texts
 
 MARKERS = {
     "circle": "o",
@@ -59,7 +59,7 @@ def draw_bar(place: Place, trace: Any, order: int) -> None:
 
 
 def draw_scatter(place: Place, trace: Any, order: int) -> None:
-    """Draw lines, markers, and closed outlines with fill and hatch."""
+    """Draw lines, markers, texts, and closed outlines with fill and hatch."""
     x, y = array(trace.x), array(trace.y)
     zorder = 3 + order / 1000
     mode = trace.mode or "lines"
@@ -71,9 +71,11 @@ def draw_scatter(place: Place, trace: Any, order: int) -> None:
         fills = PolyCollection(parts, facecolors=[face], edgecolors=[edge], linewidths=0, hatch=hatch)
         fills.set_zorder(zorder)
         place.axes.add_collection(fills)
-    if "lines" in mode:
+    if "lines" in mode and trace.line.width != 0:
         steps = "steps-post" if trace.line.shape == "hv" else "default"
         place.axes.plot(x, y, drawstyle=steps, zorder=zorder, **_stroke(trace))
+    if "text" in mode:
+        scatter_texts(place, trace, x=x, y=y)
     if "markers" in mode:
         size = np.max(trace.marker.size if trace.marker.size is not None else 6) * POINTS_PER_PIXEL
         style = {"marker": _symbol(trace), "alpha": trace.opacity, "zorder": zorder + 0.5}

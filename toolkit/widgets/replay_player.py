@@ -207,7 +207,7 @@ class Replay(Explorer):
 
     def _sentence(self) -> str:
         first = self._subjects[0]
-        return said_at(first, self._scales, self._time) + in_a_line(first, self.selection)
+        return f"{first.subject} {said_at(first, self._scales, self._time)}" + in_a_line(first, self.selection)
 
     def __repr__(self) -> str:
         return f"Replay({self._sentence()})"

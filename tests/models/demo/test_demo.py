@@ -77,7 +77,7 @@ if {hidden!r}:
 from diffusers.utils import is_accelerate_available
 assert not ({hidden!r} and is_accelerate_available())
 from toolkit.models import demo
-demo.image_vae(), demo.video_vae()
+demo.image_vae(), demo.video_vae(), demo.pipeline()
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

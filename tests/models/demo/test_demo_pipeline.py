@@ -1,7 +1,5 @@
 """The demo pipeline is an ordinary pipeline, small, offline and the same at every call, and follows its prompts."""
 
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -53,22 +51,6 @@ def test_its_files_are_small_and_the_video_model_is_there_once() -> None:
     assert {file.parent.name for file in files} == {
         "pipeline", "scheduler", "text_encoder", "tokenizer", "transformer"
     }  # fmt: skip
-
-
-def test_loading_is_silent_and_offline_and_needs_no_accelerate() -> None:
-    program = """
-import importlib.util, socket
-def refuse(*_): raise OSError("no network")
-socket.socket.connect = refuse
-real = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *rest: None if name == "accelerate" else real(name, *rest)
-from diffusers.utils import is_accelerate_available
-assert not is_accelerate_available()
-from toolkit.models import demo
-demo.pipeline()
-"""
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_folder_is_what_the_library_itself_loads(pipe: Any) -> None:

@@ -44,7 +44,7 @@ def small_pipeline_call() -> dict[str, Any]:
 
 MESSAGES = (1 << 10, 1 << 20, 1 << 23)
 """Bytes of the messages by which a link is measured."""
-ROUNDS = 21
+ROUNDS = 11
 """Number of round trips of each size, and of decodes on shards."""
 
 

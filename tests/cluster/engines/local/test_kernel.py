@@ -80,7 +80,8 @@ def assert_gone(processes: list[psutil.Process], seconds: float = 5) -> None:
     assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_stop_once_and_twice(kernel):
+def test_stop_once_and_twice_then_restart_and_kill(kernel):
+    """In one kernel, because each takes seconds to import what it needs."""
     workers = started(kernel)
     for presses in (1, 2):
         kernel.submit(BUSY)
@@ -94,10 +95,7 @@ def test_stop_once_and_twice(kernel):
         text = kernel.until(" end")
         assert "again 0 10 pids" in text
         workers = [psutil.Process(int(word)) for word in text.partition("pids")[2].split()[:-1]]
-
-
-def test_restarted_and_then_killed_while_its_workers_compute(kernel):
-    everyone = started(kernel) + kernel.children()
+    everyone = workers + kernel.children()
     kernel.client.stop_channels()
     kernel.manager.restart_kernel(now=False)
     assert_gone(everyone, UNLOADING)
