@@ -11,6 +11,9 @@ from support.staged import QUIET, generated, plans, same, whole
 import toolkit as tk
 from toolkit.models.transformers.layers import layers_of
 
+# Flux and LTX make one call per step, and are tried under the same schedules as those that make two.
+pytestmark = pytest.mark.filterwarnings("ignore:.* called its transformer once per step")
+
 LOOPS = [
     "wan",
     "wan_ti2v",

@@ -22,6 +22,9 @@ from toolkit.planning.rehearsing import stopwatch
 from toolkit.planning.rehearsing.profiling import profile
 from toolkit.planning.rehearsing.rehearse import rehearse
 
+# Flux makes one call per step, and is tried under the same schedules as those that make two.
+pytestmark = pytest.mark.filterwarnings("ignore:.* called its transformer once per step")
+
 ONE, TWO = tk.Schedule.sequential(1, branches=2), tk.Schedule.interleaved(2, branches=2)
 SMALL = {"num_frames": 1, "num_inference_steps": 1, "height": 32, "width": 64, "output_type": "latent"}
 
