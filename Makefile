@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 # Several processes at a time share the processor: with more threads each, they would only wait for one another.
 ONE_THREAD := OMP_NUM_THREADS=1
-PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+# Python compiles a module when it is first imported, which is a fraction of what pip would compile for half a minute.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -q -c constraints.txt
 
 .PHONY: demo lab test lint types imports unit frontend notebooks docs bench lowest newest clean
 

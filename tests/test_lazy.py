@@ -89,8 +89,14 @@ def test_a_name_that_does_not_exist():
     assert listed() == ["Span"]
     with pytest.raises(AttributeError, match=r"module 'toolkit.geometry' has no attribute 'Spam'"):
         load("Spam")
-    with pytest.raises(AttributeError, match="no attribute 'clusters'"):
-        _ = tk.clusters
+    for name, said in {
+        "nothing": r"no attribute 'nothing'$",
+        "plots": r"no attribute 'plots': did you mean plot\?$",
+        "decode": r"^tk.decode does not exist: call tk.Cluster\(ranks=2\).decode",
+    }.items():
+        with pytest.raises(AttributeError, match=said):
+            getattr(tk, name)
+        assert not hasattr(tk, name)
 
 
 @pytest.mark.parametrize("package", [tk.plot, tk.widgets], ids=["plot", "widgets"])

@@ -199,4 +199,10 @@ def __getattr__(name: str) -> Any:
         for needed in ("ipywidgets", "anywidget"):
             if find_spec(needed) is None:
                 raise ModuleNotFoundError(f"tk.widgets needs {needed}: {how_to_install('widgets')}", name=needed)
+    if name in ("decode", "encode", "generate"):
+        raise AttributeError(
+            f"tk.{name} does not exist: call tk.Cluster(ranks=2).{name}(...), or, on ranks that torchrun started, "
+            f"tk.distributed.{name}(...).",
+            name=name,
+        )
     return _load(name)

@@ -15,7 +15,7 @@ DESCRIPTION = (
 )
 COMMANDS = {
     "decode": ("decode_command", "decode with an autoencoder on several ranks"),
-    "encode": ("decode_command", "encode with an autoencoder on several ranks"),
+    "encode": ("encode_command", "encode with an autoencoder on several ranks"),
     "generate": ("generate_command", "run a pipeline with its transformers in stages over several ranks"),
     "rehearse": ("rehearse_command", "predict a decode or encode on any number of ranks, before it runs"),
     "report": ("report_command", "report time, memory, errors and pictures of a decode on several ranks"),

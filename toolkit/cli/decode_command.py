@@ -1,4 +1,4 @@
-"""``decode`` and ``encode``: call an autoencoder on several ranks, spawned here or started by torchrun."""
+"""``decode``, whose options ``encode`` has, too: call an autoencoder on ranks spawned here or started by torchrun."""
 
 from __future__ import annotations
 
@@ -41,8 +41,12 @@ SOURCES = {
 
 
 def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the options of ``decode`` to its parser."""
+    add_direction(command, "decode")
+
+
+def add_direction(command: argparse.ArgumentParser, direction: DirectionName) -> None:
     """Add the options of ``decode`` or ``encode`` to its parser."""
-    direction: DirectionName = "encode" if command.prog.endswith("encode") else "decode"
     what, hint = SOURCES[direction]
     add_autoencoder(command)
     command.add_argument(what, dest="source", required=True, help=hint)

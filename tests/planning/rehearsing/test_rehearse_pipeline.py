@@ -20,6 +20,9 @@ from toolkit.planning.rehearsing import stopwatch
 from toolkit.planning.rehearsing.profiling import profile
 from toolkit.planning.rehearsing.rehearse import rehearse
 
+# Some make one call per step, and are tried under the same schedules as those that make two.
+pytestmark = pytest.mark.filterwarnings("ignore:.* called its transformer once per step")
+
 Schedule = tk.Schedule
 TWO = Schedule.interleaved(2, branches=2)
 GRID = tk.TileGrid.cover({"h": 8, "w": 8}, 6, 2)
