@@ -10,7 +10,7 @@ ONE_THREAD := OMP_NUM_THREADS=1
 # Python compiles a module when it is first imported, which is a fraction of what pip would compile for half a minute.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -q -c constraints.txt
 
-.PHONY: demo lab test lint types imports unit frontend notebooks docs bench lowest newest clean
+.PHONY: demo lab test lint types imports unit slow frontend notebooks docs bench lowest newest clean
 
 demo: $(VENV)/.demo  ## run the quickstart on two spawned ranks; prints what was measured and where the HTML is
 	$(BIN)/python notebooks/execute.py notebooks/00_quickstart.ipynb
@@ -18,7 +18,7 @@ demo: $(VENV)/.demo  ## run the quickstart on two spawned ranks; prints what was
 lab: $(VENV)/.demo  ## open the quickstart in JupyterLab
 	$(BIN)/jupyter lab notebooks/00_quickstart.ipynb
 
-test: lint types imports unit frontend notebooks  ## everything that CI runs
+test: lint types imports unit frontend notebooks  ## everything but what `make slow` runs
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -31,7 +31,10 @@ imports: $(VENV)/.test
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.test  ## doctests, unit tests, tests with real processes
-	$(ONE_THREAD) $(BIN)/python -m pytest -q $(SPREAD) -p no:nbval -m "not frontend"
+	$(ONE_THREAD) $(BIN)/python -m pytest -q $(SPREAD) -p no:nbval -m "not frontend and not slow"
+
+slow: $(VENV)/.test  ## benchmarks on small cases, the wheel in an environment of its own, stages under torchrun
+	$(ONE_THREAD) $(BIN)/python -m pytest -q $(SPREAD) -p no:nbval -m slow
 
 frontend: $(VENV)/.test  ## widgets and pages in a browser, with the machine to itself: tests wait 2 s for a cancelled run to end
 	$(BIN)/python -m pytest -q -m frontend tests/frontend

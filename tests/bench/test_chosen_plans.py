@@ -53,6 +53,7 @@ def test_candidates_that_another_beats_in_time_and_memory_are_run_once() -> None
     assert len(_near(PREDICTED, taken, {"whole": 100, "shards": 60, "tiles": 30})) == 3
 
 
+@pytest.mark.slow
 def test_the_command_runs_candidates(tmp_path, capsys, monkeypatch) -> None:
     """Uses one small case: the full benchmark takes minutes and tests nothing more."""
     monkeypatch.setattr(plans, "cases", lambda: [Case("image", (1, 16, 12, 10), 2)])

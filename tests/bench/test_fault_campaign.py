@@ -12,6 +12,7 @@ from toolkit.bench.fault_subjects import subjects
 from toolkit.cli import main
 
 
+@pytest.mark.slow
 def test_a_few_faults(monkeypatch):
     """The rest of the kinds are struck by hand: `python -m toolkit bench faults --number 500`."""
     names = {"rank killed while idle", "rank raises", "Stop, once"}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from toolkit.bench import rehearsal_accuracy as rehearsals
 from toolkit.cli import main
 from toolkit.geometry import ShardPlan
 
 
+@pytest.mark.slow
 def test_the_command_predicts_and_measures(tmp_path, capsys, monkeypatch):
     """Uses one small case: the full benchmark takes minutes and tests nothing more."""
     assert len({case.name for case in rehearsals.cases()}) == len(rehearsals.cases())

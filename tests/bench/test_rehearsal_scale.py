@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from toolkit.bench import rehearsal_scale as scale
 from toolkit.cli import main
 
 
+@pytest.mark.slow
 def test_a_case_is_rehearsed_in_a_process_of_its_own(tmp_path, capsys, monkeypatch):
     """Uses one tiny case in a process, and one of each other mode in this one: processes take long to start."""
     assert len({case.name for case in scale.scale_cases()}) == len(scale.scale_cases())

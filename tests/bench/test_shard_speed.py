@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pandas as pd
+import pytest
 
 from toolkit.bench import shard_speed as shards
 from toolkit.cli import main
@@ -17,6 +18,7 @@ def measured(flags, path, capsys):
     return json.loads(path.read_text()), capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_shards_are_held_against_the_models_own_call_and_others(tmp_path, capsys, monkeypatch):
     latent = demo.latents("video")[:, :, :2, :8, :8]
     monkeypatch.setattr(shards, "_four_videos", lambda: latent)

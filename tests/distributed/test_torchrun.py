@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from support import tiny
 from support.pipelines import PIPELINES, load
@@ -22,6 +23,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_tiles_and_stages_have_the_same_bits(cluster, tmp_path):
     """Both in one start of torchrun, because each takes seconds."""
     vae, latent = tiny.wan22(), tiny.latent("wan22", 7, 11)

@@ -26,7 +26,7 @@ from toolkit.runs.device import device_of_rank, synchronise
 from toolkit.runs.memory import MemoryCurve, measured
 from toolkit.runs.trace import Label, clock
 
-ENOUGH = 0.05
+ENOUGH = 0.02
 """Seconds of repetitions after which an operator is not called again."""
 FEWEST, MOST = 5, 30
 """Number of timings of an operator."""
