@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 # Several processes at a time share the processor: with more threads each, they would only wait for one another.
 ONE_THREAD := OMP_NUM_THREADS=1
+# Dozens of processes import the same modules: they keep what they have compiled, whatever the caller's setting.
+export PYTHONDONTWRITEBYTECODE :=
 # Python compiles a module when it is first imported, which is a fraction of what pip would compile for half a minute.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -q -c constraints.txt
 
