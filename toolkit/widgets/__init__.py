@@ -1,4 +1,4 @@
-"""Widgets to explore plans, sweeps and seams, and to watch runs, made of standard ipywidgets for any front end.
+"""Widgets to explore plans, sweeps and seams, and to watch runs, made of ipywidgets and anywidget for any front end.
 
 Each is a plain object: ``widget`` is what a notebook shows, attributes hold the state, and a saved notebook keeps a
 static view of it.
