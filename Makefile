@@ -35,7 +35,7 @@ imports: $(VENV)/.test
 unit: $(VENV)/.test  ## doctests, unit tests, tests with real processes
 	$(ONE_THREAD) $(BIN)/python -m pytest -q $(SPREAD) -p no:nbval -m "not frontend and not slow"
 
-slow: $(VENV)/.test  ## benchmarks on small cases, the wheel in an environment of its own, stages under torchrun
+slow: $(VENV)/.test  ## benchmarks on small cases, tiles and stages under torchrun on one host
 	$(ONE_THREAD) $(BIN)/python -m pytest -q $(SPREAD) -p no:nbval -m slow
 
 frontend: $(VENV)/.test  ## widgets and pages in a browser, with the machine to itself: tests wait 2 s for a cancelled run to end

@@ -14,7 +14,6 @@ import pytest
 
 from toolkit.about import DISTRIBUTION, __version__
 
-pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 
 

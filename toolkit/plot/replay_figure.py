@@ -202,7 +202,7 @@ def _describe(panels: Sequence[Panel], times: npt.NDArray[np.float64]) -> str:
     if rank is not None:
         size = (levels[rank] + scales.base) * scales.size.scale
         why = f"with the highest memory, {size:.3g} {scales.size.name} on rank {rank}"
-    rows = f" Rows: {panels[0].left_out}." if panels[0].left_out else ""
+    rows = f" Rows: {panels[0].which_ranks}." if panels[0].which_ranks else ""
     return (
         f"{first.subject} over {first.end * scales.time.scale:.4g} {scales.time.name} as {len(times)} moments{beside}; "
         f"shown is {first.worst * scales.time.scale:.4g} {scales.time.name}, the moment {why}: "

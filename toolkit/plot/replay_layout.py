@@ -51,7 +51,7 @@ def layout(panels: Sequence[Panel], *, entries: int, slots: int, moments: int) -
     unit = scales.time
     edge = scales.end * unit.scale
     coarse = "; bars: what a rank did most" if any(panel.coarse for panel in panels) else ""
-    some = next((f"; {panel.left_out}" for panel in panels if panel.left_out), "")
+    some = next((f"; {panel.which_ranks}" for panel in panels if panel.which_ranks), "")
     axes["xaxis7"] = {
         "anchor": "y7",
         "title": {

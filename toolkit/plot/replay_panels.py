@@ -95,7 +95,7 @@ class Panel:
         return axes_of(5 + self.place)
 
     @property
-    def left_out(self) -> str:
+    def which_ranks(self) -> str:
         """Which ranks have rows, in words, if not all; else empty."""
         if len(self.ranks) == len(self.replay.ranks):
             return ""

@@ -29,16 +29,6 @@ SIGNS = {
 """The sign of each state, which is printed wherever there is room for it."""
 
 
-def steps() -> list[list[float | str]]:
-    """A colour scale with one step per state, for values from -0.5 to 5.5.
-
-    Example:
-        >>> steps()[:2]
-        [[0.0, 'rgba(0,0,0,0)'], [0.16666666666666666, 'rgba(0,0,0,0)']]
-    """
-    return [[(state + side) / len(COLOURS), colour] for state, colour in COLOURS.items() for side in (0, 1)]
-
-
 def in_words(counts: dict[State, int]) -> str:
     """How many parts are in each state; states without parts are left out.
 

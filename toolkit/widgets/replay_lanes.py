@@ -163,7 +163,7 @@ class ReplayLanes:
         yield _label(LEFT, below, "0")
         yield _label(LEFT + WIDE, below, f"{self._scales.end * time.scale:.4g} {time.name}", end=True)
         name = "bars: what a rank did most" if self._panel.coarse else "time since the run began"
-        name += f"; {len(self._ranks)} of {len(self._of.ranks)} ranks" if self._panel.left_out else ""
+        name += f"; {len(self._ranks)} of {len(self._of.ranks)} ranks" if self._panel.which_ranks else ""
         yield text(LEFT + WIDE / 2, below, name, text_anchor="middle", class_="tk-label")
         if self._of.curves:
             top = f"{self._scales.top * size.scale:.3g} {size.name}"

@@ -70,9 +70,7 @@ def event_selected(replay: Replaying, event: Any) -> Selection:
     if kind in (Kind.SEND, Kind.RECEIVE, Kind.WAIT):
         found = _messages_of(replay, event)
         part = int(replay.messages["part"].iloc[found[0]]) if found else NONE
-        named = _TARGET.match(row["label"])
-        seams = _seams(replay, part, *map(int, named.groups()[1:])) if named and part != NONE else ()
-        return Selection(event, part, rank, seams, found)
+        return Selection(event, part, rank, _crossed(replay, part, row["label"]), found)
     part = int(replay.parts.of_event[replay.trace.index.get_loc(event)])
     whole = part_selected(replay, part)
     return Selection(event, part, rank, whole.seams, whole.messages)
@@ -91,9 +89,8 @@ def messages_selected(replay: Replaying, messages: Sequence[int]) -> Selection:
     """Some messages of one sender, with the part and the seams of the largest."""
     table = replay.messages.loc[list(messages)]
     largest: Any = table.iloc[int(table["bytes"].to_numpy().argmax())]
-    part, named = int(largest["part"]), _TARGET.match(largest["label"])
-    seams = _seams(replay, part, *map(int, named.groups()[1:])) if named and part != NONE else ()
-    return Selection(NONE, part, int(largest["sender"]), seams, tuple(messages))
+    part, sender = int(largest["part"]), int(largest["sender"])
+    return Selection(NONE, part, sender, _crossed(replay, part, largest["label"]), tuple(messages))
 
 
 def events_of(replay: Replaying, chosen: Selection, rank: int | None) -> list[int]:
@@ -120,6 +117,12 @@ def _messages_of(replay: Replaying, event: int) -> tuple[int, ...]:
         return tuple(np.flatnonzero(here)[:1].tolist())
     column = "sent" if row["kind"] == Kind.SEND else "taken"
     return tuple(np.flatnonzero(messages[column] == event).tolist())
+
+
+def _crossed(replay: Replaying, part: int, label: str) -> tuple[tuple[int, int], ...]:
+    """The seam that a message with a tile's edge crosses; none for other messages."""
+    named = _TARGET.match(label)
+    return _seams(replay, part, int(named[2])) if named and part != NONE else ()
 
 
 def _seams(replay: Replaying, part: int, other: int = NONE) -> tuple[tuple[int, int], ...]:
