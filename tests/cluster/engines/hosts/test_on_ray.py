@@ -22,6 +22,8 @@ from toolkit.cluster.engines.hosts.on_ray import deal
 from toolkit.errors import ToolkitError
 
 QUIET = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+# Not the token that may lie in this user's home folder.
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 
 KERNEL = '''
 """What a notebook on the first node does."""
@@ -74,7 +76,7 @@ def nodes(hosts, tmp_path_factory):
     for host, words in ((0, head), (1, [f"--node-ip-address={b}", f"--address={a}:6379"])):
         started.append(
             hosts.start(
-                host, ray, "start", *words, *common, env=QUIET, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+                host, ray, "start", *words, *common, env={**QUIET, **TOKEN}, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
             )
         )
         if host == 0:
@@ -98,7 +100,7 @@ def until(condition, seconds: float = 60.0) -> None:
 def test_the_same_calls_have_one_hosts_bits(hosts, nodes, here, tmp_path):
     script = tmp_path / "kernel.py"
     script.write_text(KERNEL)
-    environment = {**QUIET, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**QUIET, **TOKEN, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     kernel = hosts.python(0, str(script), nodes, str(tmp_path), env=environment, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT)  # fmt: skip
     said, _ = kernel.communicate(timeout=240)
@@ -119,6 +121,18 @@ def test_the_same_calls_have_one_hosts_bits(hosts, nodes, here, tmp_path):
                                                                               strict=True)] == [True] * 4  # fmt: skip
     assert "rank 3 died: ended by SIGKILL" in found["died"]
     assert found["left"] == (4.0, 1)  # the room is given back; one group, which was removed, is remembered
+
+
+@needs_namespaces
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="pip install -e '.[ray]' to try Ray")
+def test_who_shows_no_token_is_told_to(hosts, nodes):
+    script = f"import toolkit as tk; tk.Cluster(2, 'cpu', engine=tk.engines.Ray({nodes!r}))"
+    once = {"RAY_AUTH_MODE": "disabled", "RAY_gcs_server_port_wait_time_s": "1"}
+    environment = {**QUIET, **once, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    kernel = hosts.python(0, "-c", script, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said, _ = kernel.communicate(timeout=60)
+    assert kernel.returncode == 1
+    assert f"ToolkitError: address='{nodes}': this Ray cluster was not joined. It asks for a token." in said
 
 
 def test_ranks_are_dealt_to_this_node_first():

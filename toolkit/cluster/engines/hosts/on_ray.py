@@ -67,11 +67,11 @@ class Ray:
         """An engine for one cluster, as soon as the agents of enough nodes have called.
 
         Raises:
-            ToolkitError: If Ray is not installed, or has no room for the ranks.
+            ToolkitError: If Ray is not installed, is not reached, or has no room for the ranks.
         """
         ray = _ray()
         if not ray.is_initialized():
-            ray.init(address=self.address, log_to_driver=True)
+            self._join(ray)
         placed = _Placed(self)
         engine = HostsEngine(
             (ray.util.get_node_ip_address(), 0),
@@ -81,6 +81,21 @@ class Ray:
             dismiss=placed.dismiss,
         )
         return open_hosts(engine, ranks, device=device, backend=backend, how="ray")
+
+    def _join(self, ray: Any) -> None:
+        """Make this process one of the Ray cluster's, or start a cluster."""
+        try:
+            ray.init(address=self.address, log_to_driver=True)
+        except ConnectionError as error:
+            remedy = "Is it running, and is this the address of its head, with its port?"
+            # Ray asks for a token wherever one lies in the home folder of whoever starts the head, which `ray.init()` on
+            # one machine leaves there; but a process that gives an address shows none unless it is told to.
+            if "InvalidAuthToken" in str(error.__cause__):
+                remedy = (
+                    "It asks for a token. Set RAY_AUTH_MODE=token here and on every node, before Ray starts, where "
+                    "~/.ray/auth_token or RAY_AUTH_TOKEN is the head's; or start the head with RAY_AUTH_MODE=disabled."
+                )
+            raise ToolkitError(f"address={self.address!r}: this Ray cluster was not joined. {remedy}") from error
 
 
 def _ray() -> Any:
