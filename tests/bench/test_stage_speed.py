@@ -9,6 +9,7 @@ import pytest
 from toolkit.bench import stage_speed as stages
 
 
+@pytest.mark.slow
 def test_stages_are_held_against_one_rank():
     result = stages.bench_stages(turns=1, steps=2, block=0.001)
     json.dumps(result)
