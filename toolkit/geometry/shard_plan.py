@@ -11,6 +11,7 @@ from toolkit.errors import PlanError
 from toolkit.geometry.checks import check_choice, check_counts, check_extent, check_ints, check_parts, check_rank
 from toolkit.geometry.drawing.html_views import shard_view
 from toolkit.geometry.grid import TileGrid
+from toolkit.geometry.known_arguments import known_arguments
 from toolkit.geometry.plan import Plan, PlanKind
 from toolkit.geometry.shard_order import Block, Lengths, best_order, borders_of, check_block, place_of, rank_at
 from toolkit.geometry.span import Span
@@ -32,6 +33,7 @@ def even_parts(extent: int, parts: int) -> tuple[int, ...]:
     return tuple(extent // parts + (index < extent % parts) for index in range(parts))
 
 
+@known_arguments
 @dataclass(frozen=True, repr=False)
 class ShardPlan(Plan):
     """One latent over ``h * w`` ranks, exactly: every rank computes its part of every layer.

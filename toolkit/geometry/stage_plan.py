@@ -12,6 +12,7 @@ from toolkit.errors import PlanError
 from toolkit.geometry.checks import Number, check_collection, check_counts, check_kind, check_parts, check_rank, shown
 from toolkit.geometry.counting import counted
 from toolkit.geometry.drawing.stage_views import plan_view
+from toolkit.geometry.known_arguments import known_arguments
 from toolkit.geometry.plan import WHOLE, Plan, PlanKind
 from toolkit.geometry.schedule import Schedule
 from toolkit.geometry.shard_plan import ShardPlan
@@ -20,6 +21,7 @@ from toolkit.geometry.stage_split import StageSplit
 from toolkit.geometry.tile_plan import TilePlan
 
 
+@known_arguments
 @dataclass(frozen=True, repr=False)
 class StagePlan(Plan):
     """How a transformer's layers and a step's branches lie on ranks.

@@ -15,6 +15,7 @@ from toolkit.geometry.checks import as_int, check_ints, check_kind, check_rank
 from toolkit.geometry.drawing.html_views import plan_view
 from toolkit.geometry.edges import Edge, all_edges
 from toolkit.geometry.grid import TileGrid
+from toolkit.geometry.known_arguments import known_arguments
 from toolkit.geometry.plan import Plan, PlanKind
 
 RECEIVES_IN_FLIGHT = 4
@@ -46,6 +47,7 @@ class RankCost:
     largest: int
 
 
+@known_arguments
 @dataclass(frozen=True, repr=False)
 class TilePlan(Plan):
     """How one latent is computed in tiles over ranks.

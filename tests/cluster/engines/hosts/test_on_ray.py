@@ -73,12 +73,9 @@ def nodes(hosts, tmp_path_factory):
     common = ["--num-cpus=2", "--disable-usage-stats", "--object-store-memory=80000000", "--block"]
     head = [f"--node-ip-address={a}", "--head", "--port=6379", "--include-dashboard=false", f"--temp-dir={folder}"]
     started = []
+    options = {"env": {**QUIET, **TOKEN}, "stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
     for host, words in ((0, head), (1, [f"--node-ip-address={b}", f"--address={a}:6379"])):
-        started.append(
-            hosts.start(
-                host, ray, "start", *words, *common, env={**QUIET, **TOKEN}, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-            )
-        )
+        started.append(hosts.start(host, ray, "start", *words, *common, **options))
         if host == 0:
             until(lambda: any(one.endswith(":6379") for one in hosts.listeners(0)))
     yield f"{a}:6379"

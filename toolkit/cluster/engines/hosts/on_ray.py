@@ -88,8 +88,8 @@ class Ray:
             ray.init(address=self.address, log_to_driver=True)
         except ConnectionError as error:
             remedy = "Is it running, and is this the address of its head, with its port?"
-            # Ray asks for a token wherever one lies in the home folder of whoever starts the head, which `ray.init()` on
-            # one machine leaves there; but a process that gives an address shows none unless it is told to.
+            # Ray asks for a token wherever one lies in the home folder of whoever starts the head, where `ray.init()`
+            # on one machine puts it; but a process that gives an address shows none unless it is told to.
             if "InvalidAuthToken" in str(error.__cause__):
                 remedy = (
                     "It asks for a token. Set RAY_AUTH_MODE=token here and on every node, before Ray starts, where "
