@@ -40,7 +40,7 @@ def layout(panels: Sequence[Panel], *, entries: int, slots: int, moments: int) -
         place, word = panel.place, panel.replay.word if several else ""
         axes |= _map_layout(panel, on_map) | _row_layout(panel, 3 + place, on_map, ARROWS, "")
         axes[f"xaxis{3 + place}"] |= {"range": [-1.6, max(slots, 6) - 0.4], "showgrid": False, "showticklabels": False}
-        some = f", in {MOST_SLOTS} columns at most" if slots >= MOST_SLOTS else ""
+        some = f",<br>in {MOST_SLOTS} columns at most" if slots >= MOST_SLOTS else ""
         axes[f"xaxis{3 + place}"]["title"] = {"text": f"messages since the moment before{some}", "standoff": 4}
         axes |= _row_layout(panel, 5 + place, over_time, (0.0, 1.0), word)
         axes[f"xaxis{5 + place}"] |= {"showticklabels": False, "matches": "x7"}
