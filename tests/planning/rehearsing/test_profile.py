@@ -33,7 +33,7 @@ MEASURED = Profile(
     },
     host=HostCost(call=1e-5, ruled_call=2e-5, post=3e-5),
     link=Link(bandwidth=1e9, latency=1e-6),
-    crowds={1: Crowd(0.5), 2: Crowd(0.75, 1e-5)},
+    crowds={1: Crowd(0.5), 2: Crowd(0.75, 1e-5), 4: Crowd(1.5, 3e-5)},
     record={"threads": 1},
 )
 
@@ -104,12 +104,13 @@ def test_an_extended_profile_keeps_its_own_costs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ranks", "seconds", "post"), [(1, 0.5, 0.0), (2, 0.75, 1e-5), (3, 1.0, 3e-5), (64, 1.0, 3e-5)]
+    ("ranks", "seconds", "post"), [(1, 0.5, 0.0), (2, 0.75, 1e-5), (3, 1.5, 3e-5), (64, 1.5, 3e-5)]
 )
-def test_fewer_ranks_than_have_measured_cost_each_other_less(ranks: int, seconds: float, post: float) -> None:
+def test_ranks_that_compute_cost_each_other_what_so_many_do(ranks: int, seconds: float, post: float) -> None:
     step = Compute("aten.mm.default(small)", live=0, made=0, calls=1000)
     operators = {step.key: call("aten.mm.default", 1_000, 10)}
-    costs = Costs([Script(rank, steps=[step], operators=operators) for rank in range(ranks)], MEASURED)
+    busy = [Script(rank, steps=[step], operators=operators) for rank in range(ranks)]
+    costs = Costs([*busy, Script(ranks)], MEASURED)  # and one that only waits
     assert costs.seconds(step) == pytest.approx(seconds * (1.0 + 1000 * 1e-5))
     assert costs.post == post
 

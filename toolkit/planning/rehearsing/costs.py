@@ -22,7 +22,8 @@ class Costs:
         self._sections = {key: section for script in scripts for key, section in script.sections.items()}
         host = NO_HOST_COST if profile is None else profile.host
         self._host: float = (getattr(host, scripts[0].around) if scripts else None) or 0.0
-        self._crowd = Crowd() if profile is None else profile.crowd(len(scripts))
+        busy = sum(any(isinstance(step, Compute) for step in script.steps) for script in scripts)
+        self._crowd = Crowd() if profile is None else profile.crowd(busy)
         self.post = self._crowd.post or 0.0
         """Seconds that posting a message takes the host."""
         self._known: dict[tuple[str, int], OperatorCost] = {}

@@ -16,7 +16,7 @@ from toolkit.planning.rehearsing.operator_call import OperatorCall
 from toolkit.planning.rehearsing.work import Work
 from toolkit.runs.written import write
 
-FORMAT = 3
+FORMAT = 4
 """The version of the file's format."""
 
 
@@ -57,10 +57,10 @@ NO_HOST_COST = HostCost()
 
 
 class Crowd(NamedTuple):
-    """What changes when fewer ranks compute at once than have measured: they may share a processor or its memory.
+    """What ranks that compute at once cost each other: they may share a processor, or the memory's bandwidth.
 
     Attributes:
-        slowness: Seconds of the largest operators, over what they take when all ranks compute.
+        slowness: Seconds of the largest operators, over what they take on the ranks that measured all operators.
         post: What a message costs, as in :class:`HostCost`.
     """
 
@@ -78,7 +78,7 @@ class Profile:
         work: The work of each operator, by which costs of other shapes are estimated.
         host: What the host does around operators.
         link: The link between two ranks of the machine, if it was measured.
-        crowds: What changes for fewer ranks than have measured, by their number.
+        crowds: What ranks cost each other, by their number.
         assumed: Operations and bytes per second that stand in for measurements; None: costs were measured.
         record: Where the numbers come from: versions, machine, threads, ranks that measured at the same time.
     """
@@ -121,9 +121,10 @@ class Profile:
         return key in self.operators
 
     def crowd(self, ranks: int) -> Crowd:
-        """What so many ranks cost each other, beside what all that measured do."""
-        more = [count for count in self.crowds if count >= ranks]
-        return self.crowds[min(more)] if more else Crowd(post=self.host.post)
+        """What so many ranks cost each other; of more than were measured, what the most that were do."""
+        if not self.crowds:
+            return Crowd(post=self.host.post)
+        return self.crowds[min((count for count in self.crowds if count >= ranks), default=max(self.crowds))]
 
     def cost(self, key: str, call: OperatorCall, made: int) -> OperatorCost:
         """The cost of an operator: as measured, or estimated from others.

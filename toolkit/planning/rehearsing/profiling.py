@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import mean, median
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.stage_plan import Plans
 from toolkit.geometry.topology import Topology
 from toolkit.models import demo
-from toolkit.planning.rehearsing.operator_call import OperatorCall
+from toolkit.planning.rehearsing.crowding import measure_pace, on_first, place_of_rank, with_room
 from toolkit.planning.rehearsing.profile import Crowd, OperatorCost, Profile
 from toolkit.planning.rehearsing.rehearse import rehearse
 from toolkit.planning.rehearsing.script import Compute, Script, operators_of
@@ -68,8 +68,8 @@ def profile(
         input_or_shape: The input of an autoencoder's call, or its shape.
         plan: The plan that will be rehearsed, or several; None: the model's own call.
         device: The type of device; None: the machine's accelerator where there is one.
-        cluster: Where to measure: all of its ranks measure at the same time, with their own settings. So a profile
-            contains what ranks that share a processor cost each other. None: this process alone.
+        cluster: Where to measure, with the ranks' own settings: on as many ranks at the same time as have a processor
+            or an accelerator each; and then, on 1, 2, 3 ... ranks, what they cost each other. None: this process alone.
         known: A profile to extend: only what it lacks is measured.
         **call: The call that will be rehearsed, as :func:`toolkit.rehearse` takes it.
 
@@ -84,7 +84,8 @@ def profile(
     kind = device or device_of_rank(0).type
     plans = list(plan) if isinstance(plan, Sequence) else [plan]
     scripts = [script for one in plans for script in rehearse(model, input_or_shape, one, device=kind, **call).scripts]
-    everywhere = _everywhere(cluster)
+    measuring = 1 if cluster is None else with_room(cluster.run(place_of_rank, kind))
+    everywhere = _everywhere(cluster, measuring)
     found = _lacking(everywhere, scripts, known or Profile(kind))
     for around in dict.fromkeys(script.around for script in scripts):
         if getattr(found.host, around) is None:
@@ -94,18 +95,23 @@ def profile(
     record = {
         "versions": dict(Surroundings().versions),
         "machine": dict(Surroundings().machine),
-        "measured at the same time by": 1 if cluster is None else cluster.ranks,
+        "measured at the same time by": measuring,
         "threads": torch.get_num_threads() if cluster is None else "the cluster's",
     }
-    return replace(_with_crowds(cluster, _with_link(cluster, found), scripts), record=record)
+    if cluster is not None and cluster.ranks > 1:
+        found = _with_crowds(cluster, found, scripts, measuring)
+        found = _with_link(cluster, everywhere, found)
+    return replace(found, record=record)
 
 
 _Everywhere = Callable[..., list[Any]]
 
 
-def _everywhere(cluster: Workers | None) -> _Everywhere:
-    """Call a function on every rank of the cluster; or here, if there is none."""
-    return (lambda function, *args: [function(*args)]) if cluster is None else cluster.run
+def _everywhere(cluster: Workers | None, count: int) -> _Everywhere:
+    """Call a function on so many ranks of the cluster; or here, if there is none."""
+    if cluster is None:
+        return lambda function, *args: [function(*args)]
+    return lambda function, *args: cluster.run(on_first, count, function, *args)[:count]
 
 
 def _lacking(everywhere: _Everywhere, scripts: Sequence[Script], known: Profile) -> Profile:
@@ -136,31 +142,30 @@ def _with_host(everywhere: _Everywhere, known: Profile, around: str) -> Profile:
     return replace(full, host=full.host._replace(**{around: cost}))
 
 
-def _with_link(cluster: Workers | None, known: Profile) -> Profile:
-    """A profile with the link between ranks, and what a message costs when all of them send."""
-    if cluster is None or cluster.ranks < 2:
-        return known
-    full = known
-    if full.host.ruled_call is None:
-        full = _with_host(cluster.run, full, "ruled_call")
-    full = replace(full, link=cluster.run(measure_link, known.device)[0])
-    return replace(full, host=full.host._replace(post=_post(cluster, full, cluster.ranks)))
-
-
-def _with_crowds(cluster: Workers | None, known: Profile, scripts: Sequence[Script]) -> Profile:
-    """A profile with what changes for fewer ranks than the cluster has."""
-    if cluster is None or cluster.ranks < 2:
-        return known
+def _with_crowds(cluster: Workers, known: Profile, scripts: Sequence[Script], measuring: int) -> Profile:
+    """A profile with how much slower, or quicker, operators are where so many ranks compute at the same time."""
     calls = operators_of(scripts)
     largest = sorted(calls, key=lambda key: known.operators[key].seconds)[-LARGEST:]
-    taken = {
-        count: _together(cluster, {key: calls[key] for key in largest}, known.device, count)
-        for count in _counts(cluster.ranks)
-    }
-    slowness = {count: seconds / taken[cluster.ranks] for count, seconds in taken.items() if count < cluster.ranks}
-    full = replace(known, crowds={count: Crowd(times) for count, times in slowness.items()})
-    posts = {count: _post(cluster, full, count) if count > 1 else None for count in slowness}
-    return replace(full, crowds={count: Crowd(slowness[count], posts[count]) for count in slowness})
+    seconds = {key: known.operators[key].seconds for key in largest}
+
+    def pace(count: int) -> float:
+        """The pace of each of so many ranks, on average."""
+        everywhere = _everywhere(cluster, count)
+        return mean(everywhere(measure_pace, {key: calls[key] for key in largest}, seconds, known.device))
+
+    paces = {count: pace(count) for count in sorted({*_counts(cluster.ranks), measuring})}
+    return replace(known, crowds={count: Crowd(paces[measuring] / one) for count, one in paces.items()})
+
+
+def _with_link(cluster: Workers, everywhere: _Everywhere, known: Profile) -> Profile:
+    """A profile with the link between ranks, and what a message costs where so many of them send."""
+    full = known
+    if full.host.ruled_call is None:
+        full = _with_host(everywhere, full, "ruled_call")
+    full = replace(full, link=cluster.run(measure_link, known.device)[0])
+    posts = {count: _post(cluster, everywhere, full, count) if count > 1 else None for count in full.crowds}
+    crowds = {count: crowd._replace(post=posts[count]) for count, crowd in full.crowds.items()}
+    return replace(full, crowds=crowds, host=full.host._replace(post=posts[cluster.ranks]))
 
 
 def _counts(ranks: int) -> list[int]:
@@ -174,17 +179,11 @@ def _counts(ranks: int) -> list[int]:
     return sorted({*range(1, min(ranks, 4) + 1), *powers, ranks})
 
 
-def _together(cluster: Workers, calls: Mapping[str, OperatorCall], device: str, count: int) -> float:
-    """Seconds of operators, one after the other, while so many ranks call them."""
-    answers = cluster.run(measure_operators, calls, device, count)[:count]
-    return sum(mean(answer[key].seconds for answer in answers) for key in calls)
-
-
-def _post(cluster: Workers, known: Profile, count: int) -> float:
+def _post(cluster: Workers, everywhere: _Everywhere, known: Profile, count: int) -> float:
     """What a message costs so many ranks: the time of a call on shards, less all else in it."""
     plan, shape = ShardPlan(h=count), (1, 16, ROWS * count, ROWS)
     rehearsed = rehearse(demo.image_vae(), shape, plan, device=known.device)
-    full = _lacking(cluster.run, rehearsed.scripts, known)
+    full = _lacking(everywhere, rehearsed.scripts, known)
     free = replace(full, host=full.host._replace(post=None))
     assert full.link is not None
     expected = rehearsed.with_profile(free, Topology(1, count, full.link)).seconds

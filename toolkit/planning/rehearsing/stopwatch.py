@@ -48,18 +48,13 @@ ROUNDS = 11
 """Number of round trips of each size, and of decodes on shards."""
 
 
-def measure_operators(
-    calls: Mapping[str, OperatorCall], device: str | None = None, among: int | None = None
-) -> dict[str, OperatorCost]:
+def measure_operators(calls: Mapping[str, OperatorCall], device: str | None = None) -> dict[str, OperatorCost]:
     """Measure operators on this process's device, with its threads.
 
     Args:
         calls: The operators, by text.
         device: The type of device; None: the machine's accelerator where there is one.
-        among: The number of ranks that measure; further ones return nothing, and keep out of the way. None: all.
     """
-    if among is not None and Member.of(None).rank >= among:
-        return {}
     where = _device(device)
     with torch.no_grad():
         return {key: _measure(call, where) for key, call in calls.items()}
@@ -171,9 +166,6 @@ def _measure(call: OperatorCall, device: torch.device) -> OperatorCost:
 
 def _usual(taken: Sequence[float]) -> float:
     """The mean of timings but for the longest, which may be a hiccup of the machine.
-
-    Not the median: where three ranks share two processors, most calls have a processor of their own, and some wait for
-    one as long again. A run has both.
 
     Example:
         >>> _usual([1.0, 2.0, 1.0, 2.0, 90.0])
