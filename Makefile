@@ -26,6 +26,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# By the environment, because older versions of mypy know no such option.
 types: $(VENV)/.test
 	MYPY_NUM_WORKERS=2 $(BIN)/mypy
 

@@ -21,10 +21,8 @@ import toolkit as tk
     ],
 )
 def test_an_argument_that_a_plan_lacks(plan, has):
-    with pytest.raises(tk.PlanError, match=rf"{plan.__name__}\(ranks=2\): .*; the ranks follow from {has}"):
+    with pytest.raises(tk.PlanError, match=rf"^{plan.__name__}\(ranks=2\): no such argument; it has {has}"):
         plan(ranks=2)
-    with pytest.raises(tk.PlanError, match=f"there is no such argument; there are {has}"):
-        plan(hight=2)
 
 
 def test_a_plan_is_a_dataclass_as_before():

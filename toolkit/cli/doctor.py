@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import shutil
 import time
@@ -23,7 +22,7 @@ from toolkit.errors import ToolkitError
 from toolkit.geometry import ShardPlan
 from toolkit.geometry.checks import check_choice
 from toolkit.models import demo
-from toolkit.runs.device import device_of_rank
+from toolkit.runs.device import device_of_rank, processors
 from toolkit.runs.precision import Precision
 
 OPTIONAL = {
@@ -115,8 +114,7 @@ def optional() -> Iterator[Finding]:
 
 def machine() -> Iterator[Finding]:
     """Cores, shared memory and accelerators."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("cores", f"{cores}; torch uses {torch.get_num_threads()} threads by default")
+    yield Finding("cores", f"{processors()}; torch uses {torch.get_num_threads()} threads by default")
     if SHARED.is_dir():
         free = shutil.disk_usage(SHARED).free / 1e9
         small = free < 1

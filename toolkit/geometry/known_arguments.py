@@ -33,7 +33,7 @@ def known_arguments(plan: _Class) -> _Class:
         >>> Cut(ranks=2)
         Traceback (most recent call last):
         ...
-        toolkit.errors.PlanError: Cut(ranks=2): there is no such argument; the ranks follow from h, w.
+        toolkit.errors.PlanError: Cut(ranks=2): no such argument; it has h, w.
     """
     construct: Callable[..., None] = plan.__init__  # type: ignore[misc]  # this very class's, which dataclass made
     names = [field.name for field in fields(plan) if field.init]
@@ -42,10 +42,7 @@ def known_arguments(plan: _Class) -> _Class:
     def checked(self: Any, *values: Any, **named: Any) -> None:
         for name, value in named.items():
             if name not in names:
-                instead = "the ranks follow from" if name == "ranks" else "there are"
-                raise PlanError(
-                    f"{plan.__name__}({name}={shown(value)}): there is no such argument; {instead} {', '.join(names)}."
-                )
+                raise PlanError(f"{plan.__name__}({name}={shown(value)}): no such argument; it has {', '.join(names)}.")
         construct(self, *values, **named)
 
     plan.__init__ = checked  # type: ignore[misc]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from toolkit.errors import PlanError
@@ -26,6 +28,16 @@ def device_of_rank(rank: int, device: str | None = None) -> torch.device:
     if accelerator is None or (device is not None and device != accelerator.type):
         return torch.device(device or "cpu")
     return torch.device(accelerator.type, rank % torch.accelerator.device_count())
+
+
+def processors() -> int:
+    """How many processors this process may use.
+
+    Example:
+        >>> processors() >= 1
+        True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def named_device(device: object) -> torch.device:

@@ -15,8 +15,8 @@ from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.stage_plan import Plans
 from toolkit.geometry.topology import Topology
 from toolkit.models import demo
-from toolkit.planning.rehearsing.crowding import measure_pace, on_first, place_of_rank, with_room
 from toolkit.planning.rehearsing.profile import Crowd, OperatorCost, Profile
+from toolkit.planning.rehearsing.rank_places import on_first, place_of_rank, with_room
 from toolkit.planning.rehearsing.rehearse import rehearse
 from toolkit.planning.rehearsing.script import Compute, Script, operators_of
 from toolkit.planning.rehearsing.stopwatch import (
@@ -24,6 +24,7 @@ from toolkit.planning.rehearsing.stopwatch import (
     measure_call,
     measure_link,
     measure_operators,
+    measure_pace,
     measure_pipeline_call,
     measure_shards,
     small_pipeline_call,
@@ -144,14 +145,14 @@ def _with_host(everywhere: _Everywhere, known: Profile, around: str) -> Profile:
 
 def _with_crowds(cluster: Workers, known: Profile, scripts: Sequence[Script], measuring: int) -> Profile:
     """A profile with how much slower, or quicker, operators are where so many ranks compute at the same time."""
-    calls = operators_of(scripts)
-    largest = sorted(calls, key=lambda key: known.operators[key].seconds)[-LARGEST:]
-    seconds = {key: known.operators[key].seconds for key in largest}
+    found = operators_of(scripts)
+    seconds = {key: known.operators[key].seconds for key in found}
+    largest = {key: found[key] for key in sorted(found, key=seconds.__getitem__)[-LARGEST:]}
 
     def pace(count: int) -> float:
         """The pace of each of so many ranks, on average."""
         everywhere = _everywhere(cluster, count)
-        return mean(everywhere(measure_pace, {key: calls[key] for key in largest}, seconds, known.device))
+        return mean(everywhere(measure_pace, largest, seconds, known.device))
 
     paces = {count: pace(count) for count in sorted({*_counts(cluster.ranks), measuring})}
     return replace(known, crowds={count: Crowd(paces[measuring] / one) for count, one in paces.items()})

@@ -12,7 +12,6 @@ import torch
 
 from toolkit.distributed import decoding
 from toolkit.distributed.comm.exchange import Exchange
-from toolkit.distributed.comm.group import Member
 from toolkit.distributed.comm.message import Incoming, Outgoing
 from toolkit.distributed.comm.rank import Rank
 from toolkit.geometry.plan import Plan, or_whole
@@ -22,12 +21,15 @@ from toolkit.models import demo
 from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.planning.rehearsing.operator_call import OperatorCall
 from toolkit.planning.rehearsing.profile import OperatorCost
-from toolkit.runs.device import device_of_rank, synchronise
+from toolkit.planning.rehearsing.rank_places import own_device
+from toolkit.runs.device import synchronise
 from toolkit.runs.memory import MemoryCurve, measured
 from toolkit.runs.trace import Label, clock
 
 ENOUGH = 0.02
 """Seconds of repetitions after which an operator is not called again."""
+WHILE = 1.0
+"""Seconds for which ranks work to show their pace."""
 FEWEST, MOST = 5, 30
 """Number of timings of an operator."""
 NEAR, CACHE, MOST_SETS = 2 << 20, 64 << 20, 8
@@ -55,9 +57,40 @@ def measure_operators(calls: Mapping[str, OperatorCall], device: str | None = No
         calls: The operators, by text.
         device: The type of device; None: the machine's accelerator where there is one.
     """
-    where = _device(device)
+    where = own_device(device)
     with torch.no_grad():
         return {key: _measure(call, where) for key, call in calls.items()}
+
+
+def measure_pace(calls: Mapping[str, OperatorCall], seconds: Mapping[str, float], device: str | None) -> float:
+    """How quickly this rank calls operators in turn for a while, which other ranks do at the same time.
+
+    Ranks that share a processor take turns of some milliseconds: most calls of an operator are as quick as ever, and
+    one waits for a whole turn. So timings of single calls do not tell how long such ranks take; how much they get done
+    in a while does.
+
+    Args:
+        calls: The operators, by text.
+        seconds: What a call of each takes.
+        device: The type of device; None: the machine's accelerator where there is one.
+
+    Returns:
+        What its calls should have taken, over what they did take.
+    """
+    where = own_device(device)
+    with torch.no_grad():
+        ready = [(call.run_on(where), seconds[key]) for key, call in calls.items()]
+        for run, _ in ready:
+            run()
+        synchronise(where)
+        done, begin = 0.0, clock()
+        for run, usual in cycle(ready):
+            run()
+            synchronise(where)
+            done += usual
+            if clock() - begin > WHILE:
+                break
+    return done / (clock() - begin)
 
 
 def measure_call(plan: Plan | None, device: str | None = None) -> float:
@@ -67,7 +100,7 @@ def measure_call(plan: Plan | None, device: str | None = None) -> float:
         plan: How it is divided: None, or a plan for one rank.
         device: As for :func:`measure_operators`.
     """
-    where = _device(device)
+    where = own_device(device)
     vae, latent = demo.image_vae().to(where), torch.zeros(SMALL)
     alone = Rank.alone()
 
@@ -80,7 +113,7 @@ def measure_call(plan: Plan | None, device: str | None = None) -> float:
 
 def measure_pipeline_call(device: str | None = None) -> float:
     """Measure a small call of the demo pipeline, as :func:`measure_call` does of an autoencoder."""
-    where = _device(device)
+    where = own_device(device)
     pipe = demo.pipeline().to(where)
     pipe.set_progress_bar_config(disable=True)
     pipe(**small_pipeline_call())
@@ -95,7 +128,7 @@ def measure_shards(shape: Sequence[int], plan: ShardPlan, device: str | None = N
         plan: The shards.
         device: As for :func:`measure_operators`.
     """
-    where = _device(device)
+    where = own_device(device)
     vae, latent = demo.image_vae().to(where), torch.zeros(*shape)
     rank, taken = Rank.of(None, None, "onednn"), []
     # As often on every rank: each call needs them all.
@@ -113,7 +146,7 @@ def measure_link(device: str | None = None) -> Link:
     Returns:
         The link; on further ranks, nothing of meaning.
     """
-    where = _device(device)
+    where = own_device(device)
     rank = Rank.of(None, None, "aten")
     rank.connect()
     me, exchange = rank.member.rank, rank.exchange(where)
@@ -183,7 +216,3 @@ def _timings(call: Callable[[], Any], device: torch.device) -> Sequence[float]:
         synchronise(device)
         taken.append(clock() - begin)
     return taken
-
-
-def _device(device: str | None) -> torch.device:
-    return device_of_rank(Member.of(None).rank, device)
