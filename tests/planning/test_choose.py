@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -14,6 +15,7 @@ from toolkit.models.autoencoders.model_call import ModelCall
 from toolkit.models.autoencoders.options import Options
 from toolkit.planning.candidates import Task
 from toolkit.planning.choice import Choice, Limits, Prediction
+from toolkit.planning.choose import _estimated
 from toolkit.planning.cost import call_cost
 from toolkit.runs.memory import MemoryCurve, measured
 from toolkit.runs.trace import clock
@@ -142,6 +144,44 @@ def test_without_a_profile_small_inputs_are_measured_and_it_is_said():
     choice = tk.plan(tk.demo.image_vae(), (1, 16, 30, 40), 1)
     assert "estimated from the operators of small inputs" in choice.reason
     assert 0.01 < choice.predictions[0].seconds < 10
+
+
+class OneRank:
+    """A cluster of one rank: this process."""
+
+    device, ranks = torch.device("cpu"), 1
+
+    def __init__(self):
+        self.measured = []
+
+    def run(self, function, *args):
+        self.measured.append(function)
+        return [function(*args)]
+
+
+def test_a_cluster_measures_what_may_be_the_quickest_and_the_profile_is_kept():
+    here, vae, shape = OneRank(), specimen("AutoencoderTiny").build(), (1, 4, 16, 20)
+    choice = tk.plan(vae, shape, 2, cluster=here, progress=False)
+    may_be = [one for one in choice.predictions if one.seconds <= 1.15 * choice.predictions[0].seconds]
+    assert may_be
+    assert all(one.estimated == 0 for one in may_be)
+    assert "small inputs" not in choice.reason
+    # What is known is not measured again.
+    here.measured.clear()
+    again = tk.plan(vae, shape, 2, profile=choice.profile, cluster=here, progress=False)
+    assert (again.plan, here.measured) == (choice.plan, [])
+    rehearsal = tk.rehearse(vae, shape, again.plan, profile=choice.profile)
+    assert rehearsal.seconds == next(one.seconds for one in again.predictions if one.plan == again.plan)
+
+
+def test_plans_whose_memory_is_an_estimate_near_the_limit_are_measured():
+    def predicted(estimated, peak):
+        return Prediction("a", tk.ShardPlan(h=2), exact=True, seconds=1.0, peak=peak, estimated=estimated)
+
+    below, near, above = predicted(0.5, 99), predicted(0.5, 114), predicted(0.5, 116)
+    known, too_large, slow = predicted(0.0, 99), predicted(0.0, 101), replace(below, seconds=1.2)
+    assert _estimated([below, near, above, known, too_large, slow], Limits(memory=100)) == [below, near]
+    assert _estimated([replace(too_large, seconds=0.1), below], Limits(memory=100)) == [below]
 
 
 def test_measured_cost_predicts_the_peak_of_a_larger_call():

@@ -1,7 +1,7 @@
 """How good the choices of ``tk.plan`` are: every candidate is run, and the chosen one compared with the quickest.
 
-Half of the cases have a limit on memory, so that the call of one rank is no answer. The profile is the one that a user
-would make for the input at hand: of the call on one rank and on shards.
+Half of the cases have a limit on memory, so that the call of one rank is no answer. Choices are made with the cluster
+at hand, which measures the operators of the plans that may be the quickest.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from tqdm.auto import tqdm
 
 from toolkit.cluster import Cluster
 from toolkit.errors import PlanError
-from toolkit.geometry import ShardPlan
 from toolkit.geometry.checks import check_counts
 from toolkit.models import demo
 from toolkit.planning.choice import Choice, Prediction
 from toolkit.planning.choose import plan
-from toolkit.planning.rehearsing.profiling import profile
+from toolkit.planning.rehearsing.profile import Profile
 from toolkit.runs.record import Record
 
 LIMITS = (None, 0.6)
@@ -105,21 +104,28 @@ def bench_plan(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
 
 def _rows(case: Case, cluster: Cluster, *, turns: int, device: str) -> Iterator[dict[str, Any]]:
     """One row for each limit, and what was predicted and measured of every candidate."""
-    plans = [None, ShardPlan(h=case.ranks)] if case.ranks > 1 else [None]
-    known = profile(case.vae, case.shape, plans, device=device, cluster=cluster)
-    choice = plan(case.vae, case.latent, case.ranks, profile=known, progress=False)
+
+    def choose(limit: float | None, known: Profile | None) -> Choice | None:
+        try:
+            return plan(case.vae, case.latent, case.ranks, limit, profile=known, cluster=cluster, progress=False)
+        except PlanError:
+            return None
+
+    choice = choose(None, None)
+    assert choice is not None
     whole = next(one for one in choice.predictions if one.plan is None)
     candidates = [one for one in choice.predictions if not one.refused]
     runs = _runs(case, candidates, cluster, turns=turns, weights=choice.weights)
     for part in LIMITS:
         limit = None if part is None else part * runs[whole.name].peak
+        found = choice if limit is None else choose(limit, choice.profile)
         yield {
             "model": case.model,
             "shape": "x".join(map(str, case.shape)),
             "ranks": case.ranks,
             "limit MB": None if limit is None else limit / 1e6,
-            **_verdict(choice, runs, limit),
-            "candidates": [_beside(one, runs[one.name]) for one in candidates],
+            **_verdict(found, runs, limit),
+            "candidates": [_beside(one, runs[one.name]) for one in (found or choice).predictions if not one.refused],
         }
 
 
@@ -153,15 +159,13 @@ def _near(candidates: Sequence[Prediction], taken: dict[str, list[float]], peaks
     return [one for one in candidates if one.plan is None or not beaten(one)]
 
 
-def _verdict(choice: Choice, runs: dict[str, Measured], limit: float | None) -> dict[str, Any]:
-    """The choice under a limit beside the quickest candidate that keeps to it."""
+def _verdict(choice: Choice | None, runs: dict[str, Measured], limit: float | None) -> dict[str, Any]:
+    """The choice under a limit, None if it was that nothing fits, beside the quickest candidate that keeps to it."""
     fitting = {name: one for name, one in runs.items() if limit is None or one.peak <= limit}
     best = min(fitting, key=lambda name: fitting[name].seconds, default=None)
-    try:
-        found = choice.under(memory=limit)
-    except PlanError:
+    if choice is None:
         return {"chosen": "none fits", "best": best or "none fits", "slower": 0.0, "good": best is None}
-    chosen = next(one.name for one in found.predictions if one.plan == found.plan and not one.refused)
+    chosen = next(one.name for one in choice.predictions if one.plan == choice.plan and not one.refused)
     if best is None:
         return {"chosen": chosen, "best": "none fits", "slower": 0.0, "good": False}
     slower = runs[chosen].seconds / runs[best].seconds - 1

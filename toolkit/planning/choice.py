@@ -14,6 +14,7 @@ from toolkit.geometry.checks import is_number, shown
 from toolkit.geometry.counting import in_bytes
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.tile_plan import TilePlan
+from toolkit.planning.rehearsing.profile import Profile
 
 GAIN = 0.03
 """The part of the time that dividing a call must gain; and that tiles must gain over a plan that is exact."""
@@ -96,7 +97,8 @@ class Choice:
         ranks: Number of ranks that there are.
         weights: Bytes of the model's weights.
         notes: The kinds of plan that were no candidates, and why.
-        guessed: Whether times were estimated from a small input, because no profile was given.
+        guessed: Whether times were estimated from a small input, because neither profile nor cluster was given.
+        profile: What operators cost, as far as it was known or measured in the end; give it to the next choice.
     """
 
     plan: TilePlan | ShardPlan | None
@@ -107,6 +109,7 @@ class Choice:
     weights: int = 0
     notes: tuple[str, ...] = ()
     guessed: bool = False
+    profile: Profile | None = None
 
     @classmethod
     def of(
@@ -118,6 +121,7 @@ class Choice:
         weights: int,
         notes: tuple[str, ...] = (),
         guessed: bool = False,
+        profile: Profile | None = None,
     ) -> Choice:
         """Choose among predictions.
 
@@ -131,10 +135,10 @@ class Choice:
         why = [_reason(best, ordered, limits, ranks), *notes]
         if guessed:
             why.append(
-                "Times are estimated from the operators of small inputs, measured in one process. Give profile=, "
-                "measured on a cluster, for better ones."
+                "Times are estimated from the operators of small inputs, measured in one process. Give cluster=, "
+                "or a profile= measured on one, for better ones."
             )
-        return cls(best.plan, " ".join(why), ordered, limits, ranks, weights, notes, guessed)
+        return cls(best.plan, " ".join(why), ordered, limits, ranks, weights, notes, guessed, profile)
 
     def under(self, memory: float | None = None, exact: bool = False, error: float | None = None) -> Choice:
         """The choice under other limits, from the same predictions.
@@ -153,6 +157,7 @@ class Choice:
             weights=self.weights,
             notes=self.notes,
             guessed=self.guessed,
+            profile=self.profile,
         )
 
     def table(self) -> pd.DataFrame:

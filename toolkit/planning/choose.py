@@ -23,12 +23,20 @@ from toolkit.models.protocols import Autoencoder
 from toolkit.planning.candidates import Candidate, Task
 from toolkit.planning.choice import Choice, Limits, Prediction
 from toolkit.planning.rehearsing.profile import Profile
+from toolkit.planning.rehearsing.profiling import Workers
 from toolkit.planning.rehearsing.profiling import profile as measure
 from toolkit.planning.rehearsing.rehearse import check_setting, rehearse
 from toolkit.planning.tile_error import tile_error
 
 SMALL = (8, 16)
 """Latent cells along h and w of the two inputs whose operators are measured if no profile is given."""
+
+ROUGH = Profile.assume(operations=1e11, bandwidth=1e10)
+"""A device by which plans are compared before the first of them is measured."""
+
+CLOSE = 0.15
+"""Time or memory that is estimated from other shapes may be off by this part. Plans that may be the quickest if it is
+are measured, where there is a cluster."""
 
 MOST_RANKS = 4096
 """The most ranks to choose a plan for. Every candidate is rehearsed on each of its ranks, which takes minutes for as
@@ -44,6 +52,7 @@ def plan(
     *,
     error: float | None = None,
     profile: Profile | None = None,
+    cluster: Workers | None = None,
     topology: Topology | None = None,
     direction: DirectionName = "decode",
     arguments: Mapping[str, Any] | None = None,
@@ -67,6 +76,8 @@ def plan(
             nothing is measured.
         profile: What operators cost, from :func:`toolkit.profile`, best measured on a cluster of as many ranks. None:
             the operators of two small inputs are measured in this process, and times are estimated from them.
+        cluster: Where to measure what the profile lacks of the plans that may be the quickest, in their own shapes,
+            until it is known which that is. None: what it lacks is estimated.
         topology: The hosts of the ranks, and the links between them; None: the profile's link between all. Shards are
             tried in blocks, and tiles dealt out, so that little is sent between hosts.
         direction: The model call to make. For encode, ``latent`` is the sample.
@@ -99,22 +110,54 @@ def plan(
     shape = given_shape("latent", latent.shape if isinstance(latent, Tensor) else latent)
     call = ModelCall(Direction.of(direction), Options(arguments=arguments or {}, seed=0))
     task = Task(vae, shape, call, ranks, topology)
-    costs = profile or _measured(task)
-    weights = sum(parameter.nbytes for parameter in vae.parameters())
-    predictions = [
-        _predicted(task, candidate, costs, topology, weights)
-        for candidate in tqdm(
-            list(task.candidates()), desc="rehearsing", unit="plan", leave=False, disable=not progress
-        )
-    ]
+    costs = profile or (_measured_small(task) if cluster is None else replace(ROUGH, device=cluster.device.type))
+    candidates = list(task.candidates())
+
+    def predicted(costs: Profile) -> list[Prediction]:
+        bar = tqdm(candidates, desc="rehearsing", unit="plan", leave=False, disable=not progress)
+        return [_predicted(task, candidate, costs) for candidate in bar]
+
+    predictions = predicted(costs)
+    while cluster is not None and (unsure := _estimated(predictions, limits)):
+        profile = costs = _measured(task, unsure, profile, cluster)
+        predictions = predicted(costs)
     if error is not None and isinstance(latent, Tensor):
         predictions = [_with_error(one, task, latent) for one in predictions]
     return Choice.of(
-        tuple(predictions), limits, ranks=ranks, weights=weights, notes=task.notes, guessed=profile is None
+        tuple(predictions),
+        limits,
+        ranks=ranks,
+        weights=_weights(task),
+        notes=task.notes,
+        guessed=profile is None and cluster is None,
+        profile=costs,
     )
 
 
-def _measured(task: Task) -> Profile:
+def _estimated(predictions: Sequence[Prediction], limits: Limits) -> list[Prediction]:
+    """The plans that may be the quickest within the limits, and are not measured in all their operators."""
+    # Errors are measured for the last of the predictions only.
+    limits = replace(limits, error=None)
+    roughly = limits if limits.memory is None else replace(limits, memory=(1 + CLOSE) * limits.memory)
+    fitting = [one for one in predictions if not one.breaks(roughly if one.estimated else limits)]
+    quickest = min((one.seconds for one in fitting), default=0.0)
+    return [one for one in fitting if one.estimated and one.seconds <= (1 + CLOSE) * quickest]
+
+
+def _measured(task: Task, predictions: Sequence[Prediction], known: Profile | None, cluster: Workers) -> Profile:
+    """A profile with all operators of these plans, measured by a cluster's ranks."""
+    return measure(
+        task.vae,
+        task.shape,
+        [one.plan for one in predictions],
+        cluster=cluster,
+        known=known,
+        direction=task.call.direction.value,
+        options=task.call.options,
+    )
+
+
+def _measured_small(task: Task) -> Profile:
     """A profile of the operators of two small inputs, measured in this process: they tell how costs grow."""
     ratio = input_ratio(task.vae, task.call.direction.value)
     device = next(task.vae.parameters()).device.type
@@ -132,7 +175,12 @@ def _measured(task: Task) -> Profile:
     return known
 
 
-def _predicted(task: Task, candidate: Candidate, costs: Profile, topology: Topology | None, weights: int) -> Prediction:
+def _weights(task: Task) -> int:
+    """Bytes of the model's weights."""
+    return sum(parameter.nbytes for parameter in task.vae.parameters())
+
+
+def _predicted(task: Task, candidate: Candidate, costs: Profile) -> Prediction:
     """Rehearse a candidate."""
     try:
         rehearsal = rehearse(
@@ -140,7 +188,7 @@ def _predicted(task: Task, candidate: Candidate, costs: Profile, topology: Topol
             task.shape,
             candidate.plan,
             profile=costs,
-            topology=topology,
+            topology=task.topology,
             direction=task.call.direction.value,
             options=task.call.options,
         )
@@ -151,7 +199,7 @@ def _predicted(task: Task, candidate: Candidate, costs: Profile, topology: Topol
         candidate.plan,
         candidate.exact,
         seconds=rehearsal.seconds,
-        peak=int(rehearsal.peaks.max()) + weights,
+        peak=int(rehearsal.peaks.max()) + _weights(task),
         bytes=int(rehearsal.messages["bytes"].sum()),
         error=0.0 if candidate.exact else None,
         estimated=rehearsal.estimated,

@@ -36,6 +36,8 @@ ROWS = 16
 """Rows of each shard, and columns, of the latent by which the cost of messages is measured."""
 LARGEST = 8
 """Number of operators, the largest ones, by which it is measured what ranks cost each other."""
+TIMES = 3
+"""How often that is measured, for each number of ranks in turn: a machine may be busy for a second."""
 
 
 class Workers(Protocol):
@@ -44,6 +46,10 @@ class Workers(Protocol):
     @property
     def ranks(self) -> int:
         """Number of processes."""
+
+    @property
+    def device(self) -> torch.device:
+        """Their type of device."""
 
     @property
     def run(self) -> Callable[..., list[Any]]:
@@ -68,7 +74,7 @@ def profile(
         model: A diffusers autoencoder or pipeline, as :func:`toolkit.rehearse` takes it.
         input_or_shape: The input of an autoencoder's call, or its shape.
         plan: The plan that will be rehearsed, or several; None: the model's own call.
-        device: The type of device; None: the machine's accelerator where there is one.
+        device: The type of device; None: the cluster's, or the machine's accelerator where there is one.
         cluster: Where to measure, with the ranks' own settings: on as many ranks at the same time as have a processor
             or an accelerator each; and then, on 1, 2, 3 ... ranks, what they cost each other. None: this process alone.
         known: A profile to extend: only what it lacks is measured.
@@ -82,7 +88,7 @@ def profile(
         >>> rehearsal.estimated, 0 < rehearsal.seconds < 10
         (0.0, True)
     """
-    kind = device or device_of_rank(0).type
+    kind = device or (device_of_rank(0) if cluster is None else cluster.device).type
     plans = list(plan) if isinstance(plan, Sequence) else [plan]
     scripts = [script for one in plans for script in rehearse(model, input_or_shape, one, device=kind, **call).scripts]
     measuring = 1 if cluster is None else with_room(cluster.run(place_of_rank, kind))
@@ -154,7 +160,9 @@ def _with_crowds(cluster: Workers, known: Profile, scripts: Sequence[Script], me
         everywhere = _everywhere(cluster, count)
         return mean(everywhere(measure_pace, largest, seconds, known.device))
 
-    paces = {count: pace(count) for count in sorted({*_counts(cluster.ranks), measuring})}
+    counts = sorted({*_counts(cluster.ranks), measuring})
+    taken = [{count: pace(count) for count in counts} for _ in range(TIMES)]
+    paces = {count: median(one[count] for one in taken) for count in counts}
     return replace(known, crowds={count: Crowd(paces[measuring] / one) for count, one in paces.items()})
 
 

@@ -28,7 +28,7 @@ from toolkit.runs.trace import Label, clock
 
 ENOUGH = 0.02
 """Seconds of repetitions after which an operator is not called again."""
-WHILE = 1.0
+WHILE = 0.7
 """Seconds for which ranks work to show their pace."""
 FEWEST, MOST = 5, 30
 """Number of timings of an operator."""
