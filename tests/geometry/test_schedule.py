@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from toolkit.errors import PlanError
 from toolkit.geometry.drawing.svg_gantt import Bar, draw_gantt
 from toolkit.geometry.schedule import Schedule
-from toolkit.geometry.schedule_formula import step_formula
 from toolkit.geometry.schedule_table import Action, read_table, write_table
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.geometry.stage_split import StageSplit
@@ -339,7 +338,7 @@ def test_a_wide_table_is_cut_as_text():
 def test_the_formula_is_the_simulation():
     for stages, branches, chunks, requests in product(range(1, 5), range(1, 4), range(1, 4), range(1, 5)):
         schedule = Schedule(stages, branches, chunks, requests)
-        assert step_formula(schedule)[1] == schedule.step_time(equal(schedule))
+        assert schedule.formula[1] == schedule.step_time(equal(schedule))
         assert schedule.utilisation == pytest.approx(
             branches * requests / (stages * schedule.step_time(equal(schedule)))
         )

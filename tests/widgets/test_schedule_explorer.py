@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 import pytest
 
 import toolkit as tk
-from toolkit.geometry.schedule_formula import step_formula
 from toolkit.geometry.schedule_table import Action
 from toolkit.widgets.schedule_explorer import TAKES
 
@@ -70,7 +69,7 @@ def test_the_formula_is_the_simulation_of_equal_chunks():
         ),
     ]
     for order in kinds:
-        text, value = step_formula(order)
+        text, value = order.formula
         assert value == order.step_time([Fraction(1, order.depth)] * order.depth), order
         letters = {"P": order.stages, "B": order.branches, "V": order.chunks, "R": order.in_flight}
         code = (

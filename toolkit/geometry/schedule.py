@@ -234,9 +234,20 @@ class Schedule:
         return max(end.back)
 
     @property
+    def formula(self) -> tuple[str, Fraction]:
+        """The formula for a step of all requests, and its value in units of a branch on one rank."""
+        return step_formula(
+            ranks=self.stages,
+            branches=self.branches,
+            chunks=self.chunks,
+            requests=self.in_flight,
+            overlap=self.overlap,
+        )
+
+    @property
     def utilisation(self) -> float:
         """Fraction of all ranks' time spent computing, if all chunks take equally long and links take no time."""
-        return float(self.branches * self.in_flight / (self.ranks * step_formula(self)[1]))
+        return float(self.branches * self.in_flight / (self.ranks * self.formula[1]))
 
     @property
     def bubble(self) -> float:
@@ -276,7 +287,7 @@ class Schedule:
     def _repr_html_(self) -> str:
         equal = (Fraction(1, self.depth),) * self.depth
         lines = {
-            "step of all requests" if self.in_flight > 1 else "step": f"{float(step_formula(self)[1]):.3f}",
+            "step of all requests" if self.in_flight > 1 else "step": f"{float(self.formula[1]):.3f}",
             "on one rank": f"{self.branches * self.in_flight:.3f}",
             "speed-up": f"{self.ranks * self.utilisation:.2f} of {self.ranks}",
             "utilisation": f"{100 * self.utilisation:.1f} %",

@@ -11,7 +11,6 @@ from toolkit.geometry.checks import check_counts
 from toolkit.geometry.drawing.html import cell, table, view, word
 from toolkit.geometry.drawing.stage_views import gantt
 from toolkit.geometry.schedule import Schedule
-from toolkit.geometry.schedule_formula import step_formula
 from toolkit.geometry.stage_plan import StagePlan
 from toolkit.geometry.stage_split import StageSplit
 from toolkit.widgets.board import Board, Explorer
@@ -104,7 +103,8 @@ class ScheduleExplorer(Explorer):
         return view("Schedule", facts, table=table([], rows), picture=picture) + code(self.snippet)
 
     def _lines(self) -> Iterator[tuple[str, str]]:
-        order, (formula, value) = self.schedule, step_formula(self.schedule)
+        order = self.schedule
+        formula, value = order.formula
         yield "a step of all requests" if order.in_flight > 1 else "a step", self._said(self.step_time)
         yield f"  equal stages, no hop:\n  {formula}", self._said(float(value))
         yield "on one rank", self._said(self._alone)
