@@ -213,7 +213,9 @@ def test_with_hosts_shards_are_tried_in_blocks_and_tiles_dealt_out_by_hosts():
         assert one.assignment == tk.Assignment.balanced(one.grid, one.ranks, topology=two)
 
 
-def test_where_the_link_between_hosts_is_slow_short_borders_win():
+def test_where_the_link_between_hosts_is_slow_short_borders_win(monkeypatch):
+    monkeypatch.setattr(Task, "_counts", lambda _: [4])
+    monkeypatch.setattr(Task, "_tiles", lambda *_: ())
     vae, two = specimen("AutoencoderKL").build(), tk.Topology(2, 2, tk.Link(1e12), tk.Link(1e4))
     choice = tk.plan(vae, (1, 4, 8, 24), 4, profile=SLOW, topology=two, exact=True, progress=False)
     shards = [one.plan for one in choice.predictions if isinstance(one.plan, tk.ShardPlan) and one.plan.ranks == 4]
