@@ -14,6 +14,7 @@ import torch
 from toolkit.cluster.engines import block as blocks
 from toolkit.cluster.engines.block import Block
 from toolkit.cluster.engines.local.channel import Channel
+from toolkit.cluster.engines.local.worker import KernelLine
 from toolkit.cluster.engines.parcel import pack, unpack
 from toolkit.errors import ToolkitError
 
@@ -70,6 +71,25 @@ def test_an_end_that_does_not_read_is_given_up(ends, monkeypatch):
     with pytest.raises(TimeoutError, match="does not read"):
         ends[0].send("x" * 3_000_000)
     assert time.monotonic() - begin < 3
+
+
+def test_a_kernel_that_is_busy_is_waited_for_and_one_that_is_gone_is_not(ends, monkeypatch):
+    """64 ranks have more to tell than a kernel on two cores reads in 5 s: one of them took it for gone, and ended."""
+    monkeypatch.setattr("toolkit.cluster.engines.local.channel.SEND_LIMIT", 0.1)
+    gone = threading.Event()
+    line = KernelLine(ends[0], gone.set)
+    sends = threading.Thread(target=line.send, args=("x" * 3_000_000,))
+    sends.start()
+    sends.join(1.0)
+    assert sends.is_alive()
+    assert not gone.is_set()
+    assert ends[1].receive() == ("x" * 3_000_000,)
+    sends.join()
+    sends = threading.Thread(target=line.send, args=("x" * 3_000_000,))
+    sends.start()
+    ends[1].close()
+    sends.join(3.0)
+    assert gone.is_set()
 
 
 def test_messages_come_before_the_end_of_the_line(ends):

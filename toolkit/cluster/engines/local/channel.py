@@ -31,7 +31,7 @@ INT = array.array("i").itemsize
 CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 SEND_LIMIT = 5.0
-"""Seconds that the other end has to make room for a message. Messages are small: their tensors lie in blocks."""
+"""Seconds that a worker has to make room for a message. Messages are small: their tensors lie in blocks."""
 
 
 class Channel:
@@ -71,16 +71,24 @@ class Channel:
         """The socket's descriptor, to wait for it."""
         return self.end.fileno()
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Any, *, patient: bool = False) -> None:
         """Send a message.
+
+        Args:
+            message: What can be pickled.
+            patient: Whether to wait for room as long as the other end is open.
 
         Raises:
             OSError: If the other end is closed, or made no room within :data:`SEND_LIMIT`.
         """
-        self.pass_on(Packed.of(message))
+        self.pass_on(Packed.of(message), patient=patient)
 
-    def pass_on(self, packed: Packed) -> None:
+    def pass_on(self, packed: Packed, *, patient: bool = False) -> None:
         """Send a message that is packed already.
+
+        Args:
+            packed: The message.
+            patient: As for :meth:`send`.
 
         Raises:
             OSError: As :meth:`send`.
@@ -93,7 +101,7 @@ class Channel:
             try:
                 sent = self.end.sendmsg([data], beside, socket.MSG_DONTWAIT)
             except BlockingIOError:
-                if not select.select([], [self.end], [], SEND_LIMIT)[1]:
+                if not select.select([], [self.end], [], None if patient else SEND_LIMIT)[1]:
                     raise TimeoutError("the other end does not read") from None
                 continue
             data, beside = data[sent:], []

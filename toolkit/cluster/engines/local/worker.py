@@ -51,7 +51,8 @@ class KernelLine:
         """Send a message to the kernel; if the kernel is gone, this process ends."""
         with self._lock:
             try:
-                self._channel.send(message)
+                # A kernel that reads late is busy with other ranks, or with a function that takes the output.
+                self._channel.send(message, patient=True)
             except OSError:
                 self._gone()
 
