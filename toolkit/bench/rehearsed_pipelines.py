@@ -136,4 +136,6 @@ def _paced(measured: Profile, whole: Rehearsal, block: float) -> Profile:
     between = [sum(measured.operators[step.key].seconds for step in steps[a:b]) for a, b in pairwise(places)]
     own = measured.operators[attention]
     paced = own._replace(seconds=own.seconds + block - median(between))
-    return replace(measured, operators={**measured.operators, attention: paced})
+    # Who sleeps leaves the processor to others: these ranks have a device each, however many share a processor.
+    crowds = {count: crowd._replace(slowness=1.0) for count, crowd in measured.crowds.items()}
+    return replace(measured, operators={**measured.operators, attention: paced}, crowds=crowds)
