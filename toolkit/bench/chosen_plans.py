@@ -96,13 +96,13 @@ def bench_plan(turns: int = 5, device: str = "cpu") -> dict[str, Any]:
         for ranks in dict.fromkeys(case.ranks for case in chosen):
             with Cluster(ranks, device) as cluster:
                 for case in (one for one in chosen if one.ranks == ranks):
-                    rows += _rows(case, cluster, turns=turns, device=device)
+                    rows += _rows(case, cluster, turns=turns)
                     bar.update()
     record = Record.make(demo.image_vae(), {}, plan=None, what={"call": "bench plan", "device": device})
     return {"rows": rows, "record": record.to_json()}
 
 
-def _rows(case: Case, cluster: Cluster, *, turns: int, device: str) -> Iterator[dict[str, Any]]:
+def _rows(case: Case, cluster: Cluster, *, turns: int) -> Iterator[dict[str, Any]]:
     """One row for each limit, and what was predicted and measured of every candidate."""
 
     def choose(limit: float | None, known: Profile | None) -> Choice | None:
