@@ -35,10 +35,8 @@ def test_the_command_predicts_and_measures(tmp_path, capsys, monkeypatch):
 
 def test_ranks_with_paced_blocks_have_a_device_each():
     """Their blocks sleep, so they do not slow each other down, however few processors they share."""
-    pipe, call = (
-        tk.demo.pipeline(),
-        tk.demo.call(height=16, width=16, num_frames=1, num_inference_steps=1, output_type="latent"),
-    )
+    pipe = tk.demo.pipeline()
+    call = tk.demo.call(height=16, width=16, num_frames=1, num_inference_steps=1, output_type="latent")
     scripts = tk.rehearse(pipe, device="cpu", **call).scripts
     known = Profile("cpu", dict.fromkeys(operators_of(scripts), OperatorCost(1e-6, 0)), crowds={4: Crowd(1.9, 1e-4)})
     whole = tk.rehearse(pipe, profile=known, **call)
