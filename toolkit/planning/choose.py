@@ -88,7 +88,8 @@ def plan(
         The plan, with its reason and the predictions that it rests on. A plan of None means not to divide the work.
 
     Raises:
-        PlanError: If no candidate fits the limits, with the numbers; or if there is less than one rank.
+        PlanError: If no candidate fits the limits, with the numbers; if there is less than one rank; or if the profile
+            is of another type of device than the cluster.
 
     Example:
         >>> from toolkit.models import demo
@@ -102,6 +103,11 @@ def plan(
     check_ints(1, most=MOST_RANKS, ranks=ranks)
     check_is_module("vae", vae)
     check_setting(profile, topology)
+    if cluster is not None and profile is not None and profile.device != cluster.device.type:
+        raise PlanError(
+            f"a profile of {profile.device} with a cluster of {cluster.device.type}: what is measured there cannot "
+            "extend it. Leave out profile= or cluster=."
+        )
     if topology is not None:
         hosts_of(topology, ranks)
     limits = Limits(memory, exact, error)

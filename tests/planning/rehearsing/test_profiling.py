@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import toolkit as tk
-from toolkit.planning.rehearsing import profiling
+from toolkit.planning.rehearsing import profiling, stopwatch
 from toolkit.planning.rehearsing.profile import OperatorCost, Profile
-from toolkit.planning.rehearsing.script import operators_of
+from toolkit.planning.rehearsing.script import Compute, operators_of
 
 SHAPE = (1, 16, 4, 4)
 
@@ -44,3 +44,32 @@ def test_a_clusters_device_is_measured_whatever_else_the_machine_has(monkeypatch
     monkeypatch.setattr(profiling, "device_of_rank", lambda rank: torch.device("cuda", rank))
     one = Ranks(1, lambda function, *args: [function(*args)])
     assert tk.profile(tk.demo.image_vae(), SHAPE, cluster=one).device == "cpu"
+
+
+def test_a_profile_of_another_device_is_refused_before_anything_is_measured() -> None:
+    def nothing(*_: Any) -> list[Any]:
+        raise AssertionError("measured")
+
+    vae, other = tk.demo.image_vae(), Profile.assume(operations=1.0, bandwidth=1.0, device="cuda")
+    with pytest.raises(tk.PlanError, match=r"^known is a profile of cuda, measured is cpu: give device='cuda'\.$"):
+        tk.profile(vae, SHAPE, cluster=Ranks(2, nothing), known=other)
+    with pytest.raises(tk.PlanError, match=r"^a profile of cuda with a cluster of cpu: .* Leave out profile= or"):
+        tk.plan(vae, SHAPE, 2, profile=other, cluster=Ranks(2, nothing), progress=False)
+
+
+@pytest.mark.parametrize(("more", "each"), [([1.0, 1.0], 1.0), ([0.5, 9.0, 1.0], 1.0), ([-0.1], 0.0)])
+def test_what_the_host_does_around_operators_is_what_a_small_call_takes_beyond_them(
+    more: list[float], each: float
+) -> None:
+    """Every operator takes a second, and the call so much more for each that the host calls, views included."""
+    small = tk.rehearse(tk.demo.image_vae(), stopwatch.SMALL, device="cpu").scripts[0]
+    steps = [step for step in small.steps if isinstance(step, Compute)]
+    taken = [len(steps) + one * sum(step.calls for step in steps) for one in more]
+
+    def answer(_function: Any, calls: Any, around: Any, _device: str) -> list[Any]:
+        return [(dict.fromkeys(calls, OperatorCost(1.0, 0)), dict.fromkeys(around, whole)) for whole in taken]
+
+    found = profiling._lacking(answer, [small], Profile("cpu"), ["call"])
+    assert (found.host.call, found.host.ruled_call) == (each, None)
+    # It is not measured again.
+    assert profiling._lacking(lambda *_: [({}, {})], [small], found, ["call"]) == found

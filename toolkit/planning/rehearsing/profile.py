@@ -37,7 +37,7 @@ class HostCost(NamedTuple):
 
     Attributes:
         call: For each operator of an autoencoder's own call: modules, Python, torch's dispatch.
-        ruled_call: The same inside the rules of exact shards.
+        ruled_call: The same on exact shards, and in passes that gather statistics of tiles.
         pipeline_call: The same in a pipeline: transformers, schedulers.
         post: For each message that is posted, with all that it costs the ranks: threads that wait for messages compete
             with ranks for the processor, and a rank that is held up holds up the next.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from statistics import mean, median
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from toolkit.errors import PlanError
 from toolkit.geometry.plan import Plan
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.stage_plan import Plans
@@ -17,17 +18,17 @@ from toolkit.geometry.topology import Topology
 from toolkit.models import demo
 from toolkit.planning.rehearsing.profile import Crowd, OperatorCost, Profile
 from toolkit.planning.rehearsing.rank_places import on_first, place_of_rank, with_room
+from toolkit.planning.rehearsing.rehearsal import Rehearsal
 from toolkit.planning.rehearsing.rehearse import rehearse
 from toolkit.planning.rehearsing.script import Compute, Script, operators_of
 from toolkit.planning.rehearsing.stopwatch import (
     SMALL,
-    measure_call,
     measure_link,
     measure_operators,
     measure_pace,
-    measure_pipeline_call,
     measure_shards,
     small_pipeline_call,
+    small_plan,
 )
 from toolkit.runs.device import device_of_rank
 from toolkit.runs.surroundings import Surroundings
@@ -80,6 +81,9 @@ def profile(
         known: A profile to extend: only what it lacks is measured.
         **call: The call that will be rehearsed, as :func:`toolkit.rehearse` takes it.
 
+    Raises:
+        PlanError: If what is known is of another type of device, or the plan does not fit.
+
     Example:
         >>> from toolkit.models import demo
         >>> vae = demo.image_vae()
@@ -89,14 +93,16 @@ def profile(
         (0.0, True)
     """
     kind = device or (device_of_rank(0) if cluster is None else cluster.device).type
+    if known is not None and known.device != kind:
+        raise PlanError(f"known is a profile of {known.device}, measured is {kind}: give device={known.device!r}.")
     plans = list(plan) if isinstance(plan, Sequence) else [plan]
     scripts = [script for one in plans for script in rehearse(model, input_or_shape, one, device=kind, **call).scripts]
     measuring = 1 if cluster is None else with_room(cluster.run(place_of_rank, kind))
     everywhere = _everywhere(cluster, measuring)
-    found = _lacking(everywhere, scripts, known or Profile(kind))
-    for around in dict.fromkeys(script.around for script in scripts):
-        if getattr(found.host, around) is None:
-            found = _with_host(everywhere, found, around)
+    around = {script.around for script in scripts}
+    if known is None and cluster is not None and cluster.ranks > 1:
+        around.add("ruled_call")  # what messages cost is measured by shards
+    found = _lacking(everywhere, scripts, known or Profile(kind), around)
     if known is not None:
         return found
     record = {
@@ -121,32 +127,34 @@ def _everywhere(cluster: Workers | None, count: int) -> _Everywhere:
     return lambda function, *args: cluster.run(on_first, count, function, *args)[:count]
 
 
-def _lacking(everywhere: _Everywhere, scripts: Sequence[Script], known: Profile) -> Profile:
-    """A profile with the operators that it lacks of scripts."""
-    calls = {key: call for key, call in operators_of(scripts).items() if not known.knows(key)}
-    answers = everywhere(measure_operators, calls, known.device)
+def _lacking(everywhere: _Everywhere, scripts: Sequence[Script], known: Profile, around: Iterable[str] = ()) -> Profile:
+    """A profile with what it lacks: operators of scripts, and what the host does around operators."""
+    kind = known.device
+    small = {one: _small_call(one, kind) for one in sorted(around) if getattr(known.host, one) is None}
+    every = [*scripts, *(script for one in small.values() for script in one.scripts)]
+    calls = {key: call for key, call in operators_of(every).items() if not known.knows(key)}
+    answers = everywhere(measure_operators, calls, list(small), kind)
     costs = {
-        key: OperatorCost(mean(answer[key].seconds for answer in answers), max(answer[key].bytes for answer in answers))
+        key: OperatorCost(mean(cost[key].seconds for cost, _ in answers), max(cost[key].bytes for cost, _ in answers))
         for key in calls
     }
-    return known.extended(Profile(known.device, costs, {key: call.work for key, call in calls.items()}))
+    full = known.extended(Profile(kind, costs, {key: call.work for key, call in calls.items()}))
+    host = {one: _host_cost(full, script, median(t[one] for _, t in answers)) for one, script in small.items()}
+    return replace(full, host=full.host._replace(**host))
 
 
-def _with_host(everywhere: _Everywhere, known: Profile, around: str) -> Profile:
-    """A profile with the seconds of the host around each operator: a small call, less its operators by themselves."""
-    kind = known.device
+def _small_call(around: str, kind: str) -> Rehearsal:
+    """A rehearsal of the small call by which it is measured what the host does around operators."""
     if around == "pipeline_call":
-        rehearsed = rehearse(demo.pipeline(), device=kind, **small_pipeline_call())
-        whole = median(everywhere(measure_pipeline_call, kind))
-    else:
-        plan = ShardPlan() if around == "ruled_call" else None
-        rehearsed = rehearse(demo.image_vae(), SMALL, plan, device=kind)
-        whole = median(everywhere(measure_call, plan, kind))
-    full = _lacking(everywhere, rehearsed.scripts, known)
-    steps = [step for step in rehearsed.scripts[0].steps if isinstance(step, Compute)]
-    alone = sum(full.operators[step.key].seconds for step in steps)
-    cost = max(0.0, (whole - alone) / sum(step.calls for step in steps))
-    return replace(full, host=full.host._replace(**{around: cost}))
+        return rehearse(demo.pipeline(), device=kind, **small_pipeline_call())
+    return rehearse(demo.image_vae(), SMALL, small_plan(around), device=kind)
+
+
+def _host_cost(known: Profile, small: Rehearsal, taken: float) -> float:
+    """The seconds of the host around each operator: those of a small call, less its operators by themselves."""
+    steps = [step for step in small.scripts[0].steps if isinstance(step, Compute)]
+    alone = sum(known.operators[step.key].seconds for step in steps)
+    return max(0.0, (taken - alone) / sum(step.calls for step in steps))
 
 
 def _with_crowds(cluster: Workers, known: Profile, scripts: Sequence[Script], measuring: int) -> Profile:
@@ -168,10 +176,7 @@ def _with_crowds(cluster: Workers, known: Profile, scripts: Sequence[Script], me
 
 def _with_link(cluster: Workers, everywhere: _Everywhere, known: Profile) -> Profile:
     """A profile with the link between ranks, and what a message costs where so many of them send."""
-    full = known
-    if full.host.ruled_call is None:
-        full = _with_host(everywhere, full, "ruled_call")
-    full = replace(full, link=cluster.run(measure_link, known.device)[0])
+    full = replace(known, link=cluster.run(measure_link, known.device)[0])
     posts = {count: _post(cluster, everywhere, full, count) if count > 1 else None for count in full.crowds}
     crowds = {count: crowd._replace(post=posts[count]) for count, crowd in full.crowds.items()}
     return replace(full, crowds=crowds, host=full.host._replace(post=posts[cluster.ranks]))

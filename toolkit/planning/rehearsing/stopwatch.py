@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import cycle
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from toolkit.distributed import decoding
 from toolkit.distributed.comm.exchange import Exchange
 from toolkit.distributed.comm.message import Incoming, Outgoing
 from toolkit.distributed.comm.rank import Rank
-from toolkit.geometry.plan import Plan, or_whole
+from toolkit.geometry.plan import or_whole
 from toolkit.geometry.shard_plan import ShardPlan
 from toolkit.geometry.topology import Link
 from toolkit.models import demo
@@ -26,17 +27,30 @@ from toolkit.runs.device import synchronise
 from toolkit.runs.memory import MemoryCurve, measured
 from toolkit.runs.trace import Label, clock
 
-ENOUGH = 0.02
-"""Seconds of repetitions after which an operator is not called again."""
+TURNS = 3
+"""How often all operators are measured, one after the other: a machine may be busy for a second, and then with few."""
+ENOUGH, ENOUGH_CALLS = 0.007, 0.07
+"""Seconds of repetitions after which an operator, or a small call with its host, is not repeated in a turn."""
 WHILE = 0.7
 """Seconds for which ranks work to show their pace."""
-FEWEST, MOST = 5, 30
-"""Number of timings of an operator."""
+FEWEST, MOST = 2, 10
+"""Number of timings in a turn."""
+WHILE = 0.7
+"""Seconds for which ranks work to show their pace."""
+FEWEST, MOST = 2, 10
+"""Number of timings in a turn."""
+CALLS = 31
+"""Number of timings of a whole small call: what the host does around its operators is a difference of two times."""
 NEAR, CACHE, MOST_SETS = 2 << 20, 64 << 20, 8
 """Bytes that a core's own cache holds, bytes that no cache holds, and the most sets of arguments that an operator is
 called on."""
 SMALL = (1, 16, 4, 4)
 """The latent of the call by which the host's part is measured: its operators are as small as operators get."""
+
+
+def small_plan(around: str) -> ShardPlan | None:
+    """How that call is divided: in one shard, or not at all."""
+    return ShardPlan() if around == "ruled_call" else None
 
 
 def small_pipeline_call() -> dict[str, Any]:
@@ -50,16 +64,32 @@ ROUNDS = 11
 """Number of round trips of each size, and of decodes on shards."""
 
 
-def measure_operators(calls: Mapping[str, OperatorCall], device: str | None = None) -> dict[str, OperatorCost]:
-    """Measure operators on this process's device, with its threads.
+def measure_operators(
+    calls: Mapping[str, OperatorCall], around: Sequence[str] = (), device: str | None = None
+) -> tuple[dict[str, OperatorCost], dict[str, float]]:
+    """Measure operators, and small calls with the host around them, on this process's device, with its threads.
 
     Args:
         calls: The operators, by text.
+        around: What the host does around operators, by the names of fields of
+            :class:`~toolkit.planning.rehearsing.profile.HostCost`.
         device: The type of device; None: the machine's accelerator where there is one.
+
+    Returns:
+        What each operator costs, and the seconds of a small call of each kind.
     """
     where = own_device(device)
+    taken: dict[str, list[float]] = {key: [] for key in (*calls, *around)}
     with torch.no_grad():
-        return {key: _measure(call, where) for key, call in calls.items()}
+        whole = {kind: _ready_call(kind, where) for kind in around}
+        sizes = {key: _most_bytes(call, where) for key, call in calls.items()}
+        for _ in range(TURNS):
+            for key, call in calls.items():
+                taken[key] += _timings(_in_turn(call, where), where, ENOUGH)
+            for kind, one in whole.items():
+                taken[kind] += _timings(one, where, ENOUGH_CALLS)
+    costs = {key: OperatorCost(median(taken[key]), sizes[key]) for key in calls}
+    return costs, {kind: median(taken[kind]) for kind in around}
 
 
 def measure_pace(calls: Mapping[str, OperatorCall], seconds: Mapping[str, float], device: str | None) -> float:
@@ -91,33 +121,6 @@ def measure_pace(calls: Mapping[str, OperatorCall], seconds: Mapping[str, float]
             if clock() - begin > WHILE:
                 break
     return done / (clock() - begin)
-
-
-def measure_call(plan: Plan | None, device: str | None = None) -> float:
-    """Measure a whole small decode of the demo model, from Python to the last operator; returns seconds.
-
-    Args:
-        plan: How it is divided: None, or a plan for one rank.
-        device: As for :func:`measure_operators`.
-    """
-    where = own_device(device)
-    vae, latent = demo.image_vae().to(where), torch.zeros(SMALL)
-    alone = Rank.alone()
-
-    def call() -> None:
-        decoding.run_as(alone, vae, latent, or_whole(plan), ModelCall())
-
-    call()
-    return median(_timings(call, where))
-
-
-def measure_pipeline_call(device: str | None = None) -> float:
-    """Measure a small call of the demo pipeline, as :func:`measure_call` does of an autoencoder."""
-    where = own_device(device)
-    pipe = demo.pipeline().to(where)
-    pipe.set_progress_bar_config(disable=True)
-    pipe(**small_pipeline_call())
-    return median(_timings(lambda: pipe(**small_pipeline_call()), where))
 
 
 def measure_shards(shape: Sequence[int], plan: ShardPlan, device: str | None = None) -> float:
@@ -177,39 +180,44 @@ def _round_trips(exchange: Exchange, size: int, me: int) -> Iterator[float]:
         yield clock() - begin
 
 
-def _measure(call: OperatorCall, device: torch.device) -> OperatorCost:
-    # In a run, an operator finds its tensors in the processor's cache only if they are small. So it is called on
-    # several sets of large ones in turn.
-    sets = 1 if call.work.bytes <= NEAR else min(MOST_SETS, max(1, CACHE // call.work.bytes))
-    turns = cycle([call.run_on(device) for _ in range(sets)])
-    held: deque[Any] = deque(maxlen=sets)
+def _ready_call(around: str, device: torch.device) -> Callable[[], object]:
+    """A small call of a demo model, from Python to the last operator."""
+    if around == "pipeline_call":
+        pipe = demo.pipeline().to(device)
+        pipe.set_progress_bar_config(disable=True)
+        call: Callable[[], object] = partial(pipe, **small_pipeline_call())
+    else:
+        vae, latent, plan = demo.image_vae().to(device), torch.zeros(SMALL), or_whole(small_plan(around))
+        call = partial(decoding.run_as, Rank.alone(), vae, latent, plan, ModelCall())
+    call()
+    return call
 
-    def one() -> None:
-        # Results are kept for a while, or the next call would find their memory in the cache.
-        held.append(next(turns)())
 
+def _most_bytes(call: OperatorCall, device: torch.device) -> int:
+    """The most bytes that are allocated during a call above those before it."""
+    run = call.run_on(device)
     # What the first call of a shape sets up, later ones reuse.
-    one()
+    run()
     curve = MemoryCurve(0)
     with measured(curve, device, origin=clock()):
-        once = next(turns)()
+        once = run()
     del once
-    return OperatorCost(_usual(_timings(one, device)), curve.peak or 0)
+    return curve.peak or 0
 
 
-def _usual(taken: Sequence[float]) -> float:
-    """The mean of timings but for the longest, which may be a hiccup of the machine.
+def _in_turn(call: OperatorCall, device: torch.device) -> Callable[[], object]:
+    """An operator that meets its tensors as in a run: in the processor's cache only if they are small."""
+    sets = 1 if call.work.bytes <= NEAR else min(MOST_SETS, max(1, CACHE // call.work.bytes))
+    turns = cycle([call.run_on(device) for _ in range(sets)])
+    # Results are kept for a while, or the next call would find their memory in the cache.
+    held: deque[Any] = deque(maxlen=sets)
+    return lambda: held.append(next(turns)())
 
-    Example:
-        >>> _usual([1.0, 2.0, 1.0, 2.0, 90.0])
-        1.5
-    """
-    return mean(sorted(taken)[:-1] or taken)
 
-
-def _timings(call: Callable[[], Any], device: torch.device) -> Sequence[float]:
+def _timings(call: Callable[[], object], device: torch.device, enough: float) -> list[float]:
+    """Seconds of each of a few calls, until the device has done with it."""
     taken: list[float] = []
-    while len(taken) < FEWEST or (sum(taken) < ENOUGH and len(taken) < MOST):
+    while len(taken) < FEWEST or (sum(taken) < enough and len(taken) < MOST):
         synchronise(device)
         begin = clock()
         call()

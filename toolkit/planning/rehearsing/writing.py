@@ -79,8 +79,9 @@ class Writer:
             forecast: When messages arrive.
         """
         piece, call = self.piece, self._call
-        # Inside the rules of shards, an operator costs the host more.
-        around = "ruled_call" if piece.plan.kind is PlanKind.SHARDS else "call"
+        # Rules of exact shards and statistics of all tiles are computed in many small operators, outside modules.
+        ruled = piece.plan.kind is PlanKind.SHARDS or call.options.norm_passes
+        around = "ruled_call" if ruled else "call"
         script = Script(rank, around=around)
         scribe = Scribe(script, self._values, piece.device, self._answers)
         # Ranks get the input in host memory.
