@@ -111,8 +111,11 @@ def test_ranks_that_compute_cost_each_other_what_so_many_do(ranks: int, seconds:
     operators = {step.key: call("aten.mm.default", 1_000, 10)}
     busy = [Script(rank, steps=[step], operators=operators) for rank in range(ranks)]
     costs = Costs([*busy, Script(ranks)], MEASURED)  # and one that only waits
-    assert costs.seconds(step) == pytest.approx(seconds * (1.0 + 1000 * 1e-5))
-    assert costs.post == post
+    assert costs.seconds(step) == pytest.approx(1.0 + 1000 * 1e-5)
+    assert costs.busy == ranks
+    assert costs.slowness(ranks) == seconds
+    # What a message costs was measured on ranks that were as slow.
+    assert costs.post * costs.slowness(ranks) == pytest.approx(post)
 
 
 def test_a_profile_is_not_extended_by_one_of_another_device() -> None:

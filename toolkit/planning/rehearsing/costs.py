@@ -22,10 +22,11 @@ class Costs:
         self._sections = {key: section for script in scripts for key, section in script.sections.items()}
         host = NO_HOST_COST if profile is None else profile.host
         self._host: float = (getattr(host, scripts[0].around) if scripts else None) or 0.0
-        busy = sum(any(isinstance(step, Compute) for step in script.steps) for script in scripts)
-        self._crowd = Crowd() if profile is None else profile.crowd(busy)
-        self.post = self._crowd.post or 0.0
-        """Seconds that posting a message takes the host."""
+        self.busy = sum(any(isinstance(step, Compute) for step in script.steps) for script in scripts)
+        """Number of ranks that compute at any time."""
+        crowd = self._crowd(self.busy)
+        self.post = (crowd.post or 0.0) / crowd.slowness
+        """Seconds that posting a message takes a host with a processor of its own."""
         self._known: dict[tuple[str, int], OperatorCost] = {}
 
     def extend(self, script: Script) -> None:
@@ -33,9 +34,13 @@ class Costs:
         self._operators |= script.operators
         self._sections |= script.sections
 
+    def slowness(self, computing: int) -> float:
+        """How many times as long steps take if so many ranks compute at the same time."""
+        return self._crowd(computing).slowness
+
     def seconds(self, step: Compute) -> float:
-        """The time of a step, the host's part included."""
-        return self._crowd.slowness * (self._of(step).seconds + self._host * step.calls)
+        """The time of a step on a rank with a processor of its own, the host's part included."""
+        return self._of(step).seconds + self._host * step.calls
 
     def bytes(self, step: Compute) -> int:
         """The most that is allocated during a step above what was before it."""
@@ -47,8 +52,11 @@ class Costs:
             return 0.0
         section = self._sections.get(step.key)
         if section is None:
-            return self._crowd.slowness * self._of(step).seconds
+            return self._of(step).seconds
         return sum(self.estimated(one) for one in section.steps)
+
+    def _crowd(self, ranks: int) -> Crowd:
+        return Crowd() if self._profile is None else self._profile.crowd(ranks)
 
     def _of(self, step: Compute) -> OperatorCost:
         key = step.key, step.made

@@ -35,10 +35,12 @@ class Forecast:
     def _time(self, script: Script) -> float:
         # What the rank does may differ from what it did in the performance before.
         self._costs.extend(script)
+        # Nor is it known how many others will compute then: all that compute at any time.
+        slowness = self._costs.slowness(self._costs.busy)
         for step in script.steps[self._read :]:
             if isinstance(step, Compute):
-                self._now += self._costs.seconds(step)
+                self._now += slowness * self._costs.seconds(step)
             elif isinstance(step, Post):
-                self._now += self._costs.post * len(step.crossings)
+                self._now += slowness * self._costs.post * len(step.crossings)
         self._read = len(script.steps)
         return self._now

@@ -1,11 +1,12 @@
 """Playing scripts: when each rank does what, given what operators cost and how fast links are.
 
-Every rank has a time of its own. The rank whose next step is the earliest goes on, until all have ended:
+What happens first is played first, until all ranks have ended:
 
-    an operator     the rank's time goes on by the operator's cost
+    an operator     the rank computes for as long as the operator costs; longer, if more ranks compute than there are
+                    processors
     a post          the messages start, each as soon as both ends are posted and its link is free
-    a wait          the rank's time jumps to the message's arrival, if that lies ahead
-    a collective    the rank stands still until all of its line are there; then it takes as long as the links say
+    a wait          the rank stands still until the message's arrival, if that lies ahead
+    a collective    the rank stands still until all of its line are there, and then for as long as the links say
 
 Messages between two ranks match in the order in which they are posted in one group, as they do in a run. A link carries
 one message at a time in each direction; between two hosts, all their ranks share one.
@@ -22,6 +23,7 @@ from itertools import accumulate
 from toolkit.geometry.topology import Topology
 from toolkit.planning.rehearsing.network import UNKNOWN, Network
 from toolkit.planning.rehearsing.script import Await, Collective, Compute, End, Post, Script
+from toolkit.planning.rehearsing.work_clock import Progress, WorkClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +31,26 @@ class RankTimes:
     """When a rank has done how many of its steps.
 
     Attributes:
-        own: Seconds that the rank itself has spent after each number of steps, waits left out.
+        own: Seconds of work that the rank itself has done after each number of steps.
         jumps: The steps after which it has waited, in ascending order, beginning with 0.
-        waited: Seconds waited in total after each of ``jumps``.
+        waited: The work that it has let pass in total after each of ``jumps``.
+        progress: When how much work was done by ranks that did not wait.
     """
 
     own: Sequence[float]
     jumps: Sequence[int]
     waited: Sequence[float]
+    progress: Progress = field(default_factory=Progress)
 
     def at(self, steps: float) -> float:
         """Seconds from the beginning of the call until so many steps are done."""
         done = int(steps)
-        return self.own[done] + self.waited[bisect_right(self.jumps, done) - 1]
+        return self.progress.time_of(self.own[done] + self.waited[bisect_right(self.jumps, done) - 1])
 
     @property
     def end(self) -> float:
         """Seconds until all steps are done."""
-        return self.own[-1] + self.waited[-1]
+        return self.progress.time_of(self.own[-1] + self.waited[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,58 +71,95 @@ class Performance:
 
 
 def play(
-    scripts: Sequence[Script], cost: Callable[[Compute], float], *, post: float, topology: Topology
+    scripts: Sequence[Script],
+    cost: Callable[[Compute], float],
+    *,
+    post: float,
+    topology: Topology,
+    slowness: Callable[[int], float] = lambda computing: 1.0,
 ) -> Performance:
     """Play all ranks' scripts.
 
     Args:
         scripts: One for each rank that takes part.
-        cost: Seconds that a step takes, the host's part included.
+        cost: Seconds that a step takes on a rank with a processor of its own, the host's part included.
         post: Seconds that posting a message, or a collective, takes the host.
         topology: The links between ranks.
+        slowness: How many times as long it all takes if so many ranks compute at the same time.
 
     Raises:
         RunError: If the two ends of a message, or the ranks of a collective, do not match, or ranks wait for each
             other for ever.
     """
-    network, players = Network(topology), _players(scripts, cost, post=post)
-    ready = [(0.0, rank) for rank in players]
-    heapify(ready)
-    waiting: dict[tuple[int, int], int] = {}
-    while ready:
-        _, rank = heappop(ready)
-        player = players[rank]
-        # The rank goes on as long as no other has an earlier step.
-        while (step := player.next_step()) is not None and (not ready or (player.now, rank) <= ready[0]):
-            if isinstance(step, Post):
-                for known in network.post(rank, player.paid, player.script.named(step)):
-                    if known in waiting:
-                        other = waiting.pop(known)
-                        heappush(ready, (max(players[other].now, network.arrival(*known)), other))
-                player.move_on()
-            elif isinstance(step, Collective):
-                if (end := network.meet(rank, player.paid, step)) is None:
-                    # The last rank of the line to come takes this one along.
-                    break
-                player.move_on(until=end)
-                _take_along(end, ready, {other: players[other] for other in step.line if other != rank})
-            elif (arrival := network.arrival(rank, step.message)) < UNKNOWN:
-                player.move_on(until=arrival)
-            else:
-                waiting[rank, step.message] = rank
-                break
+    players = _players(scripts, cost, post=post)
+    clock = WorkClock(slowness, len(players))
+    stage = _Stage(players, Network(topology), clock)
+    while stage.go_on():
+        pass
+    stage.network.check_over(stage.waiting)
+    times = {rank: player.times(clock.progress) for rank, player in players.items()}
+    return Performance(times, stage.network.arrivals)
+
+
+class _Stage:
+    """All ranks on their way.
+
+    Attributes:
+        network: The messages under way.
+        waiting: The ranks that wait for a message whose other end is not posted yet, by the rank and number of it.
+    """
+
+    def __init__(self, players: Mapping[int, _Player], network: Network, clock: WorkClock) -> None:
+        self.network, self.waiting = network, dict[tuple[int, int], int]()
+        self._players, self._clock = players, clock
+        # The ranks that compute, by the work at which each comes to its next stop; and those that stand still, by the
+        # time at which each goes on.
+        self._computing = [(player.work, rank) for rank, player in players.items()]
+        self._standing: list[tuple[float, int]] = []
+        heapify(self._computing)
+
+    def go_on(self) -> bool:
+        """Let happen what happens next; returns whether anything did."""
+        clock, computing, standing = self._clock, self._computing, self._standing
+        if standing and (not computing or standing[0][0] <= clock.progress.time_of(computing[0][0])):
+            time, rank = heappop(standing)
+            clock.to_time(time)
+            clock.goes(+1)
+            self._players[rank].wake(clock.work)
+            heappush(computing, (self._players[rank].work, rank))
+            return True
+        if not computing:
+            return False
+        work, rank = heappop(computing)
+        clock.to_work(work)
+        self._stop(rank, self._players[rank])
+        return True
+
+    def _stop(self, rank: int, player: _Player) -> None:
+        """A rank has come to its next stop."""
+        step, now = player.step, self._clock.time
+        if isinstance(step, Post):
+            for known in self.network.post(rank, now, player.script.named(step)):
+                if (other := self.waiting.pop(known, None)) is not None:
+                    heappush(self._standing, (self.network.arrival(*known), other))
+        elif isinstance(step, Await):
+            arrival = self.network.arrival(rank, step.message)
+            if arrival > now:
+                self._clock.goes(-1)
+                if arrival == UNKNOWN:
+                    self.waiting[rank, step.message] = rank
+                else:
+                    heappush(self._standing, (arrival, rank))
+                return
         else:
-            if step is not None:
-                heappush(ready, (player.now, rank))
-    network.check_over(waiting)
-    return Performance({rank: player.times() for rank, player in players.items()}, network.arrivals)
-
-
-def _take_along(end: float, ready: list[tuple[float, int]], others: Mapping[int, _Player]) -> None:
-    """Let the ranks of a line go on behind a collective at which they stand."""
-    for rank, player in others.items():
-        player.move_on(until=end)
-        heappush(ready, (player.now, rank))
+            # The end, or a collective, at which the last rank of the line to come takes the others along.
+            self._clock.goes(-1)
+            if step is not None and (end := self.network.meet(rank, now, step)) is not None:
+                for other in step.line:
+                    heappush(self._standing, (end, other))
+            return
+        player.at += 1
+        heappush(self._computing, (player.work, rank))
 
 
 _Stop = Post | Await | Collective
@@ -126,7 +167,7 @@ _Stop = Post | Await | Collective
 
 @dataclass(slots=True)
 class _Player:
-    """A rank that plays its script: it stops at messages and collectives only."""
+    """A rank that plays its script: it stops at messages, collectives and the end only."""
 
     script: Script
     own: list[float]
@@ -136,29 +177,27 @@ class _Player:
     waited: list[float] = field(default_factory=lambda: [0.0])
 
     @property
-    def now(self) -> float:
-        """The time at which the next stop is reached."""
-        place = self.stops[self.at][0] if self.at < len(self.stops) else -1
+    def work(self) -> float:
+        """The work at which the next stop is reached, and the host has done its part of it."""
+        place = self.stops[self.at][0] + 1 if self.at < len(self.stops) else -1
         return self.own[place] + self.waited[-1]
 
     @property
-    def paid(self) -> float:
-        """The time at which the host has done its part of the next stop."""
-        return self.own[self.stops[self.at][0] + 1] + self.waited[-1]
-
-    def next_step(self) -> _Stop | None:
+    def step(self) -> _Stop | None:
+        """The next stop; None: the end."""
         return self.stops[self.at][1] if self.at < len(self.stops) else None
 
-    def move_on(self, until: float = 0.0) -> None:
+    def wake(self, work: float) -> None:
         """Go on behind the present stop, after a wait until then."""
-        lost = until - self.paid
-        if lost > 0:
-            self.jumps.append(self.stops[self.at][0] + 1)
-            self.waited.append(self.waited[-1] + lost)
+        place = self.stops[self.at][0] + 1
+        if work > self.own[place] + self.waited[-1]:
+            self.jumps.append(place)
+            self.waited.append(work - self.own[place])
         self.at += 1
 
-    def times(self) -> RankTimes:
-        return RankTimes(self.own, self.jumps, self.waited)
+    def times(self, progress: Progress) -> RankTimes:
+        """When it has done how many of its steps."""
+        return RankTimes(self.own, self.jumps, self.waited, progress)
 
 
 def _players(scripts: Sequence[Script], cost: Callable[[Compute], float], *, post: float) -> dict[int, _Player]:

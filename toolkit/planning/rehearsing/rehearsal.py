@@ -160,7 +160,7 @@ def rehearsal_of(
         plans: The plan of each transformer of a pipeline.
     """
     costs = Costs(scripts, profile)
-    played = play(scripts, costs.seconds, post=costs.post, topology=topology)
+    played = play(scripts, costs.seconds, post=costs.post, topology=topology, slowness=costs.slowness)
     levels = _Levels(costs)
     curves = [levels.curve(script, played) for script in scripts]
     return Rehearsal(

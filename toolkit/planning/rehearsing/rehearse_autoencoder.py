@@ -106,7 +106,7 @@ def _scripts(piece: Piece, profile: Profile | None, topology: Topology) -> list[
     scripts = [write(rank) for rank in piece.plan.working]
     for _ in range(_turns(piece, profile)):
         costs = Costs(scripts, profile or UNIT)
-        played = play(scripts, costs.seconds, post=costs.post, topology=topology)
+        played = play(scripts, costs.seconds, post=costs.post, topology=topology, slowness=costs.slowness)
         again = [write(one.rank, Forecast(played.arrivals(one), costs)) for one in scripts]
         settled = all(new.steps == old.steps for new, old in zip(again, scripts, strict=True))
         scripts = again
