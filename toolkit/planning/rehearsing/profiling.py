@@ -169,9 +169,10 @@ def _with_crowds(cluster: Workers, known: Profile, scripts: Sequence[Script], me
         return mean(everywhere(measure_pace, largest, seconds, known.device))
 
     counts = sorted({*_counts(cluster.ranks), measuring})
-    taken = [{count: pace(count) for count in counts} for _ in range(TIMES)]
-    paces = {count: median(one[count] for one in taken) for count in counts}
-    return replace(known, crowds={count: Crowd(paces[measuring] / one) for count, one in paces.items()})
+    rounds = [{count: pace(count) for count in counts} for _ in range(TIMES)]
+    # In each round by itself, because the speed of a shared machine drifts.
+    slowness = {count: median(one[measuring] / one[count] for one in rounds) for count in counts}
+    return replace(known, crowds={count: Crowd(one) for count, one in slowness.items()})
 
 
 def _with_link(cluster: Workers, everywhere: _Everywhere, known: Profile) -> Profile:
