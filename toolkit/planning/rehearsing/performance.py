@@ -93,15 +93,15 @@ def play(
     """
     players = _players(scripts, cost, post=post)
     clock = WorkClock(slowness, len(players))
-    stage = _Stage(players, Network(topology), clock)
-    while stage.go_on():
+    playing = _Playing(players, Network(topology), clock)
+    while playing.go_on():
         pass
-    stage.network.check_over(stage.waiting)
+    playing.network.check_over(playing.waiting)
     times = {rank: player.times(clock.progress) for rank, player in players.items()}
-    return Performance(times, stage.network.arrivals)
+    return Performance(times, playing.network.arrivals)
 
 
-class _Stage:
+class _Playing:
     """All ranks on their way.
 
     Attributes:

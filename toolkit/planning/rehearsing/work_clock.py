@@ -17,6 +17,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class WorkClock:
     """
 
     def __init__(self, slowness: Callable[[int], float], computing: int) -> None:
-        self._slowness, self._computing = slowness, computing
+        self._slowness, self._computing = cache(slowness), computing
         self.progress = Progress(slowness=[slowness(max(1, computing))])
         self.time = 0.0
         """Seconds."""
@@ -76,7 +77,9 @@ class WorkClock:
 
     def to_work(self, work: float) -> None:
         """Go on until so much work is done."""
-        self.work, self.time = work, self.progress.time_of(work)
+        # A rank that was woken just before may be ahead by the last bit.
+        if work > self.work:
+            self.work, self.time = work, self.progress.time_of(work)
 
     def to_time(self, time: float) -> None:
         """Go on until a time; one that has passed is now."""
