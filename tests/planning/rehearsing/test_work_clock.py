@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import pytest
+
+import toolkit as tk
 from toolkit.geometry.topology import Link, Topology
 from toolkit.planning.rehearsing.performance import Performance, play
+from toolkit.planning.rehearsing.profile import Crowd, Profile
 from toolkit.planning.rehearsing.script import Await, Compute, Crossing, Post, Script, Step
 from toolkit.planning.rehearsing.work_clock import WorkClock
 
@@ -82,3 +87,16 @@ def test_a_clock_forgets_changes_at_one_moment() -> None:
     assert (clock.work, clock.time) == (2.0, 3.0)
     clock.to_time(2.5)
     assert clock.time == 3.0
+
+
+def test_tiles_gain_by_ranks_that_have_ended_and_shards_do_not_by_ranks_that_wait() -> None:
+    """Three ranks on two processors. One of them has two of four tiles, so the processors are its own in the end."""
+    vae, shape = tk.demo.image_vae(), (1, 16, 24, 24)
+    free = Profile.assume(operations=1e10, bandwidth=1e10)
+    shared = replace(free, crowds={2: Crowd(1.0), 3: Crowd(1.5)})
+    grid = tk.TileGrid.cover({"h": 24, "w": 24}, 14, 4)
+    tiles = tk.TilePlan(grid, tk.Blend.linear(), tk.Assignment.round_robin(grid, 3))
+    alone, together = (tk.rehearse(vae, shape, tiles, profile=one).seconds for one in (free, shared))
+    assert together / alone == pytest.approx(1.25, abs=0.01)
+    alone, together = (tk.rehearse(vae, shape, tk.ShardPlan(h=3), profile=one).seconds for one in (free, shared))
+    assert together / alone == pytest.approx(1.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import ToolkitError
-from toolkit.geometry.plan import Plan, or_none
+from toolkit.geometry.plan import Plan, PlanKind, or_none
 from toolkit.geometry.topology import Topology, names_of
 from toolkit.planning.rehearsing.costs import Costs
 from toolkit.planning.rehearsing.performance import Performance, RankTimes, play
@@ -160,7 +160,7 @@ def rehearsal_of(
         plans: The plan of each transformer of a pipeline.
     """
     costs = Costs(scripts, profile)
-    played = play(scripts, costs.seconds, post=costs.post, topology=topology, slowness=costs.slowness)
+    played = play(scripts, costs.seconds, post=costs.post, topology=topology, slowness=_slowness(plan, costs))
     levels = _Levels(costs)
     curves = [levels.curve(script, played) for script in scripts]
     return Rehearsal(
@@ -180,6 +180,15 @@ def rehearsal_of(
         times=played.times,
         estimated=_estimated(scripts, costs),
     )
+
+
+def _slowness(plan: Plan, costs: Costs) -> Callable[[int], float]:
+    """How many times as long steps take if so many ranks compute at the same time."""
+    if plan.kind is not PlanKind.SHARDS:
+        return costs.slowness
+    # Shards wait for each other again and again, and not for long: other ranks hardly gain by it. So all count always.
+    always = costs.slowness(costs.busy)
+    return lambda computing: always
 
 
 class _Levels:
