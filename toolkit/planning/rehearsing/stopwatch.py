@@ -35,12 +35,6 @@ WHILE = 0.7
 """Seconds for which ranks work to show their pace."""
 FEWEST, MOST = 2, 10
 """Number of timings in a turn."""
-WHILE = 0.7
-"""Seconds for which ranks work to show their pace."""
-FEWEST, MOST = 2, 10
-"""Number of timings in a turn."""
-CALLS = 31
-"""Number of timings of a whole small call: what the host does around its operators is a difference of two times."""
 NEAR, CACHE, MOST_SETS = 2 << 20, 64 << 20, 8
 """Bytes that a core's own cache holds, bytes that no cache holds, and the most sets of arguments that an operator is
 called on."""
